@@ -1,0 +1,167 @@
+"""Cases: one editing instance each, as a typed table, and the images and masks that they name."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+MASK_ORIGINS = ("exact", "human", "automatic")
+INSTRUCTION_ORIGINS = ("template", "free_form")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One editing instance. Paths are relative to the folder of the table; an empty string means "there is none"."""
+
+    case_id: str  # [A-Za-z0-9_-]+, unique within its task
+    task: str
+    image: str
+    source_caption: str
+    target_caption: str
+    instruction: str
+    instruction_origin: str = "template"
+    edit_type: str
+    attribute: str = ""
+    desired: bool = True  # the value that the attribute has after the edit
+    mask: str = ""  # 255 = editable
+    mask_origin: str = "exact"
+    automatic_mask: str = ""
+    background_mask: str = ""  # empty = the complement of the mask
+    exemplar: str = ""
+    drags: str = ""  # JSON list of {kind, source_mask, affine, target_mask, points}
+    true_edit: str = ""
+    source_attributes: str = ""  # JSON {name: bool}
+    target_attributes: str = ""
+    identity: str = ""
+    cluster: str  # the source image: cases that share it are resampled together
+    split: str = "test"
+    licence: str
+
+
+def _schema() -> Any:
+    import pandera.pandas as pa
+
+    texts = [f.name for f in fields(Case) if f.name != "desired"]
+    columns = {name: pa.Column(str) for name in texts} | {"desired": pa.Column(bool)}
+    columns["case_id"] = pa.Column(str, pa.Check.str_matches(r"^[A-Za-z0-9_-]+$"), unique=True)
+    columns["mask_origin"] = pa.Column(str, pa.Check.isin(MASK_ORIGINS))
+    columns["instruction_origin"] = pa.Column(str, pa.Check.isin(INSTRUCTION_ORIGINS))
+    columns["cluster"] = pa.Column(str, pa.Check.str_length(min_value=1))
+    return pa.DataFrameSchema(columns, strict=True)
+
+
+def _checked(frame: Any, path: Path) -> Any:
+    import pandera.errors
+
+    try:
+        return _schema().validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        first = error.failure_cases.iloc[0]
+        raise UserError(
+            f"{path}: column '{first['column']}' fails the check {first['check']} "
+            f"(first: {first['failure_case']!r} in row {first['index']}). Correct the case table or rebuild it."
+        ) from None
+
+
+def write_cases(path: Path, cases: Iterable[Case]) -> None:
+    """Write the cases as a parquet table, atomically; raise `UserError` if a value breaks the schema."""
+    import pandas as pd
+
+    frame = _checked(pd.DataFrame([asdict(case) for case in cases], columns=[f.name for f in fields(Case)]), path)
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_cases(path: Path) -> list[Case]:
+    """Read a case table; raise `UserError` that names the file if it is missing, unreadable or breaks the schema."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such case table. Make it with `snakemake data`.") from None
+    except Exception as error:
+        raise UserError(f"{path}: not a readable parquet table ({error}). Delete it and run `snakemake data`.") from None
+    return [Case(**row) for row in _checked(frame, path).to_dict(orient="records")]
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Read an image as RGB uint8 [H, W, 3]; raise `UserError` if it is missing, truncated or no image."""
+    return _decode(path, "RGB")
+
+
+def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -> npt.NDArray[np.bool_]:
+    """Read a mask as bool [H, W], True = editable.
+
+    Args:
+        path: an image file; pixels above the middle of the grey range are editable.
+        size: (height, width) of the image that it belongs to.
+        allow_empty: whether a mask without any editable pixel is accepted.
+
+    Raises:
+        UserError: the file is unreadable, of another size than the image, or empty.
+    """
+    mask: npt.NDArray[np.bool_] = _decode(path, "L") > 127
+    if mask.shape != size:
+        raise UserError(
+            f"{path}: the mask is {mask.shape[1]}x{mask.shape[0]} but its image is {size[1]}x{size[0]} pixels. "
+            "Resize the mask to the image with nearest-neighbour interpolation."
+        )
+    if not allow_empty and not mask.any():
+        raise UserError(f"{path}: the mask is empty, at least one editable (white) pixel was expected. Redraw the mask.")
+    return mask
+
+
+def _decode(path: Path, mode: str) -> Any:
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such image file. Make the data again with `snakemake data`.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable image ({error}). Replace the file.") from None
+
+
+def encode_png(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> bytes:
+    """Return the PNG bytes of an image: uint8 [H, W, 3] or [H, W], or a mask: bool [H, W]."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def write_png(path: Path, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
+    """Write an image or a mask (bool becomes 0 and 255) as PNG, atomically."""
+    write_bytes(path, encode_png(array))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees either the old content or all of the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,23 @@
+"""The one exception that is meant for users, and the helper that proposes a correction of a misspelt name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A problem that the user can mend.
+
+    The message is one sentence or two: what it is about (file, key or case), what is wrong, what was expected, the fix.
+    The command line prints it without a traceback; in an edit job it becomes the reason of a failed case.
+    """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the known name nearest to `name`, or the list of known names if none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    return f" Known: {', '.join(names)}." if names else ""
