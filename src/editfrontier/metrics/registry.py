@@ -1,0 +1,135 @@
+"""What each metric is: name, unit, direction, range, source. Imports nothing heavy, so tables and workflows may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from editfrontier.errors import UserError
+
+Direction = Literal["higher", "lower", "none"]
+Group = Literal["fidelity", "controllability", "quality", "truth"]
+
+PSNR_CAP = 60.0
+"""dB. An RMS error of 0.255 grey levels, below what 8-bit files can hold; identical backgrounds get this value."""
+
+CHANGED_LEVELS = 25
+"""Grey levels of 255. A pixel counts as changed when one of its channels differs by more than this."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Description of one metric.
+
+    name: key in score tables. label: short text for table heads and axes. unit: "" when there is none.
+    direction: which way is better, "none" for descriptive quantities. range: least and greatest possible value
+    (None = unbounded). group: what it speaks about. per_image: False for metrics of a set of images (FID, KID).
+    """
+
+    name: str
+    label: str
+    unit: str
+    direction: Direction
+    range: tuple[float | None, float | None]
+    group: Group
+    description: str
+    source: str
+    per_image: bool = True
+
+
+_ALL = (
+    Metric(
+        "id_sim", "ID sim", "", "higher", (-1.0, 1.0), "fidelity",
+        "Cosine of the identity embeddings of the source and the edited image.",
+        "ArcFace, Deng et al. 2019; raw cosine, not rescaled.",
+    ),
+    Metric(
+        "lpips_bg_masked", "LPIPS bg (masked)", "", "lower", (0.0, None), "fidelity",
+        "LPIPS of source and edit, both with everything but the background filled with mid grey; mean over the whole "
+        "image, so the value scales with the share of background.",
+        "LPIPS, Zhang et al. 2018; masking as in the evaluation of DragFlow, arXiv 2510.02253.",
+    ),
+    Metric(
+        "lpips_bg_spatial", "LPIPS bg (spatial)", "", "lower", (0.0, None), "fidelity",
+        "LPIPS map of source and edit averaged over the background eroded by 16 px at 256 px (scaled to the image).",
+        "LPIPS, Zhang et al. 2018; the spatial map, as its authors recommend for regions.",
+    ),
+    Metric(
+        "psnr_bg", "PSNR bg", "dB", "higher", (0.0, PSNR_CAP), "fidelity",
+        f"PSNR over the background's pixels only, of each image by itself, at most {PSNR_CAP:g} dB.",
+        "Peak 255; no masked zeros in the mean.",
+    ),
+    Metric(
+        "ssim_bg", "SSIM bg", "", "higher", (-1.0, 1.0), "fidelity",
+        "SSIM map averaged over the background, with the source's pixels inside the edit mask so that the window "
+        "sees no edit from across the border.",
+        "Wang et al. 2004: Gaussian window of 11 px, sigma 1.5, mean over RGB.",
+    ),
+    Metric(
+        "clip_cos", "CLIP cos", "", "higher", (-1.0, 1.0), "controllability",
+        "Cosine of the CLIP embeddings of the edited image and the target caption.",
+        "CLIP, Radford et al. 2021; called CLIP-T in MagicBrush.",
+    ),
+    Metric(
+        "clip_score", "CLIPScore", "", "higher", (0.0, 2.5), "controllability",
+        "2.5 max(CLIP cosine, 0) of the edited image and the target caption, clipped for each image by itself.",
+        "CLIPScore, Hessel et al. 2021, without the prompt prefix.",
+    ),
+    Metric(
+        "clip_directional", "CLIP dir", "", "higher", (-1.0, 1.0), "controllability",
+        "Cosine of the change between the images and the change between the captions in CLIP space; 0 when the "
+        "image does not change.",
+        "StyleGAN-NADA, Gal et al. 2021; InstructPix2Pix, Brooks et al. 2023.",
+    ),
+    Metric(
+        "success", "Success", "", "higher", (0.0, 1.0), "controllability",
+        "1 when the attribute classifier says that the attribute has the desired value (probability 0.5), else 0.",
+        "Prompt satisfaction by an attribute classifier.",
+    ),
+    Metric(
+        "quality", "Quality", "", "higher", (0.0, 100.0), "quality",
+        "No-reference quality score of the edited image.",
+        "A regressor of known corruption severity at the micro scale; MUSIQ (Ke et al. 2021) at the paper scale.",
+    ),
+    Metric(
+        "artifact", "Artifacts", "", "lower", (0.0, 1.0), "quality",
+        "1 when the artifact score exceeds the threshold that flags 5% of unedited sources, else 0.",
+        "Threshold by split-conformal calibration on the task's sources.",
+    ),
+    Metric(
+        "fid", "FID", "", "lower", (0.0, None), "quality",
+        "Frechet distance between Gaussians fitted to features of the edited images and of reference images. Biased "
+        "upward at small n: read it beside the rows source and reference.",
+        "Heusel et al. 2017; covariances in float64.", per_image=False,
+    ),
+    Metric(
+        "kid", "KID", "1e-3", "lower", (None, None), "quality",
+        "1000 times the unbiased squared maximum mean discrepancy of features with a cubic kernel; may be negative.",
+        "Binkowski et al. 2018.", per_image=False,
+    ),
+    Metric(
+        "l2_true", "L2 to truth", "", "lower", (0.0, 1.0), "truth",
+        "Root mean squared difference to the true edited image over all pixels, pixel values in [0, 1].",
+        "Possible only where the true edit is known.",
+    ),
+    Metric(
+        "lpips_true", "LPIPS to truth", "", "lower", (0.0, None), "truth",
+        "LPIPS of the edited image and the true edited image.",
+        "LPIPS, Zhang et al. 2018; possible only where the true edit is known.",
+    ),
+    Metric(
+        "changed_area", "Changed area", "", "none", (0.0, 1.0), "truth",
+        f"Share of pixels in which a channel differs from the source by more than {CHANGED_LEVELS} of 255 grey levels.",
+        "Descriptive; the autoencoder round trip shows its floor.",
+    ),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+"""All metrics by name, in the order of tables."""
+
+
+def get_metric(name: str) -> Metric:
+    """Return the metric of this name; raises UserError with the known names."""
+    if name not in METRICS:
+        raise UserError(f"metric {name!r}: unknown, expected one of {', '.join(METRICS)}. Correct the name in the config.")
+    return METRICS[name]
