@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, did_you_mean
 
 Direction = Literal["higher", "lower", "none"]
 Group = Literal["fidelity", "controllability", "quality", "truth"]
@@ -129,7 +129,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def get_metric(name: str) -> Metric:
-    """Return the metric of this name; raises UserError with the known names."""
+    """Return the metric of this name; raise `UserError` with the nearest known name if there is none."""
     if name not in METRICS:
-        raise UserError(f"metric {name!r}: unknown, expected one of {', '.join(METRICS)}. Correct the name in the config.")
+        raise UserError(f"metric '{name}': unknown.{did_you_mean(name, METRICS)} Correct the name in the config.")
     return METRICS[name]

@@ -1,0 +1,96 @@
+"""What all evaluators share: reading a model folder, batching, the input convention."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from editfrontier.errors import UserError
+
+BATCH = 256
+PRECISIONS = ("fp32", "bf16")
+WEIGHTS = "model.safetensors"
+
+
+def read_config(folder: Path, architecture: str) -> dict[str, Any]:
+    """Read config.json of a model folder and check that it describes `architecture`.
+
+    Raises UserError naming the file if it is missing, unreadable or of another architecture.
+    """
+    path = folder / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}), expected the configuration of an evaluator. "
+            "Run `snakemake zoo`, or `git checkout` the folder"
+        ) from error
+    found = config.get("architecture")
+    if found != architecture:
+        raise UserError(f"{path}: architecture is {found!r}, expected {architecture!r}. Point the config at another folder")
+    return config
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read safetensors weights as fp32. Raises UserError naming the file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}), expected safetensors weights. Run `snakemake zoo`, or `git checkout` the file"
+        ) from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def load_module(module: nn.Module, folder: Path, device: str) -> nn.Module:
+    """Fill `module` with the weights of a model folder; returns it in eval mode, without gradients, channels last."""
+    state = read_weights(folder / WEIGHTS)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder / WEIGHTS}: does not fit config.json beside it ({error}). Run `snakemake zoo`, or `git checkout` the folder"
+        ) from error
+    return module.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def check_precision(precision: str) -> bool:
+    """Return whether to autocast to bf16. Raises UserError for an unknown precision."""
+    if precision not in PRECISIONS:
+        raise UserError(f"precision: {precision!r} is unknown, expected one of {', '.join(PRECISIONS)}. Correct the config")
+    return precision == "bf16"
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless `images` is uint8 [B, 3, H, W]."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"expected uint8 images [B, 3, H, W], got {images.dtype} {tuple(images.shape)}")
+
+
+def scale(images: Tensor) -> Tensor:
+    """uint8 [0, 255] -> float [-1, 1], channels last in memory."""
+    return images.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def batched(function: Callable[..., Tensor], *inputs: Tensor, device: str, bf16: bool, batch: int = BATCH) -> Tensor:
+    """Apply `function` to slices of `inputs` along the first axis; returns fp32 on the CPU.
+
+    function: takes as many tensors as there are inputs, on `device`; returns a tensor with the same first axis.
+    """
+    parts = []
+    for start in range(0, len(inputs[0]), batch):
+        slices = [tensor[start : start + batch].to(device) for tensor in inputs]
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            parts.append(function(*slices).float().cpu())
+    if not parts:
+        raise ValueError("expected at least one image")
+    return torch.cat(parts)

@@ -1,0 +1,76 @@
+"""LPIPS (Zhang et al. 2018) with the `lpips` package's own class and weights from a local folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from editfrontier.evaluators.common import batched, check_images, check_precision, load_module, read_config, scale
+
+ARCHITECTURE = "lpips"
+
+
+def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
+    """`lpips.LPIPS` with a random trunk (never downloads) of config key `net`; weights are loaded afterwards."""
+    import lpips
+
+    return lpips.LPIPS(
+        net=config["net"],
+        pretrained=False,
+        pnet_rand=True,
+        pnet_tune=trainable,
+        use_dropout=True,
+        spatial=True,
+        verbose=False,
+    )
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Bilinear resize of float [B, 3, H, W] to `size`; SqueezeNet's strides leave a 3x3 map of 64 pixels, 7x7 of 128."""
+    if images.shape[-1] == size and images.shape[-2] == size:
+        return images
+    return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)
+
+
+class LpipsEvaluator:
+    """Perceptual distance, 0 for identical images. Images are resized to `input_size` before the trunk."""
+
+    def __init__(self, network: nn.Module, input_size: int, device: str = "cpu", precision: str = "fp32") -> None:
+        self.network, self.input_size, self.device = network, input_size, device
+        self.bf16 = check_precision(precision)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> LpipsEvaluator:
+        """path: model folder with config.json and model.safetensors. Raises UserError if it is not one."""
+        config = read_config(Path(path), ARCHITECTURE)
+        return cls(load_module(build_lpips(config), Path(path), device), config["input_size"], device, precision)
+
+    def distance_map(self, a: Tensor, b: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] twice -> [B, H, W], not negative; its mean is the distance."""
+        check_images(a)
+        check_images(b)
+        if a.shape != b.shape:
+            raise ValueError(f"expected two batches of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        height, width = a.shape[-2:]
+
+        def measure(x: Tensor, y: Tensor) -> Tensor:
+            found = self.network(resize(scale(x), self.input_size), resize(scale(y), self.input_size))
+            return functional.interpolate(found.float(), (height, width), mode="area")[:, 0]
+
+        return batched(measure, a, b, device=self.device, bf16=self.bf16)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] twice -> [B], not negative."""
+        return self.distance_map(a, b).mean((1, 2))
+
+
+def nonnegative_heads(network: nn.Module) -> None:
+    """Clamp the linear heads at zero in place, as the LPIPS authors do after each step of their training."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith("lin"):
+                parameter.clamp_(min=0)

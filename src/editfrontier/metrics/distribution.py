@@ -1,0 +1,131 @@
+"""FID and KID from cached features, and their bootstrap over cases. Features are [N,D] arrays, one row an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+KID_SCALE = 1000.0
+
+
+def fid(features: npt.NDArray[np.floating], reference: npt.NDArray[np.floating]) -> float:
+    """Frechet distance between Gaussians fitted to two feature sets [n,D] and [m,D], n, m >= 2; float64.
+
+    |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), unbiased covariances (Heusel et al. 2017).
+    """
+    reference_fit = FidReference.fit(reference)
+    weights = np.ones((1, len(features)))
+    return float(reference_fit.distances(features, weights)[0])
+
+
+@dataclass(frozen=True)
+class FidReference:
+    """Gaussian of the reference set and the square root of its covariance, computed once for all variants."""
+
+    mean: Array
+    root: Array
+    trace: float
+
+    @classmethod
+    def fit(cls, reference: npt.NDArray[np.floating]) -> FidReference:
+        """Fit to features [m,D]; raises ValueError when m < 2."""
+        x = np.asarray(reference, dtype=np.float64)
+        if len(x) < 2:
+            raise ValueError(f"a covariance needs at least 2 images, got {len(x)}")
+        mean = x.mean(axis=0)
+        centred = x - mean
+        covariance = centred.T @ centred / (len(x) - 1)
+        values, vectors = np.linalg.eigh(covariance)
+        root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+        return cls(mean, root, float(values.clip(min=0).sum()))
+
+    def distances(self, features: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> Array:
+        """FID of features [n,D] under each row of case weights [R,n] (counts of a resample); returns [R].
+
+        tr (S1 S2)^(1/2) is the sum of square roots of the eigenvalues of S2^(1/2) S1 S2^(1/2), which is symmetric, so
+        no matrix square root of a product is needed; the smaller of the D x D and the n x n form is decomposed.
+        """
+        x = np.asarray(features, dtype=np.float64)
+        if len(x) < 2:
+            raise ValueError(f"a covariance needs at least 2 images, got {len(x)}")
+        projected = x @ self.root
+        out = np.empty(len(weights))
+        for row, weight in enumerate(np.asarray(weights, dtype=np.float64)):
+            kept = weight > 0
+            w, total = weight[kept], weight.sum()
+            mean = w @ x[kept] / total
+            scale = np.sqrt(w / (total - 1))[:, None]
+            trace = float((((x[kept] - mean) * scale) ** 2).sum())
+            z = (projected[kept] - mean @ self.root) * scale
+            gram = z @ z.T if z.shape[0] < z.shape[1] else z.T @ z
+            cross = float(np.sqrt(np.linalg.eigvalsh(gram).clip(min=0)).sum())
+            out[row] = float(((mean - self.mean) ** 2).sum()) + trace + self.trace - 2 * cross
+        return out.clip(min=0.0)
+
+
+def polynomial_kernel(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Array:
+    """(a.b / D + 1)^3 for all pairs of rows, float64 [n,m] (Binkowski et al. 2018)."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return (x @ y.T / x.shape[1] + 1.0) ** 3
+
+
+def kid(
+    features: npt.NDArray[np.floating], reference: npt.NDArray[np.floating],
+    subsets: int | None = None, subset_size: int | None = None, seed: int = 0,
+) -> float:
+    """Unbiased squared MMD between two feature sets, not scaled; may be negative.
+
+    subsets: None takes all pairs at once, the limit of infinitely many subsets: same expectation, no noise of its own.
+    A number takes the mean over so many seeded random subsets of `subset_size` images of each set, as published.
+    """
+    if len(features) < 2 or len(reference) < 2:
+        raise ValueError(f"KID needs at least 2 images on each side, got {len(features)} and {len(reference)}")
+    if subsets is None:
+        return float(KidReference.fit(reference).distances(features, np.ones((1, len(features))))[0])
+    size = min(len(features), len(reference)) if subset_size is None else subset_size
+    if not 2 <= size <= min(len(features), len(reference)):
+        raise ValueError(f"subset_size {size} does not fit sets of {len(features)} and {len(reference)} images")
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(subsets):
+        x = features[rng.choice(len(features), size, replace=False)]
+        y = reference[rng.choice(len(reference), size, replace=False)]
+        values.append(kid(x, y))
+    return float(np.mean(values))
+
+
+@dataclass(frozen=True)
+class KidReference:
+    """Reference features and the mean kernel among them, computed once for all variants."""
+
+    features: Array
+    within: float
+
+    @classmethod
+    def fit(cls, reference: npt.NDArray[np.floating]) -> KidReference:
+        """Fit to features [m,D], m >= 2."""
+        y = np.asarray(reference, dtype=np.float64)
+        kernel = polynomial_kernel(y, y)
+        m = len(y)
+        return cls(y, float((kernel.sum() - np.trace(kernel)) / (m * (m - 1))))
+
+    def distances(self, features: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> Array:
+        """Unbiased squared MMD of features [n,D] under each row of case weights [R,n]; returns [R].
+
+        Pairs of an image with itself are left out also when a resample holds it several times, which keeps the
+        estimate free of the bias that duplicates would bring.
+        """
+        x = np.asarray(features, dtype=np.float64)
+        w = np.asarray(weights, dtype=np.float64)
+        among = polynomial_kernel(x, x)
+        np.fill_diagonal(among, 0.0)
+        across = polynomial_kernel(x, self.features).mean(axis=1)
+        total = w.sum(axis=1)
+        pairs = total**2 - (w**2).sum(axis=1)
+        if (pairs <= 0).any():
+            raise ValueError("a resample holds fewer than 2 different images")
+        return ((w @ among) * w).sum(axis=1) / pairs + self.within - 2 * (w @ across) / total

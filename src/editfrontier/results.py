@@ -1,0 +1,296 @@
+"""How results are named, drawn and read: editors' labels and styles, table entries, summaries and the paper's values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATISTICS_COLUMNS = ("task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed")
+REPORTED_COLUMNS = ("table", "task", "method", "configuration", "metric", "direction", "value", "unit")
+
+# Controls are no editors: they say what a number is worth (nothing edited, everything replaced, edited perfectly).
+CONTROLS = ("source", "autoencoder_round_trip", "random_image", "true_edit")
+
+LABELS = {
+    "source": "Source, unedited",
+    "autoencoder_round_trip": "Autoencoder round trip",
+    "random_image": "Random other image",
+    "true_edit": "True edit",
+    "reference": "Reference against reference",
+    "sdedit": "SDEdit",
+    "sd_inpaint": "SD inpainting",
+    "instruct_pix2pix": "InstructPix2Pix",
+    "mask_guided": "Mask-guided",
+    "tf_icon": "TF-ICON",
+    "dragflow": "DragFlow",
+    "ultraedit": "UltraEdit",
+    "point_drag": "Point drag",
+    "fireflow": "FireFlow",
+    "ddim": "DDIM",
+}
+
+# Okabe and Ito's colours, which stay apart for readers with colour-vision deficiencies; markers differ as well.
+_COLOURS = {
+    "sdedit": ("#D98200", "s"),
+    "sd_inpaint": ("#009E73", "^"),
+    "instruct_pix2pix": ("#C2528B", "D"),
+    "mask_guided": ("#0072B2", "o"),
+    "source": ("#6B6B6B", "o"),
+    "autoencoder_round_trip": ("#6B6B6B", "s"),
+    "random_image": ("#6B6B6B", "X"),
+    "true_edit": ("#6B6B6B", "*"),
+    "reference": ("#6B6B6B", "P"),
+    "tf_icon": ("#56B4E9", "v"),
+    "dragflow": ("#8C6D31", "P"),
+    "ultraedit": ("#D55E00", "h"),
+}
+_SPARE_COLOURS = ("#56B4E9", "#D55E00", "#8C6D31", "#7F5FB5", "#4C4C4C", "#A0B000")
+_SPARE_MARKERS = ("v", "P", "h", "<", ">", "p")
+
+# The paper's metric names and ours. It does not say which of the two published definitions its background LPIPS is,
+# so its value stands beside both. Its "CLIP alignment" of 0.55 to 0.74 is only reachable as CLIPScore (erratum E9).
+PAPER_METRICS = {
+    "fid": "fid",
+    "id_sim": "id_sim",
+    "clip_score": "clip_align",
+    "success": "success",
+    "lpips_bg_masked": "lpips_bg",
+    "lpips_bg_spatial": "lpips_bg",
+}
+PERCENT_METRICS = ("success", "artifact")
+_SHORT = {
+    "fid": "FID",
+    "kid": "KID",
+    "id_sim": "Identity",
+    "clip_cos": "CLIP cosine",
+    "clip_score": "CLIPScore",
+    "clip_directional": "CLIP directional",
+    "success": "Success",
+    "lpips_bg_masked": "LPIPS bg (masked)",
+    "lpips_bg_spatial": "LPIPS bg (spatial)",
+    "psnr_bg": "PSNR bg",
+    "ssim_bg": "SSIM bg",
+    "quality": "Quality",
+    "artifact": "Artifacts",
+    "l2_true": "L2 to true edit",
+    "lpips_true": "LPIPS to true edit",
+    "changed_area": "Changed area",
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and marker of an editor in every figure; controls are drawn hollow."""
+
+    colour: str
+    marker: str
+    control: bool
+
+
+@dataclass(frozen=True)
+class MetricDisplay:
+    """What a reader is told about a metric."""
+
+    name: str
+    label: str
+    unit: str
+    direction: str  # "higher" | "lower" | "none"
+    group: str
+    description: str
+    source: str
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "↑", "lower": "↓"}.get(self.direction, "")
+
+    @property
+    def percent(self) -> bool:
+        return self.name in PERCENT_METRICS
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a variant, how it is called, and the configuration of the paper that it stands beside."""
+
+    variant: str
+    editor: str
+    label: str
+    paper: str  # configuration in the reported values, "" if the paper has none
+    group: str
+    control: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the study."""
+
+    name: str
+    title: str
+    caption: str
+    task: str
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def editor_of(variant: str) -> str:
+    """Return the editor of a variant name (`editor+key=value,key=value`)."""
+    return variant.partition("+")[0]
+
+
+def editor_label(editor: str) -> str:
+    """Return the name of an editor for readers."""
+    return LABELS.get(editor, editor)
+
+
+def variant_label(variant: str) -> str:
+    """Return the name of a variant for readers: the editor, then what differs from its defaults."""
+    editor, _, overrides = variant.partition("+")
+    return editor_label(editor) + (f" ({overrides.replace(',', ', ')})" if overrides else "")
+
+
+def parse_table(table: Mapping[str, Any] | Table) -> Table:
+    """Return the typed form of a table's config entry (see `tables.write_table` for its keys)."""
+    if isinstance(table, Table):
+        return table
+    try:
+        name, task = str(table["name"]), str(table["task"])
+        metrics = tuple(str(metric) for metric in table["metrics"])
+        rows = tuple(_parse_row(row, name) for row in table["rows"])
+    except KeyError as error:
+        raise UserError(f"table '{table.get('name', '?')}': the key {error} is missing. Add it to the config.") from None
+    return Table(name, str(table.get("title", name)), str(table.get("caption", "")), task, metrics, rows)
+
+
+def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
+    entry: Mapping[str, Any] = {"variant": row} if isinstance(row, str) else row
+    variant = str(entry["variant"])
+    editor = str(entry.get("editor") or editor_of(variant))
+    default_paper = "default" if table == "table1" else ""
+    return Row(
+        variant=variant,
+        editor=editor,
+        label=str(entry.get("label") or variant_label(variant)),
+        paper=str(entry.get("paper") or default_paper),
+        group=str(entry.get("group") or ""),
+        control=bool(entry.get("control", editor in CONTROLS)),
+    )
+
+
+def styles(editors: Iterable[str]) -> dict[str, Style]:
+    """Return the style of every editor; editors that this file does not know share out the spare colours by name."""
+    names = list(dict.fromkeys(editors))
+    found = {}
+    spare = 0
+    for name in sorted(names):
+        if name in _COLOURS:
+            colour, marker = _COLOURS[name]
+        else:
+            colour = _SPARE_COLOURS[spare % len(_SPARE_COLOURS)]
+            marker = _SPARE_MARKERS[spare % len(_SPARE_MARKERS)]
+            spare += 1
+        found[name] = Style(colour, marker, name in CONTROLS or name == "reference")
+    return {name: found[name] for name in names}
+
+
+@cache
+def metric_display(name: str) -> MetricDisplay:
+    """Return what readers are told about a metric; an unknown metric has no direction and is never ranked."""
+    from editfrontier.metrics import METRICS
+
+    metric = METRICS.get(name)
+    if metric is None:
+        return MetricDisplay(name, _SHORT.get(name, name), "", "none", "", "", "")
+    return MetricDisplay(
+        name,
+        _SHORT.get(name, metric.label),
+        metric.unit,
+        metric.direction,
+        metric.group,
+        metric.description,
+        metric.source,
+    )
+
+
+def read_statistics(path: Path) -> pd.DataFrame:
+    """Read a summary table and check its columns; raise `UserError` that names the file."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such summary. Make it with `snakemake statistics`.") from None
+    except Exception as error:
+        raise UserError(f"{path}: not a readable parquet table ({error}). Delete it and run again.") from None
+    missing = [column for column in STATISTICS_COLUMNS if column not in frame.columns]
+    if missing:
+        raise UserError(f"{path}: the column '{missing[0]}' is missing, expected {', '.join(STATISTICS_COLUMNS)}.")
+    return frame
+
+
+def read_reported(path: Path) -> pd.DataFrame:
+    """Read the values that the paper reports; ratios stay ratios (a percentage becomes a fraction)."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Restore it with `git checkout -- config/reported_values.csv`.") from None
+    missing = [column for column in REPORTED_COLUMNS if column not in frame.columns]
+    if missing:
+        raise UserError(f"{path}: the column '{missing[0]}' is missing, expected {', '.join(REPORTED_COLUMNS)}.")
+    value = pd.to_numeric(frame["value"], errors="coerce")
+    frame["value"] = value.where(frame["unit"] != "percent", value / 100)
+    return frame
+
+
+def paper_values(reported: pd.DataFrame, table: str) -> dict[tuple[str, str], dict[str, float]]:
+    """Return {(method, configuration): {our metric name: value}} of one table of the paper."""
+    ours: dict[str, list[str]] = {}
+    for name, paper_name in PAPER_METRICS.items():
+        ours.setdefault(paper_name, []).append(name)
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for entry in reported[reported["table"] == table].itertuples():
+        values = found.setdefault((str(entry.method), str(entry.configuration)), {})
+        for name in ours.get(str(entry.metric), [str(entry.metric)]):
+            values[name] = float(entry.value)  # type: ignore[arg-type]
+    return found
+
+
+def number(value: float | None) -> float:
+    """Return the value as a float, NaN for anything that is not a finite number."""
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+    return result if math.isfinite(result) else math.nan
+
+
+def decimals(metric: str, values: Sequence[float]) -> int:
+    """Return how many decimals a column of values is shown with: about three significant digits of the largest."""
+    if metric in PERCENT_METRICS:
+        return 1
+    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+    if largest >= 100:
+        return 0
+    if largest == 0:
+        return 3
+    return max(1, min(5, 2 - math.floor(math.log10(largest)))) if largest >= 0.1 else 4
+
+
+def format_value(metric: str, value: float, places: int) -> str:
+    """Return a value as readers see it (fractions of cases in percent), "" for NaN."""
+    if not math.isfinite(value):
+        return ""
+    if metric in PERCENT_METRICS:
+        return f"{100 * value:.{places}f}"
+    text = f"{value:.{places}f}"
+    return text[1:] if text.startswith("-") and float(text) == 0 else text
