@@ -1,4 +1,4 @@
-"""How results are named, drawn and read: editors' labels and styles, table entries, summaries and the paper's values."""
+"""How results are named, drawn and read: labels and styles of editors, table entries, summaries, paper's values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATISTICS_COLUMNS = ("task", "variant", "metric", "value", "ci_low", "ci_high",
 REPORTED_COLUMNS = ("table", "task", "method", "configuration", "metric", "direction", "value", "unit")
 
 # Controls are no editors: they say what a number is worth (nothing edited, everything replaced, edited perfectly).
-CONTROLS = ("source", "autoencoder_round_trip", "random_image", "true_edit")
+CONTROLS = ("reference", "source", "autoencoder_round_trip", "random_image", "true_edit")
 
 LABELS = {
     "source": "Source, unedited",
@@ -67,25 +67,6 @@ PAPER_METRICS = {
     "lpips_bg_spatial": "lpips_bg",
 }
 PERCENT_METRICS = ("success", "artifact")
-_SHORT = {
-    "fid": "FID",
-    "kid": "KID",
-    "id_sim": "Identity",
-    "clip_cos": "CLIP cosine",
-    "clip_score": "CLIPScore",
-    "clip_directional": "CLIP directional",
-    "success": "Success",
-    "lpips_bg_masked": "LPIPS bg (masked)",
-    "lpips_bg_spatial": "LPIPS bg (spatial)",
-    "psnr_bg": "PSNR bg",
-    "ssim_bg": "SSIM bg",
-    "quality": "Quality",
-    "artifact": "Artifacts",
-    "l2_true": "L2 to true edit",
-    "lpips_true": "LPIPS to true edit",
-    "changed_area": "Changed area",
-}
-
 
 @dataclass(frozen=True)
 class Style:
@@ -166,7 +147,7 @@ def parse_table(table: Mapping[str, Any] | Table) -> Table:
         metrics = tuple(str(metric) for metric in table["metrics"])
         rows = tuple(_parse_row(row, name) for row in table["rows"])
     except KeyError as error:
-        raise UserError(f"table '{table.get('name', '?')}': the key {error} is missing. Add it to the config.") from None
+        raise UserError(f"table '{table.get('name', '?')}': the key {error} is missing. Add it.") from None
     return Table(name, str(table.get("title", name)), str(table.get("caption", "")), task, metrics, rows)
 
 
@@ -197,7 +178,7 @@ def styles(editors: Iterable[str]) -> dict[str, Style]:
             colour = _SPARE_COLOURS[spare % len(_SPARE_COLOURS)]
             marker = _SPARE_MARKERS[spare % len(_SPARE_MARKERS)]
             spare += 1
-        found[name] = Style(colour, marker, name in CONTROLS or name == "reference")
+        found[name] = Style(colour, marker, name in CONTROLS)
     return {name: found[name] for name in names}
 
 
@@ -208,10 +189,10 @@ def metric_display(name: str) -> MetricDisplay:
 
     metric = METRICS.get(name)
     if metric is None:
-        return MetricDisplay(name, _SHORT.get(name, name), "", "none", "", "", "")
+        return MetricDisplay(name, name, "", "none", "", "", "")
     return MetricDisplay(
         name,
-        _SHORT.get(name, metric.label),
+        metric.label,
         metric.unit,
         metric.direction,
         metric.group,
@@ -243,7 +224,7 @@ def read_reported(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Restore it with `git checkout -- config/reported_values.csv`.") from None
+        raise UserError(f"{path}: no such file. Restore it with `git checkout config/reported_values.csv`.") from None
     missing = [column for column in REPORTED_COLUMNS if column not in frame.columns]
     if missing:
         raise UserError(f"{path}: the column '{missing[0]}' is missing, expected {', '.join(REPORTED_COLUMNS)}.")
