@@ -1,7 +1,7 @@
 """Anti-aliased drawing of whole batches from signed distances.
 
-Coordinates: x to the right and y downwards, both from -1 to 1 over the image. Shape parameters are tensors [N, 1, 1] (or floats)
-that broadcast with the pixel grid [N, H, W]. A signed distance is negative inside a shape.
+Coordinates: x to the right and y downwards, both from -1 to 1 over the image. Shape parameters are floats or tensors
+[N, 1, 1] that broadcast with the pixel grid [N, H, W]. A signed distance is negative inside a shape.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Scalar = Tensor | float
 
 @dataclass(frozen=True)
 class Plane:
-    """The pixel centres of a batch, after an optional rotation, scaling and shift of the drawing. x and y are [N, H, W]."""
+    """The pixel centres of a batch, x and y [N, H, W], after an optional move of the drawing."""
 
     x: Tensor
     y: Tensor
     pixel: float  # width of a pixel in these coordinates
 
     def moved(self, dx: Scalar, dy: Scalar, scale: Scalar = 1.0, angle: Scalar = 0.0) -> Plane:
-        """Return the plane in which a drawing around the origin appears scaled, then rotated by `angle` (radians), then shifted."""
+        """Return the plane in which a drawing appears scaled, then rotated by `angle` (radians), then shifted."""
         x, y = (self.x - dx) / scale, (self.y - dy) / scale
         angle = torch.as_tensor(angle)
         cos, sin = torch.cos(angle), torch.sin(angle)
@@ -72,7 +72,9 @@ def parabola(p: Plane, cx: Scalar, cy: Scalar, half: Scalar, sag: Scalar, width:
     return torch.maximum(across, (u.abs() - 1.0) * half)
 
 
-def polygon(p: Plane, corners: list[tuple[float, float]], cx: Scalar = 0.0, cy: Scalar = 0.0, scale: Scalar = 1.0) -> Tensor:
+def polygon(
+    p: Plane, corners: list[tuple[float, float]], cx: Scalar = 0.0, cy: Scalar = 0.0, scale: Scalar = 1.0
+) -> Tensor:
     """Signed distance to a simple polygon whose corners are given around the origin, scaled and shifted to (cx, cy)."""
     x, y = (p.x - cx) / scale, (p.y - cy) / scale
     nearest = torch.full_like(x, torch.inf)
