@@ -93,7 +93,9 @@ def read_cases(path: Path) -> list[Case]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such case table. Make it with `snakemake data`.") from None
     except Exception as error:
-        raise UserError(f"{path}: not a readable parquet table ({error}). Delete it and run `snakemake data`.") from None
+        raise UserError(
+            f"{path}: not a readable parquet table ({error}). Delete it and run `snakemake data`."
+        ) from None
     return [Case(**row) for row in _checked(frame, path).to_dict(orient="records")]
 
 
@@ -113,24 +115,26 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
     Raises:
         UserError: the file is unreadable, of another size than the image, or empty.
     """
-    mask: npt.NDArray[np.bool_] = _decode(path, "L") > 127
+    mask = _decode(path, "L") > 127
     if mask.shape != size:
         raise UserError(
             f"{path}: the mask is {mask.shape[1]}x{mask.shape[0]} but its image is {size[1]}x{size[0]} pixels. "
             "Resize the mask to the image with nearest-neighbour interpolation."
         )
     if not allow_empty and not mask.any():
-        raise UserError(f"{path}: the mask is empty, at least one editable (white) pixel was expected. Redraw the mask.")
+        raise UserError(
+            f"{path}: the mask is empty, at least one editable (white) pixel was expected. Redraw the mask."
+        )
     return mask
 
 
-def _decode(path: Path, mode: str) -> Any:
+def _decode(path: Path, mode: str) -> npt.NDArray[np.uint8]:
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
+            return np.asarray(image.convert(mode), dtype=np.uint8)
     except FileNotFoundError:
         raise UserError(f"{path}: no such image file. Make the data again with `snakemake data`.") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
