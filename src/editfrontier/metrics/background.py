@@ -28,7 +28,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def psnr_background(source: Tensor, edited: Tensor, background: Tensor, cap: float = PSNR_CAP) -> Tensor:
-    """PSNR in dB over background pixels only, of each image by itself, at most `cap` (identical backgrounds get `cap`)."""
+    """PSNR in dB over background pixels only, of each image by itself, at most `cap` (given to identical backgrounds)."""
     error = (source.to(torch.float64) - edited.to(torch.float64)).square().mean(dim=1)
     mse = masked_mean(error, background[:, 0])
     return (10 * torch.log10(255.0**2 / mse)).clamp(max=cap)
@@ -40,7 +40,7 @@ def fill_outside(images: Tensor, background: Tensor, value: int = MID_GREY) -> T
 
 
 def fill_inside(source: Tensor, edited: Tensor, background: Tensor) -> Tensor:
-    """Put the source's pixels into the edit wherever it is not background, so that a window sees background errors only."""
+    """Put the source's pixels into the edit wherever it is not background: a window then sees background errors only."""
     return torch.where(background, edited, source)
 
 
@@ -83,12 +83,14 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim_background(source: Tensor, edited: Tensor, background: Tensor) -> Tensor:
-    """SSIM map averaged over the background, the source's pixels standing inside the edit mask; 1 if it is unchanged."""
+    """SSIM map averaged over the background, the source's pixels standing inside the edit mask; 1 if unchanged."""
     return masked_mean(ssim_map(source, fill_inside(source, edited, background)), background[:, 0])
 
 
 def _blur(x: Tensor) -> Tensor:
-    taps = torch.tensor([math.exp(-0.5 * (i / SSIM_SIGMA) ** 2) for i in range(-SSIM_RADIUS, SSIM_RADIUS + 1)], dtype=x.dtype)
+    taps = torch.tensor(
+        [math.exp(-0.5 * (i / SSIM_SIGMA) ** 2) for i in range(-SSIM_RADIUS, SSIM_RADIUS + 1)], dtype=x.dtype
+    )
     taps = (taps / taps.sum()).to(x.device)
     channels = x.shape[1]
     for dim, shape in ((2, (-1, 1)), (3, (1, -1))):

@@ -74,8 +74,11 @@ def polynomial_kernel(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) 
 
 
 def kid(
-    features: npt.NDArray[np.floating], reference: npt.NDArray[np.floating],
-    subsets: int | None = None, subset_size: int | None = None, seed: int = 0,
+    features: npt.NDArray[np.floating],
+    reference: npt.NDArray[np.floating],
+    subsets: int | None = None,
+    subset_size: int | None = None,
+    seed: int = 0,
 ) -> float:
     """Unbiased squared MMD between two feature sets, not scaled; may be negative.
 
@@ -117,7 +120,7 @@ class KidReference:
         """Unbiased squared MMD of features [n,D] under each row of case weights [R,n]; returns [R].
 
         Pairs of an image with itself are left out also when a resample holds it several times, which keeps the
-        estimate free of the bias that duplicates would bring.
+        estimate free of the bias that duplicates would bring. NaN for a resample of one image only: it has no pairs.
         """
         x = np.asarray(features, dtype=np.float64)
         w = np.asarray(weights, dtype=np.float64)
@@ -126,6 +129,5 @@ class KidReference:
         across = polynomial_kernel(x, self.features).mean(axis=1)
         total = w.sum(axis=1)
         pairs = total**2 - (w**2).sum(axis=1)
-        if (pairs <= 0).any():
-            raise ValueError("a resample holds fewer than 2 different images")
+        pairs = np.where(pairs > 0, pairs, np.nan)
         return ((w @ among) * w).sum(axis=1) / pairs + self.within - 2 * (w @ across) / total

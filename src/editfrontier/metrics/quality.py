@@ -14,7 +14,8 @@ def artifact_threshold(source_scores: Tensor, rate: float = FALSE_POSITIVE_RATE)
     """Threshold that an unedited source exceeds with probability at most `rate`.
 
     Split-conformal: the ceil((n + 1)(1 - rate))-th smallest of the n source scores [n] bounds the rate on exchangeable
-    new sources, not only on these (Vovk et al. 2005). Below n = 1/rate - 1 no score bounds it; then the greatest is taken.
+    new sources, not only on these (Vovk et al. 2005). Below n = 1/rate - 1 no score bounds it; the
+    greatest is taken then.
     """
     if source_scores.numel() == 0:
         raise ValueError("source_scores is empty")
