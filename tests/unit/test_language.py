@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from editfrontier.errors import UserError
 from editfrontier.language import (
     DEFAULT_PATH,
@@ -37,10 +38,12 @@ def test_every_direction_has_templates_and_a_free_form_with_an_origin() -> None:
         for desired in (True, False):
             assert len(set(instructions(LANG, name, desired))) >= 5
             free = LANG.free_form(name, desired)
-            assert free and all(entry.origin in LANG.origins for entry in free)
+            assert free
+            assert all(entry.origin in LANG.origins for entry in free)
             assert not {entry.text for entry in free} & set(instructions(LANG, name, desired))
     for edit in LANG.scenes.edits.values():
-        assert len(set(edit.templates)) >= 5 and edit.free_form
+        assert len(set(edit.templates)) >= 5
+        assert edit.free_form
 
 
 def test_canonical_caption() -> None:
