@@ -1,0 +1,56 @@
+# Two commands for users: `make reproduce` and `make test`. Both set up the environment first when that is needed.
+# Variables: CORES (processor cores to use), CONFIG (a config file), PYTEST_ARGS (for example PYTEST_ARGS="-k cases").
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test lock clean
+
+CORES ?= 2
+CONFIG ?= config/micro.yaml
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# The installed state is named by what defines it, so that a change of either file, or an install that broke off, installs again.
+HASH := $(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
+STAMP := $(VENV)/.installed-$(HASH)
+
+help:
+	@echo "make reproduce   set up, run the study of $(CONFIG) on $(CORES) cores, say where the report is"
+	@echo "make test        set up, run all the tests"
+	@echo "make setup       only make the environment in $(VENV)"
+	@echo "make lock        refresh requirements.lock from pyproject.toml"
+	@echo "make clean       remove the environment (results are kept)"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@python=; for name in python3.13 python3.12 python3.11 python3 python; do \
+	  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: no Python 3.11 or newer with the venv module was found on PATH. Install one (on Debian or Ubuntu:" \
+	       "apt install python3.11 python3.11-venv) and run make again." >&2; exit 2; \
+	fi; \
+	if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	  echo "Making the environment $(VENV) with $$("$$python" --version)"; rm -rf $(VENV); "$$python" -m venv $(VENV); \
+	fi; \
+	rm -f $(VENV)/.installed-*; \
+	echo "Installing the locked dependencies (some gigabytes, once)"; \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --requirement requirements.lock; \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .; \
+	touch $@
+
+reproduce: $(STAMP)
+	@$(BIN)/snakemake all --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/snakemake report --cores $(CORES) --configfile $(CONFIG) --quiet all
+	@$(BIN)/python -m editfrontier where --config $(CONFIG)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lock: $(STAMP)
+	@$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --allow-unsafe --no-header --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml && sed -i.bak -E 's/^((nvidia|cuda)-[^ ]+|triton==[^ ]+)/\1 ; sys_platform == "linux"/' requirements.lock && rm requirements.lock.bak
+
+clean:
+	rm -rf $(VENV)

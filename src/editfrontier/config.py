@@ -1,0 +1,302 @@
+"""The config of a study: read, merge, check, and resolve to the variants and tables that the workflow makes.
+
+Snakemake builds the graph with this module, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from editfrontier.errors import UserError, did_you_mean
+from editfrontier.metrics.registry import METRICS
+from editfrontier.spec import Parameter, code_hash, editor_module, editor_parameters, variant_name
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "config" / "schema.yaml"
+RUNNER = "editfrontier.edit"
+
+_TYPE_NAMES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An editor with its hyperparameters, as one task runs it."""
+
+    name: str
+    editor: str
+    model: str | None  # a key of the config's `models`; None = needs no model
+    params: Mapping[str, Any]  # those that differ from the defaults of the editor's source
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked config with everything resolved that the workflow needs."""
+
+    config: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Variant]]  # task -> variant name -> variant
+    tables: Mapping[str, Mapping[str, Any]]  # table name -> entry with the variant of each row
+
+    def edit_spec(self, task: str, variant: str) -> dict[str, Any]:
+        """Return everything that determines the images of a variant, apart from its cases and weights."""
+        chosen = self.variants[task][variant]
+        return {
+            "editor": chosen.editor,
+            "variant": chosen.name,
+            "params": dict(chosen.params),
+            "model": self.config["models"][chosen.model]["path"] if chosen.model else None,
+            "dtype": self.config["compute"]["dtype"],
+            "seed": self.config["seed"],
+            "code": code_hash(editor_module(chosen.editor), RUNNER),
+        }
+
+
+def load_study(files: Sequence[Path]) -> Study:
+    """Read config files, the later over the earlier, and resolve them; raise `UserError` for anything that is wrong."""
+    config: dict[str, Any] = {}
+    for file in files:
+        config = merge(config, read_yaml(file))
+    return resolve_study(config, files)
+
+
+def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Study:
+    """Check a merged config and resolve it.
+
+    Args:
+        config: the merged mapping; its key `extends` names a file of the same folder (of the last of `files`) that it changes.
+        files: where the config comes from, so that messages can name the file.
+
+    Raises:
+        UserError: a key is unknown, a value has the wrong type or range, or a name refers to nothing.
+    """
+    sources = [Path(file) for file in files]
+    complete = dict(config)
+    seen: set[str] = set()
+    while base := complete.pop("extends", None):
+        if not isinstance(base, str) or base in seen:
+            raise UserError(f"{_file_of(sources, ('extends',))}: key 'extends': {base!r}, expected the name of another config file.")
+        seen.add(base)
+        sources.insert(0, (sources[0].parent if sources else ROOT / "config") / base)
+        complete = merge(read_yaml(sources[0]), complete)
+    _check_schema(complete, sources)
+    return Study(complete, *_resolve_experiments(complete, sources))
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raise `UserError` that names the file and the line."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such config file. Correct the path.") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{file}{line}: not valid YAML ({error.problem}). Correct the file.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: holds {type(content).__name__}, expected a mapping of keys. Correct the file.")
+    return content
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `change` over it: mappings merge key by key, everything else is replaced."""
+    merged = dict(copy.deepcopy(dict(base)))
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
+    return merged
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(read_yaml(SCHEMA))
+
+
+def _file_of(files: Sequence[Path], path: Sequence[Any]) -> str:
+    """Name the last file that holds a key, or the nearest part of its path that any file holds."""
+    contents = [(file, read_yaml(file)) for file in reversed(files) if file.is_file()]
+    for depth in range(len(path), 0, -1):
+        for file, content in contents:
+            if _holds(content, path[:depth]):
+                return _relative(file)
+    return _relative(files[-1]) if files else "config"
+
+
+def _holds(content: Any, path: Sequence[Any]) -> bool:
+    for key in path:
+        try:
+            content = content[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def _relative(file: Path) -> str:
+    resolved = file.resolve()
+    return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(file)
+
+
+def _key(path: Sequence[Any]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "(top level)"
+
+
+def _wrong(files: Sequence[Path], path: Sequence[Any], problem: str) -> UserError:
+    return UserError(f"{_file_of(files, path)}: key '{_key(path)}': {problem}")
+
+
+def _check_schema(config: Mapping[str, Any], files: Sequence[Path]) -> None:
+    errors = sorted(_validator().iter_errors(config), key=lambda error: (-len(error.absolute_path), str(error.absolute_path)))
+    if not errors:
+        return
+    error = errors[0]
+    path = list(error.absolute_path)
+    match error.validator:
+        case "additionalProperties":
+            known = error.schema.get("properties", {})
+            name = next(key for key in error.instance if key not in known)
+            raise _wrong(files, [*path, name], f"unknown key.{did_you_mean(str(name), known)} Correct or remove it.")
+        case "required":
+            name = next(key for key in error.validator_value if key not in error.instance)
+            raise _wrong(files, [*path, name], f"missing, expected {_expected(error.schema['properties'].get(name, {}))}. Add it.")
+        case "propertyNames":
+            name = error.instance
+            raise _wrong(files, [*path, name], f"not a usable name, expected {error.schema.get('description', 'another')}. Rename it.")
+        case _:
+            problem = f"{_short(error.instance)}, expected {_expected(error.schema)}."
+            if "enum" in error.schema and isinstance(error.instance, str):
+                problem += did_you_mean(error.instance, [str(value) for value in error.schema["enum"]])
+            raise _wrong(files, path, f"{problem} Correct the value.")
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        schema = _validator().schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "enum" in schema:
+        return "one of " + ", ".join(str(value) for value in schema["enum"])
+    types = schema.get("type", [])
+    text = " or ".join(_TYPE_NAMES[name] for name in ([types] if isinstance(types, str) else types)) or "another value"
+    for bound, words in (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"), ("exclusiveMaximum", "below")):
+        if bound in schema:
+            text += f" {words} {schema[bound]}"
+    if "minItems" in schema:
+        text += f" of at least {schema['minItems']} entries"
+    if "pattern" in schema:
+        text += f" that matches {schema['pattern']}"
+    return text
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# --- experiments -----------------------------------------------------------------------------------------------------
+
+
+def _resolve_experiments(
+    config: Mapping[str, Any], files: Sequence[Path]
+) -> tuple[dict[str, dict[str, Variant]], dict[str, dict[str, Any]]]:
+    for editor in config["editors"]:
+        _known_editor(files, ["editors", editor], editor)
+        _known(files, ["editors", editor, "model"], config["editors"][editor].get("model"), config["models"], "model")
+        _parameters(files, ["editors", editor, "params"], editor, config["editors"][editor].get("params", {}))
+    variants: dict[str, dict[str, Variant]] = {task: {} for task in config["tasks"]}
+    tables: dict[str, dict[str, Any]] = {}
+    for position, name in enumerate(config["run"]):
+        _known(files, ["run", position], name, config["experiments"], "experiment")
+        experiment = config["experiments"][name]
+        path = ["experiments", name]
+        _known(files, [*path, "task"], experiment["task"], config["tasks"], "task")
+        for index, metric in enumerate(experiment["metrics"]):
+            _known(files, [*path, "metrics", index], metric, METRICS, "metric")
+        rows = []
+        for index, row in enumerate(experiment["rows"]):
+            variant = _variant(config, files, [*path, "rows", index], row)
+            variants[experiment["task"]][variant.name] = variant
+            rows.append({"variant": variant.name} | {key: value for key, value in row.items() if key != "params"})
+        tables[name] = {"name": name, **experiment, "rows": rows}
+    for figure, entry in config["figures"].items():
+        _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
+    return variants, tables
+
+
+def _known(files: Sequence[Path], path: Sequence[Any], name: str | None, known: Mapping[str, Any], kind: str) -> None:
+    if name is not None and name not in known:
+        raise _wrong(files, path, f"'{name}' is no {kind}.{did_you_mean(name, known)} Correct the name.")
+
+
+def _known_editor(files: Sequence[Path], path: Sequence[Any], name: str) -> None:
+    try:
+        editor_module(name)
+    except UserError as error:
+        raise _wrong(files, path, str(error)) from None
+
+
+def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[Any], row: Mapping[str, Any]) -> Variant:
+    editor = row["editor"]
+    if editor not in config["editors"]:
+        _known_editor(files, [*path, "editor"], editor)
+        raise _wrong(files, [*path, "editor"], f"'{editor}' has no entry under 'editors'. Add one, for example `{editor}: {{}}`.")
+    entry = config["editors"][editor]
+    params = entry.get("params", {}) | _parameters(files, [*path, "params"], editor, row.get("params", {}))
+    declared = editor_parameters(editor) or {}
+    params = _parameters(files, [*path, "params"], editor, params)
+    overrides = {key: value for key, value in params.items() if key not in declared or declared[key].default != value}
+    try:
+        name = variant_name(editor, overrides)
+    except UserError as error:
+        raise _wrong(files, [*path, "params"], str(error)) from None
+    return Variant(name, editor, entry.get("model"), overrides)
+
+
+def _parameters(files: Sequence[Path], path: Sequence[Any], editor: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Check hyperparameters against the editor's source, as far as it can be read, and return them with exact types."""
+    declared = editor_parameters(editor)
+    if declared is None:
+        return dict(params)
+    checked = {}
+    for key, value in params.items():
+        if key not in declared:
+            raise _wrong(files, [*path, key], f"'{key}' is no hyperparameter of {editor}.{did_you_mean(key, declared)} Correct the name.")
+        checked[key] = _typed(files, [*path, key], declared[key], value)
+    return checked
+
+
+def _typed(files: Sequence[Path], path: Sequence[Any], parameter: Parameter, value: Any) -> Any:
+    """Check a value against the text of a simple type; types that this does not know are left to the editor itself."""
+    allowed = [part.strip() for part in parameter.annotation.split(" | ")]
+    literal = re.fullmatch(r"Literal\[(.*)\]", parameter.annotation)
+    if literal:
+        words = ast.literal_eval(f"({literal[1]},)")
+        if value not in words:
+            near = did_you_mean(value, words) if isinstance(value, str) else ""
+            raise _wrong(files, path, f"{value!r}, expected one of {', '.join(map(str, words))}.{near} Correct the value.")
+        return value
+    simple = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
+    if not set(allowed) <= set(simple):
+        return value
+    for name in allowed:
+        expected: Any = simple[name]
+        if isinstance(value, expected) and (isinstance(value, bool) == (name == "bool")):
+            return float(value) if name == "float" else value
+    raise _wrong(files, path, f"{_short(value)}, expected {parameter.annotation}. Correct the value.")

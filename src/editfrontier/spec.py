@@ -1,0 +1,275 @@
+"""Names and fingerprints of work: canonical specs, variant names, and hashes of the code that a job runs.
+
+Everything here reads source files without importing them, because Snakemake calls it while it builds the graph.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from editfrontier.errors import UserError, did_you_mean
+
+PACKAGE = "editfrontier"
+EDITOR_GROUP = "editfrontier.editors"
+_SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
+
+
+def canonical(spec: Mapping[str, Any]) -> str:
+    """Return the one JSON text of a spec: sorted keys, no spaces, no NaN, so that equal specs are equal texts."""
+    return json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that name a spec."""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+
+
+def variant_name(editor: str, overrides: Mapping[str, Any]) -> str:
+    """Name an editor with the hyperparameters that differ from its defaults, for example "sdedit+strength=0.3".
+
+    Args:
+        editor: name of the editor.
+        overrides: the hyperparameters that differ from the defaults; numbers, booleans, plain words, or lists of these.
+
+    Raises:
+        UserError: a value cannot stand in a file name.
+    """
+    if not overrides:
+        return editor
+    return f"{editor}+" + ",".join(f"{key}={_value_text(editor, key, overrides[key])}" for key in sorted(overrides))
+
+
+def _value_text(editor: str, key: str, value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case int() | float() if math.isfinite(value):
+            return str(int(value)) if value == int(value) else repr(value)
+        case str() if _SAFE_VALUE.match(value):
+            return value
+        case list() | tuple() if value:
+            return "_".join(_value_text(editor, key, item) for item in value)
+    raise UserError(
+        f"editor '{editor}', hyperparameter '{key}': {value!r} cannot name a variant, expected a finite number, true, false, "
+        "a word of letters, digits and _.- or a list of these. Use such a value."
+    )
+
+
+# --- code ---------------------------------------------------------------------------------------------------------
+
+
+def code_hash(*modules: str) -> str:
+    """Hash the code of modules and of everything that they import from their own package and from this one.
+
+    Comments, docstrings and formatting do not count, nor do imports for type checking only; modules that are imported by a
+    computed name (editors, by their registry) are not followed. Nothing is imported.
+
+    Args:
+        modules: dotted names, for example "editfrontier.editors.sdedit".
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    closure = sorted(set().union(*(import_closure(module) for module in modules)))
+    text = "\n".join(f"{module} {_module_hash(_module_file(module))}" for module in closure)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def import_closure(module: str) -> frozenset[str]:
+    """Return the module, its parent packages, and what they import, directly or not, from this package and their own."""
+    if _module_file(module) is None:
+        raise UserError(f"module '{module}': no such source file, expected a module of an installed package. Correct the name.")
+    found: set[str] = set()
+    queue = [module]
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if "." in name:
+            queue.append(name.rpartition(".")[0])
+        queue.extend(_imports(name) - found)
+    return frozenset(found)
+
+
+@cache
+def _package_folder(package: str) -> Path | None:
+    if package == PACKAGE:
+        return Path(__file__).parent
+    found = importlib.util.find_spec(package)
+    if found is None:
+        return None
+    if found.submodule_search_locations:
+        return Path(next(iter(found.submodule_search_locations)))
+    return Path(found.origin).with_suffix("") if found.origin else None
+
+
+@cache
+def _module_file(module: str) -> Path | None:
+    package, *parts = module.split(".")
+    folder = _package_folder(package)
+    if folder is None:
+        return None
+    path = folder.joinpath(*parts)
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise UserError(f"{file}, line {error.lineno}: {error.msg}. Correct the Python source.") from None
+
+
+@cache
+def _module_hash(file: Path) -> str:
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_docstring(node.body):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_docstring(body: list[ast.stmt]) -> bool:
+    first = body[0] if body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def _run_time_nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes below `tree` but those in the body of `if TYPE_CHECKING:`."""
+    nodes: list[ast.AST] = []
+    queue = [tree]
+    while queue:
+        node = queue.pop()
+        nodes.append(node)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            queue.extend(node.orelse)
+        else:
+            queue.extend(ast.iter_child_nodes(node))
+    return nodes
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    file = _module_file(module)
+    assert file is not None
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    roots = {PACKAGE, module.split(".")[0]}
+    names: set[str] = set()
+    for node in _run_time_nodes(_tree(file)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(package, node.level, node.module)
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in names if name.split(".")[0] in roots and _module_file(name) is not None)
+
+
+def _absolute(package: str, level: int, module: str | None) -> str:
+    if level == 0:
+        return module or ""
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+
+
+# --- editors, read without importing them ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyperparameter as the editor's source declares it: the text of its type, and its default (None if computed)."""
+
+    annotation: str
+    default: Any
+
+
+@cache
+def editor_names() -> tuple[str, ...]:
+    """Names of the editors that come with the package: the modules of `editors/` that define EDITOR."""
+    folder = Path(__file__).parent / "editors"
+    return tuple(sorted(file.stem for file in folder.glob("[a-z]*.py") if _editor_call(_tree(file)) is not None))
+
+
+def editor_module(name: str) -> str:
+    """Return the dotted name of the module that holds an editor: one of this package, or of an installed entry point.
+
+    Raises:
+        UserError: there is no such editor.
+    """
+    if name in editor_names():
+        return f"{PACKAGE}.editors.{name}"
+    installed = {entry.name: entry.module for entry in entry_points(group=EDITOR_GROUP)}
+    if name in installed:
+        return installed[name]
+    raise UserError(
+        f"editor '{name}': there is no such editor.{did_you_mean(name, [*editor_names(), *installed])} "
+        f"Correct the name, or add src/{PACKAGE}/editors/{name}.py."
+    )
+
+
+@cache
+def editor_parameters(name: str) -> Mapping[str, Parameter] | None:
+    """Return the hyperparameters that the source of an editor declares, or None if they cannot be read from the source."""
+    module = editor_module(name)
+    file = _module_file(module)
+    call = _editor_call(_tree(file)) if file else None
+    if call is None:
+        return None
+    declared = next((keyword.value for keyword in call.keywords if keyword.arg == "params"), None)
+    return _class_fields(module, declared.id) if isinstance(declared, ast.Name) else None
+
+
+def _editor_call(tree: ast.Module) -> ast.Call | None:
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if any(isinstance(target, ast.Name) and target.id == "EDITOR" for target in targets):
+            value = getattr(node, "value", None)
+            return value if isinstance(value, ast.Call) else None
+    return None
+
+
+def _class_fields(module: str, name: str) -> dict[str, Parameter] | None:
+    """Fields of a dataclass, its base classes first, followed through imports; None if a class is not found."""
+    file = _module_file(module)
+    if file is None:
+        return None
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in _tree(file).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            fields: dict[str, Parameter] = {}
+            for base in node.bases:
+                inherited = _class_fields(module, base.id) if isinstance(base, ast.Name) else None
+                if inherited is None:
+                    return None
+                fields |= inherited
+            for entry in node.body:
+                if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name):
+                    fields[entry.target.id] = Parameter(ast.unparse(entry.annotation), _literal(entry.value))
+            return fields
+        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
+            original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
+            return _class_fields(_absolute(package, node.level, node.module), original)
+    return None
+
+
+def _literal(value: ast.expr | None) -> Any:
+    try:
+        return ast.literal_eval(value) if value is not None else None
+    except ValueError:
+        return None
