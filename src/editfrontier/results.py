@@ -260,11 +260,9 @@ def decimals(metric: str, values: Sequence[float]) -> int:
     if metric in PERCENT_METRICS:
         return 1
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
-    if largest >= 100:
-        return 0
     if largest == 0:
         return 3
-    return max(1, min(5, 2 - math.floor(math.log10(largest)))) if largest >= 0.1 else 4
+    return next((places for bound, places in ((10, 1), (2, 2), (0.1, 3)) if largest >= bound), 4)
 
 
 def format_value(metric: str, value: float, places: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,11 +119,13 @@ def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any]
         cells.append(Cell(number(entry.value), number(entry.ci_low), number(entry.ci_high), reported, 0))
         counts.append(0 if math.isnan(number(entry.n)) else int(entry.n))
         failures.append(0 if math.isnan(number(entry.failed)) else int(entry.failed))
+    if status == "missing":
+        row = replace(row, label=f"{row.label} (no results)")
     return Line(row, tuple(cells), max(counts), max(failures), status)
 
 
 def _unrun(method: str, configuration: str, metrics: Sequence[str], paper: Mapping[str, float]) -> Line:
-    label = editor_label(method) + ("" if configuration == "default" else f" ({configuration})")
+    label = editor_label(method) + (" (not run)" if configuration == "default" else f", {configuration} (not run)")
     cells = tuple(Cell(math.nan, math.nan, math.nan, paper.get(name, math.nan), 0) for name in metrics)
     return Line(Row("", method, label, configuration, "not run", False), cells, 0, 0, "not run")
 
@@ -178,7 +180,7 @@ def escape_latex(text: str) -> str:
     table = {
         "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
         "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-        "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\"": r"\textquotedbl{}",
+        "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\"": "''",
     }
     return "".join(table.get(character, character) for character in re.sub(r"\s+", " ", text))
 
@@ -221,10 +223,8 @@ def _markdown_cell(grid: Grid, line: Line, column: int) -> str:
         parts.append(f"{marks[0]}{value}{marks[1]}")
         if math.isfinite(cell.low) and math.isfinite(cell.high):
             parts.append(f"<sub>{grid.text(column, cell.low)} to {grid.text(column, cell.high)}</sub>")
-    elif line.status != "ok":
-        parts.append(line.status)
-    else:
-        parts.append("–")
+    elif not math.isfinite(cell.paper):
+        parts.append("" if line.status == "not run" else "–")
     if math.isfinite(cell.paper):
         parts.append(f"<sub>paper {grid.text(column, cell.paper)}</sub>")
     return "<br>".join(parts)
@@ -250,7 +250,7 @@ def to_latex(grid: Grid) -> str:
             body.append(" & ".join([name, *cells, *counts]) + r" \\")
     return "\n".join([
         "% Needs \\usepackage{booktabs,xcolor,graphicx}.",
-        r"\begin{table}",
+        r"\begin{table*}",
         r"\centering",
         rf"\caption{{{escape_latex(grid.table.title)}. {escape_latex(_notes(grid))}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', grid.table.name)}}}",
@@ -262,7 +262,7 @@ def to_latex(grid: Grid) -> str:
         *body,
         r"\bottomrule",
         r"\end{tabular}}",
-        r"\end{table}",
+        r"\end{table*}",
         "",
     ])
 
@@ -278,10 +278,11 @@ def _latex_cell(grid: Grid, line: Line, column: int) -> str:
             low, high = (grid.text(column, bound).replace("-", "$-$") for bound in (cell.low, cell.high))
             small.append(rf"{{\tiny {low} to {high}}}")
     else:
-        main = rf"{{\scriptsize {line.status}}}" if line.status != "ok" else "--"
+        main = "" if line.status == "not run" or math.isfinite(cell.paper) else "--"
     if math.isfinite(cell.paper):
         small.append(rf"{{\tiny\color{{gray}}paper {grid.text(column, cell.paper)}}}")
-    return main if not small else r"\shortstack[r]{" + r"\\".join([main, *small]) + "}"
+    stack = [part for part in (main, *small) if part]
+    return stack[0] if len(stack) == 1 else r"\shortstack[r]{" + r"\\".join(stack) + "}" if stack else ""
 
 
 def _notes(grid: Grid) -> str:
@@ -289,7 +290,7 @@ def _notes(grid: Grid) -> str:
     notes.append("Best editor of a column in bold, second underlined; controls (in italics) are not ranked.")
     notes.append("Below a value: 95% interval of a paired bootstrap clustered by source image, and the paper's value.")
     if any(line.status == "not run" for line in grid.lines):
-        notes.append("Rows marked \"not run\" are in the paper only.")
+        notes.append("Rows marked (not run) are in the paper only.")
     return " ".join(notes)
 
 
