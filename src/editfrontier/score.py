@@ -1,7 +1,7 @@
 """Score edited images: every network loaded once, every metric in one pass, source-side networks once per task.
 
 A case that failed, at editing or here, has no row in the scores; the table's provenance lists it with its reason. A
-metric that cannot speak about a case (no mask, captions equal, ...) has no row for it either, and the provenance says why.
+metric that cannot speak about a case (no mask, captions equal, ...) has no row for it either, for a reason given there.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def psnr_background(source: Tensor, edited: Tensor, background: Tensor, cap: float = PSNR_CAP) -> Tensor:
-    """PSNR in dB over background pixels only, of each image by itself, at most `cap` (given to identical backgrounds)."""
+    """PSNR in dB over background pixels only, of each image by itself, at most `cap` (given to equal backgrounds)."""
     error = (source.to(torch.float64) - edited.to(torch.float64)).square().mean(dim=1)
     mse = masked_mean(error, background[:, 0])
     return (10 * torch.log10(255.0**2 / mse)).clamp(max=cap)
@@ -40,7 +40,7 @@ def fill_outside(images: Tensor, background: Tensor, value: int = MID_GREY) -> T
 
 
 def fill_inside(source: Tensor, edited: Tensor, background: Tensor) -> Tensor:
-    """Put the source's pixels into the edit wherever it is not background: a window then sees background errors only."""
+    """Put the source's pixels into the edit wherever it is not background: a window then sees its errors only."""
     return torch.where(background, edited, source)
 
 

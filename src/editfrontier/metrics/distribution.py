@@ -46,7 +46,7 @@ class FidReference:
     def distances(self, features: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> Array:
         """FID of features [n,D] under each row of case weights [R,n] (counts of a resample); returns [R].
 
-        tr (S1 S2)^(1/2) is the sum of square roots of the eigenvalues of S2^(1/2) S1 S2^(1/2), which is symmetric, so
+        NaN for a resample that holds fewer than 2 images. tr (S1 S2)^(1/2) is the sum of square roots of the eigenvalues of S2^(1/2) S1 S2^(1/2), which is symmetric, so
         no matrix square root of a product is needed; the smaller of the D x D and the n x n form is decomposed.
         """
         x = np.asarray(features, dtype=np.float64)
@@ -57,6 +57,9 @@ class FidReference:
         for row, weight in enumerate(np.asarray(weights, dtype=np.float64)):
             kept = weight > 0
             w, total = weight[kept], weight.sum()
+            if total < 2:
+                out[row] = np.nan
+                continue
             mean = w @ x[kept] / total
             scale = np.sqrt(w / (total - 1))[:, None]
             trace = float((((x[kept] - mean) * scale) ** 2).sum())
@@ -130,4 +133,6 @@ class KidReference:
         total = w.sum(axis=1)
         pairs = total**2 - (w**2).sum(axis=1)
         pairs = np.where(pairs > 0, pairs, np.nan)
-        return ((w @ among) * w).sum(axis=1) / pairs + self.within - 2 * (w @ across) / total
+        return (
+            ((w @ among) * w).sum(axis=1) / pairs + self.within - 2 * (w @ across) / np.where(total > 0, total, np.nan)
+        )

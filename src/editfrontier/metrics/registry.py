@@ -1,4 +1,4 @@
-"""What each metric is: name, unit, direction, range, source. Imports nothing heavy: tables and workflows may read it."""
+"""What each metric is: name, unit, direction, range, source. Imports nothing heavy, so that workflows may read it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Metric:
     name: key in score tables. label: short text for table heads and axes. unit: "" when there is none.
     direction: which way is better, "none" for descriptive quantities. range: least and greatest possible value
     (None = unbounded). group: what it speaks about. per_image: False for metrics of a set of images (FID, KID).
+    binary: each image has 0 or 1, so that the mean is a rate.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Metric:
     description: str
     source: str
     per_image: bool = True
+    binary: bool = False
 
 
 _ALL = (
@@ -130,6 +132,7 @@ _ALL = (
         "controllability",
         "1 when the attribute classifier says that the attribute has the desired value (probability 0.5), else 0.",
         "Prompt satisfaction by an attribute classifier.",
+        binary=True,
     ),
     Metric(
         "quality",
@@ -150,6 +153,7 @@ _ALL = (
         "quality",
         "1 when the artifact score exceeds the threshold that flags 5% of unedited sources, else 0.",
         "Threshold by split-conformal calibration on the task's sources.",
+        binary=True,
     ),
     Metric(
         "fid",

@@ -1,0 +1,160 @@
+"""Bootstrap by clusters, intervals, tests and Pareto fronts, on arrays.
+
+One matrix of resample weights serves all variants and metrics of a task: row r says how often resample r holds each
+cluster. Means of all variants under one resample then belong together, so differences and fronts are paired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+
+Array = npt.NDArray[np.float64]
+INTERVALS = ("bca", "percentile")
+
+
+def cluster_weights(clusters: int, resamples: int, seed: int) -> Array:
+    """Counts [resamples, clusters] of drawing `clusters` clusters with replacement; every row sums to `clusters`."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Estimates of K quantities: point [K], under each resample [R,K], without each cluster in turn [C,K]."""
+
+    point: Array
+    resampled: Array
+    jackknife: Array
+
+    def reshape(self, *shape: int) -> Estimates:
+        """The same estimates with K unfolded into `shape`."""
+        fold = self.resampled.shape[0], self.jackknife.shape[0]
+        return Estimates(
+            self.point.reshape(shape), self.resampled.reshape(fold[0], *shape), self.jackknife.reshape(fold[1], *shape)
+        )
+
+
+def means(values: Array, cluster: npt.NDArray[np.integer], weights: Array) -> Estimates:
+    """Means of columns of cases.
+
+    Args:
+        values: [N,K], NaN where a case has no value for a column (it is then left out of that column only).
+        cluster: [N], the cluster of each case, in 0..C-1.
+        weights: [R,C] of `cluster_weights`.
+    """
+    clusters = weights.shape[1]
+    present = ~np.isnan(values)
+    sums, counts = np.zeros((clusters, values.shape[1])), np.zeros((clusters, values.shape[1]))
+    np.add.at(sums, cluster, np.where(present, values, 0.0))
+    np.add.at(counts, cluster, present.astype(np.float64))
+    total, n = sums.sum(axis=0), counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return Estimates(total / n, (weights @ sums) / (weights @ counts), (total - sums) / (n - counts))
+
+
+def intervals(estimates: Estimates, level: float = 0.95, kind: str = "bca") -> tuple[Array, Array]:
+    """Lower and upper bounds [K] of confidence intervals.
+
+    kind: "percentile", or "bca" (bias-corrected and accelerated, Efron 1987; acceleration from the jackknife over
+    clusters). Both bounds are NaN when there are fewer than two clusters; they equal the point where no resample
+    differs from it.
+    """
+    resampled = np.sort(np.where(np.isfinite(estimates.resampled), estimates.resampled, np.nan), axis=0)
+    finite = np.isfinite(resampled).sum(axis=0)
+    tails = (1 - level) / 2, (1 + level) / 2
+    if kind == "bca":
+        probabilities = [_bca_level(estimates, tail, finite) for tail in tails]
+    elif kind == "percentile":
+        probabilities = [np.full(estimates.point.shape, tail) for tail in tails]
+    else:
+        raise ValueError(f"interval {kind!r} is unknown, expected one of {', '.join(INTERVALS)}")
+    low, high = (_quantile(resampled, finite, probability) for probability in probabilities)
+    if len(estimates.jackknife) < 2:  # all resamples are the same and their spread says nothing
+        return np.full_like(low, np.nan), np.full_like(high, np.nan)
+    return low, high
+
+
+def _bca_level(estimates: Estimates, tail: float, finite: npt.NDArray[np.integer]) -> Array:
+    resampled, point = estimates.resampled, estimates.point
+    n = np.maximum(finite, 1)
+    tolerance = 1e-12 * np.maximum(1.0, np.abs(point))
+    below = (resampled < point - tolerance).sum(axis=0) + 0.5 * (np.abs(resampled - point) <= tolerance).sum(axis=0)
+    bias = ndtri(np.clip(below / n, 1 / (n + 1), n / (n + 1)))
+    jackknife = np.where(np.isfinite(estimates.jackknife), estimates.jackknife, point)
+    deviation = jackknife.mean(axis=0) - jackknife
+    spread = (deviation**2).sum(axis=0) ** 1.5
+    acceleration = np.where(spread > 0, (deviation**3).sum(axis=0) / np.where(spread > 0, 6 * spread, 1.0), 0.0)
+    z = bias + ndtri(tail)
+    return ndtr(bias + z / (1 - acceleration * z))
+
+
+def _quantile(ordered: Array, finite: npt.NDArray[np.integer], probability: Array) -> Array:
+    """Quantile of each sorted column [R,...] at its own probability, linear in between; NaNs stand last."""
+    position = probability * np.maximum(finite - 1, 0)
+    lower = np.floor(position).astype(np.intp)
+    upper = np.minimum(lower + 1, np.maximum(finite - 1, 0))
+    a = np.take_along_axis(ordered, lower[None], axis=0)[0]
+    b = np.take_along_axis(ordered, upper[None], axis=0)[0]
+    return a + (position - lower) * (b - a)
+
+
+def recentred(point: Array, resampled: Array, level: float = 0.95) -> tuple[Array, Array]:
+    """Interval of a biased statistic: the percentile interval of the resamples [R,...], moved by their mean's excess.
+
+    A resample holds cases twice, which shifts FID upward; only the spread of the resamples is used. The interval is
+    of the statistic's expectation at this number of cases, whose own bias (FID at small n) stays in the point.
+    """
+    deviation = resampled - np.nanmean(resampled, axis=0)
+    low, high = np.nanquantile(deviation, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return point + low, point + high
+
+
+def rate_bounds(rate: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a rate over n independent units, for rates of 0 and 1 whose resamples do not vary."""
+    z = float(ndtri((1 + level) / 2))
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def random_signs(permutations: int, clusters: int, seed: int) -> npt.NDArray[np.float32]:
+    """Random signs [permutations, clusters] for `sign_flip_test`."""
+    rng = np.random.default_rng(seed)
+    return (2 * rng.integers(0, 2, size=(permutations, clusters), dtype=np.int8) - 1).astype(np.float32)
+
+
+def sign_flip_test(cluster_sums: Array, signs: npt.NDArray[np.float32]) -> Array:
+    """Two-sided p values [K] of paired differences, summed within clusters [C,K], by flipping whole clusters.
+
+    The least p value is 1 / (permutations + 1) (Phipson and Smyth 2010).
+    """
+    observed = np.abs(cluster_sums.sum(axis=0))
+    scale = np.where(observed > 0, observed, 1.0)
+    flipped = np.abs(signs @ (cluster_sums / scale).astype(np.float32))
+    # fp32 sums: count as equal what differs by rounding.
+    return (1 + (flipped >= observed / scale - 1e-5).sum(axis=0)) / (len(signs) + 1)
+
+
+def holm(p: npt.NDArray[np.floating]) -> Array:
+    """Holm's adjusted p values of one family [K] (Holm 1979); NaNs stay and do not count."""
+    p = np.asarray(p, dtype=np.float64)
+    out = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    adjusted = p[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(adjusted), 1.0)
+    return out
+
+
+def pareto_front(x: Array, y: Array) -> npt.NDArray[np.bool_]:
+    """Whether each point of [..., V] is on the front of its row: none is at least as great in both and greater in one.
+
+    A point with a NaN is not on the front and dominates nothing.
+    """
+    xi, xj, yi, yj = x[..., :, None], x[..., None, :], y[..., :, None], y[..., None, :]
+    dominated = ((xj >= xi) & (yj >= yi) & ((xj > xi) | (yj > yi))).any(axis=-1)
+    return ~dominated & ~np.isnan(x) & ~np.isnan(y)
