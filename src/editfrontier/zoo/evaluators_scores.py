@@ -1,0 +1,49 @@
+"""Held-out scores of the evaluators."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def roc_auc(scores: Tensor, positive: Tensor) -> float:
+    """Area under the ROC curve (Mann-Whitney, ties count half): scores [N], positive bool [N]."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores.numpy())
+    truth = positive.numpy().astype(bool)
+    hits, misses = int(truth.sum()), int((~truth).sum())
+    return float((ranks[truth].sum() - hits * (hits + 1) / 2) / (hits * misses))
+
+
+def spearman(a: Tensor, b: Tensor) -> float:
+    """Rank correlation of two vectors."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a.numpy(), b.numpy()).statistic)
+
+
+def balanced_accuracy(probabilities: Tensor, truth: Tensor, threshold: float = 0.5) -> Tensor:
+    """Mean of sensitivity and specificity by column: [N, A], bool [N, A] -> [A]."""
+    said = probabilities > threshold
+    sensitivity = (said & truth).sum(0) / truth.sum(0)
+    specificity = (~said & ~truth).sum(0) / (~truth).sum(0)
+    return (sensitivity + specificity) / 2
+
+
+def best_logit_shift(logits: Tensor, truth: Tensor) -> Tensor:
+    """For each column the shift that puts the threshold of the best balanced accuracy at 0: [N, A], bool [N, A] -> [A].
+
+    Where many thresholds are equally good, their middle is taken.
+    """
+    shifts = []
+    for column, labels in zip(logits.T.numpy(), truth.T.numpy(), strict=True):
+        grid = np.unique(np.concatenate([np.quantile(column, np.linspace(0, 1, 401)), [0.0]]))
+        middle = (grid[1:] + grid[:-1]) / 2
+        sensitivity = (column[None, labels] > middle[:, None]).mean(1)
+        specificity = (column[None, ~labels] <= middle[:, None]).mean(1)
+        quality = sensitivity + specificity
+        best = middle[quality >= quality.max() - 1e-9]
+        shifts.append(-float((best.min() + best.max()) / 2))
+    return torch.tensor(shifts)
