@@ -152,7 +152,7 @@ def _holds(content: Any, path: Sequence[Any]) -> bool:
 
 def _relative(file: Path) -> str:
     resolved = file.resolve()
-    return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(file)
+    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(file)
 
 
 def _key(path: Sequence[Any]) -> str:

@@ -1,0 +1,48 @@
+# The whole study. `snakemake --cores 2` runs all of it; the targets below stop at a stage.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/micro.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=config["results"],
+
+
+wildcard_constraints:
+    task="[a-z][a-z0-9_]*",
+    table="[a-z][a-z0-9_]*",
+    variant=r"[A-Za-z0-9_.+=,-]+",
+    shard=r"\d+",
+
+
+include: "rules/models.smk"
+include: "rules/data.smk"
+include: "rules/edits.smk"
+include: "rules/metrics.smk"
+include: "rules/analysis.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    data,
+    edits,
+    scores,
+    statistics,
+    tables,
+    figures,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.data.input,
+        rules.report.input,

@@ -1,0 +1,122 @@
+# Statistics, tables, figures. In: scores and set features. Out: statistics/<task>.parquet (with paired differences and Pareto
+# membership beside it), tables/<table>.{csv,md,tex}, figures/<figure>.{pdf,svg,png}, validation.csv.
+
+
+rule statistics:
+    input:
+        collect("<results>/statistics/{task}.parquet", task=EDITED_TASKS),
+        "<results>/validation.csv",
+
+
+rule tables:
+    input:
+        collect("<results>/tables/{table}.{form}", table=STUDY.tables, form=["csv", "md", "tex"]),
+
+
+rule figures:
+    input:
+        collect("<results>/figures/{figure}.svg", figure=FIGURES),
+
+
+rule summarise:
+    input:
+        scores=of_variants("<results>/scores/{task}/{variant}.parquet"),
+        features=of_variants("<results>/features/{task}/{variant}.npz"),
+        sources="<results>/scores/{task}/sources.npz",
+    output:
+        summary="<results>/statistics/{task}.parquet",
+        differences="<results>/statistics/{task}.differences.parquet",
+        frontier="<results>/statistics/{task}.frontier.parquet",
+    log:
+        "<results>/logs/summarise/{task}.log",
+    benchmark:
+        "<results>/benchmarks/summarise/{task}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=canonical(config["statistics"]),
+        code=code_of("statistics"),
+    message:
+        "Intervals of {wildcards.task}"
+    shell:
+        "python -m editfrontier statistics {input.scores:q} {input.features:q}"
+        " --sources {input.sources:q} --settings {params.settings:q} --out {output.summary:q}"
+        " --differences {output.differences:q} --frontier {output.frontier:q} > {log:q} 2>&1"
+
+
+rule validation:
+    input:
+        weights=weights_of_evaluators,
+    output:
+        checks="<results>/validation.csv",
+        points="<results>/validation.points.parquet",
+    log:
+        "<results>/logs/validation.log",
+    benchmark:
+        "<results>/benchmarks/validation.tsv"
+    threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        device=config["compute"]["device"],
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=canonical({**config["validation"], "seed": config["seed"]}),
+        evaluators=EVALUATORS,
+        code=code_of("validation"),
+    message:
+        "Validation of the metrics against the renderer's truth"
+    shell:
+        "python -m editfrontier validate --spec {params.spec:q} --evaluators {params.evaluators:q} --out {output.checks:q}"
+        " --points {output.points:q} --device {resources.device} > {log:q} 2>&1"
+
+
+rule table:
+    input:
+        statistics=statistics_of_table,
+        reported=config["reported"],
+    output:
+        csv=report(
+            "<results>/tables/{table}.csv",
+            caption="../reports/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "form": "CSV"},
+        ),
+        md="<results>/tables/{table}.md",
+        tex="<results>/tables/{table}.tex",
+    log:
+        "<results>/logs/table/{table}.log",
+    params:
+        table=table_entry,
+        code=code_of("tables"),
+    message:
+        "Table {wildcards.table}"
+    shell:
+        "python -m editfrontier tables --table {params.table:q} --statistics {input.statistics:q}"
+        " --reported {input.reported:q} --csv {output.csv:q} --markdown {output.md:q} --latex {output.tex:q} > {log:q} 2>&1"
+
+
+rule figure:
+    input:
+        unpack(inputs_of_figure),
+    output:
+        pdf="<results>/figures/{figure}.pdf",
+        svg=report(
+            "<results>/figures/{figure}.svg",
+            caption="../reports/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        png="<results>/figures/{figure}.png",
+    log:
+        "<results>/logs/figure/{figure}.log",
+    params:
+        table=entry_of_figure,
+        results=subpath(output.svg, ancestor=2),
+        code=code_of("figures"),
+    message:
+        "Figure {wildcards.figure}"
+    shell:
+        "python -m editfrontier figures --figure {wildcards.figure} --table {params.table:q} --root {params.results:q}"
+        " --reported {input.reported:q} --out {output.svg:q} > {log:q} 2>&1"

@@ -1,0 +1,103 @@
+# What the rules share: the checked config, and helpers that turn it into paths and parameters.
+import os
+import sys
+
+from editfrontier.config import resolve_study
+from editfrontier.errors import UserError
+from editfrontier.spec import canonical, code_hash
+
+try:
+    STUDY = resolve_study(config, workflow.configfiles)
+except UserError as error:
+    sys.exit(f"error: {error}")
+config.clear()
+config.update(STUDY.config)
+
+
+envvars:
+    "PATH",
+
+
+# Jobs run the `python` of the environment that Snakemake itself runs in, activated or not.
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+
+EVALUATORS = canonical({name: model["path"] for name, model in config["evaluators"].items()})
+TASKS = list(config["tasks"])
+EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
+# On processor cores no job asks for a GPU, so that as many run at a time as there are cores.
+GPUS = int(config["compute"]["device"] != "cpu")
+
+
+def code_of(*modules):
+    """Hash of the library code behind a rule, as a parameter function: computed once, when a job needs it."""
+    return lambda wildcards: code_hash(*(f"editfrontier.{module}" for module in modules))
+
+
+def task_spec(wildcards):
+    task = config["tasks"][wildcards.task]
+    return canonical({"dataset": task["dataset"], "cases": task["cases"], "seed": config["seed"]})
+
+
+def edit_spec(wildcards):
+    return canonical(STUDY.edit_spec(wildcards.task, wildcards.variant))
+
+
+def shard_count(wildcards):
+    return config["tasks"][wildcards.task]["shards"]
+
+
+def weights_of_variant(wildcards):
+    """The provenance file of the variant's model, which holds the checksums of its weights."""
+    model = STUDY.variants[wildcards.task][wildcards.variant].model
+    return [f"{config['models'][model]['path']}/provenance.json"] if model else []
+
+
+def weights_of_evaluators(wildcards):
+    return [f"{model['path']}/provenance.json" for model in config["evaluators"].values()]
+
+
+def records_of(wildcards):
+    """The records of all shards of a variant."""
+    return collect(
+        "<results>/edits/{task}/{variant}/shard-{shard}.parquet",
+        task=wildcards.task,
+        variant=wildcards.variant,
+        shard=range(shard_count(wildcards)),
+    )
+
+
+def of_variants(pattern):
+    """Paths of all variants of a task, as an input function."""
+    return lambda wildcards: collect(pattern, task=wildcards.task, variant=STUDY.variants[wildcards.task])
+
+
+def table_entry(wildcards):
+    return canonical(STUDY.tables[wildcards.table])
+
+
+def statistics_of_table(wildcards):
+    return f"<results>/statistics/{STUDY.tables[wildcards.table]['task']}.parquet"
+
+
+FIGURES = [*config["figures"], "validation"]
+
+
+def entry_of_figure(wildcards):
+    """The table that a figure shows; the figure of the metric validation shows none."""
+    if wildcards.figure == "validation":
+        return canonical({})
+    return canonical(STUDY.tables[config["figures"][wildcards.figure]["table"]])
+
+
+def inputs_of_figure(wildcards):
+    if wildcards.figure == "validation":
+        return {
+            "reported": config["reported"],
+            "data": ["<results>/validation.csv", "<results>/validation.points.parquet"],
+        }
+    table = STUDY.tables[config["figures"][wildcards.figure]["table"]]
+    task = table["task"]
+    data = [f"<results>/statistics/{task}.parquet", f"<results>/statistics/{task}.frontier.parquet"]
+    if wildcards.figure == "qualitative":
+        data += [f"<results>/scores/{task}/{row['variant']}.parquet" for row in table["rows"]]
+    return {"reported": config["reported"], "data": data}

@@ -1,0 +1,47 @@
+# Cases. In: the config and the language. Out: data/<task>/cases.parquet beside its images, and the reference images of FID.
+
+
+rule data:
+    input:
+        collect("<results>/data/{task}/cases.parquet", task=TASKS),
+        "<results>/data/reference.npz",
+
+
+rule cases:
+    input:
+        language=config["language"],
+    output:
+        "<results>/data/{task}/cases.parquet",
+    log:
+        "<results>/logs/cases/{task}.log",
+    benchmark:
+        "<results>/benchmarks/cases/{task}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=task_spec,
+        code=code_of("microworld.dataset"),
+    message:
+        "Cases of {wildcards.task}"
+    shell:
+        "python -m editfrontier data --spec {params.spec:q} --language {input.language:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule reference:
+    output:
+        "<results>/data/reference.npz",
+    log:
+        "<results>/logs/reference.log",
+    benchmark:
+        "<results>/benchmarks/reference.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        spec=canonical({**config["reference"], "seed": config["seed"]}),
+        code=code_of("microworld.dataset"),
+    message:
+        "Reference images"
+    shell:
+        "python -m editfrontier reference --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"

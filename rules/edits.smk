@@ -1,0 +1,42 @@
+# Edits. In: data/<task>/cases.parquet and model weights. Out: edits/<task>/<variant>/shard-<i>.parquet, one row a case; the
+# images beside it are the content of the shard and are kept when a job is killed, so that the next run goes on from there.
+
+
+rule edits:
+    input:
+        [
+            f"<results>/edits/{task}/{variant}/shard-{shard}.parquet"
+            for task in EDITED_TASKS
+            for variant in STUDY.variants[task]
+            for shard in range(config["tasks"][task]["shards"])
+        ],
+
+
+rule edit:
+    input:
+        cases="<results>/data/{task}/cases.parquet",
+        weights=weights_of_variant,
+    output:
+        "<results>/edits/{task}/{variant}/shard-{shard}.parquet",
+    log:
+        "<results>/logs/edit/{task}/{variant}/shard-{shard}.log",
+    benchmark:
+        "<results>/benchmarks/edit/{task}/{variant}/shard-{shard}.tsv"
+    retries: 2 if GPUS else 0
+    threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        device=config["compute"]["device"],
+        batch_size=config["compute"]["batch_size"],
+        mem_mb=lambda wildcards, attempt: (32000 if GPUS else 3000) * attempt,
+        runtime=240,
+    params:
+        spec=edit_spec,
+        shards=shard_count,
+        images=subpath(output[0], parent=True),
+    message:
+        "Edits of {wildcards.task} by {wildcards.variant}, shard {wildcards.shard}"
+    shell:
+        "python -m editfrontier edit --cases {input.cases:q} --shard {wildcards.shard} --shards {params.shards}"
+        " --spec {params.spec:q} --record {output:q} --images {params.images:q}/images"
+        " --batch-size {resources.batch_size} --device {resources.device} > {log:q} 2>&1"

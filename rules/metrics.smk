@@ -1,0 +1,64 @@
+# Scores. In: cases, records of edits, evaluators. Out: scores/<task>/sources.npz (what depends on sources only, once a task),
+# scores/<task>/<variant>.parquet (case, metric, value) and features/<task>/<variant>.npz (for FID and KID).
+
+
+rule scores:
+    input:
+        [f"<results>/scores/{task}/{variant}.parquet" for task in EDITED_TASKS for variant in STUDY.variants[task]],
+
+
+rule sources:
+    input:
+        cases="<results>/data/{task}/cases.parquet",
+        reference="<results>/data/reference.npz",
+        weights=weights_of_evaluators,
+    output:
+        "<results>/scores/{task}/sources.npz",
+    log:
+        "<results>/logs/sources/{task}.log",
+    benchmark:
+        "<results>/benchmarks/sources/{task}.tsv"
+    threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        device=config["compute"]["device"],
+        mem_mb=4000,
+        runtime=120,
+    params:
+        evaluators=EVALUATORS,
+        code=code_of("sources"),
+    message:
+        "Source-side features of {wildcards.task}"
+    shell:
+        "python -m editfrontier sources --cases {input.cases:q} --reference {input.reference:q}"
+        " --evaluators {params.evaluators:q} --out {output:q} --device {resources.device} > {log:q} 2>&1"
+
+
+rule score:
+    input:
+        cases="<results>/data/{task}/cases.parquet",
+        sources="<results>/scores/{task}/sources.npz",
+        records=records_of,
+        weights=weights_of_evaluators,
+    output:
+        scores="<results>/scores/{task}/{variant}.parquet",
+        features="<results>/features/{task}/{variant}.npz",
+    log:
+        "<results>/logs/score/{task}/{variant}.log",
+    benchmark:
+        "<results>/benchmarks/score/{task}/{variant}.tsv"
+    threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        device=config["compute"]["device"],
+        mem_mb=4000,
+        runtime=120,
+    params:
+        evaluators=EVALUATORS,
+        code=code_of("score"),
+    message:
+        "Scores of {wildcards.variant} on {wildcards.task}"
+    shell:
+        "python -m editfrontier score {input.records:q} --cases {input.cases:q} --sources {input.sources:q}"
+        " --evaluators {params.evaluators:q} --out {output.scores:q} --features {output.features:q}"
+        " --device {resources.device} > {log:q} 2>&1"

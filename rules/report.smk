@@ -1,0 +1,59 @@
+# Reports. In: everything. Out: index.html (one self-contained page to read), report.zip (Snakemake's own report, as provenance),
+# config.yaml (the complete config of this run).
+
+
+rule report:
+    input:
+        "<results>/index.html",
+        "<results>/report.zip",
+
+
+rule config:
+    output:
+        "<results>/config.yaml",
+    log:
+        "<results>/logs/config.log",
+    params:
+        config=canonical(config),
+    message:
+        "Complete config of this run"
+    shell:
+        "python -m editfrontier config --config {params.config:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule index:
+    input:
+        rules.scores.input,
+        rules.statistics.input,
+        rules.tables.input,
+        rules.figures.input,
+        config="<results>/config.yaml",
+        reported=config["reported"],
+        sources=collect("<results>/data/{task}/cases.parquet", task=TASKS),
+    output:
+        "<results>/index.html",
+    log:
+        "<results>/logs/index.log",
+    params:
+        results=subpath(output[0], parent=True),
+        code=code_of("report"),
+    message:
+        "The report: {output}"
+    shell:
+        "python -m editfrontier report --root {params.results:q} --config {input.config:q} --reported {input.reported:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule archive:
+    input:
+        index="<results>/index.html",
+        config="<results>/config.yaml",
+    output:
+        "<results>/report.zip",
+    log:
+        "<results>/logs/archive.log",
+    message:
+        "Snakemake's report: {output}"
+    shell:
+        "python -m snakemake tables figures statistics --configfile {input.config:q} --nolock --quiet"
+        " --report {output:q} > {log:q} 2>&1"

@@ -1,0 +1,5 @@
+"""`python -m editfrontier`: the command line."""
+
+from editfrontier.cli import main
+
+main()

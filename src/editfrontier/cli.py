@@ -1,0 +1,264 @@
+"""The command line: one command a stage, each a thin wrapper of the library function that does the work.
+
+The rules of the workflow call these commands, so that every job can be printed (`snakemake -p`) and repeated by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from editfrontier.errors import UserError
+
+app = typer.Typer(
+    help="Experiments on the controllability-fidelity frontier of diffusion-based image editing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFiles = Annotated[list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")]
+Cases = Annotated[Path, typer.Option(help="Case table (cases.parquet).")]
+Spec = Annotated[str, typer.Option(help="What determines the result, as JSON.")]
+Evaluators = Annotated[str, typer.Option(help="Folders of the evaluators by kind, as JSON.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
+Out = Annotated[Path, typer.Option(help="File to write.")]
+DEFAULT_CONFIG = [Path("config/micro.yaml")]
+
+
+def main() -> None:
+    """Run the command line; a problem that the user can mend becomes one line on stderr and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app(prog_name="editfrontier")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _json(text: str, option: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{option}: not valid JSON ({error}). Correct the option.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{option}: expected a JSON object, for example '{{\"seed\": 0}}'. Correct the option.")
+    return content
+
+
+def _field(content: dict[str, Any], key: str, option: str) -> Any:
+    if key not in content:
+        raise UserError(f"{option}: the key '{key}' is missing. Add it.")
+    return content[key]
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+@app.command()
+def data(spec: Spec, out: Out, language: Annotated[Path | None, typer.Option(help="Captions and instructions.")] = None) -> None:
+    """Make the cases of a task: a case table and the images beside it."""
+    from editfrontier.microworld.dataset import build_task
+
+    values = _json(spec, "--spec")
+    count, seed = _field(values, "cases", "--spec"), _field(values, "seed", "--spec")
+    cases = build_task(_field(values, "dataset", "--spec"), count, seed, out.parent)
+    print(f"{len(cases)} cases in {out}")
+
+
+@app.command()
+def reference(spec: Spec, out: Out) -> None:
+    """Make the reference images that FID and KID compare with."""
+    from editfrontier.microworld.dataset import build_reference
+
+    values = _json(spec, "--spec")
+    count, seed, population = (_field(values, key, "--spec") for key in ("images", "seed", "population"))
+    build_reference(count, seed, population, out)
+    print(f"{count} images in {out}")
+
+
+@app.command()
+def edit(
+    cases: Cases,
+    spec: Spec,
+    record: Annotated[Path, typer.Option(help="Record to write: one row a case.")],
+    images: Annotated[Path, typer.Option(help="Folder of the edited images; finished ones are taken over.")],
+    shard: Annotated[int, typer.Option(min=0, help="Which part of the cases.")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="Into how many parts the cases are split.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Cases edited at once; changes no result.")] = 16,
+    device: Device = "cpu",
+) -> None:
+    """Edit one shard of a task with one variant."""
+    from editfrontier.edit import run_shard
+
+    values = _json(spec, "--spec")
+    print(f"spec {spec}\nseed {values.get('seed')}, device {_device(device)}, shard {shard} of {shards}", flush=True)
+    run_shard(cases, shard, shards, values, record, images, batch_size=batch_size, device=_device(device))
+
+
+@app.command()
+def sources(
+    cases: Cases,
+    evaluators: Evaluators,
+    out: Out,
+    reference: Annotated[Path | None, typer.Option(help="Reference images; without them there is no FID and no KID.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Compute what depends on the sources of a task only, once for all variants."""
+    from editfrontier.sources import prepare_sources
+
+    prepare_sources(cases, reference, _json(evaluators, "--evaluators"), out, device=_device(device))
+
+
+@app.command()
+def score(
+    records: Annotated[list[Path], typer.Argument(help="Records of all shards of one variant.")],
+    cases: Cases,
+    sources: Annotated[Path, typer.Option(help="What `sources` wrote.")],
+    evaluators: Evaluators,
+    out: Out,
+    features: Annotated[Path, typer.Option(help="File of the set features to write.")],
+    device: Device = "cpu",
+) -> None:
+    """Compute all per-image metrics of one variant, and the features of its images."""
+    from editfrontier.score import score_variant
+
+    score_variant(cases, records, sources, _json(evaluators, "--evaluators"), out, features, device=_device(device))
+
+
+@app.command()
+def statistics(
+    files: Annotated[list[Path], typer.Argument(help="Scores (.parquet) and set features (.npz) of every variant of a task.")],
+    sources: Annotated[Path, typer.Option(help="What `sources` wrote.")],
+    out: Out,
+    differences: Annotated[Path, typer.Option(help="File of paired differences to write.")],
+    frontier: Annotated[Path, typer.Option(help="File of Pareto membership to write.")],
+    settings: Annotated[str, typer.Option(help="The `statistics` section of the config, as JSON.")] = "{}",
+) -> None:
+    """Summarise a task: every metric of every variant with its interval."""
+    from editfrontier.statistics import summarise_task
+
+    scores, features = ([file for file in files if file.suffix == suffix] for suffix in (".parquet", ".npz"))
+    summarise_task(scores, features, sources, _json(settings, "--settings"), out, differences, frontier)
+
+
+@app.command()
+def validate(
+    spec: Spec,
+    evaluators: Evaluators,
+    out: Out,
+    points: Annotated[Path, typer.Option(help="File of the points behind the checks to write.")],
+    device: Device = "cpu",
+) -> None:
+    """Validate the metrics against the renderer's truth."""
+    from editfrontier.validation import validate as run
+
+    values = _json(spec, "--spec")
+    count, seed = _field(values, "portraits", "--spec"), _field(values, "seed", "--spec")
+    run(_json(evaluators, "--evaluators"), out, points, n=count, seed=seed, device=_device(device))
+
+
+@app.command()
+def tables(
+    table: Annotated[str, typer.Option(help="The table with its rows, as JSON.")],
+    statistics: Annotated[Path, typer.Option(help="Summary of the table's task.")],
+    reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
+    csv: Annotated[Path, typer.Option(help="CSV file to write.")],
+    markdown: Annotated[Path, typer.Option(help="Markdown file to write.")],
+    latex: Annotated[Path, typer.Option(help="LaTeX file to write.")],
+) -> None:
+    """Write a table as CSV, Markdown and LaTeX."""
+    from editfrontier.tables import write_table
+
+    write_table(_json(table, "--table"), statistics, reported, csv, markdown, latex)
+
+
+@app.command()
+def figures(
+    figure: Annotated[str, typer.Option(help="frontier, ablation, qualitative or validation.")],
+    root: Annotated[Path, typer.Option(help="Results folder of the study.")],
+    out: Annotated[Path, typer.Option(help="Figure to write; .pdf, .svg and .png are written whatever its suffix.")],
+    reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
+    table: Annotated[str, typer.Option(help="The table that it shows, as JSON.")] = "{}",
+) -> None:
+    """Draw a figure as PDF, SVG and PNG."""
+    from editfrontier import figures as library
+
+    entry, stem = _json(table, "--table"), out.with_suffix("")
+    summaries = root / "statistics"
+    match figure:
+        case "frontier":
+            task = _field(entry, "task", "--table")
+            membership = summaries / f"{task}.frontier.parquet"
+            library.figure_frontier(entry, summaries / f"{task}.parquet", reported, stem, membership)
+        case "ablation":
+            library.figure_ablation(entry, summaries / f"{_field(entry, 'task', '--table')}.parquet", reported, stem)
+        case "qualitative":
+            library.figure_qualitative(entry, root, stem)
+        case "validation":
+            library.figure_validation(root / "validation.csv", stem, root / "validation.points.parquet")
+        case _:
+            raise UserError(f"--figure: '{figure}', expected frontier, ablation, qualitative or validation. Correct the option.")
+
+
+@app.command()
+def config(
+    config: Annotated[str, typer.Option(help="The complete config, as JSON.")], out: Out
+) -> None:
+    """Write the complete config of a run as YAML."""
+    import yaml
+
+    from editfrontier.cases import write_bytes
+
+    text = yaml.safe_dump(_json(config, "--config"), sort_keys=False, allow_unicode=True, width=120)
+    write_bytes(out, text.encode())
+
+
+@app.command()
+def report(
+    root: Annotated[Path, typer.Option(help="Results folder of the study.")],
+    out: Out,
+    reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Write the self-contained page of a study."""
+    from editfrontier.config import load_study
+    from editfrontier.report import build_report
+
+    study = load_study(config)
+    build_report(root, study.config, study.tables, reported, out, root / "benchmarks")
+
+
+@app.command()
+def variants(config: ConfigFiles = DEFAULT_CONFIG) -> None:
+    """List the variants that a config runs, by task, with the experiments that use each."""
+    from editfrontier.config import load_study
+
+    study = load_study(config)
+    for task, found in study.variants.items():
+        for name in found:
+            users = [t for t, entry in study.tables.items() if any(row["variant"] == name for row in entry["rows"])]
+            print(f"{task}\t{name}\t{', '.join(users)}")
+
+
+@app.command()
+def where(config: ConfigFiles = DEFAULT_CONFIG) -> None:
+    """Say where the report of a config is."""
+    from editfrontier.config import load_study
+
+    page = Path(load_study(config).config["results"]) / "index.html"
+    if not page.is_file():
+        raise UserError(f"{page}: there is no report yet. Make it with `make reproduce`.")
+    print(f"The report is in {page} (open it in a browser: {page.resolve().as_uri()})")
