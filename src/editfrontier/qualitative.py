@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editfrontier.cases import Case, read_image
-from editfrontier.figures import figure_style, save_figure
 from editfrontier.gallery import (
     TaskResults,
     balanced_choice,
@@ -19,6 +18,7 @@ from editfrontier.gallery import (
     source_image,
     worst_cases,
 )
+from editfrontier.plotting import figure_style, save_figure
 from editfrontier.results import Row, Table, styles
 
 if TYPE_CHECKING:
@@ -63,13 +63,31 @@ def draw_grid(table: Table, root: Path, out_stem: Path, cases: int = 6, worst: i
         top = 1 - 0.35 / height
         bottom = strip_height / height
         left = _TEXT / width
-        grid = GridSpec(max(len(chosen), 1), count, figure=figure, left=left, right=0.998, top=top, bottom=bottom,
-                        wspace=0.05, hspace=0.05)
+        grid = GridSpec(
+            max(len(chosen), 1),
+            count,
+            figure=figure,
+            left=left,
+            right=0.998,
+            top=top,
+            bottom=bottom,
+            wspace=0.05,
+            hspace=0.05,
+        )
         for position, case in enumerate(chosen):
             _case_row(grid, position, case, results, rows, truth, columns)
         if widths:
-            strip = GridSpec(1, len(widths), figure=figure, left=0.004, right=0.998, top=(tile + 0.02) / height,
-                             bottom=0.02 / height, width_ratios=widths, wspace=0.04)
+            strip = GridSpec(
+                1,
+                len(widths),
+                figure=figure,
+                left=0.004,
+                right=0.998,
+                top=(tile + 0.02) / height,
+                bottom=0.02 / height,
+                width_ratios=widths,
+                wspace=0.04,
+            )
             title = "Worst cases of each editor: least identity similarity (source, edit)"
             figure.text(0.004, (tile + 0.3) / height, title, fontsize=8, weight="bold")
             for index, row in enumerate(rows):

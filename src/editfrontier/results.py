@@ -68,6 +68,7 @@ PAPER_METRICS = {
 }
 PERCENT_METRICS = ("success", "artifact")
 
+
 @dataclass(frozen=True)
 class Style:
     """Colour and marker of an editor in every figure; controls are drawn hollow."""

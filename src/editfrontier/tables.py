@@ -32,6 +32,7 @@ from editfrontier.results import (
 if TYPE_CHECKING:
     import pandas as pd
 
+REFERENCE = "reference"
 CSV_COLUMNS = ("row", "editor", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed", "paper")
 
 
@@ -86,24 +87,38 @@ def build_grid(table: Mapping[str, Any] | Table, statistics: pd.DataFrame, repor
         reported: values of the paper, from `results.read_reported`.
 
     Returns:
-        Rows in the config's order, controls first, then the paper's rows that this study has not run.
+        Rows in the config's order; the paper's rows that this study has not run stand behind the last editor.
     """
     spec = parse_table(table)
     paper = paper_values(reported, spec.name)
+    spec = _with_reference(spec, statistics)
     own = statistics[statistics["task"] == spec.task]
     found = {(str(entry.variant), str(entry.metric)): entry for entry in own.itertuples()}
-    # The sort is stable: controls keep their order among themselves, and so do the editors.
-    rows = sorted(spec.rows, key=lambda row: not row.control)
-    lines = [_line(row, spec.metrics, found, paper.get((row.editor, row.paper), {})) for row in rows]
-    used = {(row.editor, row.paper) for row in rows}
-    lines += [_unrun(method, configuration, spec.metrics, values)
-              for (method, configuration), values in paper.items() if (method, configuration) not in used]
+    lines = [_line(row, spec.metrics, found, paper.get((row.editor, row.paper), {})) for row in spec.rows]
+    used = {(row.editor, row.paper) for row in spec.rows}
+    unrun = [
+        _unrun(method, configuration, spec.metrics, values)
+        for (method, configuration), values in paper.items()
+        if (method, configuration) not in used
+    ]
+    behind = max((i for i, line in enumerate(lines) if not line.row.control), default=-1) + 1
+    lines[behind:behind] = unrun
     metrics = tuple(metric_display(name) for name in spec.metrics)
     places = tuple(
         decimals(name, [v for line in lines for v in (line.cells[i].value, line.cells[i].paper)])
         for i, name in enumerate(spec.metrics)
     )
     return Grid(spec, metrics, places, tuple(_ranked(lines, metrics, places)))
+
+
+def _with_reference(spec: Table, statistics: pd.DataFrame) -> Table:
+    # The floor of FID and KID, reference images against others, is no editor and so no row of the config.
+    measured = statistics[(statistics["task"] == spec.task) & (statistics["variant"] == REFERENCE)]
+    wanted = any(row.control for row in spec.rows) and not measured[measured["metric"].isin(spec.metrics)].empty
+    if not wanted or any(row.variant == REFERENCE for row in spec.rows):
+        return spec
+    row = Row(REFERENCE, REFERENCE, editor_label(REFERENCE), "", "controls", True)
+    return replace(spec, rows=(*spec.rows, row))
 
 
 def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any], paper: Mapping[str, float]) -> Line:
@@ -147,8 +162,13 @@ def _ranked(lines: Sequence[Line], metrics: Sequence[MetricDisplay], places: Seq
         for index, value in shown.items():
             ranks[index][column] = order.index(value) + 1 if value in order else 0
     return [
-        Line(line.row, tuple(Cell(c.value, c.low, c.high, c.paper, r) for c, r in zip(line.cells, rank, strict=True)),
-             line.n, line.failed, line.status)
+        Line(
+            line.row,
+            tuple(Cell(c.value, c.low, c.high, c.paper, r) for c, r in zip(line.cells, rank, strict=True)),
+            line.n,
+            line.failed,
+            line.status,
+        )
         for line, rank in zip(lines, ranks, strict=True)
     ]
 
@@ -161,8 +181,18 @@ def to_long(grid: Grid) -> pd.DataFrame:
     import pandas as pd
 
     entries = [
-        (line.row.label, line.row.editor, line.row.variant, metric.name, cell.value, cell.low, cell.high, line.n,
-         line.failed, cell.paper)
+        (
+            line.row.label,
+            line.row.editor,
+            line.row.variant,
+            metric.name,
+            cell.value,
+            cell.low,
+            cell.high,
+            line.n,
+            line.failed,
+            cell.paper,
+        )
         for line in grid.lines
         for metric, cell in zip(grid.metrics, line.cells, strict=True)
     ]
@@ -178,9 +208,22 @@ def escape_markdown(text: str) -> str:
 def escape_latex(text: str) -> str:
     """Return text that LaTeX typesets as it is."""
     table = {
-        "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-        "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-        "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\"": "''",
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "$": r"\$",
+        "&": r"\&",
+        "#": r"\#",
+        "%": r"\%",
+        "_": r"\_",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        '"': "''",
     }
     return "".join(table.get(character, character) for character in re.sub(r"\s+", " ", text))
 
@@ -201,8 +244,7 @@ def _sections(grid: Grid) -> list[list[Line]]:
 def to_markdown(grid: Grid) -> str:
     """Return the table as GitHub-flavoured Markdown: best in bold, second underlined, the rest small."""
     heads = ["", *(grid.head(i) for i in range(len(grid.metrics))), "n", "failed"]
-    lines = ["| " + " | ".join(escape_markdown(head) for head in heads) + " |",
-             "| :-- |" + " --: |" * (len(heads) - 1)]
+    lines = ["| " + " | ".join(escape_markdown(head) for head in heads) + " |", "| :-- |" + " --: |" * (len(heads) - 1)]
     for section in _sections(grid):
         for line in section:
             label = escape_markdown(line.row.label)
@@ -248,23 +290,25 @@ def to_latex(grid: Grid) -> str:
             cells = [_latex_cell(grid, line, i) for i in range(columns)]
             counts = [str(line.n), str(line.failed)] if line.status == "ok" else ["", ""]
             body.append(" & ".join([name, *cells, *counts]) + r" \\")
-    return "\n".join([
-        "% Needs \\usepackage{booktabs,xcolor,graphicx}.",
-        r"\begin{table*}",
-        r"\centering",
-        rf"\caption{{{escape_latex(grid.table.title)}. {escape_latex(_notes(grid))}}}",
-        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', grid.table.name)}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        r"\begin{tabular}{l" + "r" * (columns + 2) + "}",
-        r"\toprule",
-        " & ".join(heads) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\end{table*}",
-        "",
-    ])
+    return "\n".join(
+        [
+            "% Needs \\usepackage{booktabs,xcolor,graphicx}.",
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{escape_latex(grid.table.title)}. {escape_latex(_notes(grid))}}}",
+            rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', grid.table.name)}}}",
+            r"\resizebox{\linewidth}{!}{%",
+            r"\begin{tabular}{l" + "r" * (columns + 2) + "}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table*}",
+            "",
+        ]
+    )
 
 
 def _latex_cell(grid: Grid, line: Line, column: int) -> str:

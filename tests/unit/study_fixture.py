@@ -28,16 +28,37 @@ ABLATION = {
     "mask_guided+mode=cumulative": ("cosine, cumulative (E15)", "", "errata"),
     "mask_guided+polarity=printed": ("as printed (E4)", "", "errata"),
 }
-METRICS = ("fid", "kid", "id_sim", "clip_score", "clip_directional", "success", "lpips_bg_masked", "lpips_bg_spatial",
-           "psnr_bg", "quality", "artifact", "l2_true")
+METRICS = (
+    "fid",
+    "kid",
+    "id_sim",
+    "clip_score",
+    "clip_directional",
+    "success",
+    "lpips_bg_masked",
+    "lpips_bg_spatial",
+    "psnr_bg",
+    "quality",
+    "artifact",
+    "l2_true",
+)
 
 # How each variant behaves: (share of the true edit that it makes, noise on the whole image).
 BEHAVIOUR = {
-    "source": (0.0, 0.0), "autoencoder_round_trip": (0.0, 0.03), "random_image": (-1.0, 0.0), "true_edit": (1.0, 0.0),
-    "sdedit": (0.8, 0.10), "sd_inpaint": (0.9, 0.04), "instruct_pix2pix": (0.85, 0.07), "mask_guided": (0.7, 0.04),
-    "mask_guided+guidance_scale=3": (0.45, 0.03), "mask_guided+guidance_scale=5": (0.6, 0.035),
-    "mask_guided+guidance_scale=12": (0.8, 0.08), "mask_guided+schedule=constant": (0.1, 0.03),
-    "mask_guided+schedule=step": (0.72, 0.05), "mask_guided+mode=cumulative": (0.8, 0.04),
+    "source": (0.0, 0.0),
+    "autoencoder_round_trip": (0.0, 0.03),
+    "random_image": (-1.0, 0.0),
+    "true_edit": (1.0, 0.0),
+    "sdedit": (0.8, 0.10),
+    "sd_inpaint": (0.9, 0.04),
+    "instruct_pix2pix": (0.85, 0.07),
+    "mask_guided": (0.7, 0.04),
+    "mask_guided+guidance_scale=3": (0.45, 0.03),
+    "mask_guided+guidance_scale=5": (0.6, 0.035),
+    "mask_guided+guidance_scale=12": (0.8, 0.08),
+    "mask_guided+schedule=constant": (0.1, 0.03),
+    "mask_guided+schedule=step": (0.72, 0.05),
+    "mask_guided+mode=cumulative": (0.8, 0.04),
     "mask_guided+polarity=printed": (0.05, 0.12),
 }
 
@@ -62,13 +83,23 @@ def plain_painter(size: int) -> Painter:
         edited = source.copy()
         start = int(rng.integers(2, size // 2))
         edited[start : start + size // 3, start : start + size // 3] = rng.integers(0, 255, 3)
-        return source, edited, ("smile", "hat", "glasses")[index % 3], f"add a {('smile', 'hat', 'pair of glasses')[index % 3]}"
+        return (
+            source,
+            edited,
+            ("smile", "hat", "glasses")[index % 3],
+            f"add a {('smile', 'hat', 'pair of glasses')[index % 3]}",
+        )
 
     return paint
 
 
 def make_study(
-    root: Path, *, cases: int = 8, size: int = 16, painter: Painter | None = None, hostile: bool = True,
+    root: Path,
+    *,
+    cases: int = 8,
+    size: int = 16,
+    painter: Painter | None = None,
+    hostile: bool = True,
     absent: tuple[str, ...] = ("mask_guided+mode=cumulative",),
 ) -> Study:
     """Write a study under `root`; case 1 of sdedit failed, the variants of `absent` have not run."""
@@ -84,13 +115,23 @@ def make_study(
         for kind, array in (("source", source), ("true", edited), ("mask", mask)):
             write_png(folder / "images" / f"{name}-{kind}.png", array)
         images[name] = (source, edited)
-        made.append(Case(
-            case_id=name, task=task, image=f"images/{name}-source.png", source_caption="a portrait",
-            target_caption=f"a portrait with a {attribute}" if index or not hostile else HOSTILE,
-            instruction=instruction if index or not hostile else HOSTILE, edit_type="attribute_add",
-            attribute=attribute, desired=True, mask=f"images/{name}-mask.png", true_edit=f"images/{name}-true.png",
-            cluster=f"source-{index // 2}", licence="CC0-1.0",
-        ))
+        made.append(
+            Case(
+                case_id=name,
+                task=task,
+                image=f"images/{name}-source.png",
+                source_caption="a portrait",
+                target_caption=f"a portrait with a {attribute}" if index or not hostile else HOSTILE,
+                instruction=instruction if index or not hostile else HOSTILE,
+                edit_type="attribute_add",
+                attribute=attribute,
+                desired=True,
+                mask=f"images/{name}-mask.png",
+                true_edit=f"images/{name}-true.png",
+                cluster=f"source-{index // 2}",
+                licence="CC0-1.0",
+            )
+        )
     write_cases(folder / "cases.parquet", made)
 
     summaries = []
@@ -99,28 +140,129 @@ def make_study(
             continue
         summaries += _run_variant(root, task, variant, behaviour, images, size)
     (root / "statistics").mkdir(parents=True, exist_ok=True)
+    summaries += [
+        {
+            "task": task,
+            "variant": "reference",
+            "metric": m,
+            "value": v,
+            "ci_low": v * 0.9,
+            "ci_high": v * 1.2,
+            "n": 512,
+            "failed": 0,
+        }
+        for m, v in (("fid", 3.2), ("kid", 0.1))
+    ]
     frame = pd.DataFrame(summaries)
     write_parquet(root / "statistics" / f"{task}.parquet", frame, {"resamples": 1000})
 
+    names = [name for name in BEHAVIOUR if name not in absent]
+    front = [
+        {
+            "task": task,
+            "variant": name,
+            "control": name in CONTROLS,
+            **_composites(BEHAVIOUR[name]),
+            "on_front": name in ("sdedit", "mask_guided"),
+            "probability": 0.0 if name in CONTROLS else 0.5,
+            "n": cases,
+        }
+        for name in names
+    ]
+    settings = {
+        "fidelity": ["id_sim", "lpips_bg_spatial"],
+        "fidelity_anchors": ["random_image", "source"],
+        "controllability": ["clip_directional", "success"],
+        "controllability_anchors": ["source", "true_edit"],
+    }
+    write_parquet(
+        root / "statistics" / f"{task}.frontier.parquet", pd.DataFrame(front), {"settings": settings, "absent": ""}
+    )
+    pairs = [
+        {
+            "task": task,
+            "metric": metric,
+            "variant_a": a,
+            "variant_b": b,
+            "difference": 0.1 * (i - j),
+            "ci_low": 0.1 * (i - j) - 0.05,
+            "ci_high": 0.1 * (i - j) + 0.05,
+            "p": 0.01,
+            "p_holm": 0.04 if i else 0.2,
+            "family": "editors",
+            "n": cases,
+        }
+        for metric in ("id_sim", "success", "clip_score", "lpips_bg_spatial")
+        for i, a in enumerate(EDITORS)
+        for j, b in enumerate(EDITORS)
+        if i < j
+    ]
+    write_parquet(root / "statistics" / f"{task}.differences.parquet", pd.DataFrame(pairs), {"settings": settings})
+    checks = [
+        ("identity", "id_sim", "spearman", -0.93, "below -0.8", True),
+        ("attributes", "success", "balanced_accuracy", 0.985, "at least 0.97", True),
+        ("true edit", "lpips_bg_spatial", "maximum", 0.0, "0", True),
+        ("corruption", "quality", "spearman", -0.7, "below -0.8", False),
+    ]
+    pd.DataFrame(
+        [
+            {
+                "check": c,
+                "metric": m,
+                "statistic": s,
+                "value": v,
+                "ci_low": v - 0.02,
+                "ci_high": v + 0.02,
+                "n": 200,
+                "expectation": e,
+                "holds": h,
+            }
+            for c, m, s, v, e, h in checks
+        ]
+    ).to_csv(root / "validation.csv", index=False)
     reported = Path(__file__).resolve().parents[2] / "config" / "reported_values.csv"
     tables = {
         "table1": {
-            "name": "table1", "title": "Editing of face attributes" + (" & 100% <b>" if hostile else ""), "task": task,
-            "metrics": list(METRICS), "rows": [{"variant": v} for v in (*CONTROLS, *EDITORS)],
+            "name": "table1",
+            "title": "Editing of face attributes" + (" & 100% <b>" if hostile else ""),
+            "task": task,
+            "metrics": list(METRICS),
+            "rows": [{"variant": v} for v in (*CONTROLS, *EDITORS)],
         },
         "table3": {
-            "name": "table3", "title": "Ablation of mask-guided editing", "task": task,
+            "name": "table3",
+            "title": "Ablation of mask-guided editing",
+            "task": task,
             "metrics": ["fid", "id_sim", "clip_score", "success", "lpips_bg_spatial", "lpips_bg_masked"],
-            "rows": [{"variant": v, "label": label, "paper": paper, "group": group}
-                     for v, (label, paper, group) in ABLATION.items()],
+            "rows": [
+                {"variant": v, "label": label, "paper": paper, "group": group}
+                for v, (label, paper, group) in ABLATION.items()
+            ],
         },
     }
     config = {"scale": "fixture", "seed": 0, "note": HOSTILE if hostile else "", "models": {}}
     return Study(root, config, tables, reported)
 
 
+def _composites(behaviour: tuple[float, float]) -> dict[str, float]:
+    share, noise = behaviour
+    x, y = (0.0, -1.0) if share < 0 else (1 - 2 * noise, share)
+    return {
+        "fidelity": x,
+        "fidelity_low": x - 0.03,
+        "fidelity_high": x + 0.03,
+        "controllability": y,
+        "controllability_low": y - 0.05,
+        "controllability_high": y + 0.05,
+    }
+
+
 def _run_variant(
-    root: Path, task: str, variant: str, behaviour: tuple[float, float], images: dict[str, tuple[np.ndarray, np.ndarray]],
+    root: Path,
+    task: str,
+    variant: str,
+    behaviour: tuple[float, float],
+    images: dict[str, tuple[np.ndarray, np.ndarray]],
     size: int,
 ) -> list[dict[str, Any]]:
     share, noise = behaviour
@@ -129,29 +271,62 @@ def _run_variant(
     names = list(images)
     for index, (name, (source, edited)) in enumerate(images.items()):
         if variant == "sdedit" and index == 1:
-            records.append({"case_id": name, "status": "failed", "reason": "NaN in the latent at step 3 " + HOSTILE, "image": "",
-                            "sha256": "", "seconds": 0.0, "forwards": 0, "seed": 0})
+            records.append(
+                {
+                    "case_id": name,
+                    "status": "failed",
+                    "reason": "NaN in the latent at step 3 " + HOSTILE,
+                    "image": "",
+                    "sha256": "",
+                    "seconds": 0.0,
+                    "forwards": 0,
+                    "seed": 0,
+                }
+            )
             continue
-        base = images[names[(index + 3) % len(names)]][0] if share < 0 else source + max(share, 0) * (edited.astype(float) - source)
+        base = (
+            images[names[(index + 3) % len(names)]][0]
+            if share < 0
+            else source + max(share, 0) * (edited.astype(float) - source)
+        )
         result = np.clip(base + rng.normal(0, 255 * noise, (size, size, 3)), 0, 255).astype(np.uint8)
         image = f"images/{name}.png"
         write_png(root / "edits" / task / variant / image, result)
-        records.append({"case_id": name, "status": "ok", "reason": "", "image": image, "sha256": "0" * 64,
-                        "seconds": 0.5 + 0.01 * index, "forwards": 100, "seed": 0})
+        records.append(
+            {
+                "case_id": name,
+                "status": "ok",
+                "reason": "",
+                "image": image,
+                "sha256": "0" * 64,
+                "seconds": 0.5 + 0.01 * index,
+                "forwards": 100,
+                "seed": 0,
+            }
+        )
         wobble = float(rng.normal(0, 0.02))
         kept = 0.0 if share < 0 else 1 - 3 * noise - 0.05 * max(share, 0)
         values = {
-            "id_sim": kept + wobble, "clip_score": 0.5 + 0.2 * max(share, 0) + wobble, "clip_directional": 0.4 * share + wobble,
-            "success": float(rng.random() < 0.1 + 0.85 * share), "lpips_bg_masked": 0.8 * noise + (0.4 if share < 0 else 0),
-            "lpips_bg_spatial": noise + (0.5 if share < 0 else 0), "psnr_bg": min(60.0, 60 - 400 * noise), "quality": 80 - 300 * noise,
-            "artifact": float(rng.random() < noise * 2), "l2_true": abs(1 - share) * 0.1 + noise,
+            "id_sim": kept + wobble,
+            "clip_score": 0.5 + 0.2 * max(share, 0) + wobble,
+            "clip_directional": 0.4 * share + wobble,
+            "success": float(rng.random() < 0.1 + 0.85 * share),
+            "lpips_bg_masked": 0.8 * noise + (0.4 if share < 0 else 0),
+            "lpips_bg_spatial": noise + (0.5 if share < 0 else 0),
+            "psnr_bg": min(60.0, 60 - 400 * noise),
+            "quality": 80 - 300 * noise,
+            "artifact": float(rng.random() < noise * 2),
+            "l2_true": abs(1 - share) * 0.1 + noise,
         }
         scores += [{"case_id": name, "variant": variant, "metric": m, "value": v} for m, v in values.items()]
     (root / "edits" / task / variant).mkdir(parents=True, exist_ok=True)
     half = len(records) // 2
     for shard, part in enumerate((records[:half], records[half:])):
-        write_parquet(root / "edits" / task / variant / f"shard-{shard}.parquet", pd.DataFrame(part),
-                      {"editor": variant.partition("+")[0], "versions": {"torch": "2.15.0"}, "code": "abc"})
+        write_parquet(
+            root / "edits" / task / variant / f"shard-{shard}.parquet",
+            pd.DataFrame(part),
+            {"editor": variant.partition("+")[0], "versions": {"torch": "2.15.0"}, "code": "abc"},
+        )
     (root / "scores" / task).mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(scores)
     write_parquet(root / "scores" / task / f"{variant}.parquet", frame, {})
@@ -159,14 +334,33 @@ def _run_variant(
     rows = []
     for metric, values in frame.groupby("metric")["value"]:
         width = 1.96 * float(values.std()) / len(values) ** 0.5
-        rows.append({"task": task, "variant": variant, "metric": metric, "value": float(values.mean()),
-                     "ci_low": float(values.mean()) - width, "ci_high": float(values.mean()) + width, "n": len(values), "failed": failed})
+        rows.append(
+            {
+                "task": task,
+                "variant": variant,
+                "metric": metric,
+                "value": float(values.mean()),
+                "ci_low": float(values.mean()) - width,
+                "ci_high": float(values.mean()) + width,
+                "n": len(values),
+                "failed": failed,
+            }
+        )
     fid = 5 + 300 * noise + (8 * share if share > 0 else 0)
     for metric, value in (("fid", fid), ("kid", fid / 10 - 1)):
         missing = variant == "sd_inpaint" and metric == "kid"
-        rows.append({"task": task, "variant": variant, "metric": metric, "value": float("nan") if missing else value,
-                     "ci_low": float("nan") if missing else value * 0.9, "ci_high": float("nan") if missing else value * 1.15,
-                     "n": len(images) - failed, "failed": failed})
+        rows.append(
+            {
+                "task": task,
+                "variant": variant,
+                "metric": metric,
+                "value": float("nan") if missing else value,
+                "ci_low": float("nan") if missing else value * 0.9,
+                "ci_high": float("nan") if missing else value * 1.15,
+                "n": len(images) - failed,
+                "failed": failed,
+            }
+        )
     return rows
 
 
