@@ -46,8 +46,9 @@ class FidReference:
     def distances(self, features: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> Array:
         """FID of features [n,D] under each row of case weights [R,n] (counts of a resample); returns [R].
 
-        NaN for a resample that holds fewer than 2 images. tr (S1 S2)^(1/2) is the sum of square roots of the eigenvalues of S2^(1/2) S1 S2^(1/2), which is symmetric, so
-        no matrix square root of a product is needed; the smaller of the D x D and the n x n form is decomposed.
+        NaN for a resample that holds fewer than 2 images. tr (S1 S2)^(1/2) is the sum of square roots of the
+        eigenvalues of S2^(1/2) S1 S2^(1/2), which is symmetric, so no matrix square root of a product is needed; the
+        smaller of the D x D and the n x n form is decomposed.
         """
         x = np.asarray(features, dtype=np.float64)
         if len(x) < 2:

@@ -1,0 +1,116 @@
+"""The bootstrap's parts against scipy, by hand and by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from editfrontier import bootstrap
+
+
+def _estimates(
+    x: np.ndarray, cluster: np.ndarray | None = None, resamples: int = 4000, seed: int = 0
+) -> bootstrap.Estimates:
+    cluster = np.arange(len(x)) if cluster is None else cluster
+    weights = bootstrap.cluster_weights(int(cluster.max()) + 1, resamples, seed)
+    return bootstrap.means(x, cluster, weights)
+
+
+@pytest.mark.parametrize(("kind", "method"), [("bca", "BCa"), ("percentile", "percentile")])
+def test_intervals_agree_with_scipy(kind: str, method: str) -> None:
+    x = np.random.default_rng(1).exponential(size=60)
+    low, high = bootstrap.intervals(_estimates(x[:, None], resamples=20000), kind=kind)
+    reference = stats.bootstrap((x,), np.mean, n_resamples=20000, method=method, rng=2).confidence_interval
+    width = reference.high - reference.low
+    assert low[0] == pytest.approx(reference.low, abs=0.03 * width)
+    assert high[0] == pytest.approx(reference.high, abs=0.03 * width)
+
+
+@pytest.mark.parametrize("kind", ["bca", "percentile"])
+def test_interval_covers_the_mean_of_clustered_data(kind: str) -> None:
+    """Two correlated cases a cluster: resampling clusters covers the mean, resampling cases does not."""
+    rng = np.random.default_rng(0)
+    runs, clusters = 600, 50
+    cluster = np.repeat(np.arange(clusters), 2)
+    x = np.repeat(rng.standard_normal((clusters, runs)), 2, axis=0) + 0.3 * rng.standard_normal((2 * clusters, runs))
+    low, high = bootstrap.intervals(_estimates(x, cluster, 1000), kind=kind)
+    coverage = ((low <= 0) & (high >= 0)).mean()
+    assert 0.915 <= coverage <= 0.975
+    low, high = bootstrap.intervals(_estimates(x, None, 1000), kind=kind)
+    assert ((low <= 0) & (high >= 0)).mean() < 0.88
+
+
+def test_missing_values_leave_only_their_column() -> None:
+    x = np.array([[1.0, 2.0], [np.nan, 4.0], [3.0, 6.0]])
+    estimates = _estimates(x)
+    assert estimates.point.tolist() == [2.0, 4.0]
+    assert estimates.jackknife[0].tolist() == [3.0, 5.0]
+    low, high = bootstrap.intervals(estimates)
+    assert np.isfinite([low, high]).all()
+
+
+def test_constant_values_have_a_point_as_interval_and_one_cluster_has_none() -> None:
+    low, high = bootstrap.intervals(_estimates(np.full((9, 1), 0.4)))
+    assert low[0] == pytest.approx(0.4)
+    assert high[0] == pytest.approx(0.4)
+    low, high = bootstrap.intervals(_estimates(np.arange(3.0)[:, None], np.zeros(3, dtype=int)))
+    assert np.isnan([low[0], high[0]]).all()
+
+
+def test_weights_are_reproducible_and_shared_so_that_differences_pair() -> None:
+    assert np.array_equal(bootstrap.cluster_weights(7, 5, 3), bootstrap.cluster_weights(7, 5, 3))
+    assert (bootstrap.cluster_weights(7, 5, 3).sum(axis=1) == 7).all()
+    rng = np.random.default_rng(0)
+    case = 10 * rng.standard_normal(40)
+    x = np.stack([case, case + 0.1 + 0.01 * rng.standard_normal(40)], axis=1)
+    both = _estimates(x)
+    gap = _estimates(x[:, 1:] - x[:, :1])
+    np.testing.assert_allclose(both.resampled[:, 1] - both.resampled[:, 0], gap.resampled[:, 0], atol=1e-9)
+    low, high = bootstrap.intervals(gap)
+    assert 0.09 < low[0] < high[0] < 0.11
+
+
+def test_wilson_bounds_agree_with_statsmodels() -> None:
+    for successes in (0, 30, 17):
+        got = bootstrap.rate_bounds(successes / 30, 30)
+        assert got == pytest.approx(proportion_confint(successes, 30, method="wilson"), abs=1e-12)
+
+
+def test_sign_flip_test_agrees_with_scipy_and_keeps_its_level() -> None:
+    x = np.random.default_rng(3).normal(0.25, 1, size=(40, 1))
+    signs = bootstrap.random_signs(99999, 40, 0)
+    test = stats.permutation_test(
+        (x[:, 0],), np.mean, permutation_type="samples", n_resamples=99999, vectorized=True, rng=1
+    )
+    reference = test.pvalue
+    signs_short = bootstrap.random_signs(9999, 40, 0)
+    assert bootstrap.sign_flip_test(x, signs)[0] == pytest.approx(reference, abs=0.01)
+    null = np.random.default_rng(4).standard_normal((40, 2000))
+    assert (bootstrap.sign_flip_test(null, signs_short) <= 0.05).mean() == pytest.approx(0.05, abs=0.015)
+    assert bootstrap.sign_flip_test(np.zeros((40, 1)), signs_short)[0] == 1
+    assert bootstrap.sign_flip_test(np.ones((40, 1)), signs_short)[0] == pytest.approx(1e-4)
+
+
+def test_holm_agrees_with_statsmodels_and_skips_nan() -> None:
+    p = np.random.default_rng(0).uniform(size=12) ** 3
+    np.testing.assert_allclose(bootstrap.holm(p), multipletests(p, method="holm")[1])
+    with_nan = np.insert(p, 4, np.nan)
+    np.testing.assert_allclose(np.delete(bootstrap.holm(with_nan), 4), bootstrap.holm(p))
+    assert np.isnan(bootstrap.holm(with_nan)[4])
+
+
+def test_pareto_front_by_hand() -> None:
+    x = np.array([0.0, 1.0, 2.0, 1.0, 1.0, np.nan])
+    y = np.array([2.0, 1.0, 0.0, 0.5, 1.0, 9.0])
+    assert bootstrap.pareto_front(x, y).tolist() == [True, True, True, False, True, False]
+    assert bootstrap.pareto_front(np.stack([x, -x]), np.stack([y, y])).shape == (2, 6)
+
+
+def test_recentred_interval_removes_the_shift_of_the_resamples() -> None:
+    resampled = 5 + np.random.default_rng(0).standard_normal((1000, 1)) + 3  # resamples 3 above the point
+    low, high = bootstrap.recentred(np.array([5.0]), resampled)
+    assert low[0] == pytest.approx(5 - 1.96, abs=0.2)
+    assert high[0] == pytest.approx(5 + 1.96, abs=0.2)
