@@ -139,8 +139,8 @@ def _composite_panel(lines: Sequence[Line], frontier: Path | None) -> Panel | No
 
 
 def _composite_label(axis: str, anchors: Sequence[Any] | None) -> str:
-    ends = [LABELS.get(str(anchor), str(anchor)).lower() for anchor in anchors or ()]
-    return axis.capitalize() + (f" (0 {ends[0]}, 1 {ends[1]}) ↑" if len(ends) == 2 else " ↑")
+    ends = [str(anchor).replace("_", " ").removesuffix(" image") for anchor in anchors or ()]
+    return axis.capitalize() + (f" (0 = {ends[0]}, 1 = {ends[1]}) ↑" if len(ends) == 2 else " ↑")
 
 
 def _draw_panel(axes: Axes, panel: Panel, look: Mapping[str, Style]) -> None:

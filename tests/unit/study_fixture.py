@@ -1,4 +1,4 @@
-"""A small study on disk, in the workflow's layout: hostile text, failures, a missing variant, NaN, and known answers."""
+"""A small study on disk, in the workflow's layout: hostile text, failures, a missing variant, NaN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTML report of a scale: one self-contained page (stub: signature is final)."""
+"""The HTML report of a scale: one self-contained page, readable from a file without a network."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ def build_report(
 
     Args:
         root: results folder of the scale (results/<scale>). Reads what is there of data/<task>/cases.parquet,
-            edits/<task>/<variant>/shard-*.parquet, scores/<task>/<variant>.parquet, statistics/<task>.parquet,
+            edits/<task>/<variant>/shard-*.parquet, scores/<task>/<variant>.parquet, statistics/<task>*.parquet,
             tables/<name>.{csv,md,tex}, figures/*.svg and validation.csv; a missing part becomes a note on the page.
         config: the whole validated config of the scale (shown, hashed and searched for seeds and models).
         tables: name -> table entry with resolved variants, as for `tables.write_table`.
         reported: CSV of the values that the paper reports.
         out_html: page to write (atomically).
         benchmarks: folder of Snakemake's benchmark files (*.tsv below it), for run times per stage.
+
+    Raises:
+        UserError: a file that is there is unreadable.
     """
-    raise NotImplementedError
+    from editfrontier.report.page import build_page
+
+    build_page(root, config, tables, reported, out_html, benchmarks)

@@ -1,0 +1,270 @@
+"""The page itself: everything that it shows, and its rendering to one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from editfrontier.cases import write_bytes
+from editfrontier.gallery import TaskResults, read_task
+from editfrontier.metrics.registry import METRICS
+from editfrontier.parquet import read_parquet
+from editfrontier.report import study_data
+from editfrontier.report.gallery_data import BUDGET, gallery, metric_table, rounded
+from editfrontier.results import Row, Table, number, parse_table, read_reported, read_statistics, styles
+from editfrontier.tables import Grid, build_grid
+
+FOLDER = study_data.ROOT / "reports"
+_FIX = "Make it again with `snakemake statistics`."
+
+
+def build_page(
+    root: Path,
+    config: Mapping[str, Any],
+    tables: Mapping[str, Mapping[str, Any]],
+    reported: Path,
+    out_html: Path,
+    benchmarks: Path | None = None,
+) -> None:
+    """Collect and render the page; see `editfrontier.report.build_report`."""
+    write_bytes(out_html, render(collect(root, config, tables, reported, benchmarks)).encode())
+
+
+def collect(
+    root: Path,
+    config: Mapping[str, Any],
+    tables: Mapping[str, Mapping[str, Any]],
+    reported: Path,
+    benchmarks: Path | None = None,
+) -> dict[str, Any]:
+    """Return everything that the template needs; `data` is what the page's script reads."""
+    specs = {name: parse_table({"name": name, **table}) for name, table in tables.items()}
+    tasks = list(dict.fromkeys(table.task for table in specs.values()))
+    rows = {task: study_data.tables_of(specs, task) for task in tasks}
+    results = [read_task(root, task, [row.variant for row in rows[task]]) for task in tasks]
+    paper = read_reported(reported)
+    grids: dict[str, Grid] = {}
+    for name, spec in specs.items():
+        summary = root / "statistics" / f"{spec.task}.parquet"
+        if summary.exists():
+            grids[name] = build_grid(spec, read_statistics(summary), paper)
+    labels = {row.variant: row.label for task in tasks for row in reversed(rows[task])}
+    first = {name: [row.variant for row in spec.rows] for name, spec in specs.items()}
+    seed = int(config.get("seed") or 0)
+    main = next(iter(grids), "")
+    galleries = [
+        gallery(task, rows[task.task], first[next(name for name, s in specs.items() if s.task == task.task)], seed,
+                BUDGET // max(len(results), 1))
+        for task in results
+    ]
+    names = list(dict.fromkeys([*METRICS, *(m for g in galleries for m in g["metrics"])]))
+    data = {
+        "metrics": metric_table(names),
+        "planes": [_plane(root, spec, rows[spec.task], grids[name]) for name, spec in specs.items()
+                   if name == main],
+        "differences": _differences(root, specs[main], labels) if main else [],
+        "galleries": galleries,
+    }
+    return {
+        "title": "On the Controllability–Fidelity Frontier in Diffusion Editing",
+        "scale": Path(str(config.get("results") or root)).name,
+        "built": study_data.built_at(),
+        "revision": study_data.revision(),
+        "versions": study_data.versions(),
+        "config": json.dumps(config, indent=2, default=str, ensure_ascii=False),
+        "config_hash": study_data.config_hash(config),
+        "seed": seed,
+        "facts": _facts(results),
+        "findings": study_data.findings(grids[main], _ablation(grids)) if main else [],
+        "tables": {name: _table(root, grid) for name, grid in grids.items()},
+        "absent": [name for name in specs if name not in grids],
+        "controls": study_data.control_checks(grids[main]) if main else [],
+        "coverage": study_data.coverage(results, rows, tasks),
+        "failures": study_data.failures(results, labels),
+        "checks": study_data.checks(root / "validation.csv"),
+        "figures": {name: _figure(root, name) for name in ("frontier", "ablation", "qualitative", "validation")},
+        "stages": study_data.stages(benchmarks),
+        "models": study_data.models(config),
+        "specs": [entry for task in tasks for entry in
+                  study_data.run_specs(root, task, [row.variant for row in rows[task]])],
+        "licences": sorted({case.licence for task in results for case in task.cases if case.licence}),
+        "data": data,
+    }
+
+
+def _ablation(grids: Mapping[str, Grid]) -> Grid | None:
+    return grids.get("table3")
+
+
+def _facts(results: list[TaskResults]) -> dict[str, Any]:
+    records = [record for task in results for variant in task.variants.values() for record in variant.records.values()]
+    return {
+        "cases": sum(len(task.cases) for task in results),
+        "variants": len({name for task in results for name, variant in task.variants.items() if variant.run}),
+        "edits": sum(record.status == "ok" for record in records),
+        "failures": sum(record.status != "ok" for record in records),
+        "seconds": sum(record.seconds for record in records),
+    }
+
+
+def _table(root: Path, grid: Grid) -> dict[str, Any]:
+    look = styles([line.row.editor for line in grid.lines])
+    spans = [_span(grid, column) for column in range(len(grid.metrics))]
+    lines = []
+    for position, line in enumerate(grid.lines):
+        previous = grid.lines[position - 1] if position else None
+        kind = "control" if line.row.control else "paper" if line.status == "not run" else "editor"
+        cells = []
+        for column, cell in enumerate(line.cells):
+            low, high = spans[column]
+            cells.append({
+                "value": grid.text(column, cell.value),
+                "low": grid.text(column, cell.low), "high": grid.text(column, cell.high),
+                "paper": grid.text(column, cell.paper), "rank": cell.rank,
+                "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
+                "bar": _bar(cell.value, cell.low, cell.high, low, high),
+                "metric": grid.metrics[column].name,
+            })
+        lines.append({
+            "label": line.row.label, "kind": kind, "status": line.status, "n": line.n, "failed": line.failed,
+            "colour": look[line.row.editor].colour, "cells": cells,
+            "rule": previous is not None and (previous.row.control, previous.status == "not run", previous.row.group)
+            != (line.row.control, line.status == "not run", line.row.group),
+        })
+    return {
+        "name": grid.table.name, "title": grid.table.title, "caption": grid.table.caption, "task": grid.table.task,
+        "heads": [{"label": metric.label, "unit": "%" if metric.percent else metric.unit, "arrow": metric.arrow,
+                   "direction": metric.direction, "name": metric.name, "group": metric.group}
+                  for metric in grid.metrics],
+        "lines": lines,
+        "sources": {kind: _text(root / "tables" / f"{grid.table.name}.{kind}") for kind in ("csv", "md", "tex")},
+    }
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _span(grid: Grid, column: int) -> tuple[float, float]:
+    # The little bars span the editors; a control far off is cut at the edge rather than squeezing all others.
+    lines = [line for line in grid.lines if not line.row.control] or list(grid.lines)
+    cells = [line.cells[column] for line in lines]
+    ends = [v for cell in cells for v in (cell.value, cell.low, cell.high) if math.isfinite(v)]
+    return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+
+def _bar(value: float, low: float, high: float, least: float, most: float) -> dict[str, float] | None:
+    if not math.isfinite(value) or most <= least:
+        return None
+
+    def place(v: float) -> float:
+        return round(100 * min(max((v - least) / (most - least), 0.0), 1.0), 1)
+
+    ends = (low, high) if math.isfinite(low) and math.isfinite(high) else (value, value)
+    return {"at": place(value), "from": place(ends[0]), "width": round(place(ends[1]) - place(ends[0]), 1)}
+
+
+def _plane(root: Path, spec: Table, rows: list[Row], grid: Grid) -> dict[str, Any]:
+    # Every variant of the task with every metric, so that a reader may choose the axes.
+    everything = Table(spec.name, spec.title, "", spec.task, tuple(METRICS), tuple(rows))
+    statistics = read_statistics(root / "statistics" / f"{spec.task}.parquet")
+    found = {}
+    for entry in statistics[statistics["task"] == spec.task].to_dict(orient="records"):
+        values = [rounded(number(entry[key]), 5) for key in ("value", "ci_low", "ci_high")]
+        found.setdefault(str(entry["variant"]), {})[str(entry["metric"])] = values
+    look = styles([row.editor for row in rows])
+    composites, settings = _composites(root, spec.task)
+    main = {line.row.variant for line in grid.lines}
+    points = []
+    for row in everything.rows:
+        metrics = found.get(row.variant, {})
+        extra = composites.get(row.variant, {})
+        for axis in ("fidelity", "controllability"):
+            if axis in extra:
+                metrics[f"composite_{axis}"] = [rounded(number(extra[f"{axis}{end}"]), 5) for end in ("", "_low", "_high")]
+        points.append({
+            "variant": row.variant, "editor": row.editor, "label": row.label, "control": row.control,
+            "main": row.variant in main, "colour": look[row.editor].colour, "marker": look[row.editor].marker,
+            "probability": rounded(number(extra.get("probability")), 3), "metrics": metrics,
+        })
+    return {"task": spec.task, "points": points, "settings": settings, "composite": bool(composites)}
+
+
+def _composites(root: Path, task: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    path = root / "statistics" / f"{task}.frontier.parquet"
+    if not path.exists():
+        return {}, {}
+    frame, provenance = read_parquet(path, _FIX)
+    settings = provenance.get("settings") or {}
+    kept = {key: list(value) for key, value in settings.items() if key.startswith(("fidelity", "controllability"))}
+    return {str(entry["variant"]): entry for entry in frame.to_dict(orient="records")}, kept
+
+
+def _differences(root: Path, spec: Table, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    path = root / "statistics" / f"{spec.task}.differences.parquet"
+    if not path.exists():
+        return []
+    frame, _ = read_parquet(path, _FIX)
+    editors = {row.variant for row in spec.rows if not row.control}
+    kept = frame[frame["variant_a"].isin(editors) & frame["variant_b"].isin(editors) & (frame["task"] == spec.task)]
+    return [
+        {
+            "metric": str(entry["metric"]),
+            "a": labels[str(entry["variant_a"])], "b": labels[str(entry["variant_b"])],
+            **{key: rounded(number(entry[name]), 4) for key, name in
+               (("d", "difference"), ("low", "ci_low"), ("high", "ci_high"), ("p", "p_holm"), ("n", "n"))},
+        }
+        for entry in kept.to_dict(orient="records")
+    ]
+
+
+def _figure(root: Path, name: str) -> str:
+    path = root / "figures" / f"{name}.svg"
+    if name == "qualitative":  # its SVG holds every pixel as an image; the PNG is a tenth of it
+        path = path.with_suffix(".png")
+    if not path.exists():
+        return ""
+    kind = "image/svg+xml" if path.suffix == ".svg" else "image/png"
+    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """Return the page as HTML; every text of the study is escaped, and only the page's own script may run."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    script = (FOLDER / "report.js").read_text()
+    style = (FOLDER / "report.css").read_text()
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration
+    return environment.get_template("index.html.j2").render(
+        {key: value for key, value in context.items() if key != "data"},
+        data=Markup(embed_json(context["data"])),
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def embed_json(value: Any) -> str:
+    """Return JSON that can stand in a script element: no character of it can end the element or open a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people write it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
