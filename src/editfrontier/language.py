@@ -114,7 +114,8 @@ class _Reader:
             for name in data:
                 if name not in names:
                     raise UserError(
-                        f"{path}: {self.name(name)}: unknown key, expected one of {', '.join(names)}. Remove or rename it."
+                        f"{path}: {self.name(name)}: unknown key, expected one of {', '.join(names)}. "
+                        "Remove or rename it."
                     )
 
     def name(self, key: str) -> str:
@@ -319,8 +320,8 @@ def portrait_caption(lang: Language, attributes: Mapping[str, bool], rng: random
     true_colours = [name for name in HAIR_COLOURS if attributes.get(name, False)]
     if len(true_colours) != 1:
         raise UserError(
-            f"attributes: {len(true_colours)} hair colours are true, expected exactly one of {', '.join(HAIR_COLOURS)}. "
-            "Set one of them."
+            f"attributes: {len(true_colours)} hair colours are true, "
+            f"expected exactly one of {', '.join(HAIR_COLOURS)}. Set one of them."
         )
     named = [name for name in lang.attributes if attributes.get(name, False) and name not in _EXPRESSED_ELSEWHERE]
     caption = ""

@@ -1,7 +1,7 @@
 """Drawing of scene objects and scene backgrounds, batched.
 
-An object is drawn in local coordinates: both from about -1 to 1 over the object, x to the right, y downwards. Local distances
-are divided by the local width of a pixel for anti-aliasing, so affine deformations of an object stay sharp.
+An object is drawn in local coordinates: both from about -1 to 1 over the object, x to the right, y downwards. Local
+distances are divided by the local width of a pixel for anti-aliasing, so affine deformations of an object stay sharp.
 """
 
 from __future__ import annotations

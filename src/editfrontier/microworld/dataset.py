@@ -1,0 +1,251 @@
+"""Data sets of the micro world: cases with images, exact masks and true edits in a folder; and reference images.
+
+A data set is a builder in `DATASETS`; a task of the config names one. Building is deterministic in the data set, the seed
+and the options, and its seeds are disjoint from those of training data.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from editfrontier.cases import Case, write_bytes, write_cases, write_png
+from editfrontier.errors import UserError, did_you_mean
+from editfrontier.language import Language, load_language
+from editfrontier.microworld.drags import Drag, sample_drags
+from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
+from editfrontier.microworld.portraits import POPULATIONS, render_portraits, sample_portraits
+from editfrontier.microworld.segment import Image, Mask, automatic_mask
+from editfrontier.microworld.sessions import sample_sessions
+from editfrontier.seeding import stable_seed
+
+LICENCE = "CC0-1.0, rendered"
+FREE_FORM_SHARE = 0.2
+
+
+def _json(values: Mapping[str, bool]) -> str:
+    return json.dumps(dict(values), separators=(",", ":")) if values else ""
+
+
+def _write_images(folder: Path, case_id: str, images: Mapping[str, Image | Mask]) -> dict[str, str]:
+    """Writes one PNG a role as `<role>/<case id>.png`; returns role -> path relative to the folder."""
+    paths = {role: f"{role}/{case_id}.png" for role in images}
+    for role, pixels in images.items():
+        write_png(folder / paths[role], pixels)
+    return paths
+
+
+def _edit_case(edit: Edit, task: str, case_id: str, cluster: str, folder: Path) -> Case:
+    automatic = automatic_mask(edit.before, edit.mask, stable_seed("automatic mask", case_id))
+    paths = _write_images(
+        folder,
+        case_id,
+        {"image": edit.before, "true_edit": edit.after, "mask": edit.mask, "automatic_mask": automatic.mask},
+    )
+    return Case(
+        case_id=case_id,
+        task=task,
+        image=paths["image"],
+        mask=paths["mask"],
+        automatic_mask=paths["automatic_mask"],
+        true_edit=paths["true_edit"],
+        source_caption=edit.source_caption,
+        target_caption=edit.target_caption,
+        instruction=edit.instruction.text,
+        instruction_origin=edit.instruction.origin,
+        edit_type=edit.edit_type,
+        attribute=edit.attribute,
+        desired=edit.desired,
+        mask_origin="exact",
+        source_attributes=_json(edit.source_attributes),
+        target_attributes=_json(edit.target_attributes),
+        identity=edit.identity,
+        cluster=cluster,
+        licence=LICENCE,
+    )
+
+
+def _drag_case(drag: Drag, task: str, case_id: str, folder: Path) -> Case:
+    automatic = automatic_mask(drag.before, drag.source_mask, stable_seed("automatic mask", case_id))
+    paths = _write_images(
+        folder,
+        case_id,
+        {
+            "image": drag.before,
+            "true_edit": drag.after,
+            "mask": drag.mask,
+            "automatic_mask": automatic.mask,
+            "background_mask": ~drag.mask,
+            "source_mask": drag.source_mask,
+            "target_mask": drag.target_mask,
+        },
+    )
+    operation = {
+        "kind": drag.kind,
+        "grade": drag.grade,
+        "source_mask": paths["source_mask"],
+        "target_mask": paths["target_mask"],
+        "affine": drag.affine,
+        "anchor": drag.anchor,
+        "points": drag.points,
+        "magnitude": drag.magnitude,
+    }
+    return Case(
+        case_id=case_id,
+        task=task,
+        image=paths["image"],
+        mask=paths["mask"],
+        automatic_mask=paths["automatic_mask"],
+        background_mask=paths["background_mask"],
+        true_edit=paths["true_edit"],
+        source_caption=drag.source_caption,
+        target_caption=drag.target_caption,
+        instruction=drag.instruction.text,
+        instruction_origin=drag.instruction.origin,
+        edit_type=drag.kind,
+        mask_origin="exact",
+        drags=json.dumps([operation], separators=(",", ":")),
+        cluster=case_id,
+        licence=LICENCE,
+    )
+
+
+def build_portraits(
+    task: str,
+    n: int,
+    seed: int,
+    folder: Path,
+    lang: Language,
+    *,
+    population: str = "studio",
+    free_form_share: float = FREE_FORM_SHARE,
+) -> list[Case]:
+    """Attribute edits of portraits, balanced over attributes and directions."""
+    edits = portrait_edits(n, seed, lang, population=population, free_form_share=free_form_share)
+    names = [f"{task}-{number:05d}-{edit.label}" for number, edit in enumerate(edits)]
+    return [_edit_case(edit, task, name, name, folder) for name, edit in zip(names, edits, strict=True)]
+
+
+def build_scenes(
+    task: str, n: int, seed: int, folder: Path, lang: Language, *, free_form_share: float = FREE_FORM_SHARE
+) -> list[Case]:
+    """Single edits of scenes, balanced over kinds."""
+    edits = scene_edits(n, seed, lang, free_form_share=free_form_share)
+    names = [f"{task}-{number:05d}-{edit.label}" for number, edit in enumerate(edits)]
+    return [_edit_case(edit, task, name, name, folder) for name, edit in zip(names, edits, strict=True)]
+
+
+def build_sessions(
+    task: str,
+    n: int,
+    seed: int,
+    folder: Path,
+    lang: Language,
+    *,
+    portrait_share: float = 0.5,
+    free_form_share: float = FREE_FORM_SHARE,
+) -> list[Case]:
+    """Turns of editing sessions. A case is a turn, a cluster is a session; the number after "t" is the turn from 1."""
+    sessions = sample_sessions(n, seed, lang, portrait_share=portrait_share, free_form_share=free_form_share)
+    return [
+        _edit_case(edit, task, f"{task}-{number:05d}-t{turn}-{edit.label}", f"{task}-{number:05d}", folder)
+        for number, session in enumerate(sessions)
+        for turn, edit in enumerate(session, start=1)
+    ]
+
+
+def build_drags(
+    task: str, n: int, seed: int, folder: Path, lang: Language, *, free_form_share: float = FREE_FORM_SHARE
+) -> list[Case]:
+    """Region drags of scene objects, balanced over kinds and magnitudes."""
+    drags = sample_drags(n, seed, lang, free_form_share=free_form_share)
+    return [
+        _drag_case(drag, task, f"{task}-{number:05d}-{drag.kind}-{drag.grade}", folder)
+        for number, drag in enumerate(drags)
+    ]
+
+
+Builder = Callable[..., list[Case]]
+"""(task, number of cases, seed, folder, language, **options) -> cases whose images are written to the folder."""
+
+DATASETS: dict[str, Builder] = {
+    "portraits": build_portraits,
+    "scenes": build_scenes,
+    "sessions": build_sessions,
+    "drags": build_drags,
+}
+
+
+def build_task(
+    task: str,
+    n: int,
+    seed: int,
+    out_dir: Path,
+    *,
+    dataset: str | None = None,
+    language: Path | None = None,
+    **options: Any,
+) -> list[Case]:
+    """Builds the cases of a task: PNG files and, last, `cases.parquet`.
+
+    Args:
+        task: name of the task, the start of its case ids.
+        n: number of cases, at least 1.
+        seed: of the data.
+        out_dir: folder for the table and the images.
+        dataset: a name of `DATASETS` (None: the name of the task).
+        language: language file (None: the default one).
+        options: keyword options of the builder, for example `free_form_share`, `population`, `portrait_share`.
+
+    Returns:
+        the cases, as written.
+
+    Raises:
+        UserError: unknown data set or option, or a value out of range.
+    """
+    name = dataset if dataset is not None else task
+    if name not in DATASETS:
+        raise UserError(
+            f"dataset '{name}' of task '{task}': unknown.{did_you_mean(name, DATASETS)} Correct the config."
+        )
+    builder = DATASETS[name]
+    known = set((builder.__kwdefaults__ or {}).keys())
+    for option, value in options.items():
+        if option not in known:
+            raise UserError(
+                f"task '{task}': unknown option '{option}' of dataset '{name}'.{did_you_mean(option, known)} Remove it."
+            )
+        if option.endswith("_share") and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise UserError(f"task '{task}': {option} is {value!r}, expected a number from 0 to 1. Correct it.")
+    if n < 1:
+        raise UserError(f"task '{task}': cases is {n}, expected at least 1. Raise it.")
+    cases = builder(task, n, seed, out_dir, load_language(language), **options)
+    write_cases(out_dir / "cases.parquet", cases)
+    return cases
+
+
+def build_reference(n: int, seed: int, population: str, out_path: Path) -> None:
+    """Renders reference portraits for FID and KID.
+
+    Args:
+        n: number of images.
+        seed: of the data; disjoint from the cases and from training data.
+        population: one of `portraits.POPULATIONS`; "outdoor" stands for FFHQ.
+        out_path: `.npz` file that takes the array `images`, uint8 [n, 64, 64, 3]; otherwise a folder of PNG files.
+    """
+    if population not in POPULATIONS:
+        raise UserError(f"reference population '{population}': unknown.{did_you_mean(population, POPULATIONS)}")
+    portraits = sample_portraits(n, seed=stable_seed("reference", seed), population=population)
+    images = render_portraits(portraits).images.permute(0, 2, 3, 1).contiguous().numpy()
+    if out_path.suffix == ".npz":
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, images=images)
+        write_bytes(out_path, buffer.getvalue())
+    else:
+        for number, image in enumerate(images):
+            write_png(out_path / f"{number:06d}.png", image)

@@ -1,0 +1,253 @@
+"""Single edits with known results: of portrait attributes and of scenes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from editfrontier.language import HAIR_COLOURS, Language, portrait_caption
+from editfrontier.microworld.portraits import (
+    ATTRIBUTES,
+    Portraits,
+    concatenate,
+    conflicts,
+    render_portraits,
+    sample_portraits,
+    set_attribute,
+)
+from editfrontier.microworld.scene_edits import EDIT_KINDS, Instruction, SceneChange, edit_scene
+from editfrontier.microworld.scenes import Scene, render_scenes, sample_scene, scene_caption
+from editfrontier.microworld.segment import Mask, exact_mask
+from editfrontier.seeding import stable_seed
+
+Image = npt.NDArray[np.uint8]
+
+MINIMUM_PIXELS = 12  # an edit that changes fewer pixels is not visible
+_BLOCK = 3  # candidates drawn at once; fixed, so that a longer list of edits starts with the shorter one
+_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit: images uint8 [64, 64, 3] before and after it, the exact mask, captions of both, and the instruction.
+
+    The mask bool [64, 64] holds every pixel that differs, and for scenes all visible pixels of the changed objects.
+    `attribute`, `desired`, the attribute mappings and `identity` are for portraits and empty for scenes.
+    """
+
+    before: Image
+    after: Image
+    mask: Mask
+    source_caption: str
+    target_caption: str
+    instruction: Instruction
+    edit_type: str
+    label: str  # short name of the edit for case ids
+    attribute: str = ""
+    desired: bool = True
+    source_attributes: Mapping[str, bool] = field(default_factory=dict)
+    target_attributes: Mapping[str, bool] = field(default_factory=dict)
+    identity: str = ""
+
+
+def to_array(image: Tensor) -> Image:
+    """uint8 [3, H, W] to [H, W, 3]."""
+    return image.permute(1, 2, 0).contiguous().numpy()
+
+
+def attribute_directions() -> list[tuple[str, bool]]:
+    """Every (attribute, desired value) in the order of the round robin.
+
+    The first twenty name each attribute once with alternating directions, the rest the other directions. Hair colours
+    are only added, since a new one replaces the old one.
+    """
+    first = [(name, name in HAIR_COLOURS or number % 2 == 0) for number, name in enumerate(ATTRIBUTES)]
+    return first + [(name, not desired) for name, desired in first if name not in HAIR_COLOURS]
+
+
+def attribute_instruction(
+    lang: Language, attribute: str, desired: bool, rng: random.Random, free_form_share: float
+) -> Instruction:
+    """Words an attribute edit: a free-form text with probability `free_form_share`, else a template."""
+    entry = lang.attributes[attribute]
+    if rng.random() < free_form_share:
+        return Instruction(rng.choice(lang.free_form(attribute, desired)).text, "free_form")
+    return Instruction(rng.choice(entry.add if desired else entry.remove), "template")
+
+
+def prepared(portraits: Portraits, attribute: str, desired: bool) -> Portraits:
+    """The portraits for which the edit is a change: the attribute set to the opposite, or another hair colour."""
+    if attribute not in HAIR_COLOURS:
+        return set_attribute(portraits, attribute, not desired)
+    other = HAIR_COLOURS[(HAIR_COLOURS.index(attribute) + 2) % len(HAIR_COLOURS)]
+    changed = set_attribute(portraits, other, True)
+    keep = portraits.attribute(attribute)[:, None]
+    attributes = torch.where(keep, changed.attributes, portraits.attributes)
+    return Portraits(portraits.identity, attributes, portraits.nuisance, portraits.population)
+
+
+def visible_change(before: Tensor, after: Tensor) -> Tensor:
+    """Whether two batches uint8 [N, 3, H, W] differ in at least `MINIMUM_PIXELS` pixels, bool [N]."""
+    return (before != after).any(1).sum((1, 2)) >= MINIMUM_PIXELS
+
+
+def portrait_edit(
+    lang: Language,
+    source: Portraits,
+    target: Portraits,
+    images: tuple[Tensor, Tensor],
+    edit: tuple[str, bool],
+    instruction: Instruction,
+    identity: str,
+) -> Edit:
+    """The record of an edit of one portrait; `source` and `target` are batches of one, images uint8 [3, 64, 64]."""
+    attribute, desired = edit
+    arrays = to_array(images[0]), to_array(images[1])
+    before, after = source.attributes_of(0), target.attributes_of(0)
+    direction = "add" if desired else "remove"
+    return Edit(
+        before=arrays[0],
+        after=arrays[1],
+        mask=exact_mask(*arrays),
+        source_caption=portrait_caption(lang, before),
+        target_caption=portrait_caption(lang, after),
+        instruction=instruction,
+        edit_type=f"attribute_{direction}",
+        label=f"{attribute}-{direction}",
+        attribute=attribute,
+        desired=desired,
+        source_attributes=before,
+        target_attributes=after,
+        identity=identity,
+    )
+
+
+@dataclass
+class _Slot:
+    """One place of the round robin and the edits found for it so far."""
+
+    attribute: str
+    desired: bool
+    wanted: int
+    found: list[tuple[Portraits, Portraits, Tensor, Tensor]]
+
+
+def _search(slots: Sequence[_Slot], turn: int, seed: int, population: str) -> None:
+    """Draws a block of candidates for every unfilled slot, renders all at once and keeps the visible edits."""
+    open_slots = [slot for slot in slots if len(slot.found) < slot.wanted]
+    sources = []
+    for slot in open_slots:
+        where = stable_seed("cases", "portraits", seed, slot.attribute, slot.desired, turn)
+        sources.append(
+            prepared(sample_portraits(_BLOCK, seed=where, population=population), slot.attribute, slot.desired)
+        )
+    targets = [set_attribute(s, slot.attribute, slot.desired) for s, slot in zip(sources, open_slots, strict=True)]
+    clean = [
+        ~conflicts(s, slot.attribute) if slot.desired else torch.ones(_BLOCK, dtype=torch.bool)
+        for s, slot in zip(sources, open_slots, strict=True)
+    ]
+    source, target = concatenate(sources), concatenate(targets)
+    before, after = render_portraits(source).images, render_portraits(target).images
+    usable = visible_change(before, after) & torch.cat(clean)
+    for row in range(len(source)):
+        slot = open_slots[row // _BLOCK]
+        if usable[row] and len(slot.found) < slot.wanted:
+            slot.found.append((source[row], target[row], before[row], after[row]))
+
+
+def portrait_edits(
+    n: int, seed: int, lang: Language, *, population: str = "studio", free_form_share: float = 0.2
+) -> list[Edit]:
+    """`n` visible attribute edits of `n` different people, attributes and directions in round robin.
+
+    Args:
+        n: number of edits; a longer list starts with the shorter one.
+        seed: of everything; disjoint from the seeds of training data.
+        lang: the language.
+        population: one of `portraits.POPULATIONS`.
+        free_form_share: expected share of free-form instructions in [0, 1].
+    """
+    order = attribute_directions()
+    slots = [
+        _Slot(attribute, desired, len(range(place, n, len(order))), [])
+        for place, (attribute, desired) in enumerate(order)
+    ]
+    for turn in range(_ROUNDS):
+        if all(len(slot.found) == slot.wanted for slot in slots):
+            break
+        _search(slots, turn, seed, population)
+    else:
+        missing = [slot.attribute for slot in slots if len(slot.found) < slot.wanted]
+        raise RuntimeError(f"no visible edits found for {', '.join(missing)} after {_ROUNDS} rounds")
+    edits = []
+    for number in range(n):
+        slot = slots[number % len(order)]
+        source, target, before, after = slot.found[number // len(order)]
+        rng = random.Random(stable_seed("cases", "instruction", population, seed, number))
+        text = attribute_instruction(lang, slot.attribute, slot.desired, rng, free_form_share)
+        person = f"{population}-{seed}-{number:05d}"
+        edits.append(portrait_edit(lang, source, target, (before, after), (slot.attribute, slot.desired), text, person))
+    return edits
+
+
+def changed_objects(source: Scene, target: Scene, before: Tensor, after: Tensor) -> Mask:
+    """The visible pixels of the objects that only one of two scenes has; all but objects if the backgrounds differ.
+
+    Args:
+        source, target: the scenes.
+        before, after: their instance masks {0, 1} [3, 64, 64].
+
+    Returns:
+        bool [64, 64].
+    """
+    mask = torch.zeros(before.shape[1:], dtype=torch.bool)
+    for scene, other, planes in ((source, target, before), (target, source, after)):
+        for number, obj in enumerate(scene.objects):
+            if obj not in other.objects:
+                mask |= planes[number].bool()
+    if source.background != target.background:
+        mask |= ~(before.bool().any(0) | after.bool().any(0))
+    result: Mask = mask.numpy()
+    return result
+
+
+def scene_change_edits(lang: Language, sources: Sequence[Scene], changes: Sequence[SceneChange]) -> list[Edit]:
+    """Renders scenes before and after their changes."""
+    targets = [change.target for change in changes]
+    before, masks_before = render_scenes(sources)
+    after, masks_after = render_scenes(targets)
+    images = [(to_array(first), to_array(second)) for first, second in zip(before, after, strict=True)]
+    return [
+        Edit(
+            before=images[number][0],
+            after=images[number][1],
+            mask=exact_mask(*images[number])
+            | changed_objects(source, change.target, masks_before[number], masks_after[number]),
+            source_caption=scene_caption(source, None, lang),
+            target_caption=scene_caption(change.target, None, lang),
+            instruction=change.instruction,
+            edit_type=change.kind,
+            label=change.kind,
+        )
+        for number, (source, change) in enumerate(zip(sources, changes, strict=True))
+    ]
+
+
+def scene_edits(n: int, seed: int, lang: Language, *, free_form_share: float = 0.2) -> list[Edit]:
+    """`n` edits of `n` different scenes, kinds in round robin; arguments as of `portrait_edits`."""
+    sources, changes = [], []
+    for number in range(n):
+        rng = random.Random(stable_seed("cases", "scenes", seed, number))
+        change = None
+        while change is None:
+            scene = sample_scene(rng)
+            change = edit_scene(scene, EDIT_KINDS[number % len(EDIT_KINDS)], rng, lang, free_form_share)
+        sources.append(scene)
+        changes.append(change)
+    return scene_change_edits(lang, sources, changes)
