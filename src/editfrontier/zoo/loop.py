@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ class TrainSettings:
 
     steps: optimiser steps.
     learning_rate: the peak of the one-cycle schedule.
+    schedule_steps: length of that schedule, 0 = steps (longer than steps: training stops before the rate has fallen).
     warmup: part of the steps that climbs to the peak, in [0, 1).
     final_lr: the last learning rate as a part of the peak.
     ema: decay of the averaged weights (ramped up as (1 + step) / (10 + step)), 0 switches averaging off.
@@ -48,6 +49,7 @@ class TrainSettings:
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.99)
     warmup: float = 0.05
+    schedule_steps: int = 0
     final_lr: float = 0.01
     ema: float = 0.999
     clip: float = 1.0
@@ -75,10 +77,11 @@ class TrainResult:
 
 def learning_rate_at(step: int, settings: TrainSettings) -> float:
     """One-cycle schedule (Smith and Topin, 2019): linear climb over `warmup`, then cosine to `final_lr` of the peak."""
-    climb = max(1, round(settings.steps * settings.warmup))
+    length = settings.schedule_steps or settings.steps
+    climb = max(1, round(length * settings.warmup))
     if step < climb:
         return settings.learning_rate * (step + 1) / climb
-    progress = (step - climb) / max(1, settings.steps - climb)
+    progress = (step - climb) / max(1, length - climb)
     low = settings.learning_rate * settings.final_lr
     return low + (settings.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
@@ -99,7 +102,9 @@ def _load_state(path: Path, settings: TrainSettings) -> dict[str, Any] | None:
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if state["settings"] != json.dumps(asdict(settings), sort_keys=True):
+    known = asdict(settings)
+    defaults = {f.name: f.default for f in fields(TrainSettings) if f.default is not MISSING}
+    if json.dumps({**defaults, **json.loads(state["settings"])}, sort_keys=True) != json.dumps(known, sort_keys=True):
         raise UserError(
             f"{path}: was written with other training settings, expected those of the config. "
             f"Delete the folder {path.parent} to start anew, or restore the config"
