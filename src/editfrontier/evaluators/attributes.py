@@ -22,7 +22,9 @@ def build_attributes(config: dict[str, Any]) -> ResidualNet:
 class AttributeEvaluator:
     """Independent binary attributes. 0.5 is the calibrated threshold: the calibration is part of the last layer's bias."""
 
-    def __init__(self, network: nn.Module, names: tuple[str, ...], device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self, network: nn.Module, names: tuple[str, ...], device: str = "cpu", precision: str = "fp32"
+    ) -> None:
         self.network, self.names, self.device = network, names, device
         self.bf16 = check_precision(precision)
 

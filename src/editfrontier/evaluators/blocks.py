@@ -79,15 +79,17 @@ class InceptionBlock(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.point = ConvNorm(inputs, width, 1)
-        self.single = nn.Sequential(ConvNorm(inputs, width // 2, 1), ConvNorm(width // 2, width, 3))
-        self.double = nn.Sequential(
-            ConvNorm(inputs, width // 2, 1), ConvNorm(width // 2, width // 2, (1, 5)), ConvNorm(width // 2, width, (5, 1))
+        self.small = nn.Sequential(ConvNorm(inputs, width // 2, 1), ConvNorm(width // 2, width, 3))
+        self.large = nn.Sequential(
+            ConvNorm(inputs, width // 2, 1),
+            ConvNorm(width // 2, width // 2, (1, 5)),
+            ConvNorm(width // 2, width, (5, 1)),
         )
         self.pooled = nn.Sequential(nn.AvgPool2d(3, 1, 1, count_include_pad=False), ConvNorm(inputs, width, 1))
         self.channels = 4 * width
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.point(x), self.single(x), self.double(x), self.pooled(x)], 1)
+        return torch.cat([self.point(x), self.small(x), self.large(x), self.pooled(x)], 1)
 
 
 class InceptionReduction(nn.Module):

@@ -32,7 +32,9 @@ def read_config(folder: Path, architecture: str) -> dict[str, Any]:
         ) from error
     found = config.get("architecture")
     if found != architecture:
-        raise UserError(f"{path}: architecture is {found!r}, expected {architecture!r}. Point the config at another folder")
+        raise UserError(
+            f"{path}: architecture is {found!r}, expected {architecture!r}. Point the config at another folder"
+        )
     return config
 
 
@@ -65,7 +67,9 @@ def load_module(module: nn.Module, folder: Path, device: str) -> nn.Module:
 def check_precision(precision: str) -> bool:
     """Return whether to autocast to bf16. Raises UserError for an unknown precision."""
     if precision not in PRECISIONS:
-        raise UserError(f"precision: {precision!r} is unknown, expected one of {', '.join(PRECISIONS)}. Correct the config")
+        raise UserError(
+            f"precision: {precision!r} is unknown, expected one of {', '.join(PRECISIONS)}. Correct the config"
+        )
     return precision == "bf16"
 
 

@@ -51,7 +51,9 @@ def settings_of(config: Mapping[str, Any]) -> TrainSettings:
     return TrainSettings(seed=config["seed"], **config["settings"])
 
 
-def save_model(state: Mapping[str, Tensor], description: Mapping[str, Any], out: Path, weights: str = "model.safetensors") -> None:
+def save_model(
+    state: Mapping[str, Tensor], description: Mapping[str, Any], out: Path, weights: str = "model.safetensors"
+) -> None:
     """Write fp16 weights and config.json. Shared tensors are written once per name."""
     from safetensors.torch import save_file
 
@@ -64,7 +66,14 @@ def save_model(state: Mapping[str, Tensor], description: Mapping[str, Any], out:
     (out / "config.json").write_text(json.dumps(dict(description), indent=2) + "\n", encoding="utf-8")
 
 
-def record(name: str, out: Path, config: Mapping[str, Any], settings: TrainSettings, result: TrainResult, scores: Mapping[str, float]) -> None:
+def record(
+    name: str,
+    out: Path,
+    config: Mapping[str, Any],
+    settings: TrainSettings,
+    result: TrainResult,
+    scores: Mapping[str, float],
+) -> None:
     """Write provenance.json beside the weights."""
     from editfrontier.zoo.provenance import write_provenance
 

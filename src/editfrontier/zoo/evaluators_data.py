@@ -44,7 +44,9 @@ class PortraitPool:
 
 def _renderer_hash() -> str:
     """What the renderer draws of a few fixed portraits: changes with the pictures, not with the wording of the code."""
-    drawn = [world.render_portraits(world.sample_portraits(24, seed=0, population=name)).images for name in world.POPULATIONS]
+    drawn = [
+        world.render_portraits(world.sample_portraits(24, seed=0, population=name)).images for name in world.POPULATIONS
+    ]
     return hashlib.sha256(torch.cat(drawn).numpy().tobytes()).hexdigest()[:12]
 
 
@@ -92,7 +94,9 @@ def portrait_pool(people: int, views: int, seed: int, folder: Path) -> PortraitP
         portraits, person = portrait_parameters(people, views, seed)
         log.info("rendering %d portraits", len(portraits))
         images = world.render_portraits(portraits).images
-        pool = PortraitPool(images, portraits.identity, portraits.attributes, portraits.nuisance, portraits.population, person)
+        pool = PortraitPool(
+            images, portraits.identity, portraits.attributes, portraits.nuisance, portraits.population, person
+        )
         _save({name: getattr(pool, name).contiguous() for name in names}, path)
     tensors = load_file(path)
     return PortraitPool(**{name: tensors[name] for name in names})

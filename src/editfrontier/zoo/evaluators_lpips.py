@@ -141,7 +141,11 @@ def train_lpips(config: dict[str, Any], out: Path, work: Path) -> None:
     heads = train("lpips-heads", ranker, pairs, ranking_loss, head_settings, work / "heads", [nonnegative])
     nonnegative_heads(network)
     network.eval()
-    calibrate(network, config["input_size"], held_out.images[torch.randperm(len(held_out), generator=Generator().manual_seed(0))][:512])
+    calibrate(
+        network,
+        config["input_size"],
+        held_out.images[torch.randperm(len(held_out), generator=Generator().manual_seed(0))][:512],
+    )
     save_model(network.state_dict(), description, out)
     judge = LpipsEvaluator.load(out)
     mixed = torch.cat([held_out.images[::8], scenes[:200]])

@@ -45,7 +45,9 @@ def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
     description = {"architecture": "attributes", "names": list(ATTRIBUTES), "input_size": 64, **config["network"]}
     model = build_attributes(description).to(memory_format=torch.channels_last)
     validation = len(pool) // 12
-    order = torch.randperm(len(pool), generator=Generator().manual_seed(stable_seed("attributes split", config["seed"])))
+    order = torch.randperm(
+        len(pool), generator=Generator().manual_seed(stable_seed("attributes split", config["seed"]))
+    )
     training = order[validation:]
     settings = settings_of(config)
 
@@ -137,7 +139,12 @@ def train_identity(config: dict[str, Any], out: Path, work: Path) -> None:
     def batch(step: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor, float]:
         index = torch.randint(len(pool), (config["batch"],), generator=generator)
         margin = config["margin"] * min(1.0, 3 * step / settings.steps)
-        return to_input(augment(to_float(pool.images[index]), generator)), pool.person[index], pool.identity[index], margin
+        return (
+            to_input(augment(to_float(pool.images[index]), generator)),
+            pool.person[index],
+            pool.identity[index],
+            margin,
+        )
 
     def loss(network: nn.Module, data: tuple[Tensor, Tensor, Tensor, float]) -> Tensor:
         images, person, parameters, margin = data

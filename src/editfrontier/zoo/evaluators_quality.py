@@ -102,5 +102,9 @@ def train_quality(config: dict[str, Any], out: Path, work: Path) -> None:
     save_model(result.model_state, description, out)
     judge = QualityEvaluator.load(out)
     scores = quality_scores(judge, torch.cat([held_out.images, held_out_scenes]), config["seed"])
-    scores |= {f"portraits_{k}": v for k, v in quality_scores(judge, held_out.images, config["seed"]).items() if "_" in k and not k.startswith("spearman_b")}
+    scores |= {
+        f"portraits_{k}": v
+        for k, v in quality_scores(judge, held_out.images, config["seed"]).items()
+        if "_" in k and not k.startswith("spearman_b")
+    }
     record("quality", out, config, settings, result, scores)
