@@ -1,0 +1,114 @@
+"""What an editor reads of a case: files to arrays, arrays to batches, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from editfrontier.cases import Case, read_image, read_mask
+from editfrontier.edit_record import EditSpec
+from editfrontier.editors import EditBatch
+from editfrontier.errors import UserError
+from editfrontier.seeding import case_generator, stable_seed
+
+TEXTS = ("source_caption", "target_caption", "instruction")
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A case with the images that its editor reads, and a digest of everything that its edit depends on."""
+
+    case: Case
+    image: Pixels  # [H, W, 3]
+    mask: npt.NDArray[np.bool_] | None  # [H, W]
+    true_edit: Pixels | None
+    other: Pixels | None
+    exemplar: Pixels | None
+    digest: str
+
+
+def read_inputs(case: Case, cases: Sequence[Case], folder: Path, needs: Iterable[str], seed: int) -> Inputs:
+    """Read what an editor needs of a case; raise `UserError` that says what the case lacks or which file is wrong.
+
+    Args:
+        case: the case.
+        cases: all cases of the task; "other" is drawn by seed from those with another source image.
+        folder: that the paths of the case are relative to.
+        needs: of the editor.
+        seed: of the study.
+    """
+    needs = set(needs)
+    for name in sorted(needs & {*TEXTS, "mask", "true_edit", "drags", "exemplar"}):
+        if not getattr(case, name).strip():
+            raise UserError(f"case {case.case_id}: has no {name}, which the editor needs. Fill in this column.")
+    image = read_image(folder / case.image)
+    size = (image.shape[0], image.shape[1])
+    mask = read_mask(folder / case.mask, size) if "mask" in needs else None
+    true_edit = _same_size(folder / case.true_edit, size) if "true_edit" in needs else None
+    exemplar = read_image(folder / case.exemplar) if "exemplar" in needs else None
+    other = _same_size(folder / _other(case, cases, seed).image, size) if "other" in needs else None
+    digest = hashlib.sha256(json.dumps([getattr(case, name) for name in (*TEXTS, "drags")]).encode())
+    for array in (image, mask, true_edit, other, exemplar):
+        digest.update(b"-" if array is None else array.tobytes() + str(array.shape).encode())
+    return Inputs(case, image, mask, true_edit, other, exemplar, digest.hexdigest())
+
+
+def _same_size(path: Path, size: tuple[int, int]) -> Pixels:
+    image = read_image(path)
+    if image.shape[:2] != size:
+        raise UserError(
+            f"{path}: is {image.shape[1]}x{image.shape[0]}, expected {size[1]}x{size[0]} as its source. Resize it."
+        )
+    return image
+
+
+def _other(case: Case, cases: Sequence[Case], seed: int) -> Case:
+    others = [other for other in cases if other.cluster != case.cluster]
+    if not others:
+        raise UserError(f"case {case.case_id}: there is no other source image in its task. Add cases.")
+    return others[stable_seed("other", case.case_id, seed) % len(others)]
+
+
+def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -> EditBatch:
+    """Collate cases of one size."""
+    cases = [one.case for one in inputs]
+
+    def images(arrays: Sequence[Pixels | None]) -> Tensor | None:
+        present = [array for array in arrays if array is not None]
+        return to_images(present).to(device) if present else None
+
+    masks = [one.mask for one in inputs if one.mask is not None]
+    return EditBatch(
+        case_ids=[case.case_id for case in cases],
+        images=to_images([one.image for one in inputs]).to(device),
+        masks=torch.from_numpy(np.stack(masks))[:, None].float().to(device) if masks else None,
+        source_captions=[case.source_caption for case in cases],
+        target_captions=[case.target_caption for case in cases],
+        instructions=[case.instruction for case in cases],
+        generators=[case_generator(case.case_id, spec.variant, spec.seed) for case in cases],
+        true_edits=images([one.true_edit for one in inputs]),
+        others=images([one.other for one in inputs]),
+        drags=[case.drags for case in cases],
+        exemplars=images([one.exemplar for one in inputs]),
+    )
+
+
+def to_images(arrays: Sequence[Pixels]) -> Tensor:
+    """Turn uint8 arrays [H, W, 3] of one size into images [B, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1.0
+
+
+def to_arrays(images: Tensor) -> list[Pixels]:
+    """Turn images [B, 3, H, W] in [-1, 1] into uint8 arrays [H, W, 3]; exact on what `to_images` gave."""
+    pixels = ((images.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return list(pixels.permute(0, 2, 3, 1).cpu().numpy())

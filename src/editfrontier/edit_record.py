@@ -1,0 +1,171 @@
+"""What is known of an edit job: its spec, a row for each case, the journal that it resumes from, its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from editfrontier.cases import encode_png, write_bytes
+from editfrontier.errors import UserError, did_you_mean
+from editfrontier.parquet import write_parquet
+
+
+@dataclass(frozen=True)
+class EditSpec:
+    """Everything that decides the images of a variant, apart from the cases and the weights.
+
+    Attributes:
+        editor: its name.
+        params: hyperparameters that differ from the editor's defaults.
+        variant: name of the variant; it enters the seed of each case.
+        model: folder of the pipeline, None if the editor needs no model.
+        seed: seed of the study.
+        dtype: precision of the denoiser: float32, bfloat16 or float16.
+        code: hash of the code that runs; it only makes the specs of changed code differ.
+    """
+
+    editor: str
+    variant: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    seed: int = 0
+    dtype: str = "float32"
+    code: str = ""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> EditSpec:
+        """Make a spec from JSON values; raise `UserError` that names an unknown or a missing key."""
+        known = {item.name for item in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise UserError(f"spec: there is no key '{key}'.{did_you_mean(key, known)} Correct the spec.")
+        for key in ("editor", "variant"):
+            if not isinstance(values.get(key), str):
+                raise UserError(f"spec: key '{key}' is missing, expected a name. Add it to the spec.")
+        return cls(**values)
+
+
+def key(spec: EditSpec, weights: str) -> str:
+    """Return 16 hexadecimal digits that name what a spec makes with these weights (a sha256)."""
+    return hashlib.sha256(json.dumps([asdict(spec), weights], sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a case; a row of the record."""
+
+    case_id: str
+    status: str  # "ok" | "failed"
+    reason: str = ""
+    image: str = ""  # relative to the folder of the record
+    sha256: str = ""  # of the PNG file
+    seconds: float = 0.0  # of its batch, shared out among the places of the batch
+    forwards: int = 0  # samples that went through the denoiser for this case
+    seed: int = 0
+
+
+def write_image(path: Path, pixels: npt.NDArray[np.uint8], record: Path) -> tuple[str, str]:
+    """Write an image [H, W, 3] as PNG, atomically; return its path relative to the record, and the file's sha256."""
+    content = encode_png(pixels)
+    write_bytes(path, content)
+    return _relative(path, record), hashlib.sha256(content).hexdigest()
+
+
+def journal_line(row: Row, inputs: str) -> str:
+    """Return the line by which a later run knows that a case is finished; `inputs` is the digest of its inputs."""
+    return json.dumps({"inputs": inputs, **asdict(row)}) + "\n"
+
+
+def _relative(path: Path, record: Path) -> str:
+    return Path(os.path.relpath(path, record.parent)).as_posix()
+
+
+def read_journals(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what earlier runs finished, of any number of shards; a line that a kill cut short is passed over."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("finished-*.jsonl")):
+        for line in path.read_text(errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+                found[entry["case_id"]] = entry
+            except (ValueError, TypeError, KeyError):
+                continue
+    return found
+
+
+def taken_over(entry: dict[str, Any] | None, case_id: str, inputs: str, folder: Path, record: Path) -> Row | None:
+    """Return the row of a finished case if its inputs and its file are still the same."""
+    if entry is None or entry.get("inputs") != inputs:
+        return None
+    path = folder / f"{case_id}.png"
+    try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+            return None
+        values = {item.name: entry[item.name] for item in fields(Row)}
+    except (OSError, KeyError):
+        return None
+    return Row(**{**values, "image": _relative(path, record)})
+
+
+def write_record(path: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
+    """Write the record of a shard, atomically, with its provenance in the metadata."""
+    import pandas as pd
+
+    columns = [item.name for item in fields(Row)]
+    write_parquet(path, pd.DataFrame([asdict(row) for row in rows], columns=columns), about)
+
+
+def provenance(
+    spec: EditSpec,
+    params: Any,
+    weights: str,
+    device: torch.device,
+    batch_size: int,
+    shard: int,
+    shards: int,
+    cases_path: Path,
+) -> dict[str, Any]:
+    """Return what made the images: spec, all hyperparameters, versions, revision, weights and device."""
+    return {
+        "spec": asdict(spec),
+        "params": asdict(params),
+        "weights_sha256": weights,
+        "cases_sha256": hashlib.sha256(cases_path.read_bytes()).hexdigest(),
+        "shard": shard,
+        "shards": shards,
+        "batch_size": batch_size,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy", "pillow")},
+        "git": _git_revision(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git_revision() -> str:
+    """Return the commit of the repository that this code lies in, with "-dirty" if it was changed, "" if unknown."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

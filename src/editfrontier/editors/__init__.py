@@ -1,0 +1,175 @@
+"""What an editor is, and where editors are found.
+
+An editor is a module with a constant `EDITOR` of the class below: a file of this package, or of an installed package
+that names it under the entry point group "editfrontier.editors". This module and the editor modules import nothing
+heavy at import time, so that a configuration can be checked without loading torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal
+
+from editfrontier.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+ENTRY_POINT_GROUP = "editfrontier.editors"
+NEEDS = frozenset(
+    {"source_caption", "target_caption", "instruction", "mask", "true_edit", "other", "drags", "exemplar"}
+)
+MODEL_KINDS = ("text_to_image", "inpainting", "instruct_pix2pix")
+
+
+@dataclass
+class EditBatch:
+    """Cases of one size that are edited together. What no editor in use needs may be None."""
+
+    case_ids: list[str]
+    images: Tensor  # [B, 3, H, W] float32 in [-1, 1]
+    masks: Tensor | None  # [B, 1, H, W] float32 in {0, 1}, 1 = editable
+    source_captions: list[str]
+    target_captions: list[str]
+    instructions: list[str]
+    generators: list[torch.Generator]  # one a case, on the CPU
+    true_edits: Tensor | None = None  # like images
+    others: Tensor | None = None  # like images: the source of another case
+    drags: list[str] | None = None  # JSON text of each case
+    exemplars: Tensor | None = None  # like images
+
+
+@dataclass(frozen=True)
+class Editor:
+    """An editing method.
+
+    Attributes:
+        name: the module's name.
+        params: frozen dataclass of hyperparameters whose fields are written `name: type = literal`, with types int,
+            float, bool, str, Literal[...] or one of these `| None`; its docstring gives the source of each default.
+        edit: (model, batch, params) -> images [B, 3, H, W] in [-1, 1]. Sample i depends on case i alone, and draws from
+            `batch.generators[i]` only.
+        needs: what it reads of a case beside the image, a subset of NEEDS; a case that lacks one of them fails.
+        model: which kind of diffusers pipeline it gets (one of MODEL_KINDS), None if it gets None.
+    """
+
+    name: str
+    params: type
+    edit: Callable[[Any, EditBatch, Any], Tensor]
+    needs: frozenset[str] = frozenset()
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        for need in self.needs - NEEDS:
+            raise UserError(f"editor '{self.name}': needs '{need}', which no case has.{did_you_mean(need, NEEDS)}")
+        if self.model is not None and self.model not in MODEL_KINDS:
+            near = did_you_mean(self.model, MODEL_KINDS)
+            raise UserError(f"editor '{self.name}': there is no kind of model '{self.model}'.{near}")
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """No hyperparameters."""
+
+
+def editor_names() -> list[str]:
+    """Return the names of the editors of this package and of all installed packages."""
+    own = [module.name for module in pkgutil.iter_modules(__path__)]
+    return sorted({*own, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def get_editor(name: str) -> Editor:
+    """Return an editor by name.
+
+    Raises:
+        UserError: there is none of this name, or its module has no `EDITOR`.
+    """
+    if any(module.name == name for module in pkgutil.iter_modules(__path__)):
+        found = getattr(importlib.import_module(f"{__name__}.{name}"), "EDITOR", None)
+    else:
+        points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+        if name not in points:
+            raise UserError(
+                f"editor '{name}': there is no such editor.{did_you_mean(name, editor_names())} "
+                f"Correct the name, or add src/editfrontier/editors/{name}.py."
+            )
+        found = points[name].load()
+        found = getattr(found, "EDITOR", found)
+    if not isinstance(found, Editor):
+        raise UserError(f"editor '{name}': its module defines no EDITOR of class Editor. Add one as its last line.")
+    return found
+
+
+def make_params(editor: Editor, overrides: Mapping[str, Any]) -> Any:
+    """Return the hyperparameters of an editor with some defaults replaced.
+
+    Raises:
+        UserError: an unknown key, a value of another type or outside its range; the message names editor and key.
+    """
+    hints = typing.get_type_hints(editor.params)
+    known = [field.name for field in fields(editor.params)]
+    values = {}
+    for key, value in overrides.items():
+        where = f"editor '{editor.name}', hyperparameter '{key}'"
+        if key not in known:
+            raise UserError(f"{where}: there is no such hyperparameter.{did_you_mean(key, known)} Correct the name.")
+        values[key] = _typed(where, hints[key], value)
+    try:
+        return editor.params(**values)
+    except UserError as error:
+        raise UserError(f"editor '{editor.name}', {error}") from None
+
+
+def _typed(where: str, hint: Any, value: Any) -> Any:
+    options: Sequence[Any] = typing.get_args(hint) if isinstance(hint, types.UnionType) else [hint]
+    for option in options:
+        if typing.get_origin(option) is Literal:
+            words = typing.get_args(option)
+            if value in words:
+                return value
+            near = did_you_mean(value, map(str, words)) if isinstance(value, str) else ""
+            raise UserError(
+                f"{where}: {value!r}, expected one of {', '.join(map(str, words))}.{near} Correct the value."
+            )
+        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not math.isfinite(value):
+                raise UserError(f"{where}: {value}, expected a finite number. Correct the value.")
+            return float(value)
+        if option is type(None) and value is None:
+            return None
+        if option in (int, bool, str) and type(value) is option:
+            return value
+    expected = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    raise UserError(f"{where}: {value!r} is of type {type(value).__name__}, expected {expected}. Correct the value.")
+
+
+def check_range(params: Any, name: str, minimum: float, maximum: float = math.inf) -> None:
+    """Raise `UserError` unless params.name is None or in [minimum, maximum]; for `__post_init__` of hyperparameters."""
+    value = getattr(params, name)
+    if value is not None and not minimum <= value <= maximum:
+        span = f"in [{minimum:g}, {maximum:g}]" if maximum < math.inf else f"at least {minimum:g}"
+        raise UserError(f"hyperparameter '{name}': {value!r}, expected {span}. Correct the value.")
+
+
+def check_sampling(params: Any) -> None:
+    """Check the hyperparameters that editors on a diffusion model share, those of them that `params` has."""
+    check_range(params, "num_inference_steps", 1, 1000)
+    if hasattr(params, "guidance_scale"):
+        check_range(params, "guidance_scale", 1.0)
+    if hasattr(params, "eta"):
+        check_range(params, "eta", 0.0, 1.0)
+    if hasattr(params, "strength"):
+        check_range(params, "strength", 0.0, 1.0)
+        if int(params.num_inference_steps * params.strength) < 1:
+            raise UserError(
+                f"hyperparameter 'strength': {params.strength!r} of {params.num_inference_steps} steps makes no step, "
+                f"expected at least {1 / params.num_inference_steps:g}. Raise it."
+            )

@@ -1,0 +1,290 @@
+"""The sampling core that all editors share: noise levels, guidance, latents, text, and the count of network forwards.
+
+Everything is written on the scheduler and model classes of diffusers, so that special cases of our editors equal its
+pipelines. alpha_bar is the cumulative product (the paper writes alpha_t for it: erratum E1).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from editfrontier.errors import UserError, did_you_mean
+
+SAMPLERS = ("ddim", "ddpm")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+# Schedulers and noise levels ------------------------------------------------------------------------------------------
+
+
+def make_scheduler(config: Mapping[str, Any], sampler: str = "ddim") -> Any:
+    """Build the sampler of a model, whatever scheduler the model was published with.
+
+    Every key that decides the noise levels is set here: a config written by another scheduler class lacks some of them,
+    and the defaults of `DDIMScheduler` (clipped samples, alpha_bar = 1 at the end, no offset) are wrong for latents.
+
+    Args:
+        config: the scheduler config of the model (its betas and its prediction type are kept).
+        sampler: "ddim" (erratum E2; eta is an argument of `denoise_step`) or "ddpm" (ancestral).
+    """
+    from diffusers import DDIMScheduler, DDPMScheduler
+
+    if sampler not in SAMPLERS:
+        raise UserError(f"sampler: '{sampler}' is not known.{did_you_mean(sampler, SAMPLERS)}")
+    kept = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+    settings = {key: config[key] for key in kept if key in config}
+    settings |= {"clip_sample": False, "steps_offset": 1, "timestep_spacing": "leading"}
+    if sampler == "ddpm":
+        return DDPMScheduler(**settings)
+    return DDIMScheduler(**settings, set_alpha_to_one=False)
+
+
+def alpha_bar(scheduler: Any, timestep: int) -> float:
+    """Return the cumulative product of the alphas at a timestep; the level after the last step if it is negative."""
+    if timestep < 0:
+        return float(getattr(scheduler, "final_alpha_cumprod", 1.0))
+    return float(scheduler.alphas_cumprod[timestep])
+
+
+def image_to_image_timesteps(scheduler: Any, steps: int, strength: float) -> list[int]:
+    """Return the descending timesteps of an edit that starts at a strength, as diffusers' image-to-image counts them.
+
+    Args:
+        scheduler: a scheduler; its step count is set.
+        steps: number N of inference steps of the whole trajectory.
+        strength: fraction of the trajectory in (0, 1]; int(N * strength) steps are made.
+    """
+    scheduler.set_timesteps(steps)
+    made = min(int(steps * strength), steps)
+    return [int(t) for t in scheduler.timesteps[steps - made :]]
+
+
+def add_noise(clean: Tensor, noise: Tensor, level: float) -> Tensor:
+    """Return sqrt(level) clean + sqrt(1 - level) noise, where the level is an alpha_bar in [0, 1]."""
+    return level**0.5 * clean + (1.0 - level) ** 0.5 * noise
+
+
+def split_output(prediction_type: str, output: Tensor, noisy: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """Return (clean estimate, noise estimate) from a denoiser's output at the noise level alpha_bar = `level`."""
+    signal, spread = level**0.5, (1.0 - level) ** 0.5
+    if prediction_type == "epsilon":
+        return (noisy - spread * output) / signal, output
+    if prediction_type == "sample":
+        return output, (noisy - signal * output) / spread
+    if prediction_type == "v_prediction":
+        return signal * noisy - spread * output, signal * output + spread * noisy
+    raise UserError(
+        f"scheduler_config.json: prediction_type '{prediction_type}' is not known, "
+        "expected epsilon, sample or v_prediction. Use a model with one of these."
+    )
+
+
+def join_output(prediction_type: str, clean: Tensor, noise: Tensor, level: float) -> Tensor:
+    """Return the denoiser output that stands for a pair (clean estimate, noise estimate): inverse of `split_output`."""
+    if prediction_type == "epsilon":
+        return noise
+    if prediction_type == "sample":
+        return clean
+    return level**0.5 * noise - (1.0 - level) ** 0.5 * clean
+
+
+def denoise_step(
+    scheduler: Any,
+    output: Tensor,
+    timestep: int,
+    noisy: Tensor,
+    *,
+    eta: float = 0.0,
+    generators: Sequence[torch.Generator] | None = None,
+) -> Tensor:
+    """Make the scheduler's own step from `timestep` to the next lower one.
+
+    Args:
+        scheduler: from `make_scheduler`, with its step count set.
+        output: [B, C, h, w] denoiser output after guidance.
+        timestep: the present timestep.
+        noisy: [B, C, h, w] latents at that timestep.
+        eta: in [0, 1]; 0 is deterministic DDIM, 1 has the variance of the DDPM posterior (Song et al., 2021, eq. 16).
+        generators: one per sample, for eta > 0 and for ancestral sampling.
+    """
+    accepted = inspect.signature(scheduler.step).parameters
+    arguments: dict[str, Any] = {"eta": eta} if "eta" in accepted else {}
+    arguments["generator"] = list(generators) if generators is not None else None
+    return scheduler.step(output, timestep, noisy, **arguments, return_dict=False)[0]
+
+
+def case_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
+    """Draw standard normal noise [B, ...], sample i from generator i, on the CPU so that every device gets the same."""
+    from diffusers.utils.torch_utils import randn_tensor
+
+    return randn_tensor(tuple(shape), generator=list(generators), device=device, dtype=torch.float32)
+
+
+# Models ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ForwardCounter:
+    """Counts the samples that went through a denoiser: a batch of 8 with guidance counts 16 per step."""
+
+    samples: int = 0
+
+    def attach(self, network: nn.Module) -> Any:
+        """Count every call of the network from now on; the handle that is returned has `remove()`."""
+
+        def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self.samples += len(args[0] if args else kwargs["sample"])
+
+        return network.register_forward_pre_hook(count, with_kwargs=True)
+
+
+def prepare_model(model: Any, device: torch.device, dtype: str = "float32") -> ForwardCounter:
+    """Move a diffusers pipeline to a device, set the precision of its denoiser, and count its forwards.
+
+    Only the denoiser runs in `dtype`; the autoencoder, the text encoder, the scheduler and the guidance stay in
+    float32. The autoencoder of Stable Diffusion overflows in half precision, and noise levels lose digits in it.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype: '{dtype}' is not known.{did_you_mean(dtype, DTYPES)}")
+    model.to(device)
+    model.set_progress_bar_config(disable=True)
+    counter = ForwardCounter()
+    counter.attach(model.unet)
+    if DTYPES[dtype] is not torch.float32:
+        _run_in(model.unet, DTYPES[dtype])
+    return counter
+
+
+def _run_in(network: nn.Module, dtype: torch.dtype) -> None:
+    def lower(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return tuple(map(lower, args)), {key: lower(value) for key, value in kwargs.items()}
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (output[0].float(), *output[1:])
+        output.sample = output.sample.float()
+        return output
+
+    # diffusers warns that some networks keep modules in float32; the denoisers here have none.
+    nn.Module.to(network, dtype)
+    network.register_forward_pre_hook(before, with_kwargs=True)
+    network.register_forward_hook(after)
+
+
+def as_pipeline(model: Any, pipeline_class: Any, sampler: str = "ddim") -> Any:
+    """Return a diffusers pipeline of the given class on the networks of `model`, with our sampler, no safety checker.
+
+    A safety checker would return black images for whatever it flags, which poisons every metric.
+    """
+    components = {name: model.components.get(name) for name in _component_names(pipeline_class)}
+    components |= {"scheduler": make_scheduler(model.scheduler.config, sampler), "safety_checker": None}
+    pipeline = pipeline_class(**components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _component_names(pipeline_class: Any) -> list[str]:
+    names = inspect.signature(pipeline_class.__init__).parameters
+    return [name for name in names if name not in ("self", "requires_safety_checker")]
+
+
+def encode(
+    model: Any, images: Tensor, posterior: str = "mode", generators: Sequence[torch.Generator] | None = None
+) -> Tensor:
+    """Encode images to scaled latents.
+
+    Args:
+        model: a pipeline with a `vae`.
+        images: [B, 3, H, W] in [-1, 1], sides divisible by the autoencoder's factor.
+        posterior: "mode" (deterministic) or "sample" (diffusers' image-to-image, one draw per generator).
+        generators: one per image, for "sample".
+
+    Returns:
+        [B, C, h, w] latents times the scaling factor, float32.
+    """
+    distribution = model.vae.encode(images.to(model.vae.dtype)).latent_dist
+    latents = distribution.mode().float()
+    if posterior == "sample":
+        if generators is None:
+            raise ValueError("posterior 'sample' needs one generator per image")
+        latents = latents + distribution.std.float() * case_noise(latents.shape, generators, latents.device)
+    return latents * model.vae.config.scaling_factor
+
+
+def decode(model: Any, latents: Tensor) -> Tensor:
+    """Decode scaled latents [B, C, h, w] to images [B, 3, H, W] clamped to [-1, 1], float32."""
+    images = model.vae.decode((latents / model.vae.config.scaling_factor).to(model.vae.dtype), return_dict=False)[0]
+    return images.float().clamp(-1.0, 1.0)
+
+
+def check_prompt(tokenizer: Any, text: str, what: str) -> None:
+    """Raise `UserError` if the text is empty or needs more tokens than the text encoder reads (it would be cut)."""
+    if not text.strip():
+        raise UserError(f"{what}: is empty, expected a text. Fill in this column of the case table.")
+    used = len(tokenizer(text, truncation=False, verbose=False).input_ids)
+    limit = int(tokenizer.model_max_length)
+    if used > limit:
+        raise UserError(f"{what}: {used} tokens, expected at most {limit}. Shorten the text.")
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """Embeddings of prompts [B, L, D] and of the empty prompt [B, L, D] (None if no guidance is asked for)."""
+
+    prompt: Tensor
+    empty: Tensor | None
+
+
+def encode_text(model: Any, prompts: Sequence[str], guided: bool) -> TextEmbeddings:
+    """Embed the prompts as diffusers' pipelines do; with `guided` the empty prompt as well."""
+    prompt, empty = model.encode_prompt(list(prompts), model.unet.device, 1, guided)
+    return TextEmbeddings(prompt, empty)
+
+
+def guided_output(model: Any, noisy: Tensor, timestep: int, text: TextEmbeddings, guidance: float | Tensor) -> Tensor:
+    """Run the denoiser with classifier-free guidance (Ho & Salimans, 2022): empty + w (prompt - empty).
+
+    Args:
+        model: a pipeline with a `unet`.
+        noisy: [B, C, h, w] latents.
+        timestep: the timestep of these latents.
+        text: from `encode_text`; without the empty prompt only the prompt's forward is made, and w has to be 1.
+        guidance: w, a number or a map [B, 1, h, w] (region-specific guidance).
+
+    Returns:
+        [B, C, h, w] output in the scheduler's prediction type. Both forwards are one call of the network.
+    """
+    if text.empty is None:
+        return model.unet(noisy, timestep, encoder_hidden_states=text.prompt, return_dict=False)[0]
+    states = torch.cat([text.empty, text.prompt])
+    output = model.unet(torch.cat([noisy] * 2), timestep, encoder_hidden_states=states, return_dict=False)[0]
+    unconditional, conditional = output.chunk(2)
+    return unconditional + guidance * (conditional - unconditional)
+
+
+def invert(model: Any, scheduler: Any, clean: Tensor, timesteps: Sequence[int], text: TextEmbeddings) -> list[Tensor]:
+    """Invert clean latents by DDIM along descending timesteps, at guidance 1 (more does not reconstruct).
+
+    The update from level a to the next noisier b evaluates the network at z_a with timestep b, as diffusers'
+    `DDIMInverseScheduler` and prompt-to-prompt do.
+
+    Returns:
+        Latents at each of `timesteps` (descending, same order), then the clean latents: len(timesteps) + 1 tensors.
+    """
+    prediction = scheduler.config.prediction_type
+    trajectory, level = [clean], alpha_bar(scheduler, -1)
+    for timestep in reversed(timesteps):
+        output = guided_output(model, trajectory[0], timestep, TextEmbeddings(text.prompt, None), 1.0)
+        estimate, noise = split_output(prediction, output, trajectory[0], level)
+        level = alpha_bar(scheduler, timestep)
+        trajectory.insert(0, add_noise(estimate, noise, level))
+    return trajectory
