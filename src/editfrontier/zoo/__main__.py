@@ -1,0 +1,102 @@
+"""Command line of the zoo: `python -m editfrontier.zoo train|evaluate|check NAME ...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from editfrontier.errors import UserError, did_you_mean
+
+GENERATORS = ("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix")
+EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality")
+log = logging.getLogger("editfrontier.zoo")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m editfrontier.zoo", description="Train the micro zoo.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("train", "train a model, or go on where it was stopped"), ("evaluate", "score a trained model")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("name", help=", ".join(GENERATORS + EVALUATORS))
+        command.add_argument("--config", type=Path, help="default: config/zoo.yaml or config/zoo_evaluators.yaml")
+        command.add_argument("--out", type=Path, help="folder of the model, default: resources/micro/NAME")
+        command.add_argument("--models", type=Path, help="folder with the other models, default: the parent of --out")
+        command.add_argument("--threads", type=int, default=2, help="CPU threads; changes no setting of the training")
+        if name == "train":
+            command.add_argument("--work", type=Path, help="folder for state and caches, default: results/zoo/NAME")
+    check = commands.add_parser("check", help="compare the files of models with their provenance")
+    check.add_argument("folders", nargs="+", type=Path)
+    return parser
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a zoo config. Raises UserError if the file is missing or no mapping."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a zoo config. Correct --config") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: holds {type(config).__name__}, expected a mapping of model names. Correct the file")
+    return config
+
+
+def _run(args: argparse.Namespace) -> None:
+    if args.command == "check":
+        from editfrontier.models import verify_provenance
+
+        for folder in args.folders:
+            verify_provenance(folder)
+            print(f"{folder}: files match their provenance")
+        return
+    name = args.name
+    if name not in GENERATORS + EVALUATORS:
+        raise UserError(f"{name}: is no model of the zoo.{did_you_mean(name, GENERATORS + EVALUATORS)}")
+    evaluator = name in EVALUATORS
+    config = read_config(args.config or Path("config/zoo_evaluators.yaml" if evaluator else "config/zoo.yaml"))
+    if name not in config:
+        raise UserError(f"{name}: is missing in the zoo config, expected an entry of that name. Add it")
+    out = args.out or Path("resources/micro") / name
+    models = args.models or out.parent
+    import torch
+
+    torch.set_num_threads(args.threads)
+    if args.command == "evaluate":
+        if evaluator:
+            record = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
+            print(json.dumps(record["scores"], indent=2))
+            return
+        from editfrontier.zoo.scores import evaluate
+
+        print(json.dumps(evaluate(name, config, out, models), indent=2))
+        return
+    work = args.work or Path("results/zoo") / name
+    if evaluator:
+        from editfrontier.zoo.evaluators import TRAINERS
+
+        TRAINERS[name](config[name], out, work, args.threads)
+    else:
+        from editfrontier.zoo.build import build
+
+        build(name, config, out, models, work)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; a UserError becomes one line on stderr and exit code 2."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    try:
+        _run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
