@@ -246,11 +246,15 @@ def provenance_of(stage: str, evaluators: Mapping[str, Any]) -> dict[str, Any]:
     from importlib.metadata import version
 
     from editfrontier import __version__
-    from editfrontier.models import weights_sha256
 
-    weights = {
-        name: weights_sha256(Path(value)) if isinstance(value, str | Path) else type(value).__name__
-        for name, value in sorted(evaluators.items())
-    }
+    weights = {name: _weights_of(value) for name, value in sorted(evaluators.items())}
     versions = {"editfrontier": __version__} | {name: version(name) for name in ("numpy", "torch")}
     return {"stage": stage, "versions": versions, "evaluators": weights}
+
+
+def _weights_of(evaluator: Any) -> str:
+    if not isinstance(evaluator, str | Path):
+        return type(evaluator).__name__
+    from editfrontier.models import weights_sha256
+
+    return weights_sha256(Path(evaluator))

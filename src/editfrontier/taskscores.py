@@ -35,7 +35,7 @@ class Settings:
     """
 
     resamples: int = 1000
-    set_resamples: int = 200
+    set_resamples: int = 500
     level: float = 0.95
     interval: str = "bca"
     permutations: int = 9999

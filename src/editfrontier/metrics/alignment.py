@@ -24,11 +24,11 @@ def clip_directional(source_image: Tensor, edited_image: Tensor, source_text: Te
     """Cosine of the image change and the caption change, all inputs [B,D] unit vectors.
 
     0 where the image does not change: no change is no move in the asked direction. NaN where the captions do not
-    differ: then no direction was asked for.
+    differ or one is NaN (missing): then no direction was asked for.
     """
     image_move = edited_image.to(torch.float64) - source_image.to(torch.float64)
     text_move = target_text.to(torch.float64) - source_text.to(torch.float64)
     image_length, text_length = image_move.norm(dim=1), text_move.norm(dim=1)
     cosine = (image_move * text_move).sum(dim=1) / (image_length * text_length).clamp(min=1e-12)
     cosine = torch.where(image_length < NO_CHANGE, torch.zeros_like(cosine), cosine.clamp(-1, 1))
-    return torch.where(text_length < NO_CHANGE, torch.full_like(cosine, torch.nan), cosine)
+    return torch.where(text_length >= NO_CHANGE, cosine, torch.full_like(cosine, torch.nan))

@@ -53,22 +53,30 @@ class FidReference:
         x = np.asarray(features, dtype=np.float64)
         if len(x) < 2:
             raise ValueError(f"a covariance needs at least 2 images, got {len(x)}")
+        w = np.asarray(weights, dtype=np.float64)
+        total = np.where(w.sum(axis=1) >= 2, w.sum(axis=1), np.nan)
+        centre = x.mean(axis=0)
+        x = x - centre  # so that the subtractions below cancel little
+        means = w @ x / total[:, None]
+        traces = (w @ (x**2).sum(axis=1) - total * (means**2).sum(axis=1)) / (total - 1)
         projected = x @ self.root
-        out = np.empty(len(weights))
-        for row, weight in enumerate(np.asarray(weights, dtype=np.float64)):
-            kept = weight > 0
-            w, total = weight[kept], weight.sum()
-            if total < 2:
-                out[row] = np.nan
-                continue
-            mean = w @ x[kept] / total
-            scale = np.sqrt(w / (total - 1))[:, None]
-            trace = float((((x[kept] - mean) * scale) ** 2).sum())
-            z = (projected[kept] - mean @ self.root) * scale
-            gram = z @ z.T if z.shape[0] < z.shape[1] else z.T @ z
-            cross = float(np.sqrt(np.linalg.eigvalsh(gram).clip(min=0)).sum())
-            out[row] = float(((mean - self.mean) ** 2).sum()) + trace + self.trace - 2 * cross
-        return out.clip(min=0.0)
+        gram = projected @ projected.T
+        crosses = np.full(len(w), np.nan)
+        for row in np.flatnonzero(~np.isnan(total)):
+            kept = np.flatnonzero(w[row])
+            scale = np.sqrt(w[row, kept] / (total[row] - 1))
+            if len(kept) < x.shape[1]:
+                toward = gram @ w[row] / total[row]
+                inner = (
+                    gram[np.ix_(kept, kept)] - toward[kept, None] - toward[None, kept] + w[row] @ toward / total[row]
+                )
+                matrix = inner * scale[:, None] * scale
+            else:
+                z = (projected[kept] - means[row] @ self.root) * scale[:, None]
+                matrix = z.T @ z
+            crosses[row] = np.sqrt(np.linalg.eigvalsh(matrix).clip(min=0)).sum()
+        gaps = ((means + centre - self.mean) ** 2).sum(axis=1)
+        return (gaps + traces + self.trace - 2 * crosses).clip(min=0.0)
 
 
 def polynomial_kernel(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Array:
