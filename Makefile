@@ -11,9 +11,11 @@ CONFIG ?= config/micro.yaml
 PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# The installed state is named by what defines it, so that a change of either file, or an install that broke off, installs again.
-HASH := $(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
-STAMP := $(VENV)/.installed-$(HASH)
+# The installed state is named by all that defines it, so that a change of the lock or of the project (a `git pull`), a moved
+# folder, or an environment whose Python is gone installs again. A broken-off installation is made again from nothing.
+state = { cat requirements.lock pyproject.toml; echo "$(CURDIR)"; $(BIN)/python -V; } 2>/dev/null | cksum | tr ' ' '-'
+STAMP := $(VENV)/.installed-$(shell $(state))
+UNFINISHED := $(VENV)/.unfinished
 
 help:
 	@echo "make reproduce   set up, run the study of $(CONFIG) on $(CORES) cores, say where the report is"
@@ -25,25 +27,27 @@ help:
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@python=; for name in python3.13 python3.12 python3.11 python3 python; do \
-	  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	@set -eu; python=; for name in python3.11 python3.12 python3.13 python3 python; do \
+	  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    python=$$name; break; \
+	  fi; \
 	done; \
 	if [ -z "$$python" ]; then \
 	  echo "error: no Python 3.11 or newer with the venv module was found on PATH. Install one (on Debian or Ubuntu:" \
 	       "apt install python3.11 python3.11-venv) and run make again." >&2; exit 2; \
 	fi; \
-	if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	if [ -e $(UNFINISHED) ] || ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	  echo "Making the environment $(VENV) with $$("$$python" --version)"; rm -rf $(VENV); "$$python" -m venv $(VENV); \
 	fi; \
-	rm -f $(VENV)/.installed-*; \
-	echo "Installing the locked dependencies (some gigabytes, once)"; \
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --requirement requirements.lock; \
+	rm -f $(VENV)/.installed-*; touch $(UNFINISHED); \
+	echo "Installing the locked dependencies (some gigabytes the first time)"; \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.lock; \
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .; \
-	touch $@
+	rm -f $(UNFINISHED); \
+	touch $(VENV)/.installed-$$($(state))
 
 reproduce: $(STAMP)
-	@$(BIN)/snakemake all --cores $(CORES) --configfile $(CONFIG)
-	@$(BIN)/snakemake report --cores $(CORES) --configfile $(CONFIG) --quiet all
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(BIN)/python -m editfrontier where --config $(CONFIG)
 
 test: $(STAMP)

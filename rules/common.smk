@@ -34,8 +34,8 @@ def code_of(*modules):
 
 
 def task_spec(wildcards):
-    task = config["tasks"][wildcards.task]
-    return canonical({"dataset": task["dataset"], "cases": task["cases"], "seed": config["seed"]})
+    task = {key: value for key, value in config["tasks"][wildcards.task].items() if key != "shards"}
+    return canonical({**task, "task": wildcards.task, "seed": config["seed"]})
 
 
 def edit_spec(wildcards):

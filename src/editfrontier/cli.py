@@ -1,6 +1,7 @@
 """The command line: one command a stage, each a thin wrapper of the library function that does the work.
 
 The rules of the workflow call these commands, so that every job can be printed (`snakemake -p`) and repeated by hand.
+Libraries are imported inside the commands, after their options are checked: torch and diffusers take seconds to load.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigFiles = Annotated[list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")]
+ConfigFiles = Annotated[
+    list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")
+]
 Cases = Annotated[Path, typer.Option(help="Case table (cases.parquet).")]
 Spec = Annotated[str, typer.Option(help="What determines the result, as JSON.")]
 Evaluators = Annotated[str, typer.Option(help="Folders of the evaluators by kind, as JSON.")]
@@ -68,23 +71,26 @@ def _device(name: str) -> str:
 
 
 @app.command()
-def data(spec: Spec, out: Out, language: Annotated[Path | None, typer.Option(help="Captions and instructions.")] = None) -> None:
+def data(
+    spec: Spec, out: Out, language: Annotated[Path | None, typer.Option(help="Captions and instructions.")] = None
+) -> None:
     """Make the cases of a task: a case table and the images beside it."""
+    values = _json(spec, "--spec")
+    task, dataset, count, seed = (_field(values, key, "--spec") for key in ("task", "dataset", "cases", "seed"))
+    options = values.get("options", {})
     from editfrontier.microworld.dataset import build_task
 
-    values = _json(spec, "--spec")
-    count, seed = _field(values, "cases", "--spec"), _field(values, "seed", "--spec")
-    cases = build_task(_field(values, "dataset", "--spec"), count, seed, out.parent)
+    cases = build_task(task, count, seed, out.parent, dataset=dataset, language=language, **options)
     print(f"{len(cases)} cases in {out}")
 
 
 @app.command()
 def reference(spec: Spec, out: Out) -> None:
     """Make the reference images that FID and KID compare with."""
-    from editfrontier.microworld.dataset import build_reference
-
     values = _json(spec, "--spec")
     count, seed, population = (_field(values, key, "--spec") for key in ("images", "seed", "population"))
+    from editfrontier.microworld.dataset import build_reference
+
     build_reference(count, seed, population, out)
     print(f"{count} images in {out}")
 
@@ -101,11 +107,12 @@ def edit(
     device: Device = "cpu",
 ) -> None:
     """Edit one shard of a task with one variant."""
+    values = _json(spec, "--spec")
+    place = _device(device)
     from editfrontier.edit import run_shard
 
-    values = _json(spec, "--spec")
-    print(f"spec {spec}\nseed {values.get('seed')}, device {_device(device)}, shard {shard} of {shards}", flush=True)
-    run_shard(cases, shard, shards, values, record, images, batch_size=batch_size, device=_device(device))
+    print(f"spec {spec}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
+    run_shard(cases, shard, shards, values, record, images, batch_size, place)
 
 
 @app.command()
@@ -113,13 +120,16 @@ def sources(
     cases: Cases,
     evaluators: Evaluators,
     out: Out,
-    reference: Annotated[Path | None, typer.Option(help="Reference images; without them there is no FID and no KID.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Reference images; without them there is no FID and no KID.")
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Compute what depends on the sources of a task only, once for all variants."""
+    folders = _json(evaluators, "--evaluators")
     from editfrontier.sources import prepare_sources
 
-    prepare_sources(cases, reference, _json(evaluators, "--evaluators"), out, device=_device(device))
+    prepare_sources(cases, reference, folders, out, device=_device(device))
 
 
 @app.command()
@@ -133,14 +143,17 @@ def score(
     device: Device = "cpu",
 ) -> None:
     """Compute all per-image metrics of one variant, and the features of its images."""
+    folders = _json(evaluators, "--evaluators")
     from editfrontier.score import score_variant
 
-    score_variant(cases, records, sources, _json(evaluators, "--evaluators"), out, features, device=_device(device))
+    score_variant(cases, records, sources, folders, out, features, device=_device(device))
 
 
 @app.command()
 def statistics(
-    files: Annotated[list[Path], typer.Argument(help="Scores (.parquet) and set features (.npz) of every variant of a task.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Scores (.parquet) and set features (.npz) of every variant of a task.")
+    ],
     sources: Annotated[Path, typer.Option(help="What `sources` wrote.")],
     out: Out,
     differences: Annotated[Path, typer.Option(help="File of paired differences to write.")],
@@ -163,11 +176,11 @@ def validate(
     device: Device = "cpu",
 ) -> None:
     """Validate the metrics against the renderer's truth."""
+    values, folders = _json(spec, "--spec"), _json(evaluators, "--evaluators")
+    count, seed = _field(values, "portraits", "--spec"), _field(values, "seed", "--spec")
     from editfrontier.validation import validate as run
 
-    values = _json(spec, "--spec")
-    count, seed = _field(values, "portraits", "--spec"), _field(values, "seed", "--spec")
-    run(_json(evaluators, "--evaluators"), out, points, n=count, seed=seed, device=_device(device))
+    run(folders, out, points, n=count, seed=seed, device=_device(device))
 
 
 @app.command()
@@ -210,13 +223,13 @@ def figures(
         case "validation":
             library.figure_validation(root / "validation.csv", stem, root / "validation.points.parquet")
         case _:
-            raise UserError(f"--figure: '{figure}', expected frontier, ablation, qualitative or validation. Correct the option.")
+            raise UserError(
+                f"--figure: '{figure}', expected frontier, ablation, qualitative or validation. Correct the option."
+            )
 
 
 @app.command()
-def config(
-    config: Annotated[str, typer.Option(help="The complete config, as JSON.")], out: Out
-) -> None:
+def config(config: Annotated[str, typer.Option(help="The complete config, as JSON.")], out: Out) -> None:
     """Write the complete config of a run as YAML."""
     import yaml
 

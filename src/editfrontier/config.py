@@ -5,18 +5,17 @@ Snakemake builds the graph with this module, so it imports nothing heavy.
 
 from __future__ import annotations
 
-import ast
 import copy
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
-from editfrontier.spec import Parameter, code_hash, editor_module, editor_parameters, variant_name
+from editfrontier.spec import code_hash, variant_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
@@ -40,7 +39,8 @@ class Variant:
     name: str
     editor: str
     model: str | None  # a key of the config's `models`; None = needs no model
-    params: Mapping[str, Any]  # those that differ from the defaults of the editor's source
+    params: Mapping[str, Any]  # those that differ from the editor's defaults
+    module: str  # where its code is
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Study:
             "model": self.config["models"][chosen.model]["path"] if chosen.model else None,
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
-            "code": code_hash(editor_module(chosen.editor), RUNNER),
+            "code": code_hash(chosen.module, RUNNER),
         }
 
 
@@ -77,7 +77,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     """Check a merged config and resolve it.
 
     Args:
-        config: the merged mapping; its key `extends` names a file of the same folder (of the last of `files`) that it changes.
+        config: the merged mapping; its key `extends` names a file, beside the first of `files`, that it changes.
         files: where the config comes from, so that messages can name the file.
 
     Raises:
@@ -88,7 +88,9 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     seen: set[str] = set()
     while base := complete.pop("extends", None):
         if not isinstance(base, str) or base in seen:
-            raise UserError(f"{_file_of(sources, ('extends',))}: key 'extends': {base!r}, expected the name of another config file.")
+            raise UserError(
+                f"{_file_of(sources, ('extends',))}: key 'extends': {base!r}, expected the name of another config file."
+            )
         seen.add(base)
         sources.insert(0, (sources[0].parent if sources else ROOT / "config") / base)
         complete = merge(read_yaml(sources[0]), complete)
@@ -117,7 +119,9 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(copy.deepcopy(dict(base)))
     for key, value in change.items():
         old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
+        merged[key] = (
+            merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
+        )
     return merged
 
 
@@ -165,11 +169,22 @@ def _wrong(files: Sequence[Path], path: Sequence[Any], problem: str) -> UserErro
 
 
 def _check_schema(config: Mapping[str, Any], files: Sequence[Path]) -> None:
-    errors = sorted(_validator().iter_errors(config), key=lambda error: (-len(error.absolute_path), str(error.absolute_path)))
+    # Unknown keys first: one of them is often the misspelt form of a key that is missing.
+    errors = sorted(
+        _validator().iter_errors(config),
+        key=lambda error: (
+            error.validator != "additionalProperties",
+            -len(error.absolute_path),
+            str(error.absolute_path),
+        ),
+    )
     if not errors:
         return
     error = errors[0]
     path = list(error.absolute_path)
+    if "propertyNames" in error.absolute_schema_path:
+        expected = error.schema.get("description", "another name")
+        raise _wrong(files, [*path, error.instance], f"not a usable name, expected {expected}. Rename it.")
     match error.validator:
         case "additionalProperties":
             known = error.schema.get("properties", {})
@@ -177,10 +192,11 @@ def _check_schema(config: Mapping[str, Any], files: Sequence[Path]) -> None:
             raise _wrong(files, [*path, name], f"unknown key.{did_you_mean(str(name), known)} Correct or remove it.")
         case "required":
             name = next(key for key in error.validator_value if key not in error.instance)
-            raise _wrong(files, [*path, name], f"missing, expected {_expected(error.schema['properties'].get(name, {}))}. Add it.")
-        case "propertyNames":
-            name = error.instance
-            raise _wrong(files, [*path, name], f"not a usable name, expected {error.schema.get('description', 'another')}. Rename it.")
+            raise _wrong(
+                files,
+                [*path, name],
+                f"missing, expected {_expected(error.schema['properties'].get(name, {}))}. Add it.",
+            )
         case _:
             problem = f"{_short(error.instance)}, expected {_expected(error.schema)}."
             if "enum" in error.schema and isinstance(error.instance, str):
@@ -195,7 +211,12 @@ def _expected(schema: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(str(value) for value in schema["enum"])
     types = schema.get("type", [])
     text = " or ".join(_TYPE_NAMES[name] for name in ([types] if isinstance(types, str) else types)) or "another value"
-    for bound, words in (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"), ("exclusiveMaximum", "below")):
+    for bound, words in (
+        ("minimum", "at least"),
+        ("exclusiveMinimum", "above"),
+        ("maximum", "at most"),
+        ("exclusiveMaximum", "below"),
+    ):
         if bound in schema:
             text += f" {words} {schema[bound]}"
     if "minItems" in schema:
@@ -216,10 +237,11 @@ def _short(value: Any) -> str:
 def _resolve_experiments(
     config: Mapping[str, Any], files: Sequence[Path]
 ) -> tuple[dict[str, dict[str, Variant]], dict[str, dict[str, Any]]]:
-    for editor in config["editors"]:
-        _known_editor(files, ["editors", editor], editor)
-        _known(files, ["editors", editor, "model"], config["editors"][editor].get("model"), config["models"], "model")
-        _parameters(files, ["editors", editor, "params"], editor, config["editors"][editor].get("params", {}))
+    for name, entry in config["editors"].items():
+        path = ["editors", name]
+        editor = _editor(files, path, name)
+        _known(files, [*path, "model"], entry.get("model", editor.model), config["models"], "model of the config")
+        _overrides(files, [*path, "params"], editor, entry.get("params", {}))
     variants: dict[str, dict[str, Variant]] = {task: {} for task in config["tasks"]}
     tables: dict[str, dict[str, Any]] = {}
     for position, name in enumerate(config["run"]):
@@ -240,63 +262,36 @@ def _resolve_experiments(
     return variants, tables
 
 
-def _known(files: Sequence[Path], path: Sequence[Any], name: str | None, known: Mapping[str, Any], kind: str) -> None:
+def _known(files: Sequence[Path], path: Sequence[Any], name: str | None, known: Iterable[str], kind: str) -> None:
     if name is not None and name not in known:
         raise _wrong(files, path, f"'{name}' is no {kind}.{did_you_mean(name, known)} Correct the name.")
 
 
-def _known_editor(files: Sequence[Path], path: Sequence[Any], name: str) -> None:
+def _editor(files: Sequence[Path], path: Sequence[Any], name: str) -> Editor:
     try:
-        editor_module(name)
+        return get_editor(name)
+    except UserError as error:
+        raise _wrong(files, path, str(error)) from None
+
+
+def _overrides(files: Sequence[Path], path: Sequence[Any], editor: Editor, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters that differ from the editor's defaults, with the types that the editor declares."""
+    try:
+        defaults = asdict(make_params(editor, {}))
+        return {key: value for key, value in asdict(make_params(editor, params)).items() if value != defaults[key]}
     except UserError as error:
         raise _wrong(files, path, str(error)) from None
 
 
 def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[Any], row: Mapping[str, Any]) -> Variant:
-    editor = row["editor"]
-    if editor not in config["editors"]:
-        _known_editor(files, [*path, "editor"], editor)
-        raise _wrong(files, [*path, "editor"], f"'{editor}' has no entry under 'editors'. Add one, for example `{editor}: {{}}`.")
-    entry = config["editors"][editor]
-    params = entry.get("params", {}) | _parameters(files, [*path, "params"], editor, row.get("params", {}))
-    declared = editor_parameters(editor) or {}
-    params = _parameters(files, [*path, "params"], editor, params)
-    overrides = {key: value for key, value in params.items() if key not in declared or declared[key].default != value}
+    editor = _editor(files, [*path, "editor"], row["editor"])
+    if editor.name not in config["editors"]:
+        fix = f"Add one, for example `{editor.name}: {{}}`."
+        raise _wrong(files, [*path, "editor"], f"'{editor.name}' has no entry under 'editors'. {fix}")
+    entry = config["editors"][editor.name]
+    params = _overrides(files, [*path, "params"], editor, entry.get("params", {}) | row.get("params", {}))
     try:
-        name = variant_name(editor, overrides)
+        name = variant_name(editor.name, params)
     except UserError as error:
         raise _wrong(files, [*path, "params"], str(error)) from None
-    return Variant(name, editor, entry.get("model"), overrides)
-
-
-def _parameters(files: Sequence[Path], path: Sequence[Any], editor: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Check hyperparameters against the editor's source, as far as it can be read, and return them with exact types."""
-    declared = editor_parameters(editor)
-    if declared is None:
-        return dict(params)
-    checked = {}
-    for key, value in params.items():
-        if key not in declared:
-            raise _wrong(files, [*path, key], f"'{key}' is no hyperparameter of {editor}.{did_you_mean(key, declared)} Correct the name.")
-        checked[key] = _typed(files, [*path, key], declared[key], value)
-    return checked
-
-
-def _typed(files: Sequence[Path], path: Sequence[Any], parameter: Parameter, value: Any) -> Any:
-    """Check a value against the text of a simple type; types that this does not know are left to the editor itself."""
-    allowed = [part.strip() for part in parameter.annotation.split(" | ")]
-    literal = re.fullmatch(r"Literal\[(.*)\]", parameter.annotation)
-    if literal:
-        words = ast.literal_eval(f"({literal[1]},)")
-        if value not in words:
-            near = did_you_mean(value, words) if isinstance(value, str) else ""
-            raise _wrong(files, path, f"{value!r}, expected one of {', '.join(map(str, words))}.{near} Correct the value.")
-        return value
-    simple = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
-    if not set(allowed) <= set(simple):
-        return value
-    for name in allowed:
-        expected: Any = simple[name]
-        if isinstance(value, expected) and (isinstance(value, bool) == (name == "bool")):
-            return float(value) if name == "float" else value
-    raise _wrong(files, path, f"{_short(value)}, expected {parameter.annotation}. Correct the value.")
+    return Variant(name, editor.name, entry.get("model", editor.model), params, editor.edit.__module__)

@@ -12,16 +12,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.errors import UserError
 
 PACKAGE = "editfrontier"
-EDITOR_GROUP = "editfrontier.editors"
 _SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
 
 
@@ -63,19 +60,16 @@ def _value_text(editor: str, key: str, value: Any) -> str:
         case list() | tuple() if value:
             return "_".join(_value_text(editor, key, item) for item in value)
     raise UserError(
-        f"editor '{editor}', hyperparameter '{key}': {value!r} cannot name a variant, expected a finite number, true, false, "
-        "a word of letters, digits and _.- or a list of these. Use such a value."
+        f"editor '{editor}', hyperparameter '{key}': {value!r} cannot name a variant, expected a finite number, "
+        "true, false, a word of letters, digits and _.- or a list of these. Use such a value."
     )
-
-
-# --- code ---------------------------------------------------------------------------------------------------------
 
 
 def code_hash(*modules: str) -> str:
     """Hash the code of modules and of everything that they import from their own package and from this one.
 
-    Comments, docstrings and formatting do not count, nor do imports for type checking only; modules that are imported by a
-    computed name (editors, by their registry) are not followed. Nothing is imported.
+    Comments, docstrings and formatting do not count, nor do imports for type checking only; modules that are imported
+    by a computed name (editors, by their registry) are not followed. Nothing is imported.
 
     Args:
         modules: dotted names, for example "editfrontier.editors.sdedit".
@@ -90,9 +84,11 @@ def code_hash(*modules: str) -> str:
 
 @cache
 def import_closure(module: str) -> frozenset[str]:
-    """Return the module, its parent packages, and what they import, directly or not, from this package and their own."""
+    """Return the module, its parent packages, and what they import, directly or not, of this package and their own."""
     if _module_file(module) is None:
-        raise UserError(f"module '{module}': no such source file, expected a module of an installed package. Correct the name.")
+        raise UserError(
+            f"module '{module}': no such source file, expected a module of an installed package. Correct the name."
+        )
     found: set[str] = set()
     queue = [module]
     while queue:
@@ -140,7 +136,9 @@ def _tree(file: Path) -> ast.Module:
 def _module_hash(file: Path) -> str:
     tree = ast.parse(file.read_bytes())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_docstring(node.body):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_docstring(
+            node.body
+        ):
             node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
@@ -186,90 +184,3 @@ def _absolute(package: str, level: int, module: str | None) -> str:
         return module or ""
     parts = package.split(".")
     return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
-
-
-# --- editors, read without importing them ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A hyperparameter as the editor's source declares it: the text of its type, and its default (None if computed)."""
-
-    annotation: str
-    default: Any
-
-
-@cache
-def editor_names() -> tuple[str, ...]:
-    """Names of the editors that come with the package: the modules of `editors/` that define EDITOR."""
-    folder = Path(__file__).parent / "editors"
-    return tuple(sorted(file.stem for file in folder.glob("[a-z]*.py") if _editor_call(_tree(file)) is not None))
-
-
-def editor_module(name: str) -> str:
-    """Return the dotted name of the module that holds an editor: one of this package, or of an installed entry point.
-
-    Raises:
-        UserError: there is no such editor.
-    """
-    if name in editor_names():
-        return f"{PACKAGE}.editors.{name}"
-    installed = {entry.name: entry.module for entry in entry_points(group=EDITOR_GROUP)}
-    if name in installed:
-        return installed[name]
-    raise UserError(
-        f"editor '{name}': there is no such editor.{did_you_mean(name, [*editor_names(), *installed])} "
-        f"Correct the name, or add src/{PACKAGE}/editors/{name}.py."
-    )
-
-
-@cache
-def editor_parameters(name: str) -> Mapping[str, Parameter] | None:
-    """Return the hyperparameters that the source of an editor declares, or None if they cannot be read from the source."""
-    module = editor_module(name)
-    file = _module_file(module)
-    call = _editor_call(_tree(file)) if file else None
-    if call is None:
-        return None
-    declared = next((keyword.value for keyword in call.keywords if keyword.arg == "params"), None)
-    return _class_fields(module, declared.id) if isinstance(declared, ast.Name) else None
-
-
-def _editor_call(tree: ast.Module) -> ast.Call | None:
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == "EDITOR" for target in targets):
-            value = getattr(node, "value", None)
-            return value if isinstance(value, ast.Call) else None
-    return None
-
-
-def _class_fields(module: str, name: str) -> dict[str, Parameter] | None:
-    """Fields of a dataclass, its base classes first, followed through imports; None if a class is not found."""
-    file = _module_file(module)
-    if file is None:
-        return None
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in _tree(file).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            fields: dict[str, Parameter] = {}
-            for base in node.bases:
-                inherited = _class_fields(module, base.id) if isinstance(base, ast.Name) else None
-                if inherited is None:
-                    return None
-                fields |= inherited
-            for entry in node.body:
-                if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name):
-                    fields[entry.target.id] = Parameter(ast.unparse(entry.annotation), _literal(entry.value))
-            return fields
-        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
-            original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
-            return _class_fields(_absolute(package, node.level, node.module), original)
-    return None
-
-
-def _literal(value: ast.expr | None) -> Any:
-    try:
-        return ast.literal_eval(value) if value is not None else None
-    except ValueError:
-        return None

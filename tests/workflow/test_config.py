@@ -1,0 +1,163 @@
+"""Configs: what is accepted, how files change each other, and the one message for what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from editfrontier.config import SCHEMA, load_study, merge, read_yaml
+from editfrontier.errors import UserError
+
+STUDIES = ("micro", "smoke")
+
+
+def changed(tmp_path: Path, root: Path, path: list[Any], value: Any) -> Path:
+    """Write micro.yaml with one value set (or the key removed, for `...`) and return the file."""
+    config = read_yaml(root / "config/micro.yaml")
+    node = config
+    for key in path[:-1]:
+        node = node[key]
+    if value is ...:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    return file
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_shipped_configs_are_valid(root: Path, name: str) -> None:
+    study = load_study([root / f"config/{name}.yaml"])
+    assert study.config["results"] == f"results/{name}"
+    assert "extends" not in study.config
+    for task, variants in study.variants.items():
+        for variant in variants:
+            assert study.edit_spec(task, variant)["variant"] == variant
+
+
+def test_schema_is_a_valid_schema_and_describes_every_top_level_key() -> None:
+    schema = read_yaml(SCHEMA)
+    Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+    undescribed = [
+        key for key, entry in schema["properties"].items() if not {"description", "properties"} & entry.keys()
+    ]
+    assert undescribed == []
+
+
+def test_schema_refuses_unknown_keys_everywhere() -> None:
+    def objects(node: Any, path: str) -> list[str]:
+        if isinstance(node, list):
+            return [found for item in node for found in objects(item, path)]
+        if not isinstance(node, dict):
+            return []
+        open_here = node.get("type") == "object" and "properties" in node and "additionalProperties" not in node
+        return [path] * open_here + [found for key, item in node.items() for found in objects(item, f"{path}.{key}")]
+
+    assert objects(read_yaml(SCHEMA), "") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        (["sed"], 1, ["key 'sed'", "unknown key", "'seed'"]),
+        (["tasks", "portraits", "case"], 3, ["key 'tasks.portraits.case'", "unknown key", "'cases'"]),
+        (
+            ["tasks", "portraits", "cases"],
+            "many",
+            ["key 'tasks.portraits.cases'", "'many'", "a whole number at least 1"],
+        ),
+        (["tasks", "portraits", "cases"], 0, ["key 'tasks.portraits.cases'", "0", "at least 1"]),
+        (["tasks", "portraits", "cases"], ..., ["key 'tasks.portraits.cases'", "missing"]),
+        (["tasks", "portraits", "dataset"], "portrait", ["'portrait'", "one of portraits", "'portraits'"]),
+        (["tasks", "Faces"], {"dataset": "portraits", "cases": 1, "shards": 1}, ["key 'tasks.Faces'", "small letters"]),
+        (["compute", "dtype"], "float23", ["key 'compute.dtype'", "'float32'"]),
+        (["editors", "sd_edit"], {}, ["key 'editors.sd_edit'", "no such editor", "'sdedit'", "editors/sd_edit.py"]),
+        (["editors", "sdedit"], {"model": "text_to_imag"}, ["key 'editors.sdedit.model'", "'text_to_image'"]),
+        (["editors", "sdedit"], {"params": {"strenght": 0.5}}, ["editors.sdedit", "'strenght'", "'strength'"]),
+        (["editors", "sdedit"], {"params": {"strength": "half"}}, ["editors.sdedit", "'strength'", "float"]),
+        (["editors", "sdedit"], {"params": {"strength": 2.0}}, ["editors.sdedit", "'strength'", "[0, 1]"]),
+        (["experiments", "table1", "task"], "portrait", ["experiments.table1.task", "'portraits'"]),
+        (["experiments", "table1", "metrics", 0], "fidd", ["experiments.table1.metrics[0]", "'fidd'", "'fid'"]),
+        (["experiments", "table1", "rows", 0, "editor"], "sdedt", ["table1.rows[0].editor", "'sdedit'"]),
+        (["experiments", "table3", "rows", 0, "params"], {"schedule": "cosin"}, ["table3.rows[0].params", "cosine"]),
+        (["run", 0], "table2", ["key 'run[0]'", "no experiment", "'table3'"]),
+        (["figures", "frontier", "table"], "tabel1", ["key 'figures.frontier.table'", "'table1'"]),
+        (["statistics", "resample"], 10, ["key 'statistics.resample'", "'resamples'"]),
+    ],
+)
+def test_wrong_config_gives_one_line_with_file_key_and_fix(
+    tmp_path: Path, root: Path, path: list[Any], value: Any, parts: list[str]
+) -> None:
+    file = changed(tmp_path, root, path, value)
+    with pytest.raises(UserError) as caught:
+        load_study([file])
+    message = str(caught.value)
+    assert message.startswith(str(file))
+    assert "\n" not in message
+    assert [part for part in parts if part not in message] == [], message
+
+
+def test_unreadable_config_names_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("seed: 1\nrun: [\n")
+    with pytest.raises(UserError, match=r"study\.yaml, line 3: not valid YAML"):
+        load_study([file])
+    with pytest.raises(UserError, match=r"absent\.yaml: no such config file"):
+        load_study([tmp_path / "absent.yaml"])
+
+
+def test_message_names_the_file_that_holds_the_key(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "base.yaml").write_text((root / "config/micro.yaml").read_text())
+    (tmp_path / "change.yaml").write_text("extends: base.yaml\nseed: -1\n")
+    with pytest.raises(UserError, match=r"change\.yaml: key 'seed'"):
+        load_study([tmp_path / "change.yaml"])
+    (tmp_path / "base.yaml").write_text((root / "config/micro.yaml").read_text().replace("threads: 1", "threads: 0"))
+    (tmp_path / "change.yaml").write_text("extends: base.yaml\nseed: 1\n")
+    with pytest.raises(UserError, match=r"base\.yaml: key 'compute\.threads'"):
+        load_study([tmp_path / "change.yaml"])
+
+
+def test_configs_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(UserError, match="key 'extends'"):
+        load_study([tmp_path / "a.yaml"])
+
+
+def test_merge_joins_mappings_and_replaces_lists() -> None:
+    base = {"a": {"x": 1, "y": [1, 2]}, "b": 1}
+    assert merge(base, {"a": {"y": [3]}, "c": 2}) == {"a": {"x": 1, "y": [3]}, "b": 1, "c": 2}
+    assert base == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
+
+
+def test_default_values_name_no_new_variant(tmp_path: Path, root: Path) -> None:
+    rows = [{"editor": "mask_guided", "params": {"guidance_scale": scale}} for scale in (7.5, 12, 12.0)]
+    file = changed(tmp_path, root, ["experiments", "table3", "rows"], rows)
+    names = [row["variant"] for row in load_study([file]).tables["table3"]["rows"]]
+    assert names == ["mask_guided", "mask_guided+guidance_scale=12", "mask_guided+guidance_scale=12"]
+
+
+def test_spec_holds_what_changes_images_and_nothing_else(tmp_path: Path, root: Path) -> None:
+    study = load_study([root / "config/micro.yaml"])
+    spec = study.edit_spec("portraits", "mask_guided+guidance_scale=3")
+    assert spec["params"] == {"guidance_scale": 3.0}
+    assert spec["model"] == "resources/micro/text-to-image"
+    other = load_study([changed(tmp_path, root, ["compute", "batch_size"], 1)])
+    assert other.edit_spec("portraits", "mask_guided+guidance_scale=3") == spec
+    seeded = load_study([changed(tmp_path, root, ["seed"], 1)])
+    assert seeded.edit_spec("portraits", "mask_guided+guidance_scale=3") != spec
+
+
+def test_an_editor_takes_another_model_where_the_config_says_so(tmp_path: Path, root: Path) -> None:
+    file = changed(tmp_path, root, ["editors", "sdedit"], {"model": "inpainting", "params": {"strength": 0.3}})
+    study = load_study([file])
+    variant = study.variants["portraits"]["sdedit+strength=0.3"]
+    assert variant.model == "inpainting"
+    assert dataclasses.asdict(variant)["params"] == {"strength": 0.3}

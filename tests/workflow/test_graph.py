@@ -1,0 +1,127 @@
+"""The graph of every config, and the quality of its source."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from editfrontier.config import load_study
+from workspace import Workspace, make_workspace
+
+# There is one locked environment for all jobs (requirements.lock), so no rule names an environment of its own.
+ACCEPTED_LINTS = {"Specify a conda environment or container for each rule."}
+STAGES = ("data", "edits", "scores", "statistics", "tables", "figures", "report", "all")
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("fresh"), stub=True)
+
+
+def job_counts(text: str) -> dict[str, int]:
+    table = text.rpartition("Job stats:")[2].partition("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, flags=re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", ["micro", "smoke"])
+def test_graph_has_one_edit_job_per_variant_and_shard(fresh: Workspace, name: str) -> None:
+    study = load_study([fresh.folder / f"config/{name}.yaml"])
+    counts = job_counts(Workspace(fresh.folder, f"config/{name}.yaml").run("--dry-run").stdout)
+    variants = study.variants["portraits"]
+    shards = study.config["tasks"]["portraits"]["shards"]
+    assert counts["edit"] == len(variants) * shards
+    assert counts["score"] == len(variants)
+    assert counts["cases"] == len(study.config["tasks"])
+    assert counts["table"] == len(study.tables)
+    assert counts["index"] == counts["archive"] == counts["sources"] == 1
+
+
+def test_every_stage_has_a_target(fresh: Workspace) -> None:
+    jobs = [set(job_counts(fresh.run(stage, "--dry-run").stdout)) for stage in STAGES]
+    assert jobs[0] >= {"cases", "reference"}
+    assert "edit" not in jobs[0]
+    assert "score" not in jobs[1]
+    assert "summarise" not in jobs[2]
+    assert "table" not in jobs[3]
+    assert "archive" not in jobs[5]
+    assert "archive" in jobs[6]
+
+
+def test_default_config_is_the_micro_study(fresh: Workspace) -> None:
+    command = [sys.executable, "-m", "snakemake", "--dry-run"]
+    result = subprocess.run(command, cwd=fresh.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert result.returncode == 0, result.stdout
+    assert "results/micro/index.html" in result.stdout
+
+
+def test_wrong_config_stops_snakemake_with_one_line(fresh: Workspace) -> None:
+    (fresh.folder / "config/wrong.yaml").write_text("extends: micro.yaml\nseeds: 3\n")
+    result = Workspace(fresh.folder, "config/wrong.yaml").run("--dry-run", check=False)
+    assert result.returncode != 0
+    lines = [line for line in result.stdout.splitlines() if line.startswith("error: ")]
+    assert lines == ["error: config/wrong.yaml: key 'seeds': unknown key. Did you mean 'seed'? Correct or remove it."]
+    assert "Traceback" not in result.stdout
+
+
+def test_building_the_graph_imports_nothing_heavy(root: Path) -> None:
+    heavy = ("torch", "diffusers", "transformers", "pandas", "numpy", "matplotlib")
+    code = (
+        "import sys; from pathlib import Path; from editfrontier.config import load_study;"
+        "s = load_study([Path('config/micro.yaml')]); [s.edit_spec(t, v) for t in s.variants for v in s.variants[t]];"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, text=True, check=True, stdout=subprocess.PIPE)
+    assert result.stdout.strip() == "[]"
+
+
+def test_finished_study_is_checked_in_seconds(finished: Workspace) -> None:
+    started = time.process_time()
+    assert "Nothing to be done" in finished.run("data", "index", "--cores", "2").stdout
+    assert time.process_time() - started < 10
+
+
+def test_lint(fresh: Workspace) -> None:
+    text = fresh.run("--lint", "json", check=False).stdout
+    found = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    lints = [
+        (entry["for"], lint["title"])
+        for kind in ("rules", "snakefiles")
+        for entry in found[kind]
+        for lint in entry["lints"]
+    ]
+    assert [lint for lint in lints if lint[1] not in ACCEPTED_LINTS] == []
+
+
+def test_snakefmt(root: Path) -> None:
+    files = ["Snakefile", *sorted(str(file.relative_to(root)) for file in (root / "rules").glob("*.smk"))]
+    run_tool(root, "snakefmt", "--check", *files)
+
+
+def test_ruff(root: Path) -> None:
+    run_tool(root, "ruff", "check", "src", "tests")
+
+
+def test_ruff_format(root: Path) -> None:
+    run_tool(root, "ruff", "format", "--check", "src", "tests")
+
+
+def test_mypy(root: Path) -> None:
+    run_tool(root, "mypy")
+
+
+def run_tool(root: Path, name: str, *arguments: str) -> None:
+    command = [str(Path(sys.executable).parent / name), *arguments]
+    result = subprocess.run(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert result.returncode == 0, result.stdout[-4000:]
+
+
+def test_no_file_is_long(root: Path) -> None:
+    files = [*root.glob("src/**/*.py"), *root.glob("tests/**/*.py"), *root.glob("rules/*.smk"), root / "Snakefile"]
+    lengths = {str(file.relative_to(root)): len(file.read_text().splitlines()) for file in files}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}

@@ -1,0 +1,149 @@
+"""Set-up: the Makefile, the lock file, and messages of the command line."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+
+def lock_lines(root: Path) -> list[str]:
+    lines = (root / "requirements.lock").read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def test_lock_pins_exactly_and_names_no_place(root: Path) -> None:
+    pattern = re.compile(r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+( ; [a-z_]+ == \"[a-z]+\")?(\s+# via .*)?$")
+    assert [line for line in lock_lines(root) if not pattern.match(line)] == []
+    assert not re.search(
+        r"https?://|file://|--find-links|--index-url|/(opt|home|root|tmp)/", (root / "requirements.lock").read_text()
+    )
+
+
+def test_lock_holds_every_dependency(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    normal = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lock_lines(root)}
+    names = {re.sub(r"[-_.]+", "-", re.split(r"[<>=\[]", entry)[0]).lower() for entry in wanted}
+    assert names - normal == set()
+
+
+def test_installed_versions_are_the_locked_ones(root: Path) -> None:
+    from importlib.metadata import version
+
+    locked = dict(line.split()[0].split("==") for line in lock_lines(root))
+    for name in ("torch", "diffusers", "transformers", "snakemake", "numpy", "pandas"):
+        assert version(name).split("+")[0] == locked[name]
+
+
+@pytest.fixture
+def bare(tmp_path: Path, root: Path) -> Path:
+    """A folder with the Makefile, and a folder `bin` of tools in which there is no usable Python."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy2(root / name, tmp_path / name)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "cat", "cksum", "tr", "rm", "touch", "mv", "make"):
+        found = shutil.which(tool)
+        assert found, f"{tool} is not installed"
+        (tools / tool).symlink_to(found)
+    return tmp_path
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(folder / "bin/make"), *arguments],
+        cwd=folder,
+        env={"PATH": str(folder / "bin")},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/usr/bin/env bash\n{text}\n".replace("/usr/bin/env bash", str(path.parent / "bash")))
+    path.chmod(0o755)
+
+
+def test_missing_or_old_python_is_one_clear_message(bare: Path) -> None:
+    script(bare / "bin/python3", "exit 1")  # an old Python fails the version check; a shim without a version fails too
+    result = make(bare, "setup")
+    assert result.returncode != 0
+    assert "error: no Python 3.11 or newer" in result.stdout
+    assert not list(bare.glob(".venv/.installed-*"))
+
+
+FAKE_PYTHON = """
+if [ "$1" = -c ]; then exit 0; fi
+if [ "$1" = --version ]; then echo Python 3.11.0; exit 0; fi
+if [ "$1 $2" = "-m venv" ]; then
+  {mkdir} -p "$3/bin"; {cp} "$0" "$3/bin/python"; exit 0
+fi
+echo "$@" >> {log}
+[ ! -e {fail} ]
+"""
+
+
+def test_failed_install_leaves_no_stamp_and_the_next_one_starts_afresh(bare: Path) -> None:
+    log, fail = bare / "pip.log", bare / "fail"
+    text = FAKE_PYTHON.format(mkdir=shutil.which("mkdir"), cp=shutil.which("cp"), log=log, fail=fail)
+    script(bare / "bin/python3.11", text)
+    fail.touch()
+    assert make(bare, "setup").returncode != 0
+    assert not list(bare.glob(".venv/.installed-*"))
+    leftover = bare / ".venv/leftover"
+    leftover.touch()
+    fail.unlink()
+    assert make(bare, "setup").returncode == 0
+    assert not leftover.exists(), "a broken-off installation was taken over"
+    assert "--requirement requirements.lock" in log.read_text()
+    calls = log.read_text().count("-m pip")
+    assert make(bare, "setup").returncode == 0
+    assert log.read_text().count("-m pip") == calls, "a complete installation was installed again"
+    lock = bare / "requirements.lock"
+    lock.write_text(lock.read_text() + "example==1.0\n")
+    assert make(bare, "setup").returncode == 0
+    assert log.read_text().count("-m pip") > calls, "a changed lock file was not installed"
+
+
+def test_ci_runs_make_test(root: Path) -> None:
+    text = (root / ".ci/run").read_text()
+    assert "make test" in text
+    assert (root / ".ci/run").stat().st_mode & 0o111
+
+
+def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "editfrontier", *arguments], text=True, capture_output=True)
+
+
+NO_CASES = "edit --cases absent.parquet --record x.parquet --images x --spec".split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["reference", "--spec", "{", "--out", "x.npz"], "--spec: not valid JSON"),
+        (["reference", "--spec", "[]", "--out", "x.npz"], "--spec: expected a JSON object"),
+        (["reference", "--spec", "{}", "--out", "x.npz"], "--spec: the key 'images' is missing"),
+        (["variants", "--config", "absent.yaml"], "absent.yaml: no such config file"),
+        ([*NO_CASES, '{"editor":"source","variant":"source"}'], "absent.parquet: no such case table"),
+    ],
+)
+def test_command_line_errors_are_one_line(arguments: list[str], message: str) -> None:
+    result = command_line(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+
+
+def test_variants_lists_every_variant_with_its_experiments(root: Path) -> None:
+    lines = command_line("variants", "--config", str(root / "config/smoke.yaml")).stdout.splitlines()
+    assert "portraits\tmask_guided\ttable1, table3" in lines

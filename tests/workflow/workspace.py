@@ -1,0 +1,93 @@
+"""Copies of the workflow that tests may change, and whose jobs may be replaced by ones that only write outputs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("Snakefile", "rules", "config", "profiles", "src", "reports", "pyproject.toml")
+
+# Stands in for the command line: writes every file that an option names as an output, as fast as Python starts.
+STUB = """
+import sys
+from pathlib import Path
+
+arguments = sys.argv[1:]
+outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier".split()
+for option, value in zip(arguments, arguments[1:]):
+    if option in outputs:
+        path = Path(value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(" ".join(arguments))
+        if arguments[0] == "figures":
+            for suffix in (".pdf", ".png"):
+                path.with_suffix(suffix).write_text("figure")
+"""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with the workflow in it."""
+
+    folder: Path
+    config: str = "config/smoke.yaml"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / Path(self.config).stem
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run snakemake on the workspace's config; `check` demands success."""
+        command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", self.config]
+        environment = os.environ | {"PYTHONPATH": str(self.folder / "src")}
+        result = subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        if check:
+            assert result.returncode == 0, result.stdout
+        return result
+
+    def make(self) -> None:
+        """Make everything but Snakemake's own report."""
+        self.run("data", "index", "--cores", "2", "--quiet", "all")
+
+    def plan(self) -> set[str]:
+        """Return the messages of the jobs that would run now."""
+        text = self.run("data", "index", "--dry-run").stdout
+        return set(re.findall(r"^Job \d+: (.*)$", text, flags=re.MULTILINE))
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace text in a file of the workspace."""
+        file = self.folder / path
+        text = file.read_text()
+        assert old in text, f"{path} does not contain {old!r}"
+        file.write_text(text.replace(old, new, 1))
+
+
+def make_workspace(folder: Path, *, stub: bool) -> Workspace:
+    """Copy the workflow; with `stub`, jobs only write their outputs, and models are folders with a provenance file."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy2(source, folder / name)
+    (folder / "rules/zoo.smk").touch()  # TMP
+    if stub:
+        (folder / "src/editfrontier/__main__.py").write_text(STUB)
+        config = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
+        for model in [*config["models"].values(), *config["evaluators"].values()]:
+            provenance = folder / model["path"] / "provenance.json"
+            provenance.parent.mkdir(parents=True)
+            provenance.write_text("{}")
+    else:
+        (folder / "resources").symlink_to(ROOT / "resources")
+    return Workspace(folder)
