@@ -166,15 +166,17 @@ def _forest_panel(
     axes.margins(x=0.12)
 
 
-def figure_validation(validation: Path, out_stem: Path, curves: Path | None = None) -> None:
+def figure_validation(validation: Path, out_stem: Path, points: Path | None = None) -> None:
     """Metric validation against the renderer's truth.
 
     Args:
-        validation: CSV (check, metric, statistic, value, ci_low, ci_high, n, expectation, holds).
+        validation: the table of checks; the points lie beside it as validation.points.parquet.
         out_stem: path without suffix; .pdf, .svg and .png are written.
-        curves: parquet of the points behind the panels, optional.
+        points: the points, if they lie elsewhere.
     """
-    raise NotImplementedError
+    from editfrontier.validation_figure import draw_validation
+
+    draw_validation(points or validation.with_suffix(".points.parquet"), out_stem)
 
 
 def figure_qualitative(

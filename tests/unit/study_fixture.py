@@ -220,6 +220,35 @@ def make_study(
             for c, m, s, v, e, h in checks
         ]
     ).to_csv(root / "validation.csv", index=False)
+    rng = np.random.default_rng(0)
+    points: list[tuple[str, str, str, float, float]] = []
+    for group in ("same picture", "other picture"):
+        points += [("identity", "id_sim", group, x, 1 - 2 * x + float(rng.normal(0, 0.1))) for x in rng.random(100)]
+    points += [
+        ("success", "success", a, float(i), 0.9 + 0.01 * (i % 9))
+        for i, a in enumerate(("smile", "hat", "beard", "long_hair", "old"))
+    ]
+    points += [
+        ("background", "lpips_bg_spatial", g, float(k), abs(float(rng.normal(0.4 * k, 0.05))))
+        for k, g in enumerate(("true edit", "another portrait"))
+        for _ in range(40)
+    ]
+    points += [
+        ("corruption", "quality", f, x, 90 - 60 * x + float(rng.normal(0, 5)))
+        for f in ("blur", "noise", "jpeg")
+        for x in (0.0, 0.25, 0.5, 1.0)
+        for _ in range(8)
+    ]
+    points += [("corruption", "fid", "all families", x, 100 * x) for x in (0.0, 0.25, 0.5, 1.0)]
+    points += [
+        ("direction", "clip_directional", g, float(k), float(rng.normal(0.4 * k, 0.1)))
+        for k, g in enumerate(("other edit", "asked edit"))
+        for _ in range(40)
+    ]
+    points += [("captions", "clip_cos", "margin", 0.0, float(rng.normal(0.1, 0.05))) for _ in range(80)]
+    write_parquet(
+        root / "validation.points.parquet", pd.DataFrame(points, columns=["check", "metric", "group", "x", "y"]), {}
+    )
     reported = Path(__file__).resolve().parents[2] / "config" / "reported_values.csv"
     tables = {
         "table1": {

@@ -76,7 +76,7 @@ def gallery(
         "metrics": metrics,
         "chosen": [case.case_id for case in balanced_choice(shown, 6, seed)],
         "worst": {
-            row.variant: worst_cases(results.variants[row.variant], 3)
+            row.variant: worst_cases(results.variants[row.variant], 4)
             for row in rows
             if not row.control and row.variant in first
         },

@@ -17,9 +17,10 @@ from editfrontier.parquet import read_parquet
 from editfrontier.report import study_data
 from editfrontier.report.gallery_data import BUDGET, gallery, metric_table, rounded
 from editfrontier.results import Row, Table, number, parse_table, read_reported, read_statistics, styles
-from editfrontier.tables import Grid, build_grid
+from editfrontier.tables import REFERENCE, Grid, build_grid
 
 FOLDER = study_data.ROOT / "reports"
+_FORMS = ("csv", "md", "tex")
 _FIX = "Make it again with `snakemake statistics`."
 
 
@@ -58,17 +59,22 @@ def collect(
     seed = int(config.get("seed") or 0)
     main = next(iter(grids), "")
     galleries = [
-        gallery(task, rows[task.task], first[next(name for name, s in specs.items() if s.task == task.task)], seed,
-                BUDGET // max(len(results), 1))
+        gallery(
+            task,
+            rows[task.task],
+            first[next(name for name, s in specs.items() if s.task == task.task)],
+            seed,
+            BUDGET // max(len(results), 1),
+        )
         for task in results
     ]
     names = list(dict.fromkeys([*METRICS, *(m for g in galleries for m in g["metrics"])]))
     data = {
         "metrics": metric_table(names),
-        "planes": [_plane(root, spec, rows[spec.task], grids[name]) for name, spec in specs.items()
-                   if name == main],
+        "planes": [_plane(root, spec, rows[spec.task], grids[name]) for name, spec in specs.items() if name == main],
         "differences": _differences(root, specs[main], labels) if main else [],
         "galleries": galleries,
+        "sources": {f"{name}-{kind}": _text(root / "tables" / f"{name}.{kind}") for name in grids for kind in _FORMS},
     }
     return {
         "title": "On the Controllability–Fidelity Frontier in Diffusion Editing",
@@ -90,8 +96,9 @@ def collect(
         "figures": {name: _figure(root, name) for name in ("frontier", "ablation", "qualitative", "validation")},
         "stages": study_data.stages(benchmarks),
         "models": study_data.models(config),
-        "specs": [entry for task in tasks for entry in
-                  study_data.run_specs(root, task, [row.variant for row in rows[task]])],
+        "specs": [
+            entry for task in tasks for entry in study_data.run_specs(root, task, [row.variant for row in rows[task]])
+        ],
         "licences": sorted({case.licence for task in results for case in task.cases if case.licence}),
         "data": data,
     }
@@ -122,27 +129,51 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
         cells = []
         for column, cell in enumerate(line.cells):
             low, high = spans[column]
-            cells.append({
-                "value": grid.text(column, cell.value),
-                "low": grid.text(column, cell.low), "high": grid.text(column, cell.high),
-                "paper": grid.text(column, cell.paper), "rank": cell.rank,
-                "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
-                "bar": _bar(cell.value, cell.low, cell.high, low, high),
-                "metric": grid.metrics[column].name,
-            })
-        lines.append({
-            "label": line.row.label, "kind": kind, "status": line.status, "n": line.n, "failed": line.failed,
-            "colour": look[line.row.editor].colour, "cells": cells,
-            "rule": previous is not None and (previous.row.control, previous.status == "not run", previous.row.group)
-            != (line.row.control, line.status == "not run", line.row.group),
-        })
+            cells.append(
+                {
+                    "value": grid.text(column, cell.value),
+                    "low": grid.text(column, cell.low),
+                    "high": grid.text(column, cell.high),
+                    "paper": grid.text(column, cell.paper),
+                    "rank": cell.rank,
+                    "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
+                    "bar": _bar(cell.value, cell.low, cell.high, low, high),
+                    "metric": grid.metrics[column].name,
+                }
+            )
+        lines.append(
+            {
+                "label": line.row.label,
+                "kind": kind,
+                "status": line.status,
+                "n": line.n,
+                "failed": line.failed,
+                "colour": look[line.row.editor].colour,
+                "cells": cells,
+                "floor": line.row.variant == REFERENCE,
+                "rule": previous is not None
+                and (previous.row.control, previous.status == "not run", previous.row.group)
+                != (line.row.control, line.status == "not run", line.row.group),
+            }
+        )
     return {
-        "name": grid.table.name, "title": grid.table.title, "caption": grid.table.caption, "task": grid.table.task,
-        "heads": [{"label": metric.label, "unit": "%" if metric.percent else metric.unit, "arrow": metric.arrow,
-                   "direction": metric.direction, "name": metric.name, "group": metric.group}
-                  for metric in grid.metrics],
+        "name": grid.table.name,
+        "title": grid.table.title,
+        "caption": grid.table.caption,
+        "task": grid.table.task,
+        "heads": [
+            {
+                "label": metric.label,
+                "unit": "%" if metric.percent else metric.unit,
+                "arrow": metric.arrow,
+                "direction": metric.direction,
+                "name": metric.name,
+                "group": metric.group,
+            }
+            for metric in grid.metrics
+        ],
         "lines": lines,
-        "sources": {kind: _text(root / "tables" / f"{grid.table.name}.{kind}") for kind in ("csv", "md", "tex")},
+        "forms": [kind for kind in _FORMS if (root / "tables" / f"{grid.table.name}.{kind}").exists()],
     }
 
 
@@ -151,7 +182,7 @@ def _text(path: Path) -> str:
 
 
 def _span(grid: Grid, column: int) -> tuple[float, float]:
-    # The little bars span the editors; a control far off is cut at the edge rather than squeezing all others.
+    # The little bars span the editors: a control far off goes without rather than squeezing all others.
     lines = [line for line in grid.lines if not line.row.control] or list(grid.lines)
     cells = [line.cells[column] for line in lines]
     ends = [v for cell in cells for v in (cell.value, cell.low, cell.high) if math.isfinite(v)]
@@ -159,7 +190,7 @@ def _span(grid: Grid, column: int) -> tuple[float, float]:
 
 
 def _bar(value: float, low: float, high: float, least: float, most: float) -> dict[str, float] | None:
-    if not math.isfinite(value) or most <= least:
+    if not least <= value <= most or most <= least:
         return None
 
     def place(v: float) -> float:
@@ -186,12 +217,22 @@ def _plane(root: Path, spec: Table, rows: list[Row], grid: Grid) -> dict[str, An
         extra = composites.get(row.variant, {})
         for axis in ("fidelity", "controllability"):
             if axis in extra:
-                metrics[f"composite_{axis}"] = [rounded(number(extra[f"{axis}{end}"]), 5) for end in ("", "_low", "_high")]
-        points.append({
-            "variant": row.variant, "editor": row.editor, "label": row.label, "control": row.control,
-            "main": row.variant in main, "colour": look[row.editor].colour, "marker": look[row.editor].marker,
-            "probability": rounded(number(extra.get("probability")), 3), "metrics": metrics,
-        })
+                metrics[f"composite_{axis}"] = [
+                    rounded(number(extra[f"{axis}{end}"]), 5) for end in ("", "_low", "_high")
+                ]
+        points.append(
+            {
+                "variant": row.variant,
+                "editor": row.editor,
+                "label": row.label,
+                "control": row.control,
+                "main": row.variant in main,
+                "colour": look[row.editor].colour,
+                "marker": look[row.editor].marker,
+                "probability": rounded(number(extra.get("probability")), 3),
+                "metrics": metrics,
+            }
+        )
     return {"task": spec.task, "points": points, "settings": settings, "composite": bool(composites)}
 
 
@@ -215,9 +256,18 @@ def _differences(root: Path, spec: Table, labels: Mapping[str, str]) -> list[dic
     return [
         {
             "metric": str(entry["metric"]),
-            "a": labels[str(entry["variant_a"])], "b": labels[str(entry["variant_b"])],
-            **{key: rounded(number(entry[name]), 4) for key, name in
-               (("d", "difference"), ("low", "ci_low"), ("high", "ci_high"), ("p", "p_holm"), ("n", "n"))},
+            "a": labels[str(entry["variant_a"])],
+            "b": labels[str(entry["variant_b"])],
+            **{
+                key: rounded(number(entry[name]), 4)
+                for key, name in (
+                    ("d", "difference"),
+                    ("low", "ci_low"),
+                    ("high", "ci_high"),
+                    ("p", "p_holm"),
+                    ("n", "n"),
+                )
+            },
         }
         for entry in kept.to_dict(orient="records")
     ]
@@ -241,17 +291,33 @@ def render(context: Mapping[str, Any]) -> str:
     script = (FOLDER / "report.js").read_text()
     style = (FOLDER / "report.css").read_text()
     environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["duration"] = duration
+    environment.filters |= {"duration": duration, "short": short}
     return environment.get_template("index.html.j2").render(
         {key: value for key, value in context.items() if key != "data"},
         data=Markup(embed_json(context["data"])),
+        data_has_differences=bool(context["data"]["differences"]),
+        fonts=Markup(_fonts()),
         script=Markup(script),
         style=Markup(style),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _fonts() -> str:
+    faces = []
+    for name, weight in (("sans-Regular", 400), ("sans-SemiBold", 600)):
+        content = base64.b64encode((FOLDER / "fonts" / f"{name}.woff2").read_bytes()).decode()
+        faces.append(
+            f"@font-face{{font-family:'Report Sans';font-weight:{weight};font-display:block;"
+            f"src:url(data:font/woff2;base64,{content}) format('woff2')}}\n"
+        )
+    return "".join(faces)
 
 
 def embed_json(value: Any) -> str:
@@ -260,6 +326,12 @@ def embed_json(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def short(value: Any) -> str:
+    """Return a number with four significant digits, any other text as it is."""
+    result = number(value)
+    return str(value) if math.isnan(result) else f"{result:.4g}"
 
 
 def duration(seconds: float) -> str:

@@ -36,7 +36,9 @@ def revision() -> dict[str, str]:
 
     def git(*arguments: str) -> str:
         try:
-            done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True)
+            done = subprocess.run(
+                ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return ""
         return done.stdout.strip()
@@ -77,8 +79,10 @@ def stages(benchmarks: Path | None) -> list[dict[str, Any]]:
                 total[0] += 1
                 total[1] += 0.0 if math.isnan(seconds) else seconds
                 total[2] = max(total[2], 0.0 if math.isnan(memory) else memory)
-    rows = [{"stage": name, "jobs": int(jobs), "seconds": seconds, "memory": memory}
-            for name, (jobs, seconds, memory) in sums.items()]
+    rows = [
+        {"stage": name, "jobs": int(jobs), "seconds": seconds, "memory": memory}
+        for name, (jobs, seconds, memory) in sums.items()
+    ]
     return sorted(rows, key=lambda row: -float(row["seconds"]))
 
 
@@ -100,13 +104,15 @@ def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], 
             missing = len(found.cases) - len(variant.records)
             state = "ok" if not failed and not missing else "absent" if not variant.run else "partly"
             seconds = [record.seconds for record in variant.records.values() if record.status == "ok"]
-            cells.append({
-                "state": state,
-                "text": f"{done} of {len(found.cases)}" if variant.run else "not run",
-                "failed": failed,
-                "each": sum(seconds) / len(seconds) if seconds else 0.0,
-                "title": f"{done} done, {failed} failed, {missing} not run",
-            })
+            cells.append(
+                {
+                    "state": state,
+                    "text": f"{done} of {len(found.cases)}" if variant.run else "not run",
+                    "failed": failed,
+                    "each": sum(seconds) / len(seconds) if seconds else 0.0,
+                    "title": f"{done} done, {failed} failed, {missing} not run",
+                }
+            )
         lines.append({"label": row.label, "variant": name, "control": row.control, "cells": cells})
     return {"tasks": list(tasks), "lines": lines}
 
@@ -136,12 +142,22 @@ def models(config: Mapping[str, Any], root: Path = ROOT) -> list[dict[str, Any]]
             except (OSError, ValueError):
                 content = {}
             checksums = content.get("files") or {}
-            digest = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()[:12] if checksums else ""
-            scores = {key: value for key, value in (content.get("scores") or {}).items() if isinstance(value, int | float)}
-            rows.append({
-                "kind": "editing" if section == "models" else "scoring", "name": name, "place": place,
-                "revision": str(entry.get("revision") or ""), "digest": digest, "scores": scores,
-            })
+            digest = (
+                hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()[:12] if checksums else ""
+            )
+            scores = {
+                key: value for key, value in (content.get("scores") or {}).items() if isinstance(value, int | float)
+            }
+            rows.append(
+                {
+                    "kind": "editing" if section == "models" else "scoring",
+                    "name": name,
+                    "place": place,
+                    "revision": str(entry.get("revision") or ""),
+                    "digest": digest,
+                    "scores": scores,
+                }
+            )
     return rows
 
 
@@ -181,12 +197,20 @@ def control_checks(grid: Grid) -> list[dict[str, Any]]:
             continue
         sign = 1 if metric.direction == "higher" else -1
         best, worst = max(values, key=lambda v: sign * v), min(values, key=lambda v: sign * v)
-        rows.append({
-            "metric": metric.label, "arrow": metric.arrow, "name": metric.name, "quality": metric.group == "quality",
-            "true": _control_text(grid, column, true), "best": grid.text(column, best), "worst": grid.text(column, worst),
-            "random": _control_text(grid, column, random),
-            "true_holds": _compare(true, column, best, sign), "random_holds": _compare(random, column, worst, -sign),
-        })
+        rows.append(
+            {
+                "metric": metric.label,
+                "arrow": metric.arrow,
+                "name": metric.name,
+                "quality": metric.group == "quality",
+                "true": _control_text(grid, column, true),
+                "best": grid.text(column, best),
+                "worst": grid.text(column, worst),
+                "random": _control_text(grid, column, random),
+                "true_holds": _compare(true, column, best, sign),
+                "random_holds": _compare(random, column, worst, -sign),
+            }
+        )
     return rows
 
 
@@ -205,8 +229,11 @@ def findings(grid: Grid, ablation: Grid | None) -> list[str]:
     sentences = []
     names = [metric.name for metric in grid.metrics]
     leaders: dict[str, Line] = {}
-    for name, words in (("success", "makes the edit most often"), ("id_sim", "keeps the person best"),
-                        ("lpips_bg_spatial", "changes the background least")):
+    for name, words in (
+        ("success", "makes the edit most often"),
+        ("id_sim", "keeps the person best"),
+        ("lpips_bg_spatial", "changes the background least"),
+    ):
         if name not in names:
             continue
         column = names.index(name)
@@ -217,8 +244,11 @@ def findings(grid: Grid, ablation: Grid | None) -> list[str]:
     success, identity = leaders.get("success"), leaders.get("id_sim")
     if success is not None and identity is not None:
         same = success.row.variant == identity.row.variant
-        sentences.append("It leads on both axes of the trade-off." if same else
-                         "No editor leads on both axes: success and identity have different winners.")
+        sentences.append(
+            "It leads on both axes of the trade-off."
+            if same
+            else "No editor leads on both axes: success and identity have different winners."
+        )
     if ablation is not None and (text := _guidance_finding(ablation)):
         sentences.append(text)
     return sentences
@@ -236,8 +266,11 @@ def _with_interval(grid: Grid, line: Line, column: int) -> str:
 def _guidance_finding(grid: Grid) -> str:
     from editfrontier.figures import guidance_of
 
-    sweep = sorted((w, line) for line in grid.lines
-                   if line.status == "ok" and (w := guidance_of(line.row.variant, 7.5)) is not None)
+    sweep = sorted(
+        (w, line)
+        for line in grid.lines
+        if line.status == "ok" and (w := guidance_of(line.row.variant, 7.5)) is not None
+    )
     names = [metric.name for metric in grid.metrics]
     if len(sweep) < 2 or "id_sim" not in names:
         return ""
