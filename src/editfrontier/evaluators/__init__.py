@@ -18,7 +18,7 @@ _HOME = {
     "QualityEvaluator": "quality",
 }
 
-__all__ = [  # noqa: F822 (resolved by __getattr__)
+__all__ = [
     "AttributeEvaluator",
     "ClipEvaluator",
     "FeatureEvaluator",

@@ -20,7 +20,7 @@ def build_attributes(config: dict[str, Any]) -> ResidualNet:
 
 
 class AttributeEvaluator:
-    """Independent binary attributes. 0.5 is the calibrated threshold: the calibration is part of the last layer's bias."""
+    """Independent binary attributes. 0.5 is the calibrated threshold: the last layer's bias holds the calibration."""
 
     def __init__(
         self, network: nn.Module, names: tuple[str, ...], device: str = "cpu", precision: str = "fp32"

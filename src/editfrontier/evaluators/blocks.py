@@ -40,7 +40,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """ResNet for images of 64 pixels: unshuffled stem (no pixel is dropped), stages at 32, 16 and 8 pixels, one linear head.
+    """ResNet for images of 64 pixels: unshuffled stem (no pixel is dropped), stages at 32, 16, 8 pixels, linear head.
 
     widths: channels of the three stages. blocks: residual blocks of each stage. outputs: size of the result.
     pooling: "average"; "average_max" (small details survive); "flatten" (positions survive; images of 64 pixels only).

@@ -62,7 +62,7 @@ class ClipEvaluator:
         return cls(model, tokenizer, end, tuple(preprocess["mean"]), tuple(preprocess["std"]), device, precision)
 
     def image(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> unit vectors [B, D]. Other sizes than the model's are resized (bicubic, antialiased)."""
+        """uint8 [B, 3, H, W] -> unit vectors [B, D]. Images of another size are resized (bicubic, antialiased)."""
         check_images(images)
 
         def encode(x: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class ClipEvaluator:
         return batched(encode, images, device=self.device, bf16=self.bf16)
 
     def text(self, texts: list[str]) -> Tensor:
-        """Captions -> unit vectors [B, D]. Raises UserError for a caption beyond the token limit instead of cutting it."""
+        """Captions -> unit vectors [B, D]. Raises UserError for a caption beyond the token limit, never cuts it."""
         tokens = self.tokenizer(texts)
         self._check_length(texts, tokens)
         return batched(
@@ -85,16 +85,17 @@ class ClipEvaluator:
             bf16=self.bf16,
         )
 
-    def _check_length(self, texts: list[str], tokens: Tensor) -> None:
+    def _token_count(self, text: str) -> int:
         inner = getattr(self.tokenizer, "tokenizer", None)
-        limit = tokens.shape[1]
-        for text, row in zip(texts, tokens, strict=True):
-            # A full row may fit exactly or have been cut; only the tokenizer without truncation can tell.
-            if int(row[-1]) != self.end:
-                continue
-            if inner is not None:
-                length = len(inner(text)["input_ids"])
-            else:
-                length = len(self.tokenizer.encode(text)) + 2  # type: ignore[attr-defined]
-            if length > limit:
-                raise UserError(f"caption {text!r}: has {length} tokens, expected at most {limit}. Shorten it")
+        if inner is not None:
+            return len(inner(text)["input_ids"])
+        # open_clip's SimpleTokenizer does not count the start and the end.
+        return len(self.tokenizer.encode(text)) + 2  # type: ignore[attr-defined]
+
+    def _check_length(self, texts: list[str], tokens: Tensor) -> None:
+        # Where the end stands before the last place, the text was not cut; elsewhere only a second count can tell.
+        full = (~(tokens[:, :-1] == self.end).any(1)).tolist()
+        for text in (text for text, suspect in zip(texts, full, strict=True) if suspect):
+            count, limit = self._token_count(text), tokens.shape[1]
+            if count > limit:
+                raise UserError(f"caption {text!r}: has {count} tokens, expected at most {limit}. Shorten it")

@@ -47,7 +47,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{path}: cannot be read ({error}), expected safetensors weights. Run `snakemake zoo`, or `git checkout` the file"
+            f"{path}: cannot be read ({error}), expected safetensors weights. "
+            "Run `snakemake zoo`, or `git checkout` the file"
         ) from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
@@ -59,7 +60,8 @@ def load_module(module: nn.Module, folder: Path, device: str) -> nn.Module:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
-            f"{folder / WEIGHTS}: does not fit config.json beside it ({error}). Run `snakemake zoo`, or `git checkout` the folder"
+            f"{folder / WEIGHTS}: does not fit config.json beside it ({error}). "
+            "Run `snakemake zoo`, or `git checkout` the folder"
         ) from error
     return module.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
 

@@ -30,7 +30,7 @@ def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear resize of float [B, 3, H, W] to `size`; SqueezeNet's strides leave a 3x3 map of 64 pixels, 7x7 of 128."""
+    """Bilinear resize of float [B, 3, H, W]; SqueezeNet's strides leave a 3x3 map of 64 pixels, 7x7 of 128."""
     if images.shape[-1] == size and images.shape[-2] == size:
         return images
     return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)

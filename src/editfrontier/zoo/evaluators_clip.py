@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from editfrontier.evaluators import ClipEvaluator
 from editfrontier.evaluators.clip import CONFIG
@@ -109,7 +110,7 @@ class ClipWithWords(nn.Module):
 
 
 class WordTokens:
-    """The tokenizer with the ids of each word remembered: many times faster on captions of few words, equal in result."""
+    """The tokenizer with the ids of each word remembered: much faster on captions of few words, equal in result."""
 
     def __init__(self, tokenizer: Any, context: int) -> None:
         self.tokenizer, self.context = tokenizer, context
@@ -215,7 +216,9 @@ def train_clip(config: dict[str, Any], out: Path, work: Path) -> None:
         return ClipBatch(images, tokens(texts), data.caption_id[index], data.words[index].float())
 
     def loss(network: nn.Module, drawn: ClipBatch) -> Tensor:
-        return clip_loss(network, drawn, config["word_weight"])
+        # On a CPU the fused attention's backward pass takes three times as long as the plain one at this size.
+        with sdpa_kernel(SDPBackend.MATH):
+            return clip_loss(network, drawn, config["word_weight"])
 
     result = train("clip", model, batch, loss, settings, work)
     prefix = "clip."

@@ -84,7 +84,7 @@ def held_out_seed(seed: int) -> int:
 def portrait_pool(people: int, views: int, seed: int, folder: Path) -> PortraitPool:
     """Render people x views portraits, or read them from `folder`, where they are kept for the other trainings.
 
-    views: even. The name of the file holds a hash of what the renderer draws, so that a changed renderer is not served old images.
+    views: even. The file name holds a hash of what the renderer draws: a changed renderer is not served old images.
     """
     from safetensors.torch import load_file
 
@@ -148,7 +148,7 @@ def to_input(images: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, generator: Generator, share: float = AUGMENTED_SHARE) -> Tensor:
-    """Slightly corrupt a share of the images float [B, 3, H, W] in [0, 1], so that a network also reads generated images.
+    """Slightly corrupt a share of the images float [B, 3, H, W] in [0, 1]: a network must also read generated images.
 
     Half of the augmented images take the round trip of a good autoencoder, the others a corruption of AUGMENTING.
     """

@@ -98,7 +98,7 @@ class WorldReader(nn.Module):
 
 
 def world_loss(network: nn.Module, data: WorldBatch) -> Tensor:
-    """Regression of identity and nuisance; binary cross-entropy of attributes, population, scene contents and domain."""
+    """Regression of identity and nuisance; binary cross-entropy of attributes, population, scenes and domain."""
     identity, nuisance, attributes, population, scenes, domain = network(data.images)
     n, bce = data.portraits, functional.binary_cross_entropy_with_logits
     is_portrait = torch.zeros_like(domain)
@@ -129,7 +129,7 @@ def reading_scores(network: WorldReader, held_out: PortraitPool, scenes: Tensor,
 
 
 def distribution_scores(judge: FeatureEvaluator, held_out: PortraitPool, seed: int) -> dict[str, float]:
-    """FID between halves of the studio portraits, to the outdoor ones, and to corrupted ones: it must grow in this order."""
+    """FID between halves of the studio portraits, to the outdoor ones, and to corrupted ones (grows with severity)."""
     features = judge.features(held_out.images).numpy()
     studio, outdoor = (features[(held_out.population == value).numpy()] for value in (0, 1))
     half = len(studio) // 2

@@ -1,4 +1,4 @@
-"""Training of LPIPS: a SqueezeNet trunk on the contents of the world, then non-negative linear heads on known severities."""
+"""Training of LPIPS: a SqueezeNet trunk on what images show, then non-negative linear heads on known severities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from editfrontier.zoo.evaluators_features import WorldBatch, WorldReader, load_w
 from editfrontier.zoo.evaluators_scores import spearman
 from editfrontier.zoo.loop import TrainSettings, train
 
-TEMPERATURE = 0.2
+TEMPERATURE = 0.4
 UNRELATED_DISTANCE = 0.6
 """Mean distance between two random portraits after calibration: about what LPIPS gives for two photographs of faces."""
 Pairs = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -38,21 +38,21 @@ class SqueezeTrunk(nn.Module):
 
 
 def corrupted_pairs(images: Tensor, generator: Generator) -> Pairs:
-    """Of each image float [B, 3, H, W] in [0, 1] two corruptions of one family (one random pattern, two severities).
+    """Of each image float [B, 3, H, W] in [0, 1] two corruptions, mostly of different families, of different severity.
 
+    Severities are alike in visibility across families (see `corruptions`), so the more severe one should be farther.
     Returns inputs of the images and both corruptions in [-1, 1], and 1 where the second is the more severe one, [B].
     """
     count = len(images)
-    families = torch.randint(len(corruptions.CORRUPTIONS), (count,), generator=generator)
-    gap = 0.08 + 0.5 * torch.rand(count, generator=generator)
+    gap = 0.1 + 0.5 * torch.rand(count, generator=generator)
     low = torch.rand(count, generator=generator) * (1 - gap)
     swap = torch.rand(count, generator=generator) < 0.5
     first, second = torch.where(swap, low + gap, low), torch.where(swap, low, low + gap)
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    one, two = (
-        corruptions.corrupt(images, families, severity, Generator().manual_seed(seed)) for severity in (first, second)
-    )
-    return to_input(images), to_input(one), to_input(two), (second > first).float()
+    corrupted = []
+    for severity in (first, second):
+        families = torch.randint(len(corruptions.CORRUPTIONS), (count,), generator=generator)
+        corrupted.append(to_input(corruptions.corrupt(images, families, severity, generator)))
+    return to_input(images), corrupted[0], corrupted[1], (second > first).float()
 
 
 class PairRanker(nn.Module):
@@ -95,7 +95,7 @@ def calibrate(network: nn.Module, input_size: int, images: Tensor) -> None:
 
 
 def lpips_scores(judge: LpipsEvaluator, images: Tensor, seed: int) -> dict[str, float]:
-    """Held-out forced choice (against the choice of the mean squared error), and rank correlation with severity by family."""
+    """Held-out forced choice (beside that of the squared error), and rank correlation with severity by family."""
     generator = Generator().manual_seed(stable_seed("lpips scores", seed))
     image, one, two, farther = corrupted_pairs(to_float(images), generator)
     image8, one8, two8 = (((x + 1) * 127.5).round().to(torch.uint8) for x in (image, one, two))
@@ -148,7 +148,7 @@ def train_lpips(config: dict[str, Any], out: Path, work: Path) -> None:
     )
     save_model(network.state_dict(), description, out)
     judge = LpipsEvaluator.load(out)
-    mixed = torch.cat([held_out.images[::8], scenes[:200]])
+    mixed = torch.cat([held_out.images[::12], scenes[:100]])
     scores = lpips_scores(judge, mixed, config["seed"]) | {f"trunk_{name}": value for name, value in known.items()}
     total = replace(result, steps=result.steps + heads.steps, seconds=result.seconds + heads.seconds)
     record("lpips", out, config, settings, total, scores)

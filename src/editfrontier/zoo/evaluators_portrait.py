@@ -40,7 +40,7 @@ def resampled(images: Tensor, seed: int) -> Tensor:
 
 
 def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Binary cross-entropy on all attributes; thresholds calibrated on a part of the training pool, clean and resampled."""
+    """Binary cross-entropy on all attributes; thresholds calibrated on a part of the pool, clean and resampled."""
     pool, held_out = pools(config, work)
     description = {"architecture": "attributes", "names": list(ATTRIBUTES), "input_size": 64, **config["network"]}
     model = build_attributes(description).to(memory_format=torch.channels_last)
@@ -77,9 +77,9 @@ def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
 
 
 class ArcFace(nn.Module):
-    """Additive angular margin over the people of the training set (Deng et al. 2019), and a linear reading of the parameters.
+    """Additive angular margin over the people of the training set (Deng et al. 2019), and a linear reading beside it.
 
-    The linear reading of identity parameters keeps near people near, which the margin alone does not ask for.
+    The reading of the identity parameters keeps near people near, which the margin alone does not ask for.
     """
 
     def __init__(self, network: nn.Module, embedding: int, people: int, scale: float) -> None:
@@ -103,7 +103,7 @@ class ArcFace(nn.Module):
 
 
 def identity_scores(judge: IdentityEvaluator, held_out: PortraitPool, seed: int) -> dict[str, float]:
-    """Same against different people over all pairs (across attributes, nuisance and populations), and rank correlations."""
+    """Same against different people over all pairs (across attributes, nuisance, populations), and correlations."""
     unit = judge.embed(held_out.images)
     generator = Generator().manual_seed(stable_seed("identity scores", seed))
     count = 200_000

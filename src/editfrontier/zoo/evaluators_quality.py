@@ -79,7 +79,7 @@ def quality_scores(judge: QualityEvaluator, images: Tensor, seed: int) -> dict[s
 
 
 def train_quality(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Binary cross-entropy against 1 - severity (quality) and against visibility (artifact), on portraits and scenes."""
+    """Binary cross-entropy against 1 - severity (quality) and visibility (artifact), on portraits and scenes."""
     pool, held_out = pools(config, work)
     folder = work.parent / "pools"
     scenes = scene_pool(config["scenes"], config["seed"], folder)[0]
@@ -102,9 +102,6 @@ def train_quality(config: dict[str, Any], out: Path, work: Path) -> None:
     save_model(result.model_state, description, out)
     judge = QualityEvaluator.load(out)
     scores = quality_scores(judge, torch.cat([held_out.images, held_out_scenes]), config["seed"])
-    scores |= {
-        f"portraits_{k}": v
-        for k, v in quality_scores(judge, held_out.images, config["seed"]).items()
-        if "_" in k and not k.startswith("spearman_b")
-    }
+    portraits = quality_scores(judge, held_out.images, config["seed"])
+    scores |= {f"portraits_{name}": portraits[name] for name in ("spearman_severity", "artifact_roc_auc")}
     record("quality", out, config, settings, result, scores)
