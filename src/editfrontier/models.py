@@ -1,0 +1,191 @@
+"""Finding, checking and loading pretrained models: local folders of the zoo, or hub ids with a pinned revision.
+
+Light at import. Weights are safetensors only, nothing runs remote code, and a folder that carries a provenance.json is
+compared with it before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = {
+    "text_to_image": "StableDiffusionPipeline",
+    "inpainting": "StableDiffusionInpaintPipeline",
+    "instruct_pix2pix": "StableDiffusionInstructPix2PixPipeline",
+}
+"""Kind of a model -> the diffusers pipeline class whose `from_pretrained` loads its folder."""
+
+PROVENANCE = "provenance.json"
+_REMEDY = "Restore it with `git checkout -- {folder}`, or train it again with `snakemake zoo`"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
+    """Local folder of a model reference.
+
+    reference: a path, or a mapping with `path` (a local folder), or with `id` and `revision` (a hub repository and the 40
+        hex digits of a commit; downloaded into the hub cache on first use, safetensors and text files only), each with an
+        optional `sha256` that `weights_sha256` of the folder must equal.
+    Raises UserError if the reference is malformed, the folder is missing, or the checksum does not match.
+    """
+    if isinstance(reference, str | Path):
+        reference = {"path": str(reference)}
+    unknown = sorted(set(reference) - {"path", "id", "revision", "sha256"})
+    if unknown:
+        hint = did_you_mean(unknown[0], ("path", "id", "revision", "sha256"))
+        raise UserError(f"model: key '{unknown[0]}' is unknown.{hint}")
+    if ("path" in reference) == ("id" in reference):
+        raise UserError(f"model: {dict(reference)} is unclear, expected either `path` or `id`. Give one of them")
+    if "path" in reference:
+        folder = Path(reference["path"])
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder}: no such model folder, expected a local model. {_REMEDY.format(folder=folder)}, "
+                "or correct `path`"
+            )
+    else:
+        folder = _download(str(reference["id"]), str(reference.get("revision", "")))
+    expected = reference.get("sha256")
+    if expected and weights_sha256(folder) != expected:
+        raise UserError(
+            f"{folder}: sha256 of the weights is {weights_sha256(folder)}, expected {expected}. "
+            "Correct `sha256` in the config, or fetch the model again"
+        )
+    return folder
+
+
+def _download(identifier: str, revision: str) -> Path:
+    if not _REVISION.fullmatch(revision):
+        raise UserError(
+            f"model {identifier}: revision is {revision!r}, expected the 40 hex digits of a commit. "
+            "Pin `revision` in the config"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        patterns = ["*.json", "*.txt", "*.safetensors", "*.model"]
+        return Path(snapshot_download(identifier, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # the hub client raises many unrelated types for "offline" and "not found"
+        raise UserError(
+            f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled cache. "
+            "Check the id and the network, or download it beforehand and give `path`"
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file; a link into a hub cache is named by it already, which spares reading gigabytes."""
+    if path.is_symlink():
+        name = path.resolve().name
+        if _SHA256.fullmatch(name):
+            return name
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE)
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """The provenance of a shipped model. Raises UserError if the file is missing or unreadable."""
+    path = Path(folder) / PROVENANCE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: is missing, expected the provenance of the model. {_REMEDY.format(folder=folder)}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected JSON. {_REMEDY.format(folder=folder)}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
+        raise UserError(f"{path}: has no `files`, expected checksums of the model. {_REMEDY.format(folder=folder)}")
+    return record
+
+
+def verify_provenance(folder: Path) -> dict[str, Any]:
+    """Compare every file of a shipped model with its provenance, and return the provenance.
+
+    Raises UserError that names the first file that is missing or has another checksum, and how to restore it.
+    """
+    folder = Path(folder)
+    record = read_provenance(folder)
+    for name, expected in record["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: is missing, expected a file of the model. {_REMEDY.format(folder=folder)}")
+        found = file_sha256(path)
+        if found != expected:
+            raise UserError(
+                f"{path}: sha256 is {found[:12]}..., expected {expected[:12]}... of its provenance. "
+                f"{_REMEDY.format(folder=folder)}"
+            )
+    return record
+
+
+def weights_sha256(folder: Path) -> str:
+    """One sha256 over names and contents of all files of a model folder, its provenance aside; checks the provenance if any.
+
+    Raises UserError if the folder holds no file or does not match its provenance.
+    """
+    folder = Path(folder)
+    if (folder / PROVENANCE).exists():
+        hashes = dict(verify_provenance(folder)["files"])
+    else:
+        hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in _files(folder)}
+    if not hashes:
+        raise UserError(f"{folder}: holds no file, expected a model. {_REMEDY.format(folder=folder)}")
+    return _digest(hashes.items())
+
+
+def _digest(hashes: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
+
+
+def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch.dtype | str = "float32") -> Any:
+    """Load a diffusers pipeline from a local folder: verified files, safetensors only, no safety checker, no progress bar.
+
+    kind: a key of KINDS. dtype: a torch dtype or its name; applies to every network of the pipeline.
+    Raises UserError for an unknown kind, a missing folder or file, a checksum that does not match, or an unloadable model.
+    """
+    if kind not in KINDS:
+        raise UserError(f"model kind '{kind}': is unknown, expected one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}")
+    folder = resolve_model(path)
+    if (folder / PROVENANCE).exists():
+        verify_provenance(folder)
+    if not (folder / "model_index.json").is_file():
+        raise UserError(
+            f"{folder / 'model_index.json'}: is missing, expected a folder of {KINDS[kind]}. "
+            f"{_REMEDY.format(folder=folder)}"
+        )
+    import diffusers
+    import torch
+
+    precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    try:
+        pipeline = getattr(diffusers, KINDS[kind]).from_pretrained(
+            str(folder),
+            torch_dtype=precision,
+            use_safetensors=True,
+            safety_checker=None,
+            local_files_only=True,
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. {_REMEDY.format(folder=folder)}"
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
