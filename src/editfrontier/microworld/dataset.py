@@ -1,7 +1,7 @@
 """Data sets of the micro world: cases with images, exact masks and true edits in a folder; and reference images.
 
-A data set is a builder in `DATASETS`; a task of the config names one. Building is deterministic in the data set, the seed
-and the options, and its seeds are disjoint from those of training data.
+A data set is a builder in `DATASETS`; a task of the config names one. Building is deterministic in the data set, the
+seed and the options, and its seeds are disjoint from those of training data.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Region drags of scene objects with known results (stand for ReD-Bench): relocation, rotation and deformation.
 
-Affine maps are 2x3 matrices on pixel coordinates (x, y), x to the right, y downwards, whole numbers at pixel centres: the
-same as OpenCV's `warpAffine` uses. Masks are bool [64, 64].
+Affine maps are 2x3 matrices on pixel coordinates (x, y), x to the right, y downwards, whole numbers at pixel centres:
+the same as OpenCV's `warpAffine` uses. Masks are bool [64, 64].
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ Point = tuple[float, float]
 class Drag:
     """One drag of one object and its true result.
 
-    `affine` maps the source region to its target; `anchor` is the fixed point (x, y) of a rotation or deformation, None for
-    a relocation; `points`: pairs of a point in the source region and the point that it goes to; `magnitude`: mean shift
-    of the region's pixels in pixels. `target_mask` is the warped source mask. `mask` is the edit mask: both regions and
-    every pixel that differs. Images are uint8 [64, 64, 3]. The uncovered background is the true one.
+    `affine` maps the source region to its target; `anchor` is the fixed point (x, y) of a rotation or deformation, None
+    for a relocation; `points`: pairs of a point in the source region and the point that it goes to; `magnitude`: mean
+    shift of the region's pixels in pixels. `target_mask` is the warped source mask. `mask` is the edit mask: both regions
+    and every pixel that differs. Images are uint8 [64, 64, 3]. The uncovered background is the true one.
     """
 
     before: Image
