@@ -41,10 +41,10 @@ Point = tuple[float, float]
 class Drag:
     """One drag of one object and its true result.
 
-    `affine` maps the source region to its target; `anchor` is the fixed point (x, y) of a rotation or deformation, None
-    for a relocation; `points`: pairs of a point in the source region and the point that it goes to; `magnitude`: mean
-    shift of the region's pixels in pixels. `target_mask` is the warped source mask. `mask` is the edit mask: both regions
-    and every pixel that differs. Images are uint8 [64, 64, 3]. The uncovered background is the true one.
+    `affine` maps the source region to its target; `anchor` is the fixed point (x, y) of a rotation or deformation,
+    None for a relocation; `points`: pairs of a point in the source region and the point that it goes to; `magnitude`:
+    mean shift of the region's pixels in pixels. `target_mask` is the warped source mask. `mask` is the edit mask:
+    both regions and every pixel that differs. Images are uint8 [64, 64, 3]. The uncovered background is the true one.
     """
 
     before: Image
