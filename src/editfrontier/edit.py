@@ -228,15 +228,20 @@ class _Runner:
                 self.batch_size //= 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
-                parts = [batch[at : at + self.batch_size] for at in range(0, len(batch), self.batch_size)]
-            elif len(batch) > 1:
-                parts = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-            else:
-                reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                return [Row(batch[0].case.case_id, "failed", reason=f"case {batch[0].case.case_id}: {reason}")]
-            outcomes = [outcome for part in parts for outcome in self.edit(part)]
-            self.broken = None if isinstance(error, UserError) or _out_of_memory(error) else error
-            return outcomes
+                outcomes: list[Row | Edited] = []
+                rest = batch
+                while rest:  # the parts may shrink on the way
+                    size = self.batch_size
+                    outcomes, rest = [*outcomes, *self.edit(rest[:size])], rest[size:]
+                return outcomes
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                outcomes = [*self.edit(batch[:middle]), *self.edit(batch[middle:])]
+                self.broken = None if isinstance(error, UserError) else error
+                return outcomes
+            case_id = batch[0].case.case_id
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            return [Row(case_id, "failed", reason=f"case {case_id}: {reason}")]
 
     def _edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
         filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]

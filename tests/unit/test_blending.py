@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def test_cumulative_weights_leave_beta_of_the_source_in_total(schedule: str) -> 
 def test_per_step_weights_compound() -> None:
     weights = blending.step_weights(blending.source_schedule("cosine", 25), "per_step")
     surviving = [math.prod(1 - weight for weight in weights[k:]) for k in range(25)]
-    assert sum(share >= 0.5 for share in surviving) == 5  # methods.md 9.1: only the last 5 steps keep half of their edit
+    assert sum(share >= 0.5 for share in surviving) == 5  # the last 5 steps keep half of their edit
     assert sum(share >= 0.1 for share in surviving) == 8
 
 
@@ -88,7 +89,7 @@ def test_masks_of_later_steps_nest_in_those_of_earlier_ones(unit: str) -> None:
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 30:33, 30:33] = 1
     masks = [blending.editable_cells(mask, (16, 16), k, 10, unit) for k in range(1, 11)]
-    assert all(bool((later <= earlier).all()) for earlier, later in zip(masks, masks[1:], strict=False))
+    assert all(bool((later <= earlier).all()) for earlier, later in pairwise(masks))
     assert bool((masks[-1] >= blending.latent_mask(mask, (16, 16))).all())
 
 

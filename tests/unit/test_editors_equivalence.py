@@ -12,11 +12,11 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
 )
-from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 from torch import Tensor
 
 from editfrontier import sampling
 from editfrontier.editors import EditBatch, get_editor, make_params
+from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 
 TOLERANCE = 1e-4
 STEPS = 20

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler
-from tiny_pipelines import TOKENS, fresh_generators, tiny_batch, tiny_pipeline
 
 from editfrontier import sampling
 from editfrontier.errors import UserError
+from tiny_pipelines import TOKENS, fresh_generators, tiny_batch, tiny_pipeline
 
 
 @pytest.fixture(scope="module")

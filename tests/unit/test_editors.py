@@ -1,0 +1,118 @@
+"""The registry of editors, the check of hyperparameters, and the controls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+import torch
+
+from editfrontier import editors
+from editfrontier.editors import EditBatch, Editor, NoParams, get_editor, make_params
+from editfrontier.errors import UserError
+from tiny_pipelines import tiny_batch
+
+NAMES = [
+    "autoencoder_round_trip",
+    "instruct_pix2pix",
+    "mask_guided",
+    "random_image",
+    "sd_inpaint",
+    "sdedit",
+    "source",
+    "true_edit",
+]
+
+
+def test_every_file_is_an_editor_of_its_own_name() -> None:
+    assert set(NAMES) <= set(editors.editor_names())
+    for name in NAMES:
+        editor = get_editor(name)
+        assert editor.name == name
+        assert make_params(editor, {}) == editor.params()
+        assert (editor.params.__doc__ or "").strip()
+
+
+def test_registry_and_hyperparameters_do_not_import_torch() -> None:
+    code = (
+        "import sys\nfrom editfrontier.editors import editor_names, get_editor, make_params\n"
+        "[make_params(get_editor(name), {}) for name in editor_names()]; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unknown_editor_gets_a_proposal() -> None:
+    with pytest.raises(UserError, match=r"editor 'sd_edit': there is no such editor\. Did you mean 'sdedit'\?"):
+        get_editor("sd_edit")
+
+
+def test_editor_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", "editfrontier.editors.source:EDITOR", editors.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(editors, "entry_points", lambda group: [point])
+    assert get_editor("theirs").name == "source"
+    assert "theirs" in editors.editor_names()
+
+
+def test_editor_that_needs_what_no_case_has() -> None:
+    with pytest.raises(UserError, match="Did you mean 'mask'"):
+        Editor("x", NoParams, lambda model, batch, params: batch.images, needs=frozenset({"masks"}))
+    with pytest.raises(UserError, match="Did you mean 'inpainting'"):
+        Editor("x", NoParams, lambda model, batch, params: batch.images, model="inpaint")
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        (
+            "sdedit",
+            {"strenght": 0.5},
+            "hyperparameter 'strenght': there is no such hyperparameter. Did you mean 'strength'",
+        ),
+        ("sdedit", {"strength": "0.5"}, "'0.5' is of type str, expected float"),
+        ("sdedit", {"strength": True}, "True is of type bool, expected float"),
+        ("sdedit", {"strength": 1.5}, r"1.5, expected in \[0, 1\]"),
+        ("sdedit", {"strength": 0.01}, "makes no step, expected at least 0.02"),
+        ("sdedit", {"guidance_scale": float("nan")}, "expected a finite number"),
+        ("sdedit", {"guidance_scale": 0.5}, "0.5, expected at least 1"),
+        ("sdedit", {"num_inference_steps": 50.0}, "50.0 is of type float, expected int"),
+        ("instruct_pix2pix", {"image_guidance_scale": 0.0}, "'image_guidance_scale': 0.0, expected at least 1"),
+        ("mask_guided", {"schedule": "cosin"}, "expected one of cosine, constant.*Did you mean 'cosine'"),
+        ("mask_guided", {"mode": "cumulative", "schedule": "printed"}, "never rises"),
+        ("mask_guided", {"guidance_scale_outside": "no"}, "expected float or NoneType"),
+        ("source", {"strength": 0.5}, "there is no such hyperparameter"),
+    ],
+)
+def test_wrong_hyperparameters_are_named(name: str, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        make_params(get_editor(name), overrides)
+    assert f"editor '{name}'" in str(caught.value)
+
+
+def test_whole_numbers_are_numbers_and_null_is_a_default() -> None:
+    params = make_params(get_editor("mask_guided"), {"guidance_scale": 3, "guidance_scale_outside": None})
+    assert params.guidance_scale == 3.0
+    assert isinstance(params.guidance_scale, float)
+
+
+def test_parameters_of_a_foreign_editor_need_no_helpers() -> None:
+    @dataclass(frozen=True)
+    class Params:
+        amount: int = 1
+
+    def edit(model: Any, batch: EditBatch, params: Params) -> torch.Tensor:
+        return batch.images * params.amount
+
+    assert make_params(Editor("theirs", Params, edit), {"amount": 2}).amount == 2
+
+
+def test_controls() -> None:
+    batch = tiny_batch()
+    batch.true_edits, batch.others = batch.images * 0.5, batch.images * 0.25
+    made = {name: get_editor(name).edit(None, batch, NoParams()) for name in ("source", "true_edit", "random_image")}
+    assert torch.equal(made["source"], batch.images)
+    assert torch.equal(made["true_edit"], batch.true_edits)
+    assert torch.equal(made["random_image"], batch.others)
