@@ -28,6 +28,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--threads", type=int, default=2, help="CPU threads; changes no setting of the training")
         if name == "train":
             command.add_argument("--work", type=Path, help="folder for state and caches, default: results/zoo/NAME")
+        else:
+            command.add_argument("--scores", type=Path, help="JSON file for the scores; default: merged into the provenance")
+            command.add_argument("--samples", type=Path, help="PNG file for a grid of held-out results")
+    install = commands.add_parser("install", help="copy a trained model to where the study reads it")
+    install.add_argument("source", type=Path)
+    install.add_argument("target", type=Path)
+    install.add_argument("--scores", type=Path, help="JSON file of held-out scores to merge into the provenance")
     check = commands.add_parser("check", help="compare the files of models with their provenance")
     check.add_argument("folders", nargs="+", type=Path)
     return parser
@@ -54,6 +61,11 @@ def _run(args: argparse.Namespace) -> None:
             verify_provenance(folder)
             print(f"{folder}: files match their provenance")
         return
+    if args.command == "install":
+        from editfrontier.zoo.provenance import install
+
+        install(args.source, args.target, read_scores(args.scores) if args.scores else {})
+        return
     name = args.name
     if name not in GENERATORS + EVALUATORS:
         raise UserError(f"{name}: is no model of the zoo.{did_you_mean(name, GENERATORS + EVALUATORS)}")
@@ -67,13 +79,7 @@ def _run(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     if args.command == "evaluate":
-        if evaluator:
-            record = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
-            print(json.dumps(record["scores"], indent=2))
-            return
-        from editfrontier.zoo.scores import evaluate
-
-        print(json.dumps(evaluate(name, config, out, models), indent=2))
+        _evaluate(name, config, out, models, args)
         return
     work = args.work or Path("results/zoo") / name
     if evaluator:
@@ -84,6 +90,32 @@ def _run(args: argparse.Namespace) -> None:
         from editfrontier.zoo.build import build
 
         build(name, config, out, models, work)
+
+
+def _evaluate(name: str, config: dict[str, Any], out: Path, models: Path, args: argparse.Namespace) -> None:
+    from editfrontier.models import verify_provenance
+    from editfrontier.zoo.provenance import update_scores
+
+    scores = verify_provenance(out)["scores"]
+    if name in GENERATORS:  # evaluators are scored at the end of their training
+        from editfrontier.zoo.scores import evaluate
+
+        scores = evaluate(name, config, out, models, args.samples)
+        if args.scores is None:
+            update_scores(out, scores)
+    if args.scores is not None:
+        args.scores.parent.mkdir(parents=True, exist_ok=True)
+        args.scores.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(scores, indent=2))
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Read a JSON file of scores, as `evaluate --scores` writes it."""
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected scores. Run `evaluate` first") from error
+    return {str(name): float(value) for name, value in scores.items()}
 
 
 def main(argv: list[str] | None = None) -> int:

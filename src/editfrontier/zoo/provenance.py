@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -92,6 +93,26 @@ def update_scores(folder: Path, scores: Mapping[str, float], **extra: Any) -> Pa
     record.update(extra)
     record["files"] = file_hashes(folder)
     return _write(folder, record)
+
+
+def install(source: Path, target: Path, scores: Mapping[str, float]) -> None:
+    """Replace the model folder `target` by a copy of `source`, with these scores merged into its provenance.
+
+    Raises UserError if `source` does not match its own provenance.
+    """
+    from editfrontier.models import verify_provenance
+
+    verify_provenance(source)
+    fresh, old = target.with_name(target.name + ".partial"), target.with_name(target.name + ".old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    if scores:
+        update_scores(fresh, scores)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(fresh, target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(folder: Path, record: Mapping[str, Any]) -> Path:

@@ -1,0 +1,181 @@
+"""Held-out scores of the zoo's generators, on renders of seeds that the training never saw, measured on the shipped fp16 files.
+
+The attribute classifier of the zoo is the judge. Each score that it gives stands beside its ceiling: the same judge on true
+renders that went through the autoencoder, so that what the generator loses can be told from what the autoencoder loses.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editfrontier.language import instructions, load_language, portrait_caption
+from editfrontier.microworld.portraits import ATTRIBUTES
+from editfrontier.seeding import case_generator, stable_seed
+from editfrontier.zoo.autoencoder import score_autoencoder
+from editfrontier.zoo.data import image_grid, portraits_with_flips, scene_images, to_float, to_uint8
+from editfrontier.zoo.editing_data import edit_masks
+
+log = logging.getLogger(__name__)
+BATCH = 32
+
+
+def evaluate(name: str, config: Mapping[str, Any], folder: Path, models: Path, samples: Path | None = None) -> dict[str, float]:
+    """Held-out scores of a shipped generator.
+
+    config: the zoo config; its `held_out` says how many images and which seed. models: folder with the attribute classifier.
+    samples: PNG file for a grid of results, or None.
+    """
+    held_out = config["held_out"]
+    if name == "autoencoder":
+        return _autoencoder(folder, held_out)
+    from editfrontier.evaluators.attributes import AttributeEvaluator
+    from editfrontier.models import load_pipeline
+
+    judge = AttributeEvaluator.load(models / "attributes")
+    pipeline = load_pipeline(name.replace("-", "_"), folder, dtype="bfloat16")
+    if name == "text-to-image":
+        return _text_to_image(pipeline, judge, held_out, samples)
+    return _editing(name, pipeline, judge, held_out, samples)
+
+
+def _autoencoder(folder: Path, held_out: Mapping[str, int]) -> dict[str, float]:
+    from diffusers import AutoencoderKL
+
+    model = AutoencoderKL.from_pretrained(str(folder), torch_dtype=torch.float32).eval()
+    portraits = portraits_with_flips(held_out["portraits"], 0, held_out["seed"])[0]
+    scenes = scene_images(held_out["scenes"], held_out["seed"])
+    return {
+        **score_autoencoder(model, torch.cat([portraits, scenes])),
+        **score_autoencoder(model, portraits, "portraits_"),
+        **score_autoencoder(model, scenes, "scenes_"),
+    }
+
+
+def agreement(judged: Tensor, wanted: Tensor) -> dict[str, float]:
+    """How often judged == wanted, bool [B, A]: per attribute and overall, plain and balanced over both values."""
+    scores: dict[str, float] = {}
+    balanced = []
+    for index, name in enumerate(ATTRIBUTES):
+        right, want = judged[:, index] == wanted[:, index], wanted[:, index]
+        parts = [float(right[part].float().mean()) for part in (want, ~want) if part.any()]
+        balanced.append(sum(parts) / len(parts))
+        scores[f"obeyed_{name}"] = round(balanced[-1], 4)
+    return {
+        "prompts_obeyed": round(float((judged == wanted).float().mean()), 4),
+        "prompts_obeyed_balanced": round(sum(balanced) / len(balanced), 4),
+        **scores,
+    }
+
+
+def _generators(count: int, kind: str) -> list[torch.Generator]:
+    return [case_generator(f"held-out-{index}", kind, 0) for index in range(count)]
+
+
+@torch.no_grad()
+def _round_trip(vae: Any, images: Tensor) -> Tensor:
+    blocks = []
+    for block in images.split(BATCH):
+        source = to_float(block).to(vae.dtype)
+        blocks.append(to_uint8(vae.decode(vae.encode(source).latent_dist.mode()).sample))
+    return torch.cat(blocks)
+
+
+def _text_to_image(pipeline: Any, judge: Any, held_out: Mapping[str, int], samples: Path | None) -> dict[str, float]:
+    count, guidance = held_out["prompts"], float(held_out["guidance"])
+    renders, wanted, _, _ = portraits_with_flips(count, 0, held_out["seed"])
+    language = load_language()
+    texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row.tolist(), strict=True)), None) for row in wanted]
+    generators = _generators(count, "text-to-image")
+    images = []
+    for start in range(0, count, BATCH):
+        part = slice(start, min(start + BATCH, count))
+        output = pipeline(
+            texts[part],
+            num_inference_steps=50,
+            guidance_scale=guidance,
+            generator=generators[part],
+            output_type="pt",
+        ).images
+        images.append(to_uint8(output.float() * 2 - 1))
+    result = torch.cat(images)
+    if samples is not None:
+        image_grid(result[:64], 16, samples)
+    ceiling = agreement(judge.probabilities(_round_trip(pipeline.vae, renders)) > 0.5, wanted)
+    return {
+        **agreement(judge.probabilities(result) > 0.5, wanted),
+        "ceiling_prompts_obeyed": ceiling["prompts_obeyed"],
+        "ceiling_prompts_obeyed_balanced": ceiling["prompts_obeyed_balanced"],
+        "guidance_scale": guidance,
+        "prompts": float(count),
+    }
+
+
+def _editing(name: str, pipeline: Any, judge: Any, held_out: Mapping[str, int], samples: Path | None) -> dict[str, float]:
+    images, attributes, sources, changed = portraits_with_flips(held_out["edits"], 1, held_out["seed"])
+    targets = (changed >= 0).nonzero().flatten()
+    before = images[sources[targets]]
+    seen = (before != images[targets]).any(1).flatten(1).sum(1) > 3
+    targets, before = targets[seen], before[seen]
+    after, columns = images[targets], changed[targets]
+    desired = attributes[targets, columns]
+    masks = torch.nn.functional.max_pool2d(edit_masks(before, after), 5, 1, 2)
+    language = load_language()
+    rng = random.Random(stable_seed("held-out", name))
+    results = []
+    generators = _generators(len(targets), name)
+    for start in range(0, len(targets), BATCH):
+        part = slice(start, min(start + BATCH, len(targets)))
+        common: dict[str, Any] = {
+            "image": (before[part].float() / 255).to(pipeline.unet.dtype),
+            "num_inference_steps": 50,
+            "guidance_scale": float(held_out["guidance"]),
+            "generator": generators[part],
+            "output_type": "pt",
+        }
+        rows = attributes[targets[part]]
+        if name == "inpainting":
+            texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row.tolist(), strict=True)), None) for row in rows]
+            output = pipeline(texts, mask_image=masks[part].to(pipeline.unet.dtype), height=64, width=64, **common).images
+        else:
+            pairs = zip(columns[part].tolist(), desired[part].tolist(), strict=True)
+            texts = [rng.choice(instructions(language, ATTRIBUTES[column], value)) for column, value in pairs]
+            output = pipeline(texts, image_guidance_scale=1.5, **common).images
+        results.append(to_uint8(output.float() * 2 - 1))
+    edited = torch.cat(results)
+    if samples is not None:
+        image_grid(torch.cat([before[:20], edited[:20], after[:20]]), 20, samples)
+    row = torch.arange(len(targets))
+
+    def success(images: Tensor) -> Tensor:
+        return (judge.probabilities(images)[row, columns] > 0.5) == desired
+
+    background = 1 - masks
+    outside = background.sum().clamp_min(1) * 3
+    trip = _round_trip(pipeline.vae, before)
+
+    def error(images: Tensor) -> float:
+        return round(float(((to_float(images) - to_float(before)).abs() * background).sum() / outside), 4)
+
+    hits = success(edited)
+    scores = {
+        "success": round(float(hits.float().mean()), 4),
+        "success_add": round(float(hits[desired].float().mean()), 4),
+        "success_remove": round(float(hits[~desired].float().mean()), 4),
+        "ceiling_success": round(float(success(_round_trip(pipeline.vae, after)).float().mean()), 4),
+        "background_l1": error(edited),
+        "autoencoder_background_l1": error(trip),
+        "edits": float(len(targets)),
+        "guidance_scale": float(held_out["guidance"]),
+    }
+    for index, attribute in enumerate(ATTRIBUTES):
+        mine = columns == index
+        if mine.any():
+            scores[f"success_{attribute}"] = round(float(hits[mine].float().mean()), 4)
+    return scores
