@@ -46,10 +46,13 @@ rule summarise:
 
 
 rule validation:
-    input:
-        weights=weights_of_evaluators,
     output:
-        checks="<results>/validation.csv",
+        checks=report(
+            "<results>/validation.csv",
+            caption="../reports/captions/validation.rst",
+            category="Validation of metrics",
+            labels={"table": "checks", "form": "CSV"},
+        ),
         points="<results>/validation.points.parquet",
     log:
         "<results>/logs/validation.log",
@@ -64,6 +67,7 @@ rule validation:
     params:
         spec=canonical({**config["validation"], "seed": config["seed"]}),
         evaluators=EVALUATORS,
+        weights=evaluator_weights,
         code=code_of("validation"),
     message:
         "Validation of the metrics against the renderer's truth"
@@ -79,7 +83,7 @@ rule table:
     output:
         csv=report(
             "<results>/tables/{table}.csv",
-            caption="../reports/table.rst",
+            caption="../reports/captions/table.rst",
             category="Tables",
             labels={"table": "{table}", "form": "CSV"},
         ),
@@ -104,7 +108,7 @@ rule figure:
         pdf="<results>/figures/{figure}.pdf",
         svg=report(
             "<results>/figures/{figure}.svg",
-            caption="../reports/figure.rst",
+            caption="../reports/captions/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),

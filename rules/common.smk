@@ -1,10 +1,11 @@
 # What the rules share: the checked config, and helpers that turn it into paths and parameters.
 import os
 import sys
+from pathlib import Path
 
 from editfrontier.config import resolve_study
 from editfrontier.errors import UserError
-from editfrontier.spec import canonical, code_hash
+from editfrontier.spec import canonical, code_hash, weights_hash
 
 try:
     STUDY = resolve_study(config, workflow.configfiles)
@@ -24,6 +25,8 @@ os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.enviro
 EVALUATORS = canonical({name: model["path"] for name, model in config["evaluators"].items()})
 TASKS = list(config["tasks"])
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
+# What the page of results is drawn with, apart from the library.
+PAGE_FILES = sorted(str(file) for file in Path("reports").rglob("*") if file.suffix in {".j2", ".css", ".js", ".woff2"})
 # On processor cores no job asks for a GPU, so that as many run at a time as there are cores.
 GPUS = int(config["compute"]["device"] != "cpu")
 
@@ -39,21 +42,27 @@ def task_spec(wildcards):
 
 
 def edit_spec(wildcards):
-    return canonical(STUDY.edit_spec(wildcards.task, wildcards.variant))
+    """Everything that determines the images of a variant apart from its cases: hyperparameters, seed, code, weights."""
+    spec = STUDY.edit_spec(wildcards.task, wildcards.variant)
+    if spec["model"]:
+        spec["code"] += f"+{weights_of(spec['model'])}"
+    return canonical(spec)
+
+
+def weights_of(folder):
+    """Hash of a model's weights. They are no input files, so that no run ever starts to train what is missing."""
+    try:
+        return weights_hash(Path(folder))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def evaluator_weights(wildcards):
+    return canonical({name: weights_of(model["path"]) for name, model in config["evaluators"].items()})
 
 
 def shard_count(wildcards):
     return config["tasks"][wildcards.task]["shards"]
-
-
-def weights_of_variant(wildcards):
-    """The provenance file of the variant's model, which holds the checksums of its weights."""
-    model = STUDY.variants[wildcards.task][wildcards.variant].model
-    return [f"{config['models'][model]['path']}/provenance.json"] if model else []
-
-
-def weights_of_evaluators(wildcards):
-    return [f"{model['path']}/provenance.json" for model in config["evaluators"].values()]
 
 
 def records_of(wildcards):

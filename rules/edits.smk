@@ -1,4 +1,4 @@
-# Edits. In: data/<task>/cases.parquet and model weights. Out: edits/<task>/<variant>/shard-<i>.parquet, one row a case; the
+# Edits. In: data/<task>/cases.parquet (and model weights, by their hash). Out: edits/<task>/<variant>/shard-<i>.parquet, one row a case; the
 # images beside it are the content of the shard and are kept when a job is killed, so that the next run goes on from there.
 
 
@@ -15,7 +15,6 @@ rule edits:
 rule edit:
     input:
         cases="<results>/data/{task}/cases.parquet",
-        weights=weights_of_variant,
     output:
         "<results>/edits/{task}/{variant}/shard-{shard}.parquet",
     log:

@@ -11,7 +11,6 @@ rule sources:
     input:
         cases="<results>/data/{task}/cases.parquet",
         reference="<results>/data/reference.npz",
-        weights=weights_of_evaluators,
     output:
         "<results>/scores/{task}/sources.npz",
     log:
@@ -26,6 +25,7 @@ rule sources:
         runtime=120,
     params:
         evaluators=EVALUATORS,
+        weights=evaluator_weights,
         code=code_of("sources"),
     message:
         "Source-side features of {wildcards.task}"
@@ -39,7 +39,6 @@ rule score:
         cases="<results>/data/{task}/cases.parquet",
         sources="<results>/scores/{task}/sources.npz",
         records=records_of,
-        weights=weights_of_evaluators,
     output:
         scores="<results>/scores/{task}/{variant}.parquet",
         features="<results>/features/{task}/{variant}.npz",
@@ -55,6 +54,7 @@ rule score:
         runtime=120,
     params:
         evaluators=EVALUATORS,
+        weights=evaluator_weights,
         code=code_of("score"),
     message:
         "Scores of {wildcards.variant} on {wildcards.task}"

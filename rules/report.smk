@@ -29,7 +29,8 @@ rule index:
         rules.figures.input,
         config="<results>/config.yaml",
         reported=config["reported"],
-        sources=collect("<results>/data/{task}/cases.parquet", task=TASKS),
+        page=PAGE_FILES,
+        cases=collect("<results>/data/{task}/cases.parquet", task=TASKS),
     output:
         "<results>/index.html",
     log:

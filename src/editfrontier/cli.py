@@ -113,6 +113,10 @@ def edit(
 
     print(f"spec {spec}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
     run_shard(cases, shard, shards, values, record, images, batch_size, place)
+    for other in record.parent.glob("shard-*.parquet"):
+        # With fewer shards than before, the records of the others would be counted twice.
+        if other != record and int(other.stem.removeprefix("shard-")) >= shards:
+            other.unlink()
 
 
 @app.command()

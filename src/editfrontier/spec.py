@@ -65,6 +65,9 @@ def _value_text(editor: str, key: str, value: Any) -> str:
     )
 
 
+# Code ----------------------------------------------------------------------------------------------------------------
+
+
 def code_hash(*modules: str) -> str:
     """Hash the code of modules and of everything that they import from their own package and from this one.
 
@@ -184,3 +187,22 @@ def _absolute(package: str, level: int, module: str | None) -> str:
         return module or ""
     parts = package.split(".")
     return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+
+
+# Weights --------------------------------------------------------------------------------------------------------------
+
+
+def weights_hash(folder: Path) -> str:
+    """Return 12 hexadecimal digits that stand for a model's weights: of its provenance.json, which holds their checksums.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    file = folder / "provenance.json"
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError:
+        raise UserError(
+            f"{file}: no such file, expected a model with its provenance. "
+            f"Restore it with `git checkout -- {folder}`, or train it with `snakemake zoo`."
+        ) from None

@@ -122,7 +122,7 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "editfrontier", *arguments], text=True, capture_output=True)
 
 
-NO_CASES = "edit --cases absent.parquet --record x.parquet --images x --spec".split()
+NO_CASES = ["edit", "--cases", "absent.parquet", "--record", "x.parquet", "--images", "x", "--spec"]
 
 
 @pytest.mark.parametrize(
