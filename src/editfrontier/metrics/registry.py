@@ -11,7 +11,7 @@ Direction = Literal["higher", "lower", "none"]
 Group = Literal["fidelity", "controllability", "quality", "truth"]
 
 PSNR_CAP = 60.0
-"""dB. An RMS error of 0.255 grey levels (one level in 6.5% of the values), which nobody sees; the value of equal images."""
+"""dB. An RMS error of 0.255 grey levels (one level in 6.5% of the values): nobody sees it."""
 
 CHANGED_LEVELS = 25
 """Grey levels of 255. A pixel counts as changed when one of its channels differs by more than this."""
