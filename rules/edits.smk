@@ -1,5 +1,6 @@
-# Edits. In: data/<task>/cases.parquet (and model weights, by their hash). Out: edits/<task>/<variant>/shard-<i>.parquet, one row a case; the
-# images beside it are the content of the shard and are kept when a job is killed, so that the next run goes on from there.
+# Edits. In: data/<task>/cases.parquet and, by their hash, model weights. Out: edits/<task>/<variant>/shard-<i>.parquet, one
+# row a case; the images beside it are the content of the shard and are kept when a job is killed, so that the next run goes
+# on from there.
 
 
 rule edits:

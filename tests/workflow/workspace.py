@@ -80,7 +80,6 @@ def make_workspace(folder: Path, *, stub: bool) -> Workspace:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy2(source, folder / name)
-    (folder / "rules/zoo.smk").touch()  # TMP
     if stub:
         (folder / "src/editfrontier/__main__.py").write_text(STUB)
         config = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
