@@ -34,9 +34,9 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
     """Local folder of a model reference.
 
-    reference: a path, or a mapping with `path` (a local folder), or with `id` and `revision` (a hub repository and the 40
-        hex digits of a commit; downloaded into the hub cache on first use, safetensors and text files only), each with an
-        optional `sha256` that `weights_sha256` of the folder must equal.
+    reference: a path, or a mapping with `path` (a local folder), or with `id` and `revision` (a hub repository and
+        the 40 hex digits of a commit; downloaded into the hub cache on first use, safetensors and text files only),
+        each with an optional `sha256` that `weights_sha256` of the folder must equal.
     Raises UserError if the reference is malformed, the folder is missing, or the checksum does not match.
     """
     if isinstance(reference, str | Path):
@@ -78,8 +78,8 @@ def _download(identifier: str, revision: str) -> Path:
         return Path(snapshot_download(identifier, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub client raises many unrelated types for "offline" and "not found"
         raise UserError(
-            f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled cache. "
-            "Check the id and the network, or download it beforehand and give `path`"
+            f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled "
+            "cache. Check the id and the network, or download it beforehand and give `path`"
         ) from error
 
 
@@ -137,7 +137,8 @@ def verify_provenance(folder: Path) -> dict[str, Any]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """One sha256 over names and contents of all files of a model folder, its provenance aside; checks the provenance if any.
+    """One sha256 over names and contents of all files of a model folder, its provenance aside; checks the
+    provenance if any.
 
     Raises UserError if the folder holds no file or does not match its provenance.
     """
@@ -156,13 +157,17 @@ def _digest(hashes: Iterable[tuple[str, str]]) -> str:
 
 
 def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch.dtype | str = "float32") -> Any:
-    """Load a diffusers pipeline from a local folder: verified files, safetensors only, no safety checker, no progress bar.
+    """Load a diffusers pipeline from a local folder: verified files, safetensors only, no safety checker, no
+    progress bar.
 
     kind: a key of KINDS. dtype: a torch dtype or its name; applies to every network of the pipeline.
-    Raises UserError for an unknown kind, a missing folder or file, a checksum that does not match, or an unloadable model.
+    Raises UserError for an unknown kind, a missing folder or file, a checksum that does not match, or an unloadable
+    model.
     """
     if kind not in KINDS:
-        raise UserError(f"model kind '{kind}': is unknown, expected one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}")
+        raise UserError(
+            f"model kind '{kind}': is unknown, expected one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}"
+        )
     folder = resolve_model(path)
     if (folder / PROVENANCE).exists():
         verify_provenance(folder)
@@ -185,7 +190,8 @@ def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch
         )
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. {_REMEDY.format(folder=folder)}"
+            f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. "
+            f"{_REMEDY.format(folder=folder)}"
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

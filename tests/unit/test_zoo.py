@@ -61,7 +61,8 @@ def test_tokenizer_round_trips_through_its_folder(tmp_path: Path, tokenizer: Any
 
 def test_unknown_words_fall_into_letters(tokenizer: Any) -> None:
     tokens = tokenizer.tokenize("xyz")
-    assert "".join(tokens) == "xyz</w>" and tokenizer.unk_token not in tokens
+    assert "".join(tokens) == "xyz</w>"
+    assert tokenizer.unk_token not in tokens
 
 
 def test_vocabulary_of_the_language_is_small() -> None:
@@ -123,7 +124,8 @@ def test_widened_input_predicts_the_same(tokenizer: Any) -> None:
 
 def test_min_snr_weight_is_one_at_high_noise_and_small_at_low_noise() -> None:
     weights = diffusion.min_snr_weight(torch.tensor([0.5, 0.99]), 5.0)
-    assert weights[0] == pytest.approx(1.0) and float(weights[1]) == pytest.approx(5 / 99, rel=1e-4)
+    assert weights[0] == pytest.approx(1.0)
+    assert float(weights[1]) == pytest.approx(5 / 99, rel=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "channels"), [("text-to-image", 4), ("inpainting", 9), ("instruct-pix2pix", 8)])
@@ -137,7 +139,8 @@ def test_saved_folder_loads_and_samples(tmp_path: Path, tokenizer: Any, vae: Any
     assert torch.equal(before, model.unet.conv_in.weight), "saving in half precision must not change the model"
     pipeline = load_pipeline(kind.replace("-", "_"), tmp_path)
     assert type(pipeline).__name__ == diffusion.PIPELINES[kind]
-    assert pipeline.scheduler.config.steps_offset == 1 and pipeline.scheduler.config.clip_sample is False
+    assert pipeline.scheduler.config.steps_offset == 1
+    assert pipeline.scheduler.config.clip_sample is False
     assert torch.allclose(pipeline.unet.conv_in.weight, before, atol=1e-3)
     extra: dict[str, Any] = {}
     if kind != "text-to-image":
@@ -145,7 +148,8 @@ def test_saved_folder_loads_and_samples(tmp_path: Path, tokenizer: Any, vae: Any
     if kind == "inpainting":
         extra.update(mask_image=torch.ones(1, 1, 64, 64), height=64, width=64)
     image = pipeline(["a smile"], num_inference_steps=2, output_type="pt", **extra).images
-    assert image.shape == (1, 3, 64, 64) and bool(torch.isfinite(image).all())
+    assert image.shape == (1, 3, 64, 64)
+    assert bool(torch.isfinite(image).all())
 
 
 def test_agreement_is_balanced_over_values() -> None:

@@ -19,7 +19,10 @@ log = logging.getLogger("editfrontier.zoo")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m editfrontier.zoo", description="Train the micro zoo.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("train", "train a model, or go on where it was stopped"), ("evaluate", "score a trained model")):
+    for name, text in (
+        ("train", "train a model, or go on where it was stopped"),
+        ("evaluate", "score a trained model"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument("name", help=", ".join(GENERATORS + EVALUATORS))
         command.add_argument("--config", type=Path, help="default: config/zoo.yaml or config/zoo_evaluators.yaml")
@@ -29,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "train":
             command.add_argument("--work", type=Path, help="folder for state and caches, default: results/zoo/NAME")
         else:
-            command.add_argument("--scores", type=Path, help="JSON file for the scores; default: merged into the provenance")
+            command.add_argument(
+                "--scores", type=Path, help="JSON file for the scores; default: merged into the provenance"
+            )
             command.add_argument("--samples", type=Path, help="PNG file for a grid of held-out results")
     install = commands.add_parser("install", help="copy a trained model to where the study reads it")
     install.add_argument("source", type=Path)
@@ -47,7 +52,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a zoo config. Correct --config") from error
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}), expected a zoo config. Correct --config"
+        ) from error
     if not isinstance(config, dict):
         raise UserError(f"{path}: holds {type(config).__name__}, expected a mapping of model names. Correct the file")
     return config

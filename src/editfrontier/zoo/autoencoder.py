@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 
 def build_autoencoder(config: Mapping[str, Any]) -> AutoencoderKL:
-    """A new model of the config's `channels`, `layers` and `latent_channels`; 64x64 images, one latent per 4x4 pixels."""
+    """A new model of the config's `channels`, `layers` and `latent_channels`; 64x64 images, one latent per 4x4
+    pixels."""
     from diffusers import AutoencoderKL
 
     levels = len(config["channels"])
@@ -58,7 +59,8 @@ def reconstruction_loss(output: Tensor, target: Tensor, gradient: float) -> Tens
 
 
 def train_autoencoder(config: Mapping[str, Any], data: TrainingData, work: Path) -> tuple[AutoencoderKL, TrainResult]:
-    """Train on `data`; the returned model holds the averaged weights and its scaling_factor is 1 / std of the latents."""
+    """Train on `data`; the returned model holds the averaged weights and its scaling_factor is 1 / std of the
+    latents."""
     settings = TrainSettings(**config["train"])
     torch.manual_seed(stable_seed("train", "autoencoder", "init", settings.seed))
     model = build_autoencoder(config)
@@ -107,7 +109,8 @@ def encode_images(model: AutoencoderKL, images: Tensor, batch: int = 64, *, bf16
 
 
 def psnr(output: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per image, in dB, of [B, 3, H, W] in [-1, 1] (peak to peak 2) after rounding to uint8."""
+    """Peak signal-to-noise ratio per image, in dB, of [B, 3, H, W] in [-1, 1] (peak to peak 2) after rounding to
+    uint8."""
     error = (to_uint8(output).float() - to_uint8(target).float()).pow(2).mean((1, 2, 3)).clamp_min(1e-6)
     return 10 * torch.log10(255.0**2 / error)
 

@@ -1,8 +1,8 @@
 """Training data of the zoo: portraits with single-attribute flips, and scenes, rendered once and kept as one file.
 
-Each source portrait comes with `flips` further portraits of the same identity and nuisance in which one attribute was set or
-unset, so that the same images serve the autoencoder and the text-to-image model (all of them) and the editing models (pairs).
-Seeds lie in the space stable_seed("train", ...), which no evaluation data uses.
+Each source portrait comes with `flips` further portraits of the same identity and nuisance in which one attribute
+was set or unset, so that the same images serve the autoencoder and the text-to-image model (all of them) and the
+editing models (pairs). Seeds lie in the space stable_seed("train", ...), which no evaluation data uses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataSettings:
-    """portraits: source portraits, half from each population; flips: flipped portraits per source; scenes: images of scenes."""
+    """portraits: source portraits, half from each population; flips: flipped portraits per source; scenes: images
+    of scenes."""
 
     portraits: int
     flips: int
@@ -89,7 +90,9 @@ def portraits_with_flips(n: int, flips: int, seed: int) -> tuple[Tensor, Tensor,
     done = 0
     for population in world.POPULATIONS:
         count = n - n // 2 if population == world.POPULATIONS[0] else n // 2
-        base = world.sample_portraits(count, seed=stable_seed("train", "portraits", seed, population), population=population)
+        base = world.sample_portraits(
+            count, seed=stable_seed("train", "portraits", seed, population), population=population
+        )
         rows = torch.arange(done, done + count)
         images.append(world.render_portraits(base).images)
         attributes.append(base.attributes)
@@ -132,7 +135,8 @@ def scene_images(n: int, seed: int) -> Tensor:
 
 
 def training_scenes(n: int, start: int, seed: int) -> list[Scene]:
-    """The n scenes of the training set that begin at row `start`, a multiple of 1000 (rows are drawn in blocks of 1000)."""
+    """The n scenes of the training set that begin at row `start`, a multiple of 1000 (rows are drawn in blocks of
+    1000)."""
     from editfrontier.microworld import scenes as world
 
     blocks = [
@@ -186,7 +190,9 @@ def image_grid(images: Tensor, columns: int, path: Path, scale: int = 2) -> None
     height, width = images.shape[-2:]
     sheet = Image.new("RGB", (columns * width * scale, rows * height * scale))
     for index, image in enumerate(images):
-        tile = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((width * scale, height * scale), Image.Resampling.NEAREST)
+        tile = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(
+            (width * scale, height * scale), Image.Resampling.NEAREST
+        )
         sheet.paste(tile, (index % columns * width * scale, index // columns * height * scale))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)

@@ -1,7 +1,8 @@
 """The networks of the zoo's diffusion models, their loss, and the folders that diffusers loads.
 
-One Stable-Diffusion-class model: a `UNet2DConditionModel` on 16x16x4 latents with cross attention to a small `CLIPTextModel`
-that is trained with it. The editing models widen its first convolution, with zeros for the new channels (Brooks et al., 2023).
+One Stable-Diffusion-class model: a `UNet2DConditionModel` on 16x16x4 latents with cross attention to a small
+`CLIPTextModel` that is trained with it. The editing models widen its first convolution, with zeros for the new
+channels (Brooks et al., 2023).
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ class DiffusionBatch:
     tokens: Tensor
     extra: Tensor | None = None
 
+    def to(self, device: torch.device | str) -> DiffusionBatch:
+        """The batch on a device."""
+        extra = None if self.extra is None else self.extra.to(device)
+        parts = (self.latents, self.noise, self.timesteps, self.tokens)
+        return DiffusionBatch(*(part.to(device) for part in parts), extra)
+
 
 def build_scheduler() -> DDIMScheduler:
     """DDIM with Stable Diffusion's noise schedule (T = 1000, scaled linear .00085 to .012)."""
@@ -70,7 +77,8 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def build_model(config: Mapping[str, Any], tokenizer: CLIPTokenizer, in_channels: int = 4) -> TextConditioned:
-    """A new model of the config's `unet` (channels, layers, attention, head_width) and `text` (width, layers, heads)."""
+    """A new model of the config's `unet` (channels, layers, attention, head_width) and `text` (width, layers,
+    heads)."""
     from diffusers import UNet2DConditionModel
     from diffusers.models.attention_processor import AttnProcessor
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -89,7 +97,8 @@ def build_model(config: Mapping[str, Any], tokenizer: CLIPTokenizer, in_channels
         attention_head_dim=tuple(max(1, width // unet["head_width"]) for width in unet["channels"]),
         norm_num_groups=16,
     )
-    # PyTorch's fused attention has a slow backward pass on CPUs; the plain one halves the time of a step at these sizes.
+    # PyTorch's fused attention has a slow backward pass on CPUs; the plain one halves the time of a step at these
+    # sizes.
     model.set_attn_processor(AttnProcessor())
     encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -129,7 +138,8 @@ def tokenise(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
 
 
 def min_snr_weight(alpha_bar: Tensor, gamma: float) -> Tensor:
-    """Loss weight min(SNR, gamma) / SNR of noise prediction (Hang et al., 2023, eq. 9); alpha_bar is cumulative, [B]."""
+    """Loss weight min(SNR, gamma) / SNR of noise prediction (Hang et al., 2023, eq. 9); alpha_bar is cumulative,
+    [B]."""
     snr = alpha_bar / (1 - alpha_bar)
     return snr.clamp(max=gamma) / snr
 
@@ -147,7 +157,9 @@ def diffusion_loss(model: nn.Module, batch: DiffusionBatch, alphas: Tensor, gamm
     return error.mean()
 
 
-def save_pipeline(kind: str, model: TextConditioned, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path) -> None:
+def save_pipeline(
+    kind: str, model: TextConditioned, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path
+) -> None:
     """Write a folder that `from_pretrained` of the pipeline of this kind loads: fp16 safetensors, no safety checker."""
     from diffusers.models.attention_processor import AttnProcessor2_0
 

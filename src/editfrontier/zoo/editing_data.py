@@ -118,8 +118,9 @@ def random_mask(size: int, rng: random.Random) -> Tensor:
 class InpaintingBatches:
     """Batches of target images with a mask and the latents of the image without its masked part.
 
-    Masks: two thirds of the portraits get the exact mask of an attribute edit, grown by 0 to 5 pixels; of the rest, and of the
-    scenes, 15% are masked as a whole and the others get boxes and blobs. Masked pixels are grey (0 in [-1, 1]).
+    Masks: two thirds of the portraits get the exact mask of an attribute edit, grown by 0 to 5 pixels; of the rest,
+    and of the scenes, 15% are masked as a whole and the others get boxes and blobs. Masked pixels are grey (0 in
+    [-1, 1]).
     """
 
     def __init__(
@@ -165,8 +166,9 @@ class InpaintingBatches:
 class InstructionBatches:
     """Batches of (source, instruction, target); scene pairs make up `scene_share` of each batch.
 
-    Wordings: all templates of the language file and, for `free_form_share` of the portraits, its free-form instructions.
-    The text, the source image, or both are left out with probability `drop` each (Brooks et al., 2023, sec. 3.2.1).
+    Wordings: all templates of the language file and, for `free_form_share` of the portraits, its free-form
+    instructions. The text, the source image, or both are left out with probability `drop` each (Brooks et al.,
+    2023, sec. 3.2.1).
     """
 
     def __init__(
@@ -207,7 +209,9 @@ class InstructionBatches:
         rows = rows_for_step(len(self.scenes[0]), count, step, "instruct-pix2pix-scenes", self.seed)
         source = torch.cat([self.latents[pairs[:, 0]], self.scenes[0][rows]])
         target = torch.cat([self.latents[pairs[:, 1]], self.scenes[2][rows]]) * self.scale
-        texts = [self.instruction(pair, rng) for pair in pairs.tolist()] + [self.scenes[1][row] for row in rows.tolist()]
+        texts = [self.instruction(pair, rng) for pair in pairs.tolist()] + [
+            self.scenes[1][row] for row in rows.tolist()
+        ]
         noise, timesteps = _noise(target.shape, generator)
         draw, drop = torch.rand(batch, generator=generator), float(self.config["drop"])
         texts = ["" if value < 2 * drop else text for text, value in zip(texts, draw.tolist(), strict=True)]

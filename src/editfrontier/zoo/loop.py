@@ -1,8 +1,8 @@
 """One resumable training loop for every model of the micro zoo.
 
-A step depends on nothing but (name, seed, step number) and the saved state: the batch generator and the global generator
-(dropout) are seeded anew at each step, so a run that was stopped and resumed walks the same path as one that was not.
-The number of threads is a runtime option of the caller and no part of the settings.
+A step depends on nothing but (name, seed, step number) and the saved state: the batch generator and the global
+generator (dropout) are seeded anew at each step, so a run that was stopped and resumed walks the same path as one
+that was not. The number of threads is a runtime option of the caller and no part of the settings.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class TrainSettings:
 
 @dataclass
 class TrainResult:
-    """model_state: averaged weights (plain weights if averaging is off), fp32 on the CPU; losses: (step, mean loss) per log line."""
+    """model_state: averaged weights (plain weights if averaging is off), fp32 on the CPU; losses: (step, mean loss)
+    per log line."""
 
     model_state: dict[str, Tensor]
     steps: int
@@ -128,9 +129,12 @@ def train(
     """Train `model` in place; resume from `work_dir/state/state.pt` if it is there.
 
     name: enters the seeds and the log lines.
-    batch_fn: (step, generator on the CPU) -> batch; a pure function of both. Put tensors on the device in loss_fn or here.
-    loss_fn: (model, batch) -> scalar; runs under autocast if the precision is bf16. Draw noise in batch_fn, with its generator.
-    callbacks: (every, function(step, model)) called after each `every`-th step with the model holding the averaged weights.
+    batch_fn: (step, generator on the CPU) -> batch; a pure function of both. Put tensors on the device in loss_fn
+    or here.
+    loss_fn: (model, batch) -> scalar; runs under autocast if the precision is bf16. Draw noise in batch_fn, with
+    its generator.
+    callbacks: (every, function(step, model)) called after each `every`-th step with the model holding the averaged
+    weights.
     stop_at: return after this step with the state saved (used to show that resuming is exact).
     Raises UserError if the saved state has other settings, FloatingPointError if the loss is not finite.
     """
@@ -195,7 +199,9 @@ def train(
             nn.utils.clip_grad_norm_(parameters, settings.clip)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise FloatingPointError(f"{name}: the loss is {value} at step {step}; lower learning_rate in config/zoo.yaml")
+            raise FloatingPointError(
+                f"{name}: the loss is {value} at step {step}; lower learning_rate in config/zoo.yaml"
+            )
         optimiser.step()
         step += 1
         if settings.ema:

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
     from editfrontier.zoo.loop import TrainResult
 
-PACKAGES = ("torch", "diffusers", "transformers", "tokenizers", "open_clip_torch", "timm", "lpips", "safetensors", "numpy")
+PACKAGES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "tokenizers",
+    "open_clip_torch",
+    "timm",
+    "lpips",
+    "safetensors",
+    "numpy",
+)
 FILE_NAME = "provenance.json"
 
 

@@ -1,7 +1,9 @@
-"""Held-out scores of the zoo's generators, on renders of seeds that the training never saw, measured on the shipped fp16 files.
+"""Held-out scores of the zoo's generators, on renders of seeds that the training never saw, measured on the shipped
+fp16 files.
 
-The attribute classifier of the zoo is the judge. Each score that it gives stands beside its ceiling: the same judge on true
-renders that went through the autoencoder, so that what the generator loses can be told from what the autoencoder loses.
+The attribute classifier of the zoo is the judge. Each score that it gives stands beside its ceiling: the same judge
+on true renders that went through the autoencoder, so that what the generator loses can be told from what the
+autoencoder loses.
 """
 
 from __future__ import annotations
@@ -26,10 +28,13 @@ log = logging.getLogger(__name__)
 BATCH = 32
 
 
-def evaluate(name: str, config: Mapping[str, Any], folder: Path, models: Path, samples: Path | None = None) -> dict[str, float]:
+def evaluate(
+    name: str, config: Mapping[str, Any], folder: Path, models: Path, samples: Path | None = None
+) -> dict[str, float]:
     """Held-out scores of a shipped generator.
 
-    config: the zoo config; its `held_out` says how many images and which seed. models: folder with the attribute classifier.
+    config: the zoo config; its `held_out` says how many images and which seed. models: folder with the attribute
+    classifier.
     samples: PNG file for a grid of results, or None.
     """
     held_out = config["held_out"]
@@ -117,7 +122,9 @@ def _text_to_image(pipeline: Any, judge: Any, held_out: Mapping[str, int], sampl
     }
 
 
-def _editing(name: str, pipeline: Any, judge: Any, held_out: Mapping[str, int], samples: Path | None) -> dict[str, float]:
+def _editing(
+    name: str, pipeline: Any, judge: Any, held_out: Mapping[str, int], samples: Path | None
+) -> dict[str, float]:
     images, attributes, sources, changed = portraits_with_flips(held_out["edits"], 1, held_out["seed"])
     targets = (changed >= 0).nonzero().flatten()
     before = images[sources[targets]]
@@ -142,7 +149,9 @@ def _editing(name: str, pipeline: Any, judge: Any, held_out: Mapping[str, int], 
         rows = attributes[targets[part]]
         if name == "inpainting":
             texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row.tolist(), strict=True)), None) for row in rows]
-            output = pipeline(texts, mask_image=masks[part].to(pipeline.unet.dtype), height=64, width=64, **common).images
+            output = pipeline(
+                texts, mask_image=masks[part].to(pipeline.unet.dtype), height=64, width=64, **common
+            ).images
         else:
             pairs = zip(columns[part].tolist(), desired[part].tolist(), strict=True)
             texts = [rng.choice(instructions(language, ATTRIBUTES[column], value)) for column, value in pairs]

@@ -1,11 +1,13 @@
 """A tiny byte-pair tokenizer in CLIP's format, over the words of the language file.
 
 Every word of the language becomes one token; a word outside it falls into sub-words and letters. The two special tokens
-stand last in the vocabulary, as in CLIP, so that `CLIPTextModel` finds the end token by its id or as the largest id alike.
+stand last in the vocabulary, as in CLIP, so that `CLIPTextModel` finds the end token by its id or as the largest id
+alike.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import string
@@ -52,7 +54,7 @@ def learn_merges(words: Iterable[str], limit: int) -> list[tuple[str, str]]:
     while len(merges) < limit:
         counts: dict[tuple[str, str], int] = {}
         for parts in pieces:
-            for pair in zip(parts, parts[1:], strict=False):
+            for pair in itertools.pairwise(parts):
                 counts[pair] = counts.get(pair, 0) + 1
         if not counts:
             break

@@ -44,7 +44,9 @@ def load_autoencoder(folder: Path) -> Any:
     from diffusers import AutoencoderKL
 
     if not (folder / "config.json").exists():
-        raise UserError(f"{folder}: no autoencoder here, expected config.json and weights. Train it first: snakemake zoo")
+        raise UserError(
+            f"{folder}: no autoencoder here, expected config.json and weights. Train it first: snakemake zoo"
+        )
     return AutoencoderKL.from_pretrained(str(folder), torch_dtype=torch.float32).eval().requires_grad_(False)
 
 
@@ -53,8 +55,9 @@ def train_diffusion(
 ) -> tuple[TextConditioned, Any, Any, TrainResult]:
     """Train one of CHANNELS -> model with averaged weights, autoencoder, tokenizer, result.
 
-    config: the whole zoo config. vae_folder: the shipped autoencoder. base_state: weights of the text-to-image model, which
-    the other two start from. work: state, samples and caches; the rendered data are shared in its parent folder.
+    config: the whole zoo config. vae_folder: the shipped autoencoder. base_state: weights of the text-to-image
+    model, which the other two start from. work: state, samples and caches; the rendered data are shared in its
+    parent folder.
     """
     own = config[name]
     settings = TrainSettings(**own["train"])
@@ -81,7 +84,7 @@ def train_diffusion(
     alphas = build_scheduler().alphas_cumprod
 
     def loss_fn(model: nn.Module, batch: DiffusionBatch) -> Tensor:
-        return diffusion_loss(model, batch, alphas, own["min_snr_gamma"])
+        return diffusion_loss(model, batch.to(settings.device), alphas, own["min_snr_gamma"])
 
     sample_batch = batch_fn(0, torch.Generator().manual_seed(0))
 
@@ -100,16 +103,18 @@ def sample(
     """A quick look at training: DDIM samples [count, 3, 64, 64] in [-1, 1] for the texts (and images) of a batch."""
     scheduler = build_scheduler()
     scheduler.set_timesteps(steps)
+    device = next(model.parameters()).device
+    batch = batch.to(device)
     tokens = batch.tokens[:count]
-    empty = tokenise(tokenizer, [""] * len(tokens))
+    empty = tokenise(tokenizer, [""] * len(tokens)).to(device)
     latents = batch.noise[:count].clone()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16):
         for timestep in scheduler.timesteps:
             sample = latents if batch.extra is None else torch.cat([latents, batch.extra[:count]], 1)
             noise = model(
-                torch.cat([sample, sample]), timestep.expand(2 * len(tokens)), torch.cat([tokens, empty])
+                torch.cat([sample, sample]), timestep.to(device).expand(2 * len(tokens)), torch.cat([tokens, empty])
             ).float()
             conditional, free = noise.chunk(2)
             latents = scheduler.step(free + guidance * (conditional - free), timestep, latents).prev_sample
-        images: Tensor = vae.decode(latents / vae.config.scaling_factor).sample
+        images: Tensor = vae.decode(latents.to(vae.device) / vae.config.scaling_factor).sample
     return images.float().clamp(-1, 1)
