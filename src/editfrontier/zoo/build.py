@@ -33,6 +33,7 @@ def _build_autoencoder(config: Mapping[str, Any], out: Path, work: Path) -> None
     from editfrontier.zoo.autoencoder import train_autoencoder
 
     data = load_data(DataSettings(**config["data"]), work.parent / "data")
+    model: Any
     model, result = train_autoencoder(config["autoencoder"], data, work)
     with half_precision(model):
         model.save_pretrained(str(out), safe_serialization=True)
