@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.errors import UserError
@@ -25,7 +25,7 @@ class ClipEvaluator:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         tokenizer: Callable[[list[str]], Tensor],
         end: int,
         mean: tuple[float, ...],
@@ -38,7 +38,7 @@ class ClipEvaluator:
         self.std = torch.tensor(std, device=device)[:, None, None]
         self.bf16 = check_precision(precision)
         size = getattr(model.visual, "image_size", None)
-        self.size: tuple[int, int] = tuple(size) if isinstance(size, tuple | list) else (size, size)  # type: ignore[assignment]
+        self.size = tuple(size) if isinstance(size, tuple | list) else (size, size)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> ClipEvaluator:

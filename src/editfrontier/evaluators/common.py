@@ -63,7 +63,7 @@ def load_module(module: nn.Module, folder: Path, device: str) -> nn.Module:
             f"{folder / WEIGHTS}: does not fit config.json beside it ({error}). "
             "Run `snakemake zoo`, or `git checkout` the folder"
         ) from error
-    return module.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def check_precision(precision: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
     """`lpips.LPIPS` with a random trunk (never downloads) of config key `net`; weights are loaded afterwards."""
     import lpips
 
-    return lpips.LPIPS(
-        net=config["net"],
-        pretrained=False,
-        pnet_rand=True,
-        pnet_tune=trainable,
-        use_dropout=True,
-        spatial=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # lpips asks torchvision for its trunk by an argument that torchvision has renamed.
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        return lpips.LPIPS(
+            net=config["net"],
+            pretrained=False,
+            pnet_rand=True,
+            pnet_tune=trainable,
+            use_dropout=True,
+            spatial=True,
+            verbose=False,
+        )
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -119,7 +119,7 @@ def colour_shift(images: Tensor, severity: Tensor, generator: Generator) -> Tens
     direction = functional.normalize(torch.randn((batch, 3, 1, 1), generator=generator), dim=1)
     shifted = (images * gain + 0.35 * _column(severity) * direction).clamp(0, 1)
     partial = (torch.rand((batch, 1, 1, 1), generator=generator) < 0.5).float()
-    mask = torch.maximum(_region(batch, *images.shape[2:], generator), 1 - partial)
+    mask = torch.maximum(_region(batch, images.shape[2], images.shape[3], generator), 1 - partial)
     return images + mask * (shifted - images)
 
 
@@ -137,7 +137,7 @@ def paste(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
     """A region of another image of the batch, laid over with a hard boundary."""
     batch = len(images)
     other = images.roll(1, 0) if batch > 1 else images.flip(3)
-    mask = _region(batch, *images.shape[2:], generator)
+    mask = _region(batch, images.shape[2], images.shape[3], generator)
     return images + 0.8 * _column(severity) * mask * (other - images)
 
 

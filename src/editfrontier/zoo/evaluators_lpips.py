@@ -31,10 +31,12 @@ class SqueezeTrunk(nn.Module):
 
     def __init__(self, network: nn.Module, input_size: int) -> None:
         super().__init__()
-        self.net, self.scaling_layer, self.input_size = network.net, network.scaling_layer, input_size
+        self.net, self.scaling_layer = network.get_submodule("net"), network.get_submodule("scaling_layer")
+        self.input_size = input_size
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(self.scaling_layer(resize(images, self.input_size)))[-1].mean((2, 3))
+        maps: tuple[Tensor, ...] = self.net(self.scaling_layer(resize(images, self.input_size)))
+        return maps[-1].mean((2, 3))
 
 
 def corrupted_pairs(images: Tensor, generator: Generator) -> Pairs:
