@@ -15,6 +15,9 @@ pathvars:
     results=config["results"],
 
 
+report: "reports/captions/workflow.rst"
+
+
 wildcard_constraints:
     task="[a-z][a-z0-9_]*",
     table="[a-z][a-z0-9_]*",

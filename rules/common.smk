@@ -27,6 +27,7 @@ TASKS = list(config["tasks"])
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # What the page of results is drawn with, apart from the library.
 PAGE_FILES = sorted(str(file) for file in Path("reports").rglob("*") if file.suffix in {".j2", ".css", ".js", ".woff2"})
+CAPTIONS = sorted(str(file) for file in Path("reports/captions").glob("*.rst"))
 # On processor cores no job asks for a GPU, so that as many run at a time as there are cores.
 GPUS = int(config["compute"]["device"] != "cpu")
 

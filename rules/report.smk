@@ -32,7 +32,12 @@ rule index:
         page=PAGE_FILES,
         cases=collect("<results>/data/{task}/cases.parquet", task=TASKS),
     output:
-        "<results>/index.html",
+        report(
+            "<results>/index.html",
+            caption="../reports/captions/index.rst",
+            category="Page of results",
+            labels={"page": "index"},
+        ),
     log:
         "<results>/logs/index.log",
     params:
@@ -49,6 +54,7 @@ rule archive:
     input:
         index="<results>/index.html",
         config="<results>/config.yaml",
+        captions=CAPTIONS,
     output:
         "<results>/report.zip",
     log:
@@ -56,5 +62,4 @@ rule archive:
     message:
         "Snakemake's report: {output}"
     shell:
-        "python -m snakemake tables figures statistics --configfile {input.config:q} --nolock --quiet"
-        " --report {output:q} > {log:q} 2>&1"
+        "python -m snakemake index --configfile {input.config:q} --nolock --quiet --report {output:q} > {log:q} 2>&1"
