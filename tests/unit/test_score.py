@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_evaluators import fake_evaluators
 
 from editfrontier.cases import Case, read_image, write_cases, write_png
 from editfrontier.errors import UserError
@@ -18,6 +17,7 @@ from editfrontier.metrics import PSNR_CAP
 from editfrontier.parquet import read_parquet, write_parquet
 from editfrontier.score import prepare_sources, score_variant
 from editfrontier.sources import read_sources
+from fake_evaluators import fake_evaluators
 
 SIZE = 32
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fake_evaluators import fake_evaluators
 from scipy import stats
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from editfrontier import validation
 from editfrontier.microworld.portraits import ATTRIBUTES, HAIR_COLOURS
 from editfrontier.parquet import read_parquet
 from editfrontier.validation_report import Report, clustered, portraits, roc_auc, spearman
+from fake_evaluators import fake_evaluators
 
 N = 8
 
