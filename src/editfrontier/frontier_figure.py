@@ -96,11 +96,12 @@ def draw_frontier(spec: Table, statistics: Path, reported: Path, out_stem: Path,
 def _metric_panel(lines: Sequence[Line], metrics: Sequence[str], plane: tuple[str, str]) -> Panel:
     columns = [metrics.index(name) for name in plane]
     scales = [100.0 if metric_display(name).percent else 1.0 for name in plane]
-    points = [
-        (line.row, *(_scaled(line.cells[column], scale) for column, scale in zip(columns, scales, strict=True)))
-        for line in lines
-    ]
-    kept = tuple((row, x, y) for row, x, y in points if math.isfinite(x.value) and math.isfinite(y.value))
+    points = []
+    for line in lines:
+        x, y = (_scaled(line.cells[column], scale) for column, scale in zip(columns, scales, strict=True))
+        if math.isfinite(x.value) and math.isfinite(y.value):
+            points.append((line.row, x, y))
+    kept = tuple(points)
     displays = [metric_display(name) for name in plane]
     return Panel(
         f"{displays[0].label}, {displays[1].label}",
@@ -120,7 +121,7 @@ def _composite_panel(lines: Sequence[Line], frontier: Path | None) -> Panel | No
     frame, provenance = read_parquet(frontier, "Make it again with `snakemake statistics`.")
     if frame.empty:
         return None
-    found = {str(entry["variant"]): entry for entry in frame.to_dict(orient="records")}
+    found: dict[str, Any] = {str(entry["variant"]): entry for entry in frame.to_dict(orient="records")}
 
     def cell(entry: Mapping[str, Any], axis: str) -> Cell:
         return Cell(number(entry[axis]), number(entry[f"{axis}_low"]), number(entry[f"{axis}_high"]), math.nan, 0)
@@ -177,9 +178,9 @@ def _draw_panel(axes: Axes, panel: Panel, look: Mapping[str, Style]) -> None:
 def _leave_out_random(axes: Axes, panel: Panel) -> None:
     # A random image is so far off that it would squeeze the editors into a corner: the axes leave it out and say so.
     bounds = []
-    for axis in (1, 2):
-        cells = [point[axis] for point in panel.points if point[0].editor != "random_image"]
-        ends = [v for c in cells for v in (c.value, c.low, c.high) if math.isfinite(v)] or [0.0, 1.0]  # type: ignore[union-attr]
+    for axis in (0, 1):
+        cells = [(x, y)[axis] for row, x, y in panel.points if row.editor != "random_image"]
+        ends = [v for c in cells for v in (c.value, c.low, c.high) if math.isfinite(v)] or [0.0, 1.0]
         pad = 0.08 * (max(ends) - min(ends)) or 0.1
         bounds.append((min(ends) - pad, max(ends) + pad))
     axes.set_xlim(*bounds[0])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INK = "#222222"
 GREY = "#8A8A8A"
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -67,6 +67,9 @@ def save_figure(figure: Figure, stem: Path) -> None:
         "svg": {"Date": None, "Creator": None},
         "png": {"Software": None},
     }
+    # One layout for all three; it is the costly part of drawing.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for kind, metadata in without.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.04)

@@ -204,7 +204,7 @@ def _plane(root: Path, spec: Table, rows: list[Row], grid: Grid) -> dict[str, An
     # Every variant of the task with every metric, so that a reader may choose the axes.
     everything = Table(spec.name, spec.title, "", spec.task, tuple(METRICS), tuple(rows))
     statistics = read_statistics(root / "statistics" / f"{spec.task}.parquet")
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for entry in statistics[statistics["task"] == spec.task].to_dict(orient="records"):
         values = [rounded(number(entry[key]), 5) for key in ("value", "ci_low", "ci_high")]
         found.setdefault(str(entry["variant"]), {})[str(entry["metric"])] = values

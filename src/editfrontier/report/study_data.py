@@ -92,7 +92,7 @@ def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], 
     by_task = {task.task: task for task in results}
     lines = []
     for name, row in names.items():
-        cells = []
+        cells: list[dict[str, Any]] = []
         for task in tasks:
             found = by_task.get(task)
             variant = found.variants.get(name) if found else None
@@ -219,9 +219,12 @@ def _control_text(grid: Grid, column: int, line: Line | None) -> str:
 
 
 def _compare(line: Line | None, column: int, bound: float, sign: int) -> bool | None:
+    # Judged at the favourable end of the interval: a control fails only where chance does not explain it.
     if line is None or not math.isfinite(line.cells[column].value):
         return None
-    return sign * line.cells[column].value >= sign * bound - 1e-9
+    cell = line.cells[column]
+    ends = [sign * v for v in (cell.value, cell.low, cell.high) if math.isfinite(v)]
+    return max(ends) >= sign * bound - 1e-9
 
 
 def findings(grid: Grid, ablation: Grid | None) -> list[str]:
