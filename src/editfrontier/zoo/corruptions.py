@@ -57,6 +57,15 @@ def _region(batch: int, height: int, width: int, generator: Generator) -> Tensor
     return (choice * ellipse + (1 - choice) * rectangle)[:, None]
 
 
+def _telling_region(images: Tensor, changed: Tensor, generator: Generator) -> Tensor:
+    """Of four random regions [B, 1, H, W] the one in which `changed` differs most, lest a severity go unseen."""
+    batch, _, height, width = images.shape
+    regions = torch.stack([_region(batch, height, width, generator) for _ in range(4)], 1)
+    difference = (changed - images).abs().mean(1, keepdim=True)
+    best = (regions * difference[:, None]).sum((2, 3, 4)).argmax(1)
+    return regions[torch.arange(batch), best]
+
+
 def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Separable Gaussian blur with one standard deviation [B] in pixels for each image."""
     batch, channels, height, width = images.shape
@@ -113,13 +122,13 @@ def pixelate(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
 
 
 def colour_shift(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
-    """Gain and offset of each channel, over the whole image or a hard-edged part of it."""
+    """Gain and offset of each channel in one random direction, over the whole image or a hard-edged part of it."""
     batch = len(images)
-    gain = 1 + 0.5 * _column(severity) * torch.randn((batch, 3, 1, 1), generator=generator).clamp(-1.5, 1.5)
     direction = functional.normalize(torch.randn((batch, 3, 1, 1), generator=generator), dim=1)
-    shifted = (images * gain + 0.35 * _column(severity) * direction).clamp(0, 1)
-    partial = (torch.rand((batch, 1, 1, 1), generator=generator) < 0.5).float()
-    mask = torch.maximum(_region(batch, images.shape[2], images.shape[3], generator), 1 - partial)
+    strength = _column(severity) * direction
+    shifted = (images * (1 + 0.6 * strength) + 0.35 * strength).clamp(0, 1)
+    whole = (torch.rand((batch, 1, 1, 1), generator=generator) < 0.4).float()
+    mask = torch.maximum(_telling_region(images, shifted, generator), whole)
     return images + mask * (shifted - images)
 
 
@@ -137,7 +146,7 @@ def paste(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
     """A region of another image of the batch, laid over with a hard boundary."""
     batch = len(images)
     other = images.roll(1, 0) if batch > 1 else images.flip(3)
-    mask = _region(batch, images.shape[2], images.shape[3], generator)
+    mask = _telling_region(images, other, generator)
     return images + 0.8 * _column(severity) * mask * (other - images)
 
 
@@ -147,7 +156,7 @@ def seam(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
     angle = _uniform((batch,), generator, 0, 6.2832)
     shift = torch.stack([torch.cos(angle), torch.sin(angle)], -1) * (8 * width / 64 * severity)[:, None]
     moved = _sample(images, _grid(batch, height, width) + shift[:, None, None])
-    mask = _region(batch, height, width, generator)
+    mask = _telling_region(images, moved, generator)
     return images + mask * (moved - images) * (_column(severity) > 0).float()
 
 
