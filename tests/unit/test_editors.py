@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +109,25 @@ def test_parameters_of_a_foreign_editor_need_no_helpers() -> None:
         return batch.images * params.amount
 
     assert make_params(Editor("theirs", Params, edit), {"amount": 2}).amount == 2
+
+
+def test_the_example_of_the_guide_is_an_editor() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "adding_an_editor.md").read_text()
+    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    module = types.ModuleType("colour_shift")
+    sys.modules["colour_shift"] = module  # where dataclasses and type hints look names up
+    try:
+        exec(compile(code, "colour_shift.py", "exec"), module.__dict__)
+        batch = tiny_batch()
+        made = module.EDITOR.edit(None, batch, make_params(module.EDITOR, {"amount": 1, "jitter": 0.01}))
+        with pytest.raises(UserError, match="expected one of white, black"):
+            make_params(module.EDITOR, {"colour": "red"})
+    finally:
+        del sys.modules["colour_shift"]
+    assert batch.masks is not None
+    inside = (batch.masks == 1).expand_as(made)
+    assert made[inside].min() > 0.9
+    assert torch.equal(made[~inside], batch.images[~inside])
 
 
 def test_controls() -> None:

@@ -53,8 +53,8 @@ class Editor:
 
     Attributes:
         name: the module's name.
-        params: frozen dataclass of hyperparameters whose fields are written `name: type = literal`, with types int,
-            float, bool, str, Literal[...] or one of these `| None`; its docstring gives the source of each default.
+        params: frozen dataclass of hyperparameters of the types int, float, bool, str, Literal[...] or one of these
+            `| None`, all with defaults; its docstring gives the source of each.
         edit: (model, batch, params) -> images [B, 3, H, W] in [-1, 1]. Sample i depends on case i alone, and draws from
             `batch.generators[i]` only.
         needs: what it reads of a case beside the image, a subset of NEEDS; a case that lacks one of them fails.

@@ -1,0 +1,143 @@
+"""Wall time of whole edit jobs against the bare network forwards that they make.
+
+Run by hand, on an idle machine, from the root of the repository:
+
+    OMP_NUM_THREADS=1 python benchmarks/edit_throughput.py --dtype bfloat16
+
+A job is the command that the workflow runs, in a process of its own: imports, model load, encoding, sampling, decoding
+and writing are in its wall time. The bare forwards are the same calls of the same denoiser on the same shapes, with
+nothing around them. The project's bound on the ratio is 1.25 at 128 cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from editfrontier import sampling
+from editfrontier.cases import read_cases
+from editfrontier.edit_inputs import make_batch, read_inputs
+from editfrontier.edit_record import EditSpec
+from editfrontier.editors import get_editor, make_params
+from editfrontier.microworld.dataset import build_task
+from editfrontier.models import load_pipeline
+from editfrontier.parquet import read_parquet
+
+FOLDERS = {"text_to_image": "text-to-image", "inpainting": "inpainting", "instruct_pix2pix": "instruct-pix2pix"}
+EDITORS = ("sdedit", "mask_guided", "sd_inpaint", "instruct_pix2pix", "autoencoder_round_trip", "source")
+
+
+def calls_of_a_batch(
+    model: Any, spec: EditSpec, cases: Path, batch_size: int
+) -> Counter[tuple[torch.Size, torch.Size]]:
+    """Edit one batch and count the denoiser's calls by the shapes of their latents and text embeddings."""
+    editor, table = get_editor(spec.editor), read_cases(cases)
+    calls: Counter[tuple[torch.Size, torch.Size]] = Counter()
+
+    def note(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls[(args[0].shape, kwargs["encoder_hidden_states"].shape)] += 1
+
+    handle = model.unet.register_forward_pre_hook(note, with_kwargs=True)
+    inputs = [read_inputs(case, table, cases.parent, editor.needs, spec.seed) for case in table[:batch_size]]
+    inputs += [inputs[-1]] * (batch_size - len(inputs))
+    editor.edit(model, make_batch(inputs, spec, torch.device(model.device)), make_params(editor, spec.params))
+    handle.remove()
+    return calls
+
+
+def bare_seconds(model: Any, calls: Counter[tuple[torch.Size, torch.Size]], batches: int) -> float:
+    """Seconds of the calls of all batches, timed one after another for at most 10 calls of each shape."""
+    total = 0.0
+    for (latents, states), count in calls.items():
+        noisy, text = torch.randn(latents, device=model.device), torch.randn(states, device=model.device)
+        timed = min(count * batches, 10)
+        with torch.no_grad():
+            for warm in (True, False):
+                if model.device.type == "cuda":
+                    torch.cuda.synchronize()
+                started = time.perf_counter()
+                for _ in range(1 if warm else timed):
+                    model.unet(noisy, 500, encoder_hidden_states=text, return_dict=False)
+                if model.device.type == "cuda":
+                    torch.cuda.synchronize()
+        total += (time.perf_counter() - started) / timed * count * batches
+    return total
+
+
+def main() -> None:
+    """Print one line for each editor."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("resources/micro"))
+    parser.add_argument("--cases", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=sorted(sampling.DTYPES))
+    parser.add_argument("--editors", nargs="+", default=EDITORS)
+    arguments = parser.parse_args()
+    batches = -(-arguments.cases // arguments.batch_size)
+    print(f"{'editor':24}{'job s':>9}{'bare s':>9}{'ratio':>8}{'forwards a case':>18}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build_task("portraits", arguments.cases, 1, folder / "data")
+        cases = folder / "data" / "cases.parquet"
+        for editor in arguments.editors:
+            kind = get_editor(editor).model
+            path = str(arguments.models / FOLDERS[kind]) if kind else None
+            values = {
+                "editor": editor,
+                "variant": editor,
+                "params": {},
+                "model": path,
+                "seed": 1,
+                "dtype": arguments.dtype,
+            }
+            record = folder / editor / "shard-0.parquet"
+            command = [
+                sys.executable,
+                "-m",
+                "editfrontier",
+                "edit",
+                "--cases",
+                str(cases),
+                "--shard",
+                "0",
+                "--shards",
+                "1",
+            ]
+            command += [
+                "--spec",
+                json.dumps(values),
+                "--record",
+                str(record),
+                "--images",
+                str(record.parent / "images"),
+            ]
+            command += ["--batch-size", str(arguments.batch_size), "--device", arguments.device]
+            started = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            job = time.perf_counter() - started
+            frame, _ = read_parquet(record, "")
+            assert (frame.status == "ok").all(), frame.reason.max()
+            line = f"{editor:24}{job:9.1f}"
+            if kind and frame.forwards.max():
+                model = load_pipeline(kind, Path(str(path)))
+                sampling.prepare_model(model, torch.device(arguments.device), arguments.dtype)
+                spec = EditSpec.parse(values)
+                bare = bare_seconds(model, calls_of_a_batch(model, spec, cases, arguments.batch_size), batches)
+                line += f"{bare:9.1f}{job / bare:8.2f}"
+            else:
+                line += f"{'-':>9}{'-':>8}"
+            print(line + f"{frame.forwards.max():18d}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
