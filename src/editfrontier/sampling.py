@@ -119,6 +119,16 @@ def denoise_step(
     return scheduler.step(output, timestep, noisy, **arguments, return_dict=False)[0]
 
 
+def printed_step(noise: Tensor, noisy: Tensor, level: float, next_level: float) -> Tensor:
+    """Make the reverse step that the paper prints, without its random term (erratum E2).
+
+    z_{t-1} = (z_t - (1 - alpha) noise) / sqrt(alpha), where alpha = level / next_level is the factor of this one step. The
+    posterior mean of DDPM divides the noise by sqrt(1 - alpha_bar) as well; without that too little of it is taken away.
+    """
+    alpha = level / next_level
+    return (noisy - (1.0 - alpha) * noise) / alpha**0.5
+
+
 def case_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
     """Draw standard normal noise [B, ...], sample i from generator i, on the CPU so that every device gets the same."""
     from diffusers.utils.torch_utils import randn_tensor

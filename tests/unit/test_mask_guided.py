@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -91,6 +92,41 @@ def test_shared_noise_keeps_the_variance_that_independent_noise_loses() -> None:
     half = torch.full((4, 1, 64, 64), 0.5)
     assert blending.mix(start, start, half).std() == pytest.approx(start.std().item(), rel=1e-6)
     assert blending.mix(other, start, half).std() / start.std() == pytest.approx(0.5**0.5, rel=0.02)
+
+
+def test_the_printed_step_takes_too_little_noise_away() -> None:
+    """E2: where the noise is known, DDIM returns the clean latents exactly and the printed step leaves noise behind."""
+    clean, noise = torch.ones(1, 4, 64, 64), torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    levels = [0.2, 0.4, 0.7, 0.9, 0.999]
+    latents = sampling.add_noise(clean, noise, levels[0])
+    for level, next_level in pairwise(levels):
+        latents = sampling.printed_step(noise, latents, level, next_level)
+    exact = sampling.add_noise(clean, noise, levels[-1])
+    assert latents.mean().item() == pytest.approx(exact.mean().item(), abs=0.05)
+    assert latents.std() > 3 * exact.std()
+
+
+def test_implied_noise_is_the_shared_noise_where_nothing_was_edited(model: Any) -> None:
+    """E6: both readings of DDIMStep(z_t, x_0, t) agree outside the mask and part inside it."""
+    batch = tiny_batch()
+    _, shared, _ = latents_of(model, batch, dilation="none")
+    clean, implied, _ = latents_of(model, batch, dilation="none", source_latent="implied")
+    outside = (cells_of(batch) == 0).expand_as(clean)
+    assert torch.equal(shared[outside], implied[outside])
+    assert not torch.allclose(shared[~outside], implied[~outside], atol=1e-3)
+
+
+def test_section_3_as_printed_leaves_the_mask_as_noise(model: Any) -> None:
+    """E5: z <- (1 - M) z_{t-1} + M z_t never denoises what lies in the mask."""
+    batch = tiny_batch()
+    printed = {"polarity": "printed", "schedule": "constant", "constant": 1.0, "source_latent": "current"}
+    clean, edited, _ = latents_of(model, batch, dilation="none", **printed)
+    noise = sampling.case_noise(clean.shape, fresh_generators(len(clean)), clean.device)
+    scheduler = sampling.make_scheduler(model.scheduler.config)
+    first = sampling.image_to_image_timesteps(scheduler, STEPS, 0.75)[0]
+    start = sampling.add_noise(clean, noise, sampling.alpha_bar(scheduler, first))
+    inside = (cells_of(batch) == 1).expand_as(clean)
+    assert torch.equal(edited[inside], start[inside])
 
 
 @pytest.mark.parametrize("mode", ["per_step", "cumulative", "x0"])

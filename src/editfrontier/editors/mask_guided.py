@@ -25,7 +25,8 @@ class MaskGuidedParams:
         guidance_scale_outside: w outside the mask, at least 0; None = the same as inside (the paper, section 3).
         num_inference_steps: of the whole trajectory; 50 (the paper).
         eta: in [0, 1], noise of the DDIM step; 0 (E2).
-        sampler: "ddim" (the paper, section 4.2), or "ddpm" for the ancestral sampling of the printed loop.
+        sampler: "ddim" (the paper, section 4.2), "ddpm" for ancestral sampling, or "printed" for the paper's own reverse
+            step, which lacks a factor (E2).
         schedule: weight beta of the source over the trajectory: "cosine" from 1 to 0 (the paper's text, E3),
             "constant", "step" (1 for the first half of the steps), "printed" (Algorithm 2's formula, which rises) or
             "none".
@@ -35,7 +36,9 @@ class MaskGuidedParams:
         mode: "per_step" (Algorithm 2), "cumulative" (beta is what remains of the source in total) or "x0" (the clean
             estimates are blended and the noise is derived again) (E15).
         source_latent: the source at the level of the latents: with the "shared" noise that the case started with (E6),
-            with "independent" noise in every step, or from the "inverted" trajectory of the source caption.
+            with "independent" noise in every step, with the noise that the present latents "implied" if the source were
+            what they hide (the other reading of DDIMStep(z_t, x_0, t), E6), or from the "inverted" trajectory of the
+            source caption. "current" is no source at all but the latents before the step, as section 3 prints it (E5).
         dilation: unit of the shrinking mask dilation: "scaled" latent cells (E14), "cells", "pixels" or "none".
         composite: "soft" (the decoded latents, the paper) or "locked" (the source's pixels outside the feathered mask;
             E7).
@@ -47,12 +50,12 @@ class MaskGuidedParams:
     guidance_scale_outside: float | None = None
     num_inference_steps: int = 50
     eta: float = 0.0
-    sampler: Literal["ddim", "ddpm"] = "ddim"
+    sampler: Literal["ddim", "ddpm", "printed"] = "ddim"
     schedule: Literal["cosine", "constant", "step", "printed", "none"] = "cosine"
     constant: float = 0.5
     polarity: Literal["hold", "release", "printed"] = "hold"
     mode: Literal["per_step", "cumulative", "x0"] = "per_step"
-    source_latent: Literal["shared", "independent", "inverted"] = "shared"
+    source_latent: Literal["shared", "independent", "implied", "inverted", "current"] = "shared"
     dilation: Literal["scaled", "cells", "pixels", "none"] = "scaled"
     composite: Literal["soft", "locked"] = "soft"
     feather: int = 2
@@ -99,7 +102,7 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     from editfrontier import blending, sampling
 
     assert batch.masks is not None
-    scheduler = sampling.make_scheduler(model.scheduler.config, params.sampler)
+    scheduler = sampling.make_scheduler(model.scheduler.config, "ddpm" if params.sampler == "ddpm" else "ddim")
     prediction = scheduler.config.prediction_type
     timesteps = sampling.image_to_image_timesteps(scheduler, params.num_inference_steps, params.strength)
     steps, size = len(timesteps), (clean.shape[-2], clean.shape[-1])
@@ -112,15 +115,21 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     latents = (
         trajectory[0] if trajectory else sampling.add_noise(clean, noise, sampling.alpha_bar(scheduler, timesteps[0]))
     )
+    levels = [sampling.alpha_bar(scheduler, timestep) for timestep in [*timesteps, -1]]
     for step, (timestep, weight) in enumerate(zip(timesteps, weights, strict=True), start=1):
-        if step == steps:
+        level, next_level = levels[step - 1 : step + 1]
+        if params.source_latent == "current":
+            source = latents
+        elif step == steps:
             source = clean
         elif trajectory:
             source = trajectory[step]
         else:
             if params.source_latent == "independent":
                 noise = sampling.case_noise(clean.shape, batch.generators, clean.device)
-            source = sampling.add_noise(clean, noise, sampling.alpha_bar(scheduler, timesteps[step]))
+            elif params.source_latent == "implied":
+                noise = (latents - level**0.5 * clean) / (1.0 - level) ** 0.5
+            source = sampling.add_noise(clean, noise, next_level)
         if weight == 1.0 and params.polarity == "hold" and params.mode != "x0":
             latents = source
             continue
@@ -128,16 +137,19 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
         held, blended = blending.region_weights(cells, weight, params.polarity)
         output = sampling.guided_output(model, latents, timestep, text, guidance)
         if params.mode == "x0":
-            level = sampling.alpha_bar(scheduler, timestep)
             estimate, _ = sampling.split_output(prediction, output, latents, level)
             estimate = blending.mix(clean, estimate, blended)
             # The noise has to follow from the new estimate; the old one would push away from the edit.
             implied = (latents - level**0.5 * estimate) / (1.0 - level) ** 0.5
             output = sampling.join_output(prediction, estimate, implied, level)
-        latents = sampling.denoise_step(
-            scheduler, output, timestep, latents, eta=params.eta, generators=batch.generators
-        )
-        latents = blending.mix(source, latents, held if params.mode == "x0" else held + blended)
+        if params.sampler == "printed":
+            _, noise_estimate = sampling.split_output(prediction, output, latents, level)
+            stepped = sampling.printed_step(noise_estimate, latents, level, next_level)
+        else:
+            stepped = sampling.denoise_step(
+                scheduler, output, timestep, latents, eta=params.eta, generators=batch.generators
+            )
+        latents = blending.mix(source, stepped, held if params.mode == "x0" else held + blended)
     return latents
 
 
