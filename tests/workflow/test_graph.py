@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,17 @@ def test_finished_study_is_checked_in_seconds(finished: Workspace) -> None:
     started = time.process_time()
     assert "Nothing to be done" in finished.run("data", "index", "--cores", "2").stdout
     assert time.process_time() - started < 10
+
+
+def test_snakemake_report_holds_every_result_with_its_caption(workspace: Workspace) -> None:
+    workspace.run("report", "--cores", "2")
+    with zipfile.ZipFile(workspace.results / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+        pages = " ".join(archive.read(name).decode() for name in archive.namelist() if name.endswith((".html", ".js")))
+    figures = {f"{name}.svg" for name in ("frontier", "ablation", "qualitative", "validation")}
+    assert names >= {"index.html", "table1.csv", "table3.csv", "validation.csv", *figures}
+    for words in ("Controllability against fidelity", "Long form", "The report to read", "what is expected"):
+        assert words.lower() in pages.lower()
 
 
 def test_lint(fresh: Workspace) -> None:

@@ -26,7 +26,8 @@ for option, value in zip(arguments, arguments[1:]):
     if option in outputs:
         path = Path(value)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(" ".join(arguments))
+        # JSON is YAML too.
+        path.write_text(arguments[arguments.index("--config") + 1] if arguments[0] == "config" else " ".join(arguments))
         if arguments[0] == "figures":
             for suffix in (".pdf", ".png"):
                 path.with_suffix(suffix).write_text("figure")
