@@ -103,9 +103,11 @@ def test_batches_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     save_attributes(tmp_path)
     judge, images = AttributeEvaluator.load(tmp_path), random_images(5)
     whole = judge.probabilities(images)
-    monkeypatch.setattr(common.batched, "__kwdefaults__", {**(common.batched.__kwdefaults__ or {}), "batch": 2})
+    seen: list[int] = []
+    judge.network.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(common, "BATCH", 2)
     assert torch.allclose(judge.probabilities(images), whole, atol=1e-5)
-    assert torch.equal(judge.probabilities(images[:2]), judge.probabilities(images[:2]))
+    assert seen == [2, 2, 1]
 
 
 def test_unknown_pooling_is_refused() -> None:

@@ -87,14 +87,17 @@ def scale(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def batched(function: Callable[..., Tensor], *inputs: Tensor, device: str, bf16: bool, batch: int = BATCH) -> Tensor:
-    """Apply `function` to slices of `inputs` along the first axis; returns fp32 on the CPU.
+def batched(
+    function: Callable[..., Tensor], *inputs: Tensor, device: str, bf16: bool, batch: int | None = None
+) -> Tensor:
+    """Apply `function` to slices of `batch` rows (None: BATCH) of `inputs`; returns fp32 on the CPU.
 
     function: takes as many tensors as there are inputs, on `device`; returns a tensor with the same first axis.
     """
     parts = []
-    for start in range(0, len(inputs[0]), batch):
-        slices = [tensor[start : start + batch].to(device) for tensor in inputs]
+    step = batch or BATCH
+    for start in range(0, len(inputs[0]), step):
+        slices = [tensor[start : start + step].to(device) for tensor in inputs]
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             parts.append(function(*slices).float().cpu())
     if not parts:

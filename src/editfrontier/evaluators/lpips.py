@@ -13,6 +13,7 @@ from torch.nn import functional
 from editfrontier.evaluators.common import batched, check_images, check_precision, load_module, read_config, scale
 
 ARCHITECTURE = "lpips"
+BATCH = 32  # the maps of larger batches do not fit into the caches of a CPU
 
 
 def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
@@ -34,7 +35,7 @@ def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear resize of float [B, 3, H, W]; SqueezeNet's strides leave a 3x3 map of 64 pixels, 7x7 of 128."""
+    """Bilinear resize of float [B, 3, H, W]; SqueezeNet's strides leave a 3x3 map of 64 pixels, 5x5 of 96."""
     if images.shape[-1] == size and images.shape[-2] == size:
         return images
     return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)
@@ -65,7 +66,7 @@ class LpipsEvaluator:
             found = self.network(resize(scale(x), self.input_size), resize(scale(y), self.input_size))
             return functional.interpolate(found.float(), (height, width), mode="area")[:, 0]
 
-        return batched(measure, a, b, device=self.device, bf16=self.bf16)
+        return batched(measure, a, b, device=self.device, bf16=self.bf16, batch=BATCH)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] twice -> [B], not negative."""

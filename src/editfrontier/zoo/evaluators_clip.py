@@ -132,7 +132,7 @@ class WordTokens:
         return rows
 
 
-def clip_loss(network: nn.Module, data: ClipBatch, word_weight: float) -> Tensor:
+def clip_loss(network: Any, data: ClipBatch, word_weight: float) -> Tensor:
     """Symmetric contrastive loss (equal captions share the target) plus the reading of content words."""
     image = network.clip.encode_image(data.images).float()
     text = network.clip.encode_text(data.tokens).float()
