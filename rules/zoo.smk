@@ -56,7 +56,7 @@ rule train_generator:
     message:
         "Training {wildcards.generator} (progress: {log})"
     shell:
-        "{PYTHON:q} -m editfrontier.zoo train {wildcards.generator} --config config/zoo.yaml --threads {threads}"
+        "python -m editfrontier.zoo train {wildcards.generator} --config config/zoo.yaml --threads {threads}"
         " --out results/zoo/models/{wildcards.generator} --work results/zoo/{wildcards.generator} > {log:q} 2>&1"
 
 
@@ -78,7 +78,7 @@ rule train_evaluator:
     message:
         "Training {wildcards.evaluator} (progress: {log})"
     shell:
-        "{PYTHON:q} -m editfrontier.zoo train {wildcards.evaluator} --config config/zoo_evaluators.yaml --threads {threads}"
+        "python -m editfrontier.zoo train {wildcards.evaluator} --config config/zoo_evaluators.yaml --threads {threads}"
         " --out results/zoo/models/{wildcards.evaluator} --work results/zoo/{wildcards.evaluator} > {log:q} 2>&1"
 
 
@@ -103,7 +103,7 @@ rule score_generator:
     message:
         "Held-out scores of {wildcards.generator}"
     shell:
-        "{PYTHON:q} -m editfrontier.zoo evaluate {wildcards.generator} --config config/zoo.yaml --threads {threads}"
+        "python -m editfrontier.zoo evaluate {wildcards.generator} --config config/zoo.yaml --threads {threads}"
         " --out results/zoo/models/{wildcards.generator} --scores {output:q} > {log:q} 2>&1"
 
 
@@ -120,7 +120,7 @@ rule install_generator:
     message:
         "Installing {wildcards.generator} in resources/micro"
     shell:
-        "{PYTHON:q} -m editfrontier.zoo install results/zoo/models/{wildcards.generator} resources/micro/{wildcards.generator}"
+        "python -m editfrontier.zoo install results/zoo/models/{wildcards.generator} resources/micro/{wildcards.generator}"
         " --scores {input.scores:q} > {log:q} 2>&1"
 
 
@@ -136,5 +136,5 @@ rule install_evaluator:
     message:
         "Installing {wildcards.evaluator} in resources/micro"
     shell:
-        "{PYTHON:q} -m editfrontier.zoo install results/zoo/models/{wildcards.evaluator} resources/micro/{wildcards.evaluator}"
+        "python -m editfrontier.zoo install results/zoo/models/{wildcards.evaluator} resources/micro/{wildcards.evaluator}"
         " > {log:q} 2>&1"
