@@ -19,6 +19,7 @@ from editfrontier.zoo.data import TrainingData, portraits_with_flips, rows_for_s
 from editfrontier.zoo.editing_data import edit_masks
 from editfrontier.zoo.provenance import update_scores
 from editfrontier.zoo.scores import agreement
+from editfrontier.zoo.text_init import start_from_clip
 from editfrontier.zoo.tokenizer import build_tokenizer, check_lengths, language_words, learn_merges, save_tokenizer
 
 CONFIG: dict[str, Any] = {
@@ -177,3 +178,29 @@ def test_command_line_checks_and_installs(tmp_path: Path, capsys: pytest.Capture
     assert "snakemake zoo" in capsys.readouterr().err
     assert main(["train", "autoencodr"]) == 2
     assert "Did you mean 'autoencoder'" in capsys.readouterr().err
+
+
+def test_text_encoder_started_from_clip_gives_its_features(tmp_path: Path) -> None:
+    from open_clip.transformer import TextTransformer
+    from safetensors.torch import save_file
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    theirs = TextTransformer(context_length=8, vocab_size=30, width=16, heads=2, layers=2, output_dim=16).eval()
+    save_file({k: v.clone() for k, v in theirs.state_dict().items()}, tmp_path / "open_clip_model.safetensors")
+    sizes = {"vocab_size": 30, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2}
+    config = CLIPTextConfig(
+        **sizes, num_attention_heads=2, max_position_embeddings=8, hidden_act="gelu", eos_token_id=29, bos_token_id=28
+    )
+    ours = CLIPTextModel(config).eval()
+    start_from_clip(ours, tmp_path)
+    tokens = torch.tensor([[28, 3, 5, 7, 29, 29, 29, 29]])
+    with torch.no_grad():
+        expected = theirs(tokens)
+        found = ours(tokens)[0][:, 4] @ theirs.text_projection
+    assert torch.allclose(found, expected, atol=1e-5)
+    wide = CLIPTextModel(
+        CLIPTextConfig(**{**sizes, "vocab_size": 31}, num_attention_heads=2, max_position_embeddings=8)
+    )
+    with pytest.raises(UserError, match="Make `text`"):
+        start_from_clip(wide, tmp_path)

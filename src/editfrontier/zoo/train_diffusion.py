@@ -32,6 +32,7 @@ from editfrontier.zoo.editing_data import (
     instruction_scenes,
 )
 from editfrontier.zoo.loop import TrainResult, TrainSettings, train
+from editfrontier.zoo.text_init import start_from_clip
 from editfrontier.zoo.tokenizer import build_tokenizer, language_words
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,14 @@ def train_diffusion(
         images = sample(model, vae, sample_batch, tokenizer, guidance=3.0, steps=25)
         image_grid(to_uint8(images), 12, work / "samples" / f"{step:06d}.png")
 
-    result = train(name, model, batch_fn, loss_fn, settings, work, [(int(own["show_every"]), show)])
+    callbacks = [(int(own["show_every"]), show)]
+    result = train(name, model, batch_fn, loss_fn, settings, work, callbacks)
+    if "second" in own:
+        start_from_clip(model.text_encoder, vae_folder.parent / own["second"]["text_encoder"])
+        later = TrainSettings(**own["second"]["train"])
+        first = result
+        result = train(f"{name}-second", model, batch_fn, loss_fn, later, work / "second", callbacks)
+        result.steps, result.seconds = first.steps + result.steps, first.seconds + result.seconds
     return model, vae, tokenizer, result
 
 
