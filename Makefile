@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The installed state is named by all that defines it, so that a change of the lock or of the project (a `git pull`), a moved
 # folder, or an environment whose Python is gone installs again. A broken-off installation is made again from nothing.
-state = { cat requirements.lock pyproject.toml; echo "$(CURDIR)"; $(BIN)/python -V; } 2>/dev/null | cksum | tr ' ' '-'
+state = { cat requirements.lock pyproject.toml; echo "$(CURDIR)"; $(BIN)/python -V || :; } 2>/dev/null | cksum | tr ' ' '-'
 STAMP := $(VENV)/.installed-$(shell $(state))
 UNFINISHED := $(VENV)/.unfinished
 

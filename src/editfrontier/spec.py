@@ -189,11 +189,11 @@ def _absolute(package: str, level: int, module: str | None) -> str:
     return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
 
 
-# Weights --------------------------------------------------------------------------------------------------------------
+# Weights -------------------------------------------------------------------------------------------------------------
 
 
 def weights_hash(folder: Path) -> str:
-    """Return 12 hexadecimal digits that stand for a model's weights: of its provenance.json, which holds their checksums.
+    """Return 12 hexadecimal digits that stand for a model's weights: of provenance.json, which holds their checksums.
 
     Raises:
         UserError: the file is missing.

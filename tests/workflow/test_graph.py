@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from workspace import Workspace, make_workspace
 
 # There is one locked environment for all jobs (requirements.lock), so no rule names an environment of its own.
 ACCEPTED_LINTS = {"Specify a conda environment or container for each rule."}
-STAGES = ("data", "edits", "scores", "statistics", "tables", "figures", "report", "all")
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +41,15 @@ def test_graph_has_one_edit_job_per_variant_and_shard(fresh: Workspace, name: st
     assert counts["index"] == counts["archive"] == counts["sources"] == 1
 
 
-def test_every_stage_has_a_target(fresh: Workspace) -> None:
-    jobs = [set(job_counts(fresh.run(stage, "--dry-run").stdout)) for stage in STAGES]
-    assert jobs[0] >= {"cases", "reference"}
-    assert "edit" not in jobs[0]
-    assert "score" not in jobs[1]
-    assert "summarise" not in jobs[2]
-    assert "table" not in jobs[3]
-    assert "archive" not in jobs[5]
-    assert "archive" in jobs[6]
+def test_stages_can_be_made_one_by_one(fresh: Workspace) -> None:
+    jobs = {
+        stage: set(job_counts(fresh.run(stage, "--dry-run").stdout)) for stage in ("data", "edits", "scores", "tables")
+    }
+    assert jobs["data"] >= {"cases", "reference"}
+    assert "edit" in jobs["edits"] - jobs["data"]
+    assert "score" in jobs["scores"] - jobs["edits"]
+    assert "table" in jobs["tables"] - jobs["scores"]
+    assert "index" not in jobs["tables"]
 
 
 def test_default_config_is_the_micro_study(fresh: Workspace) -> None:
@@ -99,15 +97,15 @@ def test_snakemake_report_holds_every_result_with_its_caption(workspace: Workspa
 
 
 def test_lint(fresh: Workspace) -> None:
-    text = fresh.run("--lint", "json", check=False).stdout
-    found = json.loads(text[text.index("{") : text.rindex("}") + 1])
-    lints = [
-        (entry["for"], lint["title"])
-        for kind in ("rules", "snakefiles")
-        for entry in found[kind]
-        for lint in entry["lints"]
-    ]
-    assert [lint for lint in lints if lint[1] not in ACCEPTED_LINTS] == []
+    text = fresh.run("--lint", check=False).stdout
+    found = re.findall(r"^Lints for (.*):$|^    \* (.*):$", text, flags=re.MULTILINE)
+    assert found, text
+    place, wrong = "", []
+    for header, title in found:
+        place = header or place
+        if title and title not in ACCEPTED_LINTS:
+            wrong.append((place, title))
+    assert wrong == []
 
 
 def test_snakefmt(root: Path) -> None:

@@ -1,0 +1,94 @@
+"""The smoke study with the shipped models, from nothing to the report, with one image that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from editfrontier.cases import read_cases
+from editfrontier.config import load_study
+from workspace import Workspace, make_workspace
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """The finished study, and the id of the case whose image was cut off after the data were made."""
+    workspace = make_workspace(tmp_path_factory.mktemp("smoke"), stub=False)
+    workspace.run("data", "--cores", "2")
+    table = workspace.results / "data/portraits/cases.parquet"
+    bad = read_cases(table)[3]
+    image = table.parent / bad.image
+    image.write_bytes(image.read_bytes()[:200])
+    workspace.run("--cores", "2")
+    return workspace, bad.case_id
+
+
+def test_every_result_is_there(study: tuple[Workspace, str]) -> None:
+    results = study[0].results
+    tables = [f"tables/{table}.{form}" for table in ("table1", "table3") for form in ("csv", "md", "tex")]
+    names = ("frontier", "ablation", "qualitative", "validation")
+    figures = [f"figures/{name}.{form}" for name in names for form in ("pdf", "svg", "png")]
+    for path in ["index.html", "report.zip", "config.yaml", "validation.csv", *tables, *figures]:
+        assert (results / path).stat().st_size > 0, path
+
+
+def test_tables_hold_every_variant_and_count_the_bad_case(study: tuple[Workspace, str]) -> None:
+    workspace, _ = study
+    resolved = load_study([workspace.folder / workspace.config])
+    for name, entry in resolved.tables.items():
+        frame = pd.read_csv(workspace.results / f"tables/{name}.csv")
+        measured = frame[frame["value"].notna()]
+        assert {row["variant"] for row in entry["rows"]} <= set(measured["variant"])
+        own = measured[measured["variant"].isin([row["variant"] for row in entry["rows"]])]
+        assert set(own["failed"]) == {1}
+        assert set(own.loc[own["metric"] == "id_sim", "n"]) == {7}
+
+
+def test_bad_case_is_a_failed_row_with_its_reason(study: tuple[Workspace, str]) -> None:
+    workspace, case_id = study
+    folder = workspace.results / "edits/portraits/sdedit"
+    record = pd.concat([pd.read_parquet(file) for file in sorted(folder.glob("shard-*.parquet"))])
+    failed = record[record["status"] == "failed"]
+    assert list(failed["case_id"]) == [case_id]
+    assert f"{case_id}.png" in failed["reason"].iloc[0]
+    assert len(record) == 8
+    assert set(record.loc[record["status"] == "ok", "forwards"]) == {50}  # 25 steps with guidance
+
+
+def test_controls_stand_where_they_must(study: tuple[Workspace, str]) -> None:
+    frame = pd.read_csv(study[0].results / "tables/table1.csv")
+    value = (
+        frame[frame["variant"].notna()].drop_duplicates(["variant", "metric"]).set_index(["variant", "metric"])["value"]
+    )
+    assert value["source", "lpips_bg_spatial"] == pytest.approx(0.0, abs=1e-6)
+    assert value["true_edit", "lpips_bg_spatial"] == pytest.approx(0.0, abs=1e-6)
+    assert value["true_edit", "l2_true"] == 0.0
+    assert value["source", "id_sim"] == pytest.approx(1.0, abs=1e-5)
+    assert value["random_image", "id_sim"] < value["autoencoder_round_trip", "id_sim"]
+
+
+def test_page_is_self_contained_and_names_the_failure(study: tuple[Workspace, str]) -> None:
+    workspace, case_id = study
+    page = (workspace.results / "index.html").read_text()
+    assert case_id in page
+    for outside in ('src="http', 'href="http://', "url(http", '<link rel="stylesheet"'):
+        assert outside not in page
+
+
+def test_nothing_is_left_to_do(study: tuple[Workspace, str]) -> None:
+    assert "Nothing to be done" in study[0].run("--cores", "2").stdout
+
+
+def test_a_job_can_be_repeated_by_hand_and_gives_the_same_images(study: tuple[Workspace, str], tmp_path: Path) -> None:
+    workspace, _ = study
+    record = workspace.results / "edits/portraits/sdedit/shard-0.parquet"
+    before = pd.read_parquet(record)
+    for image in (record.parent / "images").rglob("*.png"):
+        image.unlink()
+    workspace.run(str(record.relative_to(workspace.folder)), "--forcerun", "edit", "--cores", "2")
+    after = pd.read_parquet(record)
+    assert list(after["sha256"]) == list(before["sha256"])
