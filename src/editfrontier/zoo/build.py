@@ -54,8 +54,20 @@ def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Pa
     os.replace(partial, weights)
     model.cpu()
     save_pipeline(name, model, vae, tokenizer, out)
+    share_autoencoder(out, models / "autoencoder")
     started = {} if base is None else {"fine_tuned_from": "text-to-image"}
     _provenance(name, config, out, result, **started)
+
+
+def share_autoencoder(folder: Path, autoencoder: Path) -> None:
+    """Link the autoencoder's weights in a pipeline folder to those of the zoo, if they are equal: they ship once.
+
+    The link is relative, so that both folders can be copied together.
+    """
+    own, shared = (part / "diffusion_pytorch_model.safetensors" for part in (folder / "vae", autoencoder))
+    if not own.is_symlink() and shared.is_file() and own.read_bytes() == shared.read_bytes():
+        own.unlink()
+        own.symlink_to(os.path.relpath(shared.resolve(), own.parent.resolve()))
 
 
 def base_weights(folder: Path) -> dict[str, Tensor]:

@@ -116,7 +116,7 @@ def install(source: Path, target: Path, scores: Mapping[str, float]) -> None:
     fresh, old = target.with_name(target.name + ".partial"), target.with_name(target.name + ".old")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(source, fresh)
+    shutil.copytree(source, fresh, symlinks=True)  # a shared autoencoder stays shared
     if scores:
         update_scores(fresh, scores)
     if target.exists():
