@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editfrontier.models import weights_sha256
 from editfrontier.zoo.data import DataSettings, load_data
 from editfrontier.zoo.loop import TrainResult
 from editfrontier.zoo.provenance import half_precision, write_provenance
@@ -55,7 +56,10 @@ def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Pa
     model.cpu()
     save_pipeline(name, model, vae, tokenizer, out)
     share_autoencoder(out, models / "autoencoder")
-    started = {} if base is None else {"fine_tuned_from": "text-to-image"}
+    started: dict[str, Any] = {}
+    if base is not None:
+        origin = {"name": "text-to-image", "weights_sha256": weights_sha256(models / "text-to-image")}
+        started = {"fine_tuned_from": origin}
     _provenance(name, config, out, result, **started)
 
 
