@@ -122,8 +122,9 @@ def denoise_step(
 def printed_step(noise: Tensor, noisy: Tensor, level: float, next_level: float) -> Tensor:
     """Make the reverse step that the paper prints, without its random term (erratum E2).
 
-    z_{t-1} = (z_t - (1 - alpha) noise) / sqrt(alpha), where alpha = level / next_level is the factor of this one step. The
-    posterior mean of DDPM divides the noise by sqrt(1 - alpha_bar) as well; without that too little of it is taken away.
+    z_{t-1} = (z_t - (1 - alpha) noise) / sqrt(alpha), where alpha = level / next_level is the factor of this one step.
+    The posterior mean of DDPM divides the noise by sqrt(1 - alpha_bar) as well; without that too little of it is taken
+    away.
     """
     alpha = level / next_level
     return (noisy - (1.0 - alpha) * noise) / alpha**0.5
@@ -163,6 +164,10 @@ def prepare_model(model: Any, device: torch.device, dtype: str = "float32") -> F
     if dtype not in DTYPES:
         raise UserError(f"dtype: '{dtype}' is not known.{did_you_mean(dtype, DTYPES)}")
     model.to(device)
+    # Convolutions are faster with channels last, by up to a third; in bfloat16 a CPU does better in its own layout.
+    if dtype == "float32" or device.type == "cuda":
+        model.unet.to(memory_format=torch.channels_last)
+    model.vae.to(memory_format=torch.channels_last)
     model.set_progress_bar_config(disable=True)
     counter = ForwardCounter()
     counter.attach(model.unet)
