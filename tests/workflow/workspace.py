@@ -89,5 +89,5 @@ def make_workspace(folder: Path, *, stub: bool) -> Workspace:
             provenance.parent.mkdir(parents=True)
             provenance.write_text("{}")
     else:
-        (folder / "resources").symlink_to(ROOT / "resources")
+        shutil.copytree(ROOT / "resources", folder / "resources")
     return Workspace(folder)
