@@ -16,7 +16,7 @@ ZOO_GENERATORS = ["autoencoder", "text-to-image", "inpainting", "instruct-pix2pi
 ZOO_EVALUATORS = [name for name in _EVALUATORS if isinstance(_EVALUATORS[name], dict)]
 ZOO_BASE = {
     "autoencoder": [],
-    "text-to-image": ["autoencoder"],
+    "text-to-image": ["autoencoder", "clip"],
     "inpainting": ["autoencoder", "text-to-image"],
     "instruct-pix2pix": ["autoencoder", "text-to-image"],
 }
@@ -41,12 +41,12 @@ rule train_generator:
         zoo_bases,
     output:
         "results/zoo/models/{generator}/provenance.json",
-    wildcard_constraints:
-        generator="|".join(ZOO_GENERATORS),
     log:
         "results/zoo/logs/train-{generator}.log",
     benchmark:
         "results/zoo/benchmarks/train-{generator}.tsv"
+    wildcard_constraints:
+        generator="|".join(ZOO_GENERATORS),
     threads: 2
     resources:
         mem_mb=6000,
@@ -63,12 +63,12 @@ rule train_generator:
 rule train_evaluator:
     output:
         "results/zoo/models/{evaluator}/provenance.json",
-    wildcard_constraints:
-        evaluator="|".join(ZOO_EVALUATORS),
     log:
         "results/zoo/logs/train-{evaluator}.log",
     benchmark:
         "results/zoo/benchmarks/train-{evaluator}.tsv"
+    wildcard_constraints:
+        evaluator="|".join(ZOO_EVALUATORS),
     threads: 1
     resources:
         mem_mb=6000,
@@ -88,12 +88,12 @@ rule score_generator:
         "results/zoo/models/attributes/provenance.json",
     output:
         "results/zoo/scores/{generator}.json",
-    wildcard_constraints:
-        generator="|".join(ZOO_GENERATORS),
     log:
         "results/zoo/logs/score-{generator}.log",
     benchmark:
         "results/zoo/benchmarks/score-{generator}.tsv"
+    wildcard_constraints:
+        generator="|".join(ZOO_GENERATORS),
     threads: 2
     resources:
         mem_mb=4000,
@@ -113,10 +113,10 @@ rule install_generator:
         scores="results/zoo/scores/{generator}.json",
     output:
         touch("results/zoo/installed/{generator}"),
-    wildcard_constraints:
-        generator="|".join(ZOO_GENERATORS),
     log:
         "results/zoo/logs/install-{generator}.log",
+    wildcard_constraints:
+        generator="|".join(ZOO_GENERATORS),
     message:
         "Installing {wildcards.generator} in resources/micro"
     shell:
@@ -129,10 +129,10 @@ rule install_evaluator:
         "results/zoo/models/{evaluator}/provenance.json",
     output:
         touch("results/zoo/installed/{evaluator}"),
-    wildcard_constraints:
-        evaluator="|".join(ZOO_EVALUATORS),
     log:
         "results/zoo/logs/install-{evaluator}.log",
+    wildcard_constraints:
+        evaluator="|".join(ZOO_EVALUATORS),
     message:
         "Installing {wildcards.evaluator} in resources/micro"
     shell:

@@ -60,6 +60,9 @@ def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Pa
     if base is not None:
         origin = {"name": "text-to-image", "weights_sha256": weights_sha256(models / "text-to-image")}
         started = {"fine_tuned_from": origin}
+    elif "second" in config[name]:
+        clip = config[name]["second"]["text_encoder"]
+        started = {"text_encoder_from": {"name": clip, "weights_sha256": weights_sha256(models / clip)}}
     _provenance(name, config, out, result, **started)
 
 
