@@ -25,8 +25,8 @@ class MaskGuidedParams:
         guidance_scale_outside: w outside the mask, at least 0; None = the same as inside (the paper, section 3).
         num_inference_steps: of the whole trajectory; 50 (the paper).
         eta: in [0, 1], noise of the DDIM step; 0 (E2).
-        sampler: "ddim" (the paper, section 4.2), "ddpm" for ancestral sampling, or "printed" for the paper's own reverse
-            step, which lacks a factor (E2).
+        sampler: "ddim" (the paper, section 4.2), "ddpm" for ancestral sampling, or "printed" for the paper's own
+            reverse step, which lacks a factor (E2).
         schedule: weight beta of the source over the trajectory: "cosine" from 1 to 0 (the paper's text, E3),
             "constant", "step" (1 for the first half of the steps), "printed" (Algorithm 2's formula, which rises) or
             "none".
