@@ -1,4 +1,4 @@
-"""Measure how fast the micro world renders: 20,000 portraits and 20,000 scenes on all cores. Run by hand, on an idle machine."""
+"""Measure how fast the micro world renders portraits and scenes on all cores. Run by hand, on an idle machine."""
 
 from __future__ import annotations
 

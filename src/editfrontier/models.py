@@ -183,8 +183,9 @@ def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch
     try:
         pipeline = getattr(diffusers, KINDS[kind]).from_pretrained(
             str(folder),
-            torch_dtype=precision,
+            dtype=precision,
             use_safetensors=True,
+            low_cpu_mem_usage=False,  # the alternative needs a package that nothing else here needs
             safety_checker=None,
             local_files_only=True,
         )

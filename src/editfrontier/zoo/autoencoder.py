@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from editfrontier.seeding import stable_seed
 from editfrontier.zoo.data import TrainingData, image_grid, rows_for_step, to_float, to_uint8
@@ -74,7 +74,7 @@ def train_autoencoder(config: Mapping[str, Any], data: TrainingData, work: Path)
         noise = torch.randn(len(rows), config["latent_channels"], 16, 16, generator=generator)
         return images.to(settings.device), noise.to(settings.device)
 
-    def loss_fn(model: nn.Module, inputs: tuple[Tensor, Tensor]) -> Tensor:
+    def loss_fn(model: Any, inputs: tuple[Tensor, Tensor]) -> Tensor:
         images, noise = inputs
         posterior = model.encode(images).latent_dist
         output = model.decode(posterior.mean + posterior.std * noise).sample
@@ -83,7 +83,7 @@ def train_autoencoder(config: Mapping[str, Any], data: TrainingData, work: Path)
 
     shown = to_float(data.images[torch.linspace(0, len(data.images) - 1, 16).long()])
 
-    def show(step: int, model: nn.Module) -> None:
+    def show(step: int, model: Any) -> None:
         with torch.no_grad():
             output = model.decode(model.encode(shown.to(settings.device)).latent_dist.mode()).sample.cpu()
         log.info("autoencoder: step %d PSNR on 16 training images %.2f dB", step, psnr(output, shown).mean())

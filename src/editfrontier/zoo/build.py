@@ -82,8 +82,8 @@ def base_weights(folder: Path) -> dict[str, Tensor]:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    unet = UNet2DConditionModel.from_pretrained(str(folder / "unet"), torch_dtype=torch.float32)
-    encoder = CLIPTextModel.from_pretrained(str(folder / "text_encoder"), torch_dtype=torch.float32)
+    unet = UNet2DConditionModel.from_pretrained(str(folder / "unet"), dtype=torch.float32)
+    encoder = CLIPTextModel.from_pretrained(str(folder / "text_encoder"), dtype=torch.float32)
     state = {f"unet.{key}": value for key, value in unet.state_dict().items()}
     return {**state, **{f"text_encoder.{key}": value for key, value in encoder.state_dict().items()}}
 

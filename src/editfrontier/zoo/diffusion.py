@@ -55,8 +55,10 @@ class DiffusionBatch:
     def to(self, device: torch.device | str) -> DiffusionBatch:
         """The batch on a device."""
         extra = None if self.extra is None else self.extra.to(device)
-        parts = (self.latents, self.noise, self.timesteps, self.tokens)
-        return DiffusionBatch(*(part.to(device) for part in parts), extra)
+        latents, noise, timesteps, tokens = (
+            part.to(device) for part in (self.latents, self.noise, self.timesteps, self.tokens)
+        )
+        return DiffusionBatch(latents, noise, timesteps, tokens, extra)
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -167,7 +169,8 @@ def save_pipeline(
     from editfrontier.zoo.tokenizer import save_tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
-    unet, encoder = model.unet, model.text_encoder
+    unet: Any = model.unet
+    encoder: Any = model.text_encoder
     unet.set_attn_processor(AttnProcessor2_0())
     for part, name in ((unet, "unet"), (encoder, "text_encoder"), (vae, "vae")):
         with half_precision(part):

@@ -53,7 +53,7 @@ def evaluate(
 def _autoencoder(folder: Path, held_out: Mapping[str, int]) -> dict[str, float]:
     from diffusers import AutoencoderKL
 
-    model = AutoencoderKL.from_pretrained(str(folder), torch_dtype=torch.float32).eval()
+    model = AutoencoderKL.from_pretrained(str(folder), dtype=torch.float32).eval()
     portraits = portraits_with_flips(held_out["portraits"], 0, held_out["seed"])[0]
     scenes = scene_images(held_out["scenes"], held_out["seed"])
     return {

@@ -48,7 +48,7 @@ def load_autoencoder(folder: Path) -> Any:
         raise UserError(
             f"{folder}: no autoencoder here, expected config.json and weights. Train it first: snakemake zoo"
         )
-    return AutoencoderKL.from_pretrained(str(folder), torch_dtype=torch.float32).eval().requires_grad_(False)
+    return AutoencoderKL.from_pretrained(str(folder), dtype=torch.float32).eval().requires_grad_(False)
 
 
 def train_diffusion(
