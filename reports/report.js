@@ -299,17 +299,19 @@ function chart() {
       }
     }
     $("chart").replaceChildren(svg);
+    // The front of the composites is one of all variants of the task, so its shares are shown where all of them are.
+    const everyone = $("with-ablation").checked;
     const legend = shown.map((point) => {
       const icon = draw("svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" });
       icon.append(marker(point, ""));
-      const chance = point.probability !== null && !point.control ? make("small", { textContent: `${Math.round(100 * point.probability)}%` }) : null;
+      const chance = everyone && point.probability !== null && !point.control ? make("small", { textContent: `${Math.round(100 * point.probability)}%` }) : null;
       const entry = make("div", { data: { tip: describe(point, names, info) } }, icon, make("span", { textContent: point.label }), chance);
       const dim = (on) => groups.forEach((group, name) => group.classList.toggle("dim", on && name !== point.variant));
       entry.addEventListener("pointerenter", () => dim(true));
       entry.addEventListener("pointerleave", () => dim(false));
       return entry;
     });
-    const note = plane.composite ? [make("p", { textContent: "Percentages: how often bootstrap resamples put the variant on the front of the composite scores, among all variants of the task." })] : [];
+    const note = plane.composite && everyone ? [make("p", { textContent: "Percentages: how often bootstrap resamples put the variant on the front of the composite scores, among all variants of the task." })] : [];
     $("chart-legend").replaceChildren(...legend, ...note);
   }
 
