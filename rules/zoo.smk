@@ -2,16 +2,10 @@
 # Out: results/zoo/models/<model>, copied to resources/micro/<model> when trained and scored.
 # No rule declares anything below resources/, so that the study takes the shipped files and never trains. The code is no
 # parameter: hours of training rerun when their config changes, or with --forcerun. A stopped training goes on where it was.
-import yaml as _yaml
+from editfrontier.config import read_yaml
 
-
-def _zoo_config(path):
-    with open(path, encoding="utf-8") as stream:
-        return _yaml.safe_load(stream)
-
-
-_GENERATORS = _zoo_config("config/zoo.yaml")
-_EVALUATORS = _zoo_config("config/zoo_evaluators.yaml")
+_GENERATORS = read_yaml(Path("config/zoo.yaml"))
+_EVALUATORS = read_yaml(Path("config/zoo_evaluators.yaml"))
 ZOO_GENERATORS = ["autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"]
 ZOO_EVALUATORS = [name for name in _EVALUATORS if isinstance(_EVALUATORS[name], dict)]
 ZOO_BASE = {
@@ -20,11 +14,6 @@ ZOO_BASE = {
     "inpainting": ["autoencoder", "text-to-image"],
     "instruct-pix2pix": ["autoencoder", "text-to-image"],
 }
-
-
-def zoo_bases(wildcards):
-    """Provenance of the models that a generator is trained on."""
-    return [f"results/zoo/models/{name}/provenance.json" for name in ZOO_BASE[wildcards.generator]]
 
 
 localrules:
@@ -38,7 +27,8 @@ rule zoo:
 
 rule train_generator:
     input:
-        zoo_bases,
+        # Provenance of the models that a generator is trained on.
+        lambda wildcards: [f"results/zoo/models/{name}/provenance.json" for name in ZOO_BASE[wildcards.generator]],
     output:
         "results/zoo/models/{generator}/provenance.json",
     log:
