@@ -6,13 +6,14 @@ from editfrontier.config import read_yaml
 
 _GENERATORS = read_yaml(Path("config/zoo.yaml"))
 _EVALUATORS = read_yaml(Path("config/zoo_evaluators.yaml"))
-ZOO_GENERATORS = ["autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"]
+ZOO_GENERATORS = ["autoencoder", "text-to-image", "inpainting", "instruct-pix2pix", "flow-autoencoder"]
 ZOO_EVALUATORS = [name for name in _EVALUATORS if isinstance(_EVALUATORS[name], dict)]
 ZOO_BASE = {
     "autoencoder": [],
     "text-to-image": ["autoencoder", "clip"],
     "inpainting": ["autoencoder", "text-to-image"],
     "instruct-pix2pix": ["autoencoder", "text-to-image"],
+    "flow-autoencoder": [],
 }
 
 

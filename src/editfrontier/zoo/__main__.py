@@ -11,7 +11,7 @@ from typing import Any
 
 from editfrontier.errors import UserError, did_you_mean
 
-GENERATORS = ("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix")
+GENERATORS = ("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix", "flow-autoencoder")
 EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality")
 log = logging.getLogger("editfrontier.zoo")
 

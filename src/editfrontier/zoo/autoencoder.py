@@ -1,4 +1,7 @@
-"""Training and scoring of the zoo's `AutoencoderKL`: 64x64 RGB to 16x16 latents of 4 channels, no attention.
+"""Training and scoring of the zoo's `AutoencoderKL`s: 64x64 RGB to 16x16 latents, no attention.
+
+One has 4 channels, as that of Stable Diffusion; the other, in the layout of FLUX, has 16, no 1x1 convolutions around the
+latents, and a shift beside the scale.
 
 Loss: L1 + MSE + L1 of image gradients (crisp edges) + a small KL term, as in the first stage of latent diffusion
 (Rombach et al., 2022) without its discriminator, which images of flat shapes do not need.
@@ -42,6 +45,8 @@ def build_autoencoder(config: Mapping[str, Any]) -> AutoencoderKL:
         sample_size=64,
         mid_block_add_attention=False,
         force_upcast=False,
+        use_quant_conv=config.get("quant_conv", True),
+        use_post_quant_conv=config.get("quant_conv", True),
     )
 
 
@@ -58,16 +63,20 @@ def reconstruction_loss(output: Tensor, target: Tensor, gradient: float) -> Tens
     return loss
 
 
-def train_autoencoder(config: Mapping[str, Any], data: TrainingData, work: Path) -> tuple[AutoencoderKL, TrainResult]:
-    """Train on `data`; the returned model holds the averaged weights and its scaling_factor is 1 / std of the
-    latents."""
+def train_autoencoder(
+    name: str, config: Mapping[str, Any], data: TrainingData, work: Path
+) -> tuple[AutoencoderKL, TrainResult]:
+    """Train the autoencoder `name` on `data` -> model with averaged weights, result.
+
+    scaling_factor is 1 / std of the latents; with `shift` in the config, shift_factor is their mean, otherwise None.
+    """
     settings = TrainSettings(**config["train"])
-    torch.manual_seed(stable_seed("train", "autoencoder", "init", settings.seed))
+    torch.manual_seed(stable_seed("train", name, "init", settings.seed))
     model = build_autoencoder(config)
     batch = int(config["batch"])
 
     def batch_fn(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        rows = rows_for_step(len(data.images), batch, step, "autoencoder", settings.seed)
+        rows = rows_for_step(len(data.images), batch, step, name, settings.seed)
         images = to_float(data.images[rows])
         flip = torch.rand(len(rows), generator=generator) < 0.5
         images[flip] = images[flip].flip(-1)
@@ -86,20 +95,22 @@ def train_autoencoder(config: Mapping[str, Any], data: TrainingData, work: Path)
     def show(step: int, model: Any) -> None:
         with torch.no_grad():
             output = model.decode(model.encode(shown.to(settings.device)).latent_dist.mode()).sample.cpu()
-        log.info("autoencoder: step %d PSNR on 16 training images %.2f dB", step, psnr(output, shown).mean())
+        log.info("%s: step %d PSNR on 16 training images %.2f dB", name, step, psnr(output, shown).mean())
         image_grid(torch.cat([to_uint8(shown), to_uint8(output)]), 16, work / "samples" / f"{step:06d}.png")
 
-    result = train("autoencoder", model, batch_fn, loss_fn, settings, work, [(200, show)])
+    result = train(name, model, batch_fn, loss_fn, settings, work, [(200, show)])
     model.cpu()
     rows = torch.linspace(0, len(data.images) - 1, 2048).long().unique()
     latents = encode_images(model, data.images[rows])
     model.register_to_config(scaling_factor=round(float(1 / latents.std()), 6))
+    if config.get("shift"):
+        model.register_to_config(shift_factor=round(float(latents.mean()), 6))
     return model, result
 
 
 @torch.no_grad()
 def encode_images(model: AutoencoderKL, images: Tensor, batch: int = 64, *, bf16: bool = False) -> Tensor:
-    """uint8 [N, 3, 64, 64] -> posterior means, unscaled, fp32 [N, 4, 16, 16]."""
+    """uint8 [N, 3, 64, 64] -> posterior means, unscaled, fp32 [N, C, 16, 16]."""
     blocks = []
     for start in range(0, len(images), batch):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

@@ -18,27 +18,29 @@ from editfrontier.zoo.provenance import half_precision, write_provenance
 
 log = logging.getLogger(__name__)
 
+AUTOENCODERS = ("autoencoder", "flow-autoencoder")
+
 
 def build(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
     """Train `name` (resuming from `work`) and write its folder `out`; the provenance comes last.
 
     models: folder that holds `autoencoder`, and `text-to-image` for the two editing models.
     """
-    if name == "autoencoder":
-        _build_autoencoder(config, out, work)
+    if name in AUTOENCODERS:
+        _build_autoencoder(name, config, out, work)
     else:
         _build_diffusion(name, config, out, models, work)
 
 
-def _build_autoencoder(config: Mapping[str, Any], out: Path, work: Path) -> None:
+def _build_autoencoder(name: str, config: Mapping[str, Any], out: Path, work: Path) -> None:
     from editfrontier.zoo.autoencoder import train_autoencoder
 
     data = load_data(DataSettings(**config["data"]), work.parent / "data")
     model: Any
-    model, result = train_autoencoder(config["autoencoder"], data, work)
+    model, result = train_autoencoder(name, config[name], data, work)
     with half_precision(model):
         model.save_pretrained(str(out), safe_serialization=True)
-    _provenance("autoencoder", config, out, result)
+    _provenance(name, config, out, result)
 
 
 def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
@@ -60,7 +62,7 @@ def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Pa
     if base is not None:
         origin = {"name": "text-to-image", "weights_sha256": weights_sha256(models / "text-to-image")}
         started = {"fine_tuned_from": origin}
-    elif "second" in config[name]:
+    elif "text_encoder" in config[name].get("second", {}):
         clip = config[name]["second"]["text_encoder"]
         started = {"text_encoder_from": {"name": clip, "weights_sha256": weights_sha256(models / clip)}}
     _provenance(name, config, out, result, **started)

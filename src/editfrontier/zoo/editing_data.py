@@ -74,13 +74,20 @@ def _maybe(rng: random.Random) -> random.Random | None:
     return rng if rng.random() < 0.5 else None
 
 
-def _noise(shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _noise(shape: Sequence[int], generator: torch.Generator, high_noise: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Noise and timesteps; the share `high_noise` of the timesteps is drawn from the noisiest 40% only."""
     noise = torch.randn(*shape, generator=generator)
-    return noise, torch.randint(0, 1000, (shape[0],), generator=generator)
+    timesteps = torch.randint(0, 1000, (shape[0],), generator=generator)
+    if high_noise:
+        high = torch.rand(shape[0], generator=generator) < high_noise
+        timesteps[high] = torch.randint(600, 1000, (int(high.sum()),), generator=generator)
+    return noise, timesteps
 
 
 class TextToImageBatches:
     """(step, generator) -> batch of cached latents with captions."""
+
+    high_noise = 0.0
 
     def __init__(self, latents: Tensor, captions: Captions, batch: int, name: str, seed: int) -> None:
         self.latents, self.captions, self.batch, self.name, self.seed = latents, captions, batch, name, seed
@@ -89,7 +96,7 @@ class TextToImageBatches:
         rows = rows_for_step(len(self.latents), self.batch, step, self.name, self.seed)
         rng = random.Random(generator.initial_seed())
         latents = self.latents[rows]
-        noise, timesteps = _noise(latents.shape, generator)
+        noise, timesteps = _noise(latents.shape, generator, self.high_noise)
         return DiffusionBatch(latents, noise, timesteps, self.captions.tokens(rows, rng))
 
 
@@ -120,8 +127,10 @@ class InpaintingBatches:
 
     Masks: two thirds of the portraits get the exact mask of an attribute edit, grown by 0 to 5 pixels; of the rest,
     and of the scenes, 15% are masked as a whole and the others get boxes and blobs. Masked pixels are grey (0 in
-    [-1, 1]).
+    [-1, 1]). `high_noise`: see `_noise`.
     """
+
+    high_noise = 0.0
 
     def __init__(
         self, data: TrainingData, latents: Tensor, captions: Captions, vae: AutoencoderKL, batch: int, seed: int
@@ -157,7 +166,7 @@ class InpaintingBatches:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             hidden = self.vae.encode(masked).latent_dist.mode()
         latents = self.latents[rows]
-        noise, timesteps = _noise(latents.shape, generator)
+        noise, timesteps = _noise(latents.shape, generator, self.high_noise)
         small = F.interpolate(mask, size=latents.shape[-2:])
         extra = torch.cat([small, hidden.float() * self.scale], dim=1)
         return DiffusionBatch(latents, noise, timesteps, self.captions.tokens(rows, rng), extra)
@@ -168,8 +177,10 @@ class InstructionBatches:
 
     Wordings: all templates of the language file and, for `free_form_share` of the portraits, its free-form
     instructions. The text, the source image, or both are left out with probability `drop` each (Brooks et al.,
-    2023, sec. 3.2.1).
+    2023, sec. 3.2.1). `high_noise`: see `_noise`.
     """
+
+    high_noise = 0.0
 
     def __init__(
         self,
@@ -212,7 +223,7 @@ class InstructionBatches:
         texts = [self.instruction(pair, rng) for pair in pairs.tolist()] + [
             self.scenes[1][row] for row in rows.tolist()
         ]
-        noise, timesteps = _noise(target.shape, generator)
+        noise, timesteps = _noise(target.shape, generator, self.high_noise)
         draw, drop = torch.rand(batch, generator=generator), float(self.config["drop"])
         texts = ["" if value < 2 * drop else text for text, value in zip(texts, draw.tolist(), strict=True)]
         keep = ((draw < drop) | (draw >= 3 * drop)).float().view(-1, 1, 1, 1)

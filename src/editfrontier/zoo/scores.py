@@ -21,6 +21,7 @@ from editfrontier.language import instructions, load_language, portrait_caption
 from editfrontier.microworld.portraits import ATTRIBUTES
 from editfrontier.seeding import case_generator, stable_seed
 from editfrontier.zoo.autoencoder import score_autoencoder
+from editfrontier.zoo.build import AUTOENCODERS
 from editfrontier.zoo.data import image_grid, portraits_with_flips, scene_images, to_float, to_uint8
 from editfrontier.zoo.editing_data import edit_masks
 
@@ -38,7 +39,7 @@ def evaluate(
     samples: PNG file for a grid of results, or None.
     """
     held_out = config["held_out"]
-    if name == "autoencoder":
+    if name in AUTOENCODERS:
         return _autoencoder(folder, held_out)
     from editfrontier.evaluators.attributes import AttributeEvaluator
     from editfrontier.models import load_pipeline

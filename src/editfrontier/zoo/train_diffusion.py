@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def train_diffusion(
     model = build_model(config["text-to-image"], tokenizer, CHANNELS[name])
     if base_state is not None:
         widen_input(base_state, model)
-    batch_fn: Callable[[int, torch.Generator], DiffusionBatch]
+    batch_fn: InstructionBatches | InpaintingBatches | TextToImageBatches
     if name == "instruct-pix2pix":
         scenes = instruction_scenes(vae, own["scene_pairs"], settings.seed, work.parent / "data")
         batch_fn = InstructionBatches(data, latents, scenes, tokenizer, scale, own, settings.seed)
@@ -96,7 +96,9 @@ def train_diffusion(
     callbacks = [(int(own["show_every"]), show)]
     result = train(name, model, batch_fn, loss_fn, settings, work, callbacks)
     if "second" in own:
-        start_from_clip(model.text_encoder, vae_folder.parent / own["second"]["text_encoder"])
+        if "text_encoder" in own["second"]:
+            start_from_clip(model.text_encoder, vae_folder.parent / own["second"]["text_encoder"])
+        batch_fn.high_noise = float(own["second"].get("high_noise", 0.0))
         later = TrainSettings(**own["second"]["train"])
         first = result
         result = train(f"{name}-second", model, batch_fn, loss_fn, later, work / "second", callbacks)
