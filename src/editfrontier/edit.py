@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import Tensor
 
 from editfrontier import edit_record, editors, sampling
 from editfrontier.cases import read_cases
@@ -121,12 +124,14 @@ def _weights(spec: EditSpec) -> str:
 
 @dataclass(frozen=True)
 class Edited:
-    """An edited case: uint8 [H, W, 3], its share of the batch's seconds and forwards, and the seed of its generator."""
+    """An edited case: uint8 [H, W, 3], its share of the batch's seconds and forwards, the seed of its generator, and
+    what its editor measured, as JSON."""
 
     pixels: Pixels
     seconds: float
     forwards: int
     seed: int
+    measures: str
 
 
 class _Runner:
@@ -195,7 +200,8 @@ class _Runner:
             if isinstance(outcome, Row):
                 return outcome
             image, sha256 = edit_record.write_image(folder / f"{one.case.case_id}.png", outcome.pixels, record)
-            return Row(one.case.case_id, "ok", "", image, sha256, outcome.seconds, outcome.forwards, outcome.seed)
+            about = (outcome.seconds, outcome.forwards, outcome.seed, outcome.measures)
+            return Row(one.case.case_id, "ok", "", image, sha256, *about)
 
         rows = list(writers.map(finish, batch, outcomes))
         for one, row in zip(batch, rows, strict=True):
@@ -208,14 +214,15 @@ class _Runner:
         """Raise `UserError` if the model cannot take the case: too long a text, or sides that it cannot encode."""
         if self.model is None:
             return
+        tokenizer = sampling.longest_tokenizer(self.model)
         for name in sorted(self.editor.needs & set(TEXTS)):
-            sampling.check_prompt(self.model.tokenizer, getattr(one.case, name), f"case {one.case.case_id}, {name}")
-        factor = 2 ** (len(self.model.vae.config.block_out_channels) - 1)
+            sampling.check_prompt(tokenizer, getattr(one.case, name), f"case {one.case.case_id}, {name}")
+        factor = sampling.size_factor(self.model)
         height, width = one.image.shape[:2]
         if height % factor or width % factor:
             raise UserError(
                 f"case {one.case.case_id}: the image is {width}x{height}, expected sides divisible by {factor} "
-                "for this autoencoder. Resize or crop it."
+                "for this model. Resize or crop it."
             )
 
     def edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
@@ -247,7 +254,8 @@ class _Runner:
         filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
         before, started = self.counter.samples, time.perf_counter()
         with torch.no_grad():
-            made = self.editor.edit(self.model, make_batch(filled, self.spec, self.device), self.params)
+            result = self.editor.edit(self.model, make_batch(filled, self.spec, self.device), self.params)
+        made, measures = self._measured(result, len(filled))
         expected = (len(filled), 3, *batch[0].image.shape[:2])
         if tuple(made.shape) != expected:
             raise UserError(f"editor '{self.editor.name}': returned {tuple(made.shape)}, expected {expected}. Mend it.")
@@ -256,15 +264,28 @@ class _Runner:
         seconds = (time.perf_counter() - started) / len(filled)
         forwards = (self.counter.samples - before) // len(filled)
         outcomes: list[Row | Edited] = []
-        for one, array, good in zip(batch, arrays, finite, strict=False):
+        for one, array, good, measured in zip(batch, arrays, finite, measures, strict=False):
             case_id = one.case.case_id
             seed = stable_seed("case", case_id, self.spec.variant, self.spec.seed)
             if good:
-                outcomes.append(Edited(array, seconds, forwards, seed))
+                outcomes.append(Edited(array, seconds, forwards, seed, measured))
             else:
                 reason = f"case {case_id}: the output holds NaN or infinite values. Try dtype float32."
                 outcomes.append(Row(case_id, "failed", reason, seconds=seconds, forwards=forwards, seed=seed))
         return outcomes
+
+    def _measured(self, result: Any, count: int) -> tuple[Tensor, list[str]]:
+        """Return the images, and what the editor measured of each case as JSON ("" for nothing)."""
+        if not isinstance(result, editors.Measured):
+            return result, [""] * count
+        for name, values in result.measures.items():
+            if len(values) != count or not all(math.isfinite(value) for value in values):
+                raise UserError(
+                    f"editor '{self.editor.name}': its measure '{name}' is {list(values)}, expected {count} finite "
+                    "numbers, one a case. Mend it."
+                )
+        rows = [{name: float(values[i]) for name, values in result.measures.items()} for i in range(count)]
+        return result.images, [json.dumps(row, sort_keys=True) if row else "" for row in rows]
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -74,6 +74,7 @@ class Row:
     seconds: float = 0.0  # of its batch, shared out among the places of the batch
     forwards: int = 0  # samples that went through the denoiser for this case
     seed: int = 0
+    measures: str = ""  # JSON object of what the editor measured, "" for nothing
 
 
 def write_image(path: Path, pixels: npt.NDArray[np.uint8], record: Path) -> tuple[str, str]:

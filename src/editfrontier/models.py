@@ -22,8 +22,25 @@ KINDS = {
     "text_to_image": "StableDiffusionPipeline",
     "inpainting": "StableDiffusionInpaintPipeline",
     "instruct_pix2pix": "StableDiffusionInstructPix2PixPipeline",
+    "flux": "FluxPipeline",
+    "ultraedit_freeform": "StableDiffusion3Pipeline",
+    "ultraedit_mask": "StableDiffusion3Pipeline",
 }
-"""Kind of a model -> the diffusers pipeline class whose `from_pretrained` loads its folder."""
+"""Kind of a model -> the diffusers pipeline class that holds its networks.
+
+Each is loaded by `from_pretrained` but those of UltraEdit: their model_index.json names a class that diffusers does not
+have, so that their parts are loaded one by one.
+"""
+
+CHANNELS = {
+    "text_to_image": 4,
+    "inpainting": 9,
+    "instruct_pix2pix": 8,
+    "flux": 64,
+    "ultraedit_freeform": 32,
+    "ultraedit_mask": 48,
+}
+"""Kind of a model -> input channels of its denoiser, by which a folder of another kind is told apart."""
 
 PROVENANCE = "provenance.json"
 _REMEDY = "Restore it with `git checkout -- {folder}`, or train it again with `snakemake zoo`"
@@ -176,23 +193,59 @@ def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch
             f"{folder / 'model_index.json'}: is missing, expected a folder of {KINDS[kind]}. "
             f"{_REMEDY.format(folder=folder)}"
         )
-    import diffusers
     import torch
 
     precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     try:
-        pipeline = getattr(diffusers, KINDS[kind]).from_pretrained(
-            str(folder),
-            dtype=precision,
-            use_safetensors=True,
-            low_cpu_mem_usage=False,  # the alternative needs a package that nothing else here needs
-            safety_checker=None,
-            local_files_only=True,
+        pipeline = (
+            _load_parts(kind, folder, precision) if kind.startswith("ultraedit") else _load(kind, folder, precision)
         )
     except (OSError, ValueError) as error:
         raise UserError(
             f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. "
             f"{_REMEDY.format(folder=folder)}"
         ) from error
+    denoiser = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
+    if denoiser.config.in_channels != CHANNELS[kind]:
+        raise UserError(
+            f"{folder}: its denoiser takes {denoiser.config.in_channels} channels, expected {CHANNELS[kind]} of a "
+            f"model of kind {kind}. Correct `path` of this model in the config"
+        )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def _load(kind: str, folder: Path, precision: torch.dtype) -> Any:
+    import diffusers
+
+    options: dict[str, Any] = {} if kind == "flux" else {"safety_checker": None}
+    return getattr(diffusers, KINDS[kind]).from_pretrained(
+        str(folder),
+        dtype=precision,
+        use_safetensors=True,
+        low_cpu_mem_usage=False,  # the alternative needs a package that nothing else here needs
+        local_files_only=True,
+        **options,
+    )
+
+
+def _load_parts(kind: str, folder: Path, precision: torch.dtype) -> Any:
+    import diffusers
+    import transformers
+
+    parts: dict[str, tuple[Any, str, bool]] = {
+        "transformer": (diffusers.SD3Transformer2DModel, "transformer", True),
+        "vae": (diffusers.AutoencoderKL, "vae", True),
+        "scheduler": (diffusers.FlowMatchEulerDiscreteScheduler, "scheduler", False),
+        "text_encoder": (transformers.CLIPTextModelWithProjection, "text_encoder", True),
+        "text_encoder_2": (transformers.CLIPTextModelWithProjection, "text_encoder_2", True),
+        "text_encoder_3": (transformers.T5EncoderModel, "text_encoder_3", True),
+        "tokenizer": (transformers.CLIPTokenizer, "tokenizer", False),
+        "tokenizer_2": (transformers.CLIPTokenizer, "tokenizer_2", False),
+        "tokenizer_3": (transformers.T5TokenizerFast, "tokenizer_3", False),
+    }
+    loaded = {}
+    for name, (cls, subfolder, network) in parts.items():
+        options: dict[str, Any] = {"dtype": precision, "use_safetensors": True} if network else {}
+        loaded[name] = cls.from_pretrained(str(folder), subfolder=subfolder, local_files_only=True, **options)
+    return getattr(diffusers, KINDS[kind])(**loaded)

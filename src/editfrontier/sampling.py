@@ -150,9 +150,27 @@ class ForwardCounter:
         """Count every call of the network from now on; the handle that is returned has `remove()`."""
 
         def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.samples += len(args[0] if args else kwargs["sample"])
+            # A UNet calls its input `sample`, a transformer `hidden_states`.
+            self.samples += len(args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"])
 
         return network.register_forward_pre_hook(count, with_kwargs=True)
+
+
+def denoiser(model: Any) -> Any:
+    """Return the network of a pipeline that is run in every step: its transformer or its UNet."""
+    return model.transformer if getattr(model, "transformer", None) is not None else model.unet
+
+
+def size_factor(model: Any) -> int:
+    """Return what the sides of an image have to be divisible by: the autoencoder's factor, twice for 2 x 2 patches."""
+    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    return int(factor * (1 if denoiser(model) is getattr(model, "unet", None) else 2))
+
+
+def longest_tokenizer(model: Any) -> Any:
+    """Return the tokenizer of the text encoder that reads the whole prompt: T5's if the model has one, else CLIP's."""
+    last = "tokenizer_3" if hasattr(model, "tokenizer_3") else "tokenizer_2"
+    return getattr(model, last, None) or model.tokenizer
 
 
 def prepare_model(model: Any, device: torch.device, dtype: str = "float32") -> ForwardCounter:
@@ -166,13 +184,13 @@ def prepare_model(model: Any, device: torch.device, dtype: str = "float32") -> F
     model.to(device)
     # Convolutions are faster with channels last, by up to a third; in bfloat16 a CPU does better in its own layout.
     if dtype == "float32" or device.type == "cuda":
-        model.unet.to(memory_format=torch.channels_last)
+        denoiser(model).to(memory_format=torch.channels_last)
     model.vae.to(memory_format=torch.channels_last)
     model.set_progress_bar_config(disable=True)
     counter = ForwardCounter()
-    counter.attach(model.unet)
+    counter.attach(denoiser(model))
     if DTYPES[dtype] is not torch.float32:
-        _run_in(model.unet, DTYPES[dtype])
+        _run_in(denoiser(model), DTYPES[dtype])
     return counter
 
 
@@ -224,7 +242,7 @@ def encode(
         generators: one per image, for "sample".
 
     Returns:
-        [B, C, h, w] latents times the scaling factor, float32.
+        [B, C, h, w] latents less the shift (of autoencoders that have one), times the scaling factor, float32.
     """
     distribution = model.vae.encode(images.to(model.vae.dtype)).latent_dist
     latents = distribution.mode().float()
@@ -232,12 +250,17 @@ def encode(
         if generators is None:
             raise ValueError("posterior 'sample' needs one generator per image")
         latents = latents + distribution.std.float() * case_noise(latents.shape, generators, latents.device)
-    return latents * model.vae.config.scaling_factor
+    return (latents - _shift(model.vae)) * model.vae.config.scaling_factor
+
+
+def _shift(vae: Any) -> float:
+    return float(getattr(vae.config, "shift_factor", None) or 0.0)
 
 
 def decode(model: Any, latents: Tensor) -> Tensor:
     """Decode scaled latents [B, C, h, w] to images [B, 3, H, W] clamped to [-1, 1], float32."""
-    images = model.vae.decode((latents / model.vae.config.scaling_factor).to(model.vae.dtype), return_dict=False)[0]
+    latents = latents / model.vae.config.scaling_factor + _shift(model.vae)
+    images = model.vae.decode(latents.to(model.vae.dtype), return_dict=False)[0]
     return images.float().clamp(-1.0, 1.0)
 
 

@@ -7,6 +7,7 @@ metric that cannot speak about a case (no mask, captions equal, ...) has no row 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,8 +43,23 @@ __all__ = ["prepare_sources", "score_variant"]
 log = logging.getLogger(__name__)
 
 UintArray = npt.NDArray[np.uint8]
-Edits = Mapping[str, tuple[Path, str, str]]
-"""Case id -> path of the edited image, its sha256 ("" = not recorded), reason of the failure ("" = it did not fail)."""
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """An edited image as its record describes it. sha256: "" = not recorded. reason: of the failure, "" = none.
+
+    recorded: metric -> value, of those that are taken from the record.
+    """
+
+    path: Path
+    sha256: str
+    reason: str
+    recorded: Mapping[str, float]
+
+
+Edits = Mapping[str, _Edit]
+"""Case id -> what its record says."""
 
 
 @dataclass
@@ -95,7 +111,7 @@ def score_variant(
     source_data = read_sources(sources, cases)
     edited, variant = _read_records(records, [case.case_id for case in cases], variant)
     networks = load_evaluators(evaluators, device)
-    scores = _Scores(failures={case_id: reason for case_id, (_, _, reason) in edited.items() if reason})
+    scores = _Scores(failures={case_id: edit.reason for case_id, edit in edited.items() if edit.reason})
     for case in cases:
         if case.case_id not in edited:
             scores.failures[case.case_id] = "in no record of this variant"
@@ -107,6 +123,8 @@ def score_variant(
         for batch in _load_batches(chunk, folder, edited, scores):
             outputs = image_networks(networks, batch.edited)
             _score_batch(batch, outputs, source_data, networks.get("lpips"), scores)
+            for case_id in batch.ids:
+                scores.rows += [(case_id, name, value) for name, value in edited[case_id].recorded.items()]
             kept["case_ids"].append(np.array(batch.ids))
             for key in ("features", "clip_image", "identity", "attributes"):
                 if key in outputs:
@@ -249,9 +267,9 @@ def _score_background(batch: _Batch, lpips: Any, scores: _Scores) -> None:
 def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: _Scores) -> Iterator[_Batch]:
     loaded: dict[str, tuple[Case, UintArray, UintArray]] = {}
     for case in chunk:
-        path, sha256, _ = edited[case.case_id]
+        path = edited[case.case_id].path
         try:
-            image = _read_checked(path, sha256)
+            image = _read_checked(path, edited[case.case_id].sha256)
             source = read_image(folder / case.image)
             if image.shape != source.shape:
                 raise UserError(
@@ -312,12 +330,22 @@ def _read_checked(path: Path, sha256: str) -> UintArray:
     return read_image(path)
 
 
+def _recorded(row: Mapping[str, Any]) -> dict[str, float]:
+    """The recorded metrics of a row: its columns `forwards` and `seconds`, and what its editor measured."""
+    values = {"forwards": row.get("forwards"), "seconds": row.get("seconds")} | json.loads(row.get("measures") or "{}")
+    return {
+        name: float(values[name])
+        for name, metric in metrics.METRICS.items()
+        if metric.recorded and values.get(name) is not None
+    }
+
+
 def _read_records(
     records: Sequence[Path], case_ids: Sequence[str], variant: str | None
-) -> tuple[dict[str, tuple[Path, str, str]], str]:
+) -> tuple[dict[str, _Edit], str]:
     """Edits of all shards by case, and the variant's name; every case at most once, and no foreign case."""
     known = set(case_ids)
-    edits: dict[str, tuple[Path, str, str]] = {}
+    edits: dict[str, _Edit] = {}
     names = {variant} if variant else set()
     fix = "Run the edit job again."
     for path in records:
@@ -329,13 +357,14 @@ def _read_records(
             )
         if variant is None:
             names.add(str(provenance.get("variant") or provenance.get("spec", {}).get("variant", "")))
-        for row in frame.to_dict(orient="records"):
+        rows: list[dict[str, Any]] = frame.to_dict(orient="records")  # type: ignore[assignment]
+        for row in rows:
             case_id = row["case_id"]
             if case_id in edits or case_id not in known:
                 problem = "is in two records" if case_id in edits else "is not in the case table"
                 raise UserError(f"{path}: case {case_id} {problem}, expected the shards of one task. {fix}")
             reason = "" if row["status"] == "ok" else row["reason"] or "failed without a reason"
-            edits[case_id] = (path.parent / (row["image"] or ""), row.get("sha256") or "", reason)
+            edits[case_id] = _Edit(path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row))
     if len(names) != 1 or "" in names:
         found = ", ".join(sorted(names - {""})) or "none"
         raise UserError(

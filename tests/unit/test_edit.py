@@ -88,7 +88,8 @@ def test_another_batch_size_gives_the_same_image(cases: Path, tmp_path: Path, mo
 def test_the_record_holds_what_happened_and_what_made_it(cases: Path, tmp_path: Path, model: Any) -> None:
     rows = run(cases, tmp_path, params=QUICK, model=model)
     frame, about = read_parquet(tmp_path / "shard-0.parquet", "")
-    assert list(frame.columns) == ["case_id", "status", "reason", "image", "sha256", "seconds", "forwards", "seed"]
+    columns = ["case_id", "status", "reason", "image", "sha256", "seconds", "forwards", "seed", "measures"]
+    assert list(frame.columns) == columns
     assert frame.case_id.tolist() == [f"case-{i}" for i in range(5)]
     for row in frame.itertuples():
         content = (tmp_path / row.image).read_bytes()

@@ -27,7 +27,14 @@ ENTRY_POINT_GROUP = "editfrontier.editors"
 NEEDS = frozenset(
     {"source_caption", "target_caption", "instruction", "mask", "true_edit", "other", "drags", "exemplar"}
 )
-MODEL_KINDS = ("text_to_image", "inpainting", "instruct_pix2pix")
+MODEL_KINDS = (
+    "text_to_image",
+    "inpainting",
+    "instruct_pix2pix",
+    "flux",
+    "ultraedit_freeform",
+    "ultraedit_mask",
+)
 
 
 @dataclass
@@ -48,6 +55,20 @@ class EditBatch:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Edited images and what the editor measured on the way.
+
+    Attributes:
+        images: [B, 3, H, W] in [-1, 1].
+        measures: name -> one finite value for each of the B cases. A name that the metric registry knows becomes a
+            metric; all of them stand in the record.
+    """
+
+    images: Tensor
+    measures: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
 class Editor:
     """An editing method.
 
@@ -55,15 +76,15 @@ class Editor:
         name: the module's name.
         params: frozen dataclass of hyperparameters of the types int, float, bool, str, Literal[...] or one of these
             `| None`, all with defaults; its docstring gives the source of each.
-        edit: (model, batch, params) -> images [B, 3, H, W] in [-1, 1]. Sample i depends on case i alone, and draws from
-            `batch.generators[i]` only.
+        edit: (model, batch, params) -> images [B, 3, H, W] in [-1, 1], or `Measured`. Sample i depends on case i alone,
+            and draws from `batch.generators[i]` only.
         needs: what it reads of a case beside the image, a subset of NEEDS; a case that lacks one of them fails.
         model: which kind of diffusers pipeline it gets (one of MODEL_KINDS), None if it gets None.
     """
 
     name: str
     params: type
-    edit: Callable[[Any, EditBatch, Any], Tensor]
+    edit: Callable[[Any, EditBatch, Any], Tensor | Measured]
     needs: frozenset[str] = frozenset()
     model: str | None = None
 

@@ -8,7 +8,7 @@ from typing import Literal
 from editfrontier.errors import UserError, did_you_mean
 
 Direction = Literal["higher", "lower", "none"]
-Group = Literal["fidelity", "controllability", "quality", "truth"]
+Group = Literal["fidelity", "controllability", "quality", "truth", "cost"]
 
 PSNR_CAP = 60.0
 """dB. An RMS error of 0.255 grey levels (one level in 6.5% of the values): nobody sees it."""
@@ -24,7 +24,8 @@ class Metric:
     name: key in score tables. label: short text for table heads and axes. unit: "" when there is none.
     direction: which way is better, "none" for descriptive quantities. range: least and greatest possible value
     (None = unbounded). group: what it speaks about. per_image: False for metrics of a set of images (FID, KID).
-    binary: each image has 0 or 1, so that the mean is a rate.
+    binary: each image has 0 or 1, so that the mean is a rate. recorded: taken from the record of the edit job (its
+    columns, and what the editor measured) instead of being computed from the image.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Metric:
     source: str
     per_image: bool = True
     binary: bool = False
+    recorded: bool = False
 
 
 _ALL = (
@@ -207,6 +209,28 @@ _ALL = (
         "truth",
         f"Share of pixels in which a channel differs from the source by more than {CHANGED_LEVELS} of 255 grey levels.",
         "Descriptive; the autoencoder round trip shows its floor.",
+    ),
+    Metric(
+        "forwards",
+        "NFE",
+        "",
+        "lower",
+        (0.0, None),
+        "cost",
+        "Samples that went through the denoiser for one case, those of the inversion included; guidance doubles it.",
+        "Counted at the network, not taken from a formula.",
+        recorded=True,
+    ),
+    Metric(
+        "seconds",
+        "Seconds",
+        "s",
+        "lower",
+        (0.0, None),
+        "cost",
+        "A case's share of its batch's wall time, without loading the model.",
+        "On the machine that the record names; comparable within one run only.",
+        recorded=True,
     ),
 )
 
