@@ -234,6 +234,26 @@ def test_nan_and_exceptions_fail_their_case_alone(cases: Path, tmp_path: Path, r
     assert not list((tmp_path / "images").glob("*/case-2.png"))
 
 
+def test_what_an_editor_measures_stands_in_the_record(cases: Path, tmp_path: Path, register: Any) -> None:
+    def measured(model: Any, batch: editors.EditBatch, params: Any) -> editors.Measured:
+        values = [float(case_id[-1]) / 2 for case_id in batch.case_ids]
+        return editors.Measured(batch.images, {"latent_error": values})
+
+    register(measured)
+    rows = run(cases, tmp_path, "theirs")
+    assert {name: json.loads(row.measures) for name, row in rows.items()} == {
+        f"case-{i}": {"latent_error": i / 2} for i in range(5)
+    }
+
+
+@pytest.mark.parametrize("values", [[1.0], [float("nan")] * 4])
+def test_a_wrong_measure_fails_with_its_name(cases: Path, tmp_path: Path, register: Any, values: list[float]) -> None:
+    register(lambda model, batch, params: editors.Measured(batch.images, {"error": values}))
+    rows = run(cases, tmp_path, "theirs")
+    assert {row.status for row in rows.values()} == {"failed"}
+    assert all("its measure 'error'" in row.reason and "one a case" in row.reason for row in rows.values())
+
+
 def test_an_editor_that_always_breaks_shows_its_traceback(cases: Path, tmp_path: Path, register: Any) -> None:
     def broken(model: Any, batch: editors.EditBatch, params: Any) -> torch.Tensor:
         raise TypeError("a slip")

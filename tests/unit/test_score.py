@@ -128,6 +128,18 @@ def test_success_is_the_classifiers_verdict(tmp_path: Path, task: dict[str, Any]
     assert _values(frame, "success")[:2] == [1.0, 0.0]
 
 
+def test_recorded_metrics_come_from_the_record(tmp_path: Path, task: dict[str, Any]) -> None:
+    record = _record(tmp_path, _edits(task, "source"))
+    frame, about = read_parquet(record, "")
+    frame["forwards"], frame["seconds"] = range(6), 0.5
+    frame["measures"] = '{"changed_area": 9.0, "unknown_measure": 1.0}'
+    write_parquet(record, frame, about)
+    scores, _ = _score(tmp_path, task, record)
+    assert _values(scores, "forwards") == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert _values(scores, "seconds") == [0.5] * 6
+    assert _values(scores, "changed_area") == [0.0] * 6  # computed from the image: no editor may say it
+
+
 def test_batch_size_changes_nothing(tmp_path: Path, task: dict[str, Any]) -> None:
     edits = {case_id: np.roll(image, 3, axis=1) for case_id, image in _edits(task, "source").items()}
     record = _record(tmp_path, edits)
