@@ -1,0 +1,443 @@
+"""Checkpoints in the layout of the published ones: the same classes, file names, configs and key names, tiny weights.
+
+What is kept is what loading and running depend on: four autoencoder levels (factor 8), UNets of four levels with
+cross-attention in three, all 19 double and 38 single blocks of FLUX.1-dev, the schedulers' configs with the keys that
+the published files have and without those that they lack, weights named as of the diffusers version that wrote them.
+Widths, depths of the text encoders and vocabularies are small, and the weights are random.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import (
+    CLIPConfig,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+)
+
+from tiny_pipelines import tiny_tokenizer
+
+# Above 7788, the token of the exceptional prompt; the published text encoders have 49408.
+VOCABULARY = 8192
+PNDM = {
+    "_class_name": "PNDMScheduler",
+    "_diffusers_version": "0.8.0",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
+}
+EULER_ANCESTRAL = {
+    "_class_name": "EulerAncestralDiscreteScheduler",
+    "_diffusers_version": "0.12.0.dev0",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "trained_betas": None,
+}
+FLOW_SD3 = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "_diffusers_version": "0.29.0.dev0",
+    "num_train_timesteps": 1000,
+    "shift": 3.0,
+}
+FLOW_FLUX = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "_diffusers_version": "0.30.0.dev0",
+    "base_image_seq_len": 256,
+    "base_shift": 0.5,
+    "max_image_seq_len": 4096,
+    "max_shift": 1.15,
+    "num_train_timesteps": 1000,
+    "shift": 3.0,
+    "use_dynamic_shifting": True,
+}
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def _json(path: Path, values: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2))
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], shards: int = 1) -> None:
+    """Write weights as one file, or as shards with an index, as the published files of several gigabytes are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    copies = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    if shards == 1:
+        save_file(copies, path, metadata={"format": "pt"})
+        return
+    where = {name: f"{path.stem}-{i % shards + 1:05d}-of-{shards:05d}.safetensors" for i, name in enumerate(copies)}
+    for file in set(where.values()):
+        part = {name: tensor for name, tensor in copies.items() if where[name] == file}
+        save_file(part, path.with_name(file), metadata={"format": "pt"})
+    size = sum(tensor.numel() * tensor.element_size() for tensor in copies.values())
+    _json(path.with_name(f"{path.name}.index.json"), {"metadata": {"total_size": size}, "weight_map": where})
+
+
+def _diffusers(
+    folder: Path,
+    network_class: Any,
+    config: Mapping[str, Any],
+    version: str,
+    renames: Mapping[str, str] | None = None,
+    shards: int = 1,
+) -> None:
+    """Write a network with exactly the given config; renames: part of a weight's name -> what the file calls it."""
+    tensors = {}
+    for name, tensor in network_class.from_config(dict(config)).state_dict().items():
+        for new, old in (renames or {}).items():
+            name = name.replace(new, old)
+        tensors[name] = tensor
+    _json(folder / "config.json", {"_class_name": network_class.__name__, "_diffusers_version": version, **config})
+    _save(folder / "diffusion_pytorch_model.safetensors", tensors, shards)
+
+
+def _index(folder: Path, pipeline: str, version: str, components: Mapping[str, str | None], **more: Any) -> None:
+    """Write model_index.json; components: name -> "library Class", None for an entry [null, null]."""
+    entries = {name: value.split() if value else [None, None] for name, value in components.items()}
+    _json(folder / "model_index.json", {"_class_name": pipeline, "_diffusers_version": version, **entries, **more})
+
+
+def _clip_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> None:
+    """Write the files of the older tokenizers: vocab.json and merges.txt, no tokenizer.json."""
+    ends = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    _json(folder / "vocab.json", tiny_tokenizer().get_vocab())
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    _json(folder / "special_tokens_map.json", {**ends, "pad_token": pad})
+    _json(
+        folder / "tokenizer_config.json",
+        {
+            **ends,
+            "pad_token": pad,
+            "add_prefix_space": False,
+            "do_lower_case": True,
+            "errors": "replace",
+            "model_max_length": 77,
+            "tokenizer_class": "CLIPTokenizer",
+        },
+    )
+
+
+def _t5_tokenizer(folder: Path) -> None:
+    from transformers import T5Tokenizer
+
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz0123456789,.'-"]
+    T5Tokenizer(vocab=[*special, *letters], extra_ids=0, model_max_length=512).save_pretrained(folder)
+    tokens = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    _json(folder / "special_tokens_map.json", tokens)
+    _json(folder / "tokenizer_config.json", {**tokens, "model_max_length": 512, "tokenizer_class": "T5Tokenizer"})
+
+
+def _clip_text(folder: Path, network_class: Any, hidden: int, layers: int, activation: str, pad: int) -> None:
+    """Write a CLIP text encoder with the older configs' `eos_token_id` 2 and the key prefix of published weights."""
+    config = {
+        "architectures": [network_class.__name__],
+        "attention_dropout": 0.0,
+        "bos_token_id": 0,
+        "dropout": 0.0,
+        "eos_token_id": 2,
+        "hidden_act": activation,
+        "hidden_size": hidden,
+        "initializer_factor": 1.0,
+        "initializer_range": 0.02,
+        "intermediate_size": 2 * hidden,
+        "layer_norm_eps": 1e-05,
+        "max_position_embeddings": 77,
+        "model_type": "clip_text_model",
+        "num_attention_heads": 2,
+        "num_hidden_layers": layers,
+        "pad_token_id": pad,
+        "projection_dim": hidden,
+        "vocab_size": VOCABULARY,
+    }
+    _json(folder / "config.json", {**config, "torch_dtype": "float32", "transformers_version": "4.25.0.dev0"})
+    network = network_class(CLIPTextConfig(**config))
+    for table in (name for name, _ in network.named_parameters() if "_embedding." in name):
+        # Trained tables differ from token to token; at their initial size the images would not depend on the text.
+        network.get_parameter(table).data.mul_(20)
+    state = network.state_dict()
+    flat = not any(name.startswith("text_model.") for name in state)
+    prefix = "text_model." if flat else ""
+    _save(folder / "model.safetensors", {prefix + name: tensor for name, tensor in state.items()})
+
+
+def _t5_encoder(folder: Path, hidden: int) -> None:
+    config = {
+        "architectures": ["T5EncoderModel"],
+        "classifier_dropout": 0.0,
+        "d_ff": 2 * hidden,
+        "d_kv": 8,
+        "d_model": hidden,
+        "decoder_start_token_id": 0,
+        "dense_act_fn": "gelu_new",
+        "dropout_rate": 0.1,
+        "eos_token_id": 1,
+        "feed_forward_proj": "gated-gelu",
+        "initializer_factor": 1.0,
+        "is_encoder_decoder": True,
+        "is_gated_act": True,
+        "layer_norm_epsilon": 1e-06,
+        "model_type": "t5",
+        "num_decoder_layers": 1,
+        "num_heads": 2,
+        "num_layers": 1,
+        "output_past": True,
+        "pad_token_id": 0,
+        "relative_attention_max_distance": 128,
+        "relative_attention_num_buckets": 32,
+        "tie_word_embeddings": False,
+        "vocab_size": 64,
+    }
+    _json(folder / "config.json", {**config, "torch_dtype": "float32", "transformers_version": "4.41.2"})
+    network = T5EncoderModel(T5Config(**config))
+    state = {"shared.weight": network.get_parameter("shared.weight").data}
+    state |= {name: value.data for name, value in network.named_parameters() if name.startswith("encoder.")}
+    _save(folder / "model.safetensors", state, shards=2)
+
+
+def _autoencoder(folder: Path, version: str, latent_channels: int, scaling: Mapping[str, float]) -> None:
+    """Write an AutoencoderKL of factor 8; without `scaling` the config relies on the class's default, as SD2's does."""
+    config: dict[str, Any] = {
+        "act_fn": "silu",
+        "block_out_channels": [8, 8, 16, 16],
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "in_channels": 3,
+        "latent_channels": latent_channels,
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "out_channels": 3,
+        "sample_size": 512,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+    }
+    renames: dict[str, str] = {}
+    if scaling:
+        config |= {"force_upcast": True, "use_quant_conv": False, "use_post_quant_conv": False, **scaling}
+    else:  # weights of before diffusers 0.17 name the layers of the middle attention so
+        renames = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
+    _diffusers(folder, AutoencoderKL, config, version, renames=renames)
+
+
+def _unet(folder: Path, version: str, channels: int, linear_projection: bool, width: int) -> None:
+    config = {
+        "act_fn": "silu",
+        "attention_head_dim": [1, 2, 2, 2],  # numbers of heads, in spite of the name
+        "block_out_channels": [8, 16, 16, 16],
+        "center_input_sample": False,
+        "cross_attention_dim": width,
+        "down_block_types": [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"],
+        "downsample_padding": 1,
+        "dual_cross_attention": False,
+        "flip_sin_to_cos": True,
+        "freq_shift": 0,
+        "in_channels": channels,
+        "layers_per_block": 2,
+        "mid_block_scale_factor": 1,
+        "norm_eps": 1e-05,
+        "norm_num_groups": 4,
+        "num_class_embeds": None,
+        "only_cross_attention": False,
+        "out_channels": 4,
+        "sample_size": 64,
+        "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3],
+        "use_linear_projection": linear_projection,
+    }
+    _diffusers(folder, UNet2DConditionModel, config, version)
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------------------
+
+
+def _stable_diffusion_2(folder: Path, pipeline: str, channels: int) -> None:
+    version = "0.8.0"
+    components = {
+        "feature_extractor": "transformers CLIPImageProcessor",
+        "safety_checker": None,
+        "scheduler": "diffusers PNDMScheduler",
+        "text_encoder": "transformers CLIPTextModel",
+        "tokenizer": "transformers CLIPTokenizer",
+        "unet": "diffusers UNet2DConditionModel",
+        "vae": "diffusers AutoencoderKL",
+    }
+    _index(folder, pipeline, version, components, requires_safety_checker=False)
+    _json(folder / "scheduler" / "scheduler_config.json", PNDM)
+    _image_processor(folder / "feature_extractor")
+    _clip_tokenizer(folder / "tokenizer", pad="!")
+    _clip_text(folder / "text_encoder", CLIPTextModel, 16, layers=2, activation="gelu", pad=1)
+    _unet(folder / "unet", version, channels, linear_projection=True, width=16)
+    _autoencoder(folder / "vae", version, 4, {})
+
+
+def _image_processor(folder: Path) -> None:
+    _json(
+        folder / "preprocessor_config.json",
+        {
+            "crop_size": {"height": 224, "width": 224},
+            "do_center_crop": True,
+            "do_normalize": True,
+            "do_resize": True,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_processor_type": "CLIPImageProcessor",
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "resample": 3,
+            "size": {"shortest_edge": 224},
+        },
+    )
+
+
+def write_sd2_base(folder: Path) -> None:
+    """Stable Diffusion 2 base."""
+    _stable_diffusion_2(folder, "StableDiffusionPipeline", 4)
+
+
+def write_sd2_inpainting(folder: Path) -> None:
+    """Stable Diffusion 2 inpainting: nine input channels."""
+    _stable_diffusion_2(folder, "StableDiffusionInpaintPipeline", 9)
+
+
+def write_instruct_pix2pix(folder: Path) -> None:
+    """InstructPix2Pix: the layout of Stable Diffusion 1.5, eight input channels, a safety checker."""
+    version = "0.12.0.dev0"
+    components = {
+        "feature_extractor": "transformers CLIPImageProcessor",
+        "safety_checker": "stable_diffusion StableDiffusionSafetyChecker",
+        "scheduler": "diffusers EulerAncestralDiscreteScheduler",
+        "text_encoder": "transformers CLIPTextModel",
+        "tokenizer": "transformers CLIPTokenizer",
+        "unet": "diffusers UNet2DConditionModel",
+        "vae": "diffusers AutoencoderKL",
+    }
+    _index(folder, "StableDiffusionInstructPix2PixPipeline", version, components, requires_safety_checker=True)
+    _json(folder / "scheduler" / "scheduler_config.json", EULER_ANCESTRAL)
+    _image_processor(folder / "feature_extractor")
+    _clip_tokenizer(folder / "tokenizer")
+    _clip_text(folder / "text_encoder", CLIPTextModel, 16, layers=2, activation="quick_gelu", pad=1)
+    _unet(folder / "unet", version, 8, linear_projection=False, width=16)
+    _autoencoder(folder / "vae", version, 4, {})
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**vision, "vocab_size": 8, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    config = CLIPConfig(text_config=text, vision_config={**vision, "patch_size": 56}, projection_dim=16)
+    StableDiffusionSafetyChecker(config).save_pretrained(folder / "safety_checker")
+
+
+def _ultraedit(folder: Path, channels: int) -> None:
+    version = "0.29.0.dev0"
+    components: dict[str, str | None] = {  # of a time before the image encoder
+        "scheduler": "diffusers FlowMatchEulerDiscreteScheduler",
+        "text_encoder": "transformers CLIPTextModelWithProjection",
+        "text_encoder_2": "transformers CLIPTextModelWithProjection",
+        "text_encoder_3": "transformers T5EncoderModel",
+        "tokenizer": "transformers CLIPTokenizer",
+        "tokenizer_2": "transformers CLIPTokenizer",
+        "tokenizer_3": "transformers T5TokenizerFast",
+        "transformer": "diffusers SD3Transformer2DModel",
+        "vae": "diffusers AutoencoderKL",
+    }
+    _index(folder, "StableDiffusion3InstructPix2PixPipeline", version, components)
+    _json(folder / "scheduler" / "scheduler_config.json", FLOW_SD3)
+    _clip_tokenizer(folder / "tokenizer")
+    _clip_tokenizer(folder / "tokenizer_2", pad="!")
+    _t5_tokenizer(folder / "tokenizer_3")
+    _clip_text(folder / "text_encoder", CLIPTextModelWithProjection, 8, layers=2, activation="quick_gelu", pad=1)
+    _clip_text(folder / "text_encoder_2", CLIPTextModelWithProjection, 16, layers=2, activation="gelu", pad=1)
+    _t5_encoder(folder / "text_encoder_3", 32)
+    _autoencoder(folder / "vae", version, 16, {"scaling_factor": 1.5305, "shift_factor": 0.0609})
+    config = {
+        "attention_head_dim": 8,
+        "caption_projection_dim": 16,
+        "in_channels": channels,
+        "joint_attention_dim": 32,
+        "num_attention_heads": 2,
+        "num_layers": 2,
+        "out_channels": 16,
+        "patch_size": 2,
+        "pooled_projection_dim": 24,
+        "pos_embed_max_size": 192,
+        "sample_size": 128,
+    }
+    _diffusers(folder / "transformer", SD3Transformer2DModel, config, version)
+
+
+def write_ultraedit_freeform(folder: Path) -> None:
+    """UltraEdit on SD3, free-form: 32 input channels, a pipeline class that diffusers does not have."""
+    _ultraedit(folder, 32)
+
+
+def write_ultraedit_mask(folder: Path) -> None:
+    """UltraEdit on SD3 with a mask: 48 input channels."""
+    _ultraedit(folder, 48)
+
+
+def write_flux(folder: Path) -> None:
+    """FLUX.1-dev: all of its blocks, embedded guidance, dynamic shift."""
+    version = "0.30.0.dev0"
+    components = {
+        "scheduler": "diffusers FlowMatchEulerDiscreteScheduler",
+        "text_encoder": "transformers CLIPTextModel",
+        "text_encoder_2": "transformers T5EncoderModel",
+        "tokenizer": "transformers CLIPTokenizer",
+        "tokenizer_2": "transformers T5TokenizerFast",
+        "transformer": "diffusers FluxTransformer2DModel",
+        "vae": "diffusers AutoencoderKL",
+    }
+    _index(folder, "FluxPipeline", version, components)
+    _json(folder / "scheduler" / "scheduler_config.json", FLOW_FLUX)
+    _clip_tokenizer(folder / "tokenizer")
+    _t5_tokenizer(folder / "tokenizer_2")
+    _clip_text(folder / "text_encoder", CLIPTextModel, 16, layers=2, activation="quick_gelu", pad=1)
+    _t5_encoder(folder / "text_encoder_2", 16)
+    _autoencoder(folder / "vae", version, 16, {"scaling_factor": 0.3611, "shift_factor": 0.1159})
+    config = {
+        "attention_head_dim": 8,
+        "axes_dims_rope": [2, 2, 4],
+        "guidance_embeds": True,
+        "in_channels": 64,
+        "joint_attention_dim": 16,
+        "num_attention_heads": 2,
+        "num_layers": 19,
+        "num_single_layers": 38,
+        "patch_size": 1,
+        "pooled_projection_dim": 16,
+    }
+    _diffusers(folder / "transformer", FluxTransformer2DModel, config, version, shards=3)
+
+
+CHECKPOINTS: dict[str, Callable[[Path], None]] = {
+    "sd2_base": write_sd2_base,
+    "sd2_inpainting": write_sd2_inpainting,
+    "instruct_pix2pix": write_instruct_pix2pix,
+    "ultraedit_freeform": write_ultraedit_freeform,
+    "ultraedit_mask": write_ultraedit_mask,
+    "flux": write_flux,
+}
+KIND_OF = {"sd2_base": "text_to_image", "sd2_inpainting": "inpainting"}
+"""Kind of model of a checkpoint, where it is not the checkpoint's own name."""
+
+
+def write_checkpoint(name: str, folder: Path, seed: int = 0) -> Path:
+    """Write a checkpoint of `CHECKPOINTS` into a new folder, and return the folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        CHECKPOINTS[name](folder)
+    return folder
