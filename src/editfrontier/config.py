@@ -6,6 +6,7 @@ Snakemake builds the graph with this module, so it imports nothing heavy.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from editfrontier.spec import code_hash, variant_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
+ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
 RUNNER = "editfrontier.edit"
 
 _TYPE_NAMES = {
@@ -61,8 +63,15 @@ class Study:
             "model": self.config["models"][chosen.model]["path"] if chosen.model else None,
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
-            "code": code_hash(chosen.module, RUNNER),
+            "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor)),
         }
+
+
+def _data_hash(editor: Editor) -> str:
+    """Return "+" and a hash of the drags that stand for attributes, for editors that take those, else nothing."""
+    if "optional_drags" not in editor.needs:
+        return ""
+    return f"+{hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12]}"
 
 
 def load_study(files: Sequence[Path]) -> Study:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from editfrontier.cases import Case, read_image, read_mask
+from editfrontier.dragging.attribute_map import attribute_regions
+from editfrontier.dragging.regions import Region, parse_drags, rectangle_around
 from editfrontier.edit_record import EditSpec
 from editfrontier.editors import EditBatch
 from editfrontier.errors import UserError
@@ -34,6 +37,8 @@ class Inputs:
     true_edit: Pixels | None
     other: Pixels | None
     exemplar: Pixels | None
+    drags: list[Region] | None
+    background: npt.NDArray[np.bool_] | None  # [H, W], True = must not change
     digest: str
 
 
@@ -57,10 +62,38 @@ def read_inputs(case: Case, cases: Sequence[Case], folder: Path, needs: Iterable
     true_edit = _same_size(folder / case.true_edit, size) if "true_edit" in needs else None
     exemplar = read_image(folder / case.exemplar) if "exemplar" in needs else None
     other = _same_size(folder / _other(case, cases, seed).image, size) if "other" in needs else None
+    drags = _drags(case, folder, size, needs)
+    background = None if drags is None else _background(case, folder, size, drags)
     digest = hashlib.sha256(json.dumps([getattr(case, name) for name in (*TEXTS, "drags")]).encode())
-    for array in (image, mask, true_edit, other, exemplar):
+    arrays: list[npt.NDArray[Any] | None] = [image, mask, true_edit, other, exemplar]
+    if drags is not None:
+        arrays += [background, *(array for one in drags for array in (one.source, one.affine, one.target))]
+    for array in arrays:
         digest.update(b"-" if array is None else array.tobytes() + str(array.shape).encode())
-    return Inputs(case, image, mask, true_edit, other, exemplar, digest.hexdigest())
+    return Inputs(case, image, mask, true_edit, other, exemplar, drags, background, digest.hexdigest())
+
+
+def _drags(case: Case, folder: Path, size: tuple[int, int], needs: set[str]) -> list[Region] | None:
+    """Read the drags of a case, or those that stand for its attribute where drags are optional."""
+    if not needs & {"drags", "optional_drags"}:
+        return None
+    if case.drags.strip():
+        return parse_drags(case.drags, folder, size, case.case_id)
+    if not case.mask:
+        raise UserError(
+            f"case {case.case_id}: has neither drags nor a mask, so nothing says where it may change. Fill in one of "
+            "these columns."
+        )
+    return attribute_regions(case.attribute, case.desired, read_mask(folder / case.mask, size), case.case_id)
+
+
+def _background(case: Case, folder: Path, size: tuple[int, int], drags: Sequence[Region]) -> npt.NDArray[np.bool_]:
+    """Read what must not change: the case's background mask, else the complement of its mask or of its drags."""
+    if case.background_mask:
+        return read_mask(folder / case.background_mask, size, allow_empty=True)
+    if case.mask:
+        return ~read_mask(folder / case.mask, size)
+    return ~np.logical_or.reduce([rectangle_around([region.source, region.target]) for region in drags])
 
 
 def _same_size(path: Path, size: tuple[int, int]) -> Pixels:
@@ -87,18 +120,22 @@ def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -
         present = [array for array in arrays if array is not None]
         return to_images(present).to(device) if present else None
 
-    masks = [one.mask for one in inputs if one.mask is not None]
+    def stacked(arrays: Sequence[npt.NDArray[np.bool_] | None]) -> Tensor | None:
+        present = [array for array in arrays if array is not None]
+        return torch.from_numpy(np.stack(present))[:, None].float().to(device) if present else None
+
     return EditBatch(
         case_ids=[case.case_id for case in cases],
         images=to_images([one.image for one in inputs]).to(device),
-        masks=torch.from_numpy(np.stack(masks))[:, None].float().to(device) if masks else None,
+        masks=stacked([one.mask for one in inputs]),
         source_captions=[case.source_caption for case in cases],
         target_captions=[case.target_caption for case in cases],
         instructions=[case.instruction for case in cases],
         generators=[case_generator(case.case_id, spec.variant, spec.seed) for case in cases],
         true_edits=images([one.true_edit for one in inputs]),
         others=images([one.other for one in inputs]),
-        drags=[case.drags for case in cases],
+        drags=[one.drags for one in inputs if one.drags is not None] or None,
+        backgrounds=stacked([one.background for one in inputs]),
         exemplars=images([one.exemplar for one in inputs]),
     )
 

@@ -156,9 +156,13 @@ def apply(affine: Matrix, points: npt.NDArray[np.float64]) -> npt.NDArray[np.flo
 
 
 def warp_mask(mask: Mask, affine: Matrix) -> Mask:
-    """Return a mask [H, W] under an affine map, bilinear and cut at one half."""
-    size = mask.shape[1], mask.shape[0]
-    warped: Mask = cv2.warpAffine(mask.astype(np.uint8) * 255, affine, size) > 127
+    """Return a mask [H, W] under an affine map, bilinear and cut at one half; at least the pixels nearest to it."""
+    height, width = mask.shape
+    warped: Mask = cv2.warpAffine(mask.astype(np.uint8) * 255, affine, (width, height)) > 127
+    if not warped.any():  # squeezed to less than a pixel
+        moved = np.round(apply(affine, np.argwhere(mask)[:, ::-1].astype(np.float64))).astype(int)
+        moved = moved[((moved >= 0) & (moved < (width, height))).all(1)]
+        warped[moved[:, 1], moved[:, 0]] = True
     return warped
 
 

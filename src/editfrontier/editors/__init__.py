@@ -23,9 +23,21 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from editfrontier.dragging.regions import Region
+
 ENTRY_POINT_GROUP = "editfrontier.editors"
 NEEDS = frozenset(
-    {"source_caption", "target_caption", "instruction", "mask", "true_edit", "other", "drags", "exemplar"}
+    {
+        "source_caption",
+        "target_caption",
+        "instruction",
+        "mask",
+        "true_edit",
+        "other",
+        "drags",
+        "optional_drags",
+        "exemplar",
+    }
 )
 MODEL_KINDS = (
     "text_to_image",
@@ -50,7 +62,8 @@ class EditBatch:
     generators: list[torch.Generator]  # one a case, on the CPU
     true_edits: Tensor | None = None  # like images
     others: Tensor | None = None  # like images: the source of another case
-    drags: list[str] | None = None  # JSON text of each case
+    drags: list[list[Region]] | None = None  # each case's, at least one; may be none with the need "optional_drags"
+    backgrounds: Tensor | None = None  # like masks, 1 = must not change; with drags
     exemplars: Tensor | None = None  # like images
 
 
