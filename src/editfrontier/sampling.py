@@ -288,13 +288,13 @@ def encode_text(model: Any, prompts: Sequence[str], guided: bool) -> TextEmbeddi
     return TextEmbeddings(prompt, empty)
 
 
-def guided_output(model: Any, noisy: Tensor, timestep: int, text: TextEmbeddings, guidance: float | Tensor) -> Tensor:
+def guided_output(model: Any, noisy: Tensor, timestep: float, text: TextEmbeddings, guidance: float | Tensor) -> Tensor:
     """Run the denoiser with classifier-free guidance (Ho & Salimans, 2022): empty + w (prompt - empty).
 
     Args:
         model: a pipeline with a `unet`.
         noisy: [B, C, h, w] latents.
-        timestep: the timestep of these latents.
+        timestep: the timestep of these latents; it may be a fraction.
         text: from `encode_text`; without the empty prompt only the prompt's forward is made, and w has to be 1.
         guidance: w, a number or a map [B, 1, h, w] (region-specific guidance).
 

@@ -1,0 +1,234 @@
+"""Inversion: from an image to the noise that a model makes it from, and back. One interface for every method.
+
+`invert` returns the whole trajectory; with an `InversionCache` it is computed once for an image and a model and reused
+by every editor, guidance value and chain step that asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from editfrontier import sampling
+from editfrontier.errors import UserError, did_you_mean
+from editfrontier.flow import FlowText, encode_flow_text
+from editfrontier.inversion import diffusion, flow
+from editfrontier.inversion.cache import InversionCache, Keep, digest
+from editfrontier.inversion.trajectory import Direction, OnEvaluation, Run, Settings, Trajectory
+from editfrontier.sampling import TextEmbeddings
+from editfrontier.seeding import stable_seed
+
+__all__ = ["METHODS", "InversionCache", "Settings", "Trajectory", "invert", "methods_of", "reconstruct"]
+
+Text = Sequence[str] | TextEmbeddings | FlowText
+
+
+@dataclass(frozen=True)
+class Method:
+    """An inversion: the backbone that it runs on, its two directions, and whether w > 1 belongs to the way there."""
+
+    backbone: Literal["diffusion", "flow"]
+    invert: Callable[[Run, Tensor], Trajectory]
+    back: Callable[..., Tensor]
+    guided: bool = False
+
+
+METHODS = {
+    "ddim": Method("diffusion", diffusion.ddim, diffusion.ddim_back),
+    "ddim_guided": Method("diffusion", diffusion.ddim, diffusion.ddim_back, guided=True),
+    "direct": Method("diffusion", diffusion.ddim, diffusion.direct_back),
+    "null_text": Method("diffusion", diffusion.null_text, diffusion.ddim_back, guided=True),
+    "dpm_solver": Method("diffusion", diffusion.dpm_solver, diffusion.dpm_solver_back),
+    "euler": Method("flow", flow.solve, flow.solve_back, guided=True),
+    "midpoint": Method("flow", flow.solve, flow.solve_back, guided=True),
+    "rf_solver": Method("flow", flow.solve, flow.solve_back, guided=True),
+    "fireflow": Method("flow", flow.solve, flow.solve_back, guided=True),
+    "rf_inversion": Method("flow", flow.rf_inversion, flow.rf_inversion_back, guided=True),
+}
+
+
+def backbone_of(model: Any) -> str:
+    """Return "flow" for a model with a transformer, "diffusion" for one with a UNet."""
+    return "flow" if getattr(model, "transformer", None) is not None else "diffusion"
+
+
+def methods_of(model: Any) -> list[str]:
+    """Return the names of the methods that run on a model."""
+    return [name for name, method in METHODS.items() if method.backbone == backbone_of(model)]
+
+
+def invert(
+    model: Any,
+    clean: Tensor,
+    method: str,
+    steps: int,
+    text: Text,
+    *,
+    guidance: float = 1.0,
+    start: int = 0,
+    images: Tensor | None = None,
+    cache: InversionCache | None = None,
+    keep: Keep = "all",
+    noise: Tensor | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    joint_attention_kwargs: dict[str, Any] | None = None,
+    **options: Any,
+) -> Trajectory:
+    """Invert clean latents.
+
+    Args:
+        model: a text-to-image pipeline, or a FLUX pipeline.
+        clean: [B, C, h, w] scaled latents, as `sampling.encode` gives them.
+        method: a key of `METHODS` for this kind of model.
+        steps: of the whole schedule.
+        text: B prompts, or their embeddings (for the exceptional prompt, say).
+        guidance: w of classifier-free guidance (`ddim_guided`, `null_text`), the embedded scale on a flow model.
+        start: how many of the noisiest levels are left out.
+        images: [B, 3, H, W] that `clean` was encoded from without randomness; they name the files of a cache.
+        cache: where inversions are kept. It cannot be used with callbacks or attention arguments.
+        keep: "noisiest" if only the noisiest latents are wanted; the others are then not returned.
+        noise: [B, C, h, w] that `rf_inversion` pulls to; None draws it from a seed that the image decides.
+        on_evaluation: called with (time, "inversion") before every network call.
+        joint_attention_kwargs: passed on to the attention processors of a flow model.
+        options: further fields of `Settings`.
+
+    Returns:
+        The trajectory, without gradients.
+
+    Raises:
+        UserError: the method is not known for this model, a number is out of range, or a prompt is too long.
+    """
+    found = _method(model, method)
+    settings = Settings(method, steps, float(guidance), start, **options)
+    if guidance != 1.0 and not found.guided:
+        raise UserError(
+            f"inversion '{method}': guidance {guidance}, expected 1: with more it is another method. "
+            "Use ddim_guided or null_text."
+        )
+    if cache is not None and (images is None or noise is not None or on_evaluation or joint_attention_kwargs):
+        raise ValueError("a cache needs the images, and can serve neither callbacks nor noise nor attention arguments")
+    embedded = _embedded(model, text, len(clean), guidance != 1.0 and found.backbone == "diffusion", method)
+
+    def compute(rows: list[int]) -> Trajectory:
+        pulled_to = noise
+        if method == "rf_inversion" and noise is None:
+            pulled_to = _content_noise(clean, clean if images is None else images)
+        place = torch.tensor(rows, device=clean.device)
+        run = Run(
+            model,
+            settings,
+            _rows(embedded, place),
+            "inversion",
+            settings.guidance,
+            None if pulled_to is None else pulled_to[place],
+            on_evaluation,
+            joint_attention_kwargs,
+        )
+        with torch.no_grad():
+            made = found.invert(run, clean[place].float())
+        latents = made.latents if keep == "all" else made.latents[:1]
+        return Trajectory(latents, made.times, made.extras, made.forwards)
+
+    if cache is None:
+        return compute(list(range(len(clean))))
+    assert images is not None
+    network = sampling.denoiser(model)
+    common = {"settings": asdict(settings), "dtype": str(network.dtype), "device": clean.device.type}
+    texts = _text_names(text, len(clean))
+    contents = [common | {"image": digest(image), "text": name} for image, name in zip(images, texts, strict=True)]
+    return cache.fetch(contents, keep, compute, clean.device)
+
+
+def reconstruct(
+    model: Any,
+    trajectory: Trajectory,
+    method: str,
+    steps: int,
+    text: Text,
+    *,
+    guidance: float = 1.0,
+    start: int = 0,
+    on_evaluation: OnEvaluation | None = None,
+    joint_attention_kwargs: dict[str, Any] | None = None,
+    **options: Any,
+) -> Tensor:
+    """Go back from the noisiest latents of a trajectory by the sampler that belongs to its method.
+
+    Args:
+        model, method, steps, text, start, on_evaluation, joint_attention_kwargs: as for `invert`, the same values.
+        trajectory: from `invert`; `direct` and `rf_inversion` need all of its latents.
+        guidance: w of the way back, which may differ from that of the inversion.
+        options: `eta` and `stop` of RF-Inversion, see `flow.rf_inversion_back`.
+
+    Returns:
+        [B, C, h, w] clean latents.
+    """
+    found = _method(model, method)
+    settings = Settings(method, steps, float(guidance), start)
+    count = len(trajectory.latents[0])
+    embedded = _embedded(model, text, count, guidance != 1.0 and found.backbone == "diffusion", method)
+    direction: Direction = "reconstruction"
+    run = Run(
+        model,
+        settings,
+        embedded,
+        direction,
+        settings.guidance,
+        on_evaluation=on_evaluation,
+        joint_attention_kwargs=joint_attention_kwargs,
+    )
+    with torch.no_grad():
+        return found.back(run, trajectory, **options)
+
+
+def _method(model: Any, name: str) -> Method:
+    known = methods_of(model)
+    if name not in known:
+        problem = f"is not of a {backbone_of(model)} model" if name in METHODS else "is not known"
+        raise UserError(f"inversion '{name}': {problem}.{did_you_mean(name, known)} Choose one of {', '.join(known)}.")
+    return METHODS[name]
+
+
+def _embedded(model: Any, text: Text, count: int, guided: bool, method: str) -> TextEmbeddings | FlowText:
+    if isinstance(text, (TextEmbeddings, FlowText)):
+        expected = FlowText if backbone_of(model) == "flow" else TextEmbeddings
+        if not isinstance(text, expected) or len(text.prompt) != count:
+            raise ValueError(f"expected {expected.__name__} of {count} prompts, found {type(text).__name__}")
+        return text
+    if len(text) != count:
+        raise ValueError(f"expected {count} prompts, one an image, found {len(text)}")
+    for prompt in text:
+        if prompt.strip():
+            shown = prompt if len(prompt) <= 40 else f"{prompt[:37]}..."
+            sampling.check_prompt(sampling.longest_tokenizer(model), prompt, f"inversion '{method}', prompt '{shown}'")
+    with torch.no_grad():
+        if backbone_of(model) == "flow":
+            return encode_flow_text(model, text)
+        return sampling.encode_text(model, text, guided)
+
+
+def _rows(text: TextEmbeddings | FlowText, rows: Tensor) -> TextEmbeddings | FlowText:
+    if isinstance(text, FlowText):
+        return FlowText(text.prompt[rows], text.pooled[rows], text.ids)
+    return TextEmbeddings(text.prompt[rows], None if text.empty is None else text.empty[rows])
+
+
+def _text_names(text: Text, count: int) -> list[str]:
+    """Return what names the text of each image in a cache: the prompt itself, or a digest of its embeddings."""
+    if isinstance(text, FlowText):
+        return [f"sha256:{digest(text.prompt[i])}:{digest(text.pooled[i])}" for i in range(count)]
+    if isinstance(text, TextEmbeddings):
+        empty = ["" if text.empty is None else digest(text.empty[i]) for i in range(count)]
+        return [f"sha256:{digest(text.prompt[i])}:{empty[i]}" for i in range(count)]
+    return [f"text:{prompt}" for prompt in text]
+
+
+def _content_noise(like: Tensor, contents: Tensor) -> Tensor:
+    """Draw noise [B, C, h, w], that of a sample seeded by its own content, so that one image has one inversion."""
+    seeds = [stable_seed("rf_inversion", digest(content)) for content in contents]
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    return sampling.case_noise(like.shape, generators, like.device)

@@ -1,0 +1,108 @@
+"""The records that all inversions share: settings, the trajectory, and one run of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from editfrontier.errors import UserError
+from editfrontier.flow import FlowText
+from editfrontier.sampling import TextEmbeddings
+
+Direction = Literal["inversion", "reconstruction"]
+OnEvaluation = Callable[[float, Direction], None]
+AfterStep = Callable[[int, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What an inversion found.
+
+    Attributes:
+        latents: [B, C, h, w] float32 each, from the noisiest to the clean ones, one for each of `times`; only the
+            noisiest if no more were kept.
+        times: descending. Timesteps on a diffusion model, -1 after the last (for `dpm_solver` they are fractions and
+            end at 0); times in [0, 1] on a flow model, ending at 0.
+        extras: what a method found beside latents, [B, ...] each: `empty` [B, steps, L, D] of null-text inversion.
+        forwards: samples that went through the denoiser for each image.
+        seconds: for each image, its share of the wall time when the inversion was computed.
+    """
+
+    latents: list[Tensor]
+    times: list[float]
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    forwards: int = 0
+    seconds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a trajectory beside image, weights and text.
+
+    Attributes:
+        method: a key of `inversion.METHODS`.
+        steps: of the whole schedule, from noise to clean; at least 1.
+        guidance: scale w of classifier-free guidance (`ddim_guided`, `null_text`), the embedded scale on a flow model.
+        start: how many of the noisiest levels are left out; the inversion ends at this place of the schedule.
+        gamma: pull of RF-Inversion towards noise, in [0, 1]; 0.5 (RF-Inversion).
+        inner_steps: most updates of the null-text embedding in a step; 10 (null-text inversion).
+        learning_rate: of these updates in the first step, falling by a hundredth of it a step; 1e-2 (null-text
+            inversion).
+    """
+
+    method: str
+    steps: int
+    guidance: float = 1.0
+    start: int = 0
+    gamma: float = 0.5
+    inner_steps: int = 10
+    learning_rate: float = 1e-2
+
+    def __post_init__(self) -> None:
+        where = f"inversion '{self.method}'"
+        if self.steps < 1:
+            raise UserError(f"{where}: {self.steps} steps, expected at least 1. Correct the number of steps.")
+        if not 0 <= self.start < self.steps:
+            raise UserError(
+                f"{where}: start {self.start} of {self.steps} steps, expected one of 0 to {self.steps - 1}. Correct it."
+            )
+        if not 0.0 <= self.gamma <= 1.0:
+            raise UserError(f"{where}: gamma {self.gamma}, expected in [0, 1]. Correct the value.")
+        if self.inner_steps < 1:
+            raise UserError(f"{where}: {self.inner_steps} inner steps, expected at least 1. Correct the number.")
+
+
+@dataclass
+class Run:
+    """One run of a method on a batch, in one direction.
+
+    Attributes:
+        model: a diffusers pipeline.
+        settings: of the inversion.
+        text: embeddings of B prompts.
+        direction: which way it goes.
+        guidance: scale w of this direction.
+        noise: [B, C, h, w] that RF-Inversion pulls towards.
+        on_evaluation: called with the time of every network call before it is made.
+        joint_attention_kwargs: passed on to the attention processors of a flow model.
+        forwards: samples that went through the network for each image, counted as they go.
+    """
+
+    model: Any
+    settings: Settings
+    text: TextEmbeddings | FlowText
+    direction: Direction
+    guidance: float
+    noise: Tensor | None = None
+    on_evaluation: OnEvaluation | None = None
+    joint_attention_kwargs: dict[str, Any] | None = None
+    forwards: int = 0
+
+    def note(self, time: float, forwards: int = 1) -> None:
+        """Count a network call at a time, and tell the caller of it."""
+        self.forwards += forwards
+        if self.on_evaluation is not None:
+            self.on_evaluation(time, self.direction)
