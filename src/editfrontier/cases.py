@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MASK_ORIGINS = ("exact", "human", "automatic")
 INSTRUCTION_ORIGINS = ("template", "free_form")
+_MARK_KEY = b"editfrontier.cases"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,29 +75,40 @@ def _checked(frame: Any, path: Path) -> Any:
         ) from None
 
 
+def _mark() -> bytes:
+    """What stands in the metadata of a table that was checked against this schema when it was written."""
+    return ",".join(f.name for f in fields(Case)).encode()
+
+
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
     """Write the cases as a parquet table, atomically; raise `UserError` if a value breaks the schema."""
     import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     frame = _checked(pd.DataFrame([asdict(case) for case in cases], columns=[f.name for f in fields(Case)]), path)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), _MARK_KEY: _mark()}), buffer)
     write_bytes(path, buffer.getvalue())
 
 
 def read_cases(path: Path) -> list[Case]:
     """Read a case table; raise `UserError` that names the file if it is missing, unreadable or breaks the schema."""
-    import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
-        frame = pd.read_parquet(path)
+        table = pq.read_table(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such case table. Make it with `snakemake data`.") from None
     except Exception as error:
         raise UserError(
             f"{path}: not a readable parquet table ({error}). Delete it and run `snakemake data`."
         ) from None
-    return [Case(**row) for row in _checked(frame, path).to_dict(orient="records")]
+    if (table.schema.metadata or {}).get(_MARK_KEY) == _mark():
+        # Checked when it was written, by us: pandas and pandera take longer to import than a small job has to run.
+        return [Case(**row) for row in table.to_pylist()]
+    return [Case(**row) for row in _checked(table.to_pandas(), path).to_dict(orient="records")]
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:

@@ -122,10 +122,11 @@ def taken_over(entry: dict[str, Any] | None, case_id: str, inputs: str, folder: 
 
 def write_record(path: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
     """Write the record of a shard, atomically, with its provenance in the metadata."""
-    import pandas as pd
+    import pyarrow as pa
 
-    columns = [item.name for item in fields(Row)]
-    write_parquet(path, pd.DataFrame([asdict(row) for row in rows], columns=columns), about)
+    types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
+    schema = pa.schema([(item.name, types[str(item.type)]) for item in fields(Row)])
+    write_parquet(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), about)
 
 
 def provenance(

@@ -13,16 +13,17 @@ from editfrontier.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 METADATA_KEY = b"editfrontier"
 
 
-def write_parquet(path: Path, frame: pd.DataFrame, provenance: Mapping[str, Any]) -> None:
-    """Write a table with its provenance, atomically."""
+def write_parquet(path: Path, frame: pd.DataFrame | pa.Table, provenance: Mapping[str, Any]) -> None:
+    """Write a table, of pandas or of Arrow, with its provenance, atomically."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
     metadata = dict(table.schema.metadata or {}) | {METADATA_KEY: json.dumps(provenance, sort_keys=True).encode()}
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), buffer)

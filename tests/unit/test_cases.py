@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from editfrontier.cases import Case, read_cases, read_image, read_mask, write_cases, write_png
@@ -91,3 +92,14 @@ def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:
 def test_a_misspelt_name_gets_a_proposal() -> None:
     assert did_you_mean("sdedti", ["sdedit", "source"]) == " Did you mean 'sdedit'?"
     assert did_you_mean("zzz", ["sdedit", "source"]) == " Known: sdedit, source."
+
+
+def test_a_table_that_others_wrote_is_checked_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "cases.parquet"
+    write_cases(path, [CASE, replace(CASE, case_id="portraits-1-smile")])
+    frame = pd.read_parquet(path)
+    frame.to_parquet(path, index=False)
+    assert len(read_cases(path)) == 2
+    frame.assign(case_id="../up").to_parquet(path, index=False)
+    with pytest.raises(UserError, match="cases.parquet: column 'case_id'"):
+        read_cases(path)
