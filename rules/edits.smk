@@ -34,9 +34,11 @@ rule edit:
         spec=edit_spec,
         shards=shard_count,
         images=subpath(output[0], parent=True),
+        results=subpath(output[0], ancestor=4),
     message:
         "Edits of {wildcards.task} by {wildcards.variant}, shard {wildcards.shard}"
     shell:
         "python -m editfrontier edit --cases {input.cases:q} --shard {wildcards.shard} --shards {params.shards}"
         " --spec {params.spec:q} --record {output:q} --images {params.images:q}/images"
+        " --inversions {params.results:q}/inversions"
         " --batch-size {resources.batch_size} --device {resources.device} > {log:q} 2>&1"

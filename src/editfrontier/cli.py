@@ -105,6 +105,7 @@ def edit(
     shards: Annotated[int, typer.Option(min=1, help="Into how many parts the cases are split.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Cases edited at once; changes no result.")] = 16,
     device: Device = "cpu",
+    inversions: Annotated[Path | None, typer.Option(help="Folder of inversions that edits share; it may grow.")] = None,
 ) -> None:
     """Edit one shard of a task with one variant."""
     values = _json(spec, "--spec")
@@ -112,7 +113,7 @@ def edit(
     from editfrontier.edit import run_shard
 
     print(f"spec {spec}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
-    run_shard(cases, shard, shards, values, record, images, batch_size, place)
+    run_shard(cases, shard, shards, values, record, images, batch_size, place, inversions=inversions)
     for other in record.parent.glob("shard-*.parquet"):
         # With fewer shards than before, the records of the others would be counted twice.
         if other != record and int(other.stem.removeprefix("shard-")) >= shards:

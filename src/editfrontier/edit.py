@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,7 @@ from editfrontier.edit_inputs import TEXTS, Inputs, Pixels, make_batch, read_inp
 from editfrontier.edit_record import EditSpec, Row
 from editfrontier.errors import UserError
 from editfrontier.seeding import stable_seed
+from editfrontier.spec import code_hash
 
 _WRITERS = 2
 
@@ -37,6 +39,7 @@ def run_shard(
     device: str = "cpu",
     *,
     model: Any = None,
+    inversions: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Edit the cases whose place in the table is `shard` modulo `shards`, and write their record last.
@@ -54,6 +57,7 @@ def run_shard(
         batch_size: cases that are edited together; halved when memory runs out.
         device: "cpu", "cuda", "cuda:1" or "auto".
         model: a loaded diffusers pipeline to use instead of loading `spec.model` (benchmarks and tests).
+        inversions: folder in which inversions are kept for other editors and runs; None keeps none.
         progress: receives one line for every batch; by default it goes to stderr.
 
     Returns:
@@ -98,6 +102,8 @@ def run_shard(
     place = torch.device(_device(device))
     if waiting:
         runner = _Runner(editor, params, spec, batch_size, place, model)
+        if inversions and weights:
+            runner.keep_inversions(inversions, weights)
         journal = folder / f"finished-{shard}-of-{shards}.jsonl"
         for row in runner.run(waiting, folder, record, journal, lambda line: say(f"{label}: {line}")):
             rows[row.case_id] = row
@@ -155,6 +161,14 @@ class _Runner:
             self.model = load_pipeline(editor.model, Path(spec.model))
         if self.model is not None:
             self.counter = sampling.prepare_model(self.model, device, spec.dtype)
+        self.cache: Callable[[], Any] = lambda: None  # makes the cache of inversions of a batch
+
+    def keep_inversions(self, folder: Path, weights: str) -> None:
+        """Let editors keep inversions in a folder, and find those that others made with these weights."""
+        # By name, so that the code of an editor that inverts nothing does not change with that of inversion.
+        package = "editfrontier.inversion"
+        code, cache = code_hash(package), importlib.import_module(f"{package}.cache").InversionCache
+        self.cache = lambda: cache(folder, weights, code, self.counter)
 
     def run(
         self, waiting: Sequence[Inputs], folder: Path, record: Path, journal: Path, say: Callable[[str], None]
@@ -254,17 +268,26 @@ class _Runner:
         filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
         before, started = self.counter.samples, time.perf_counter()
         with torch.no_grad():
-            result = self.editor.edit(self.model, make_batch(filled, self.spec, self.device), self.params)
+            inputs = replace(make_batch(filled, self.spec, self.device), inversions=self.cache())
+            result = self.editor.edit(self.model, inputs, self.params)
+        if inputs.inversions is not None and inputs.inversions.seconds:
+            result = _with_measure(result, "inversion_seconds", inputs.inversions.seconds)
         made, measures = self._measured(result, len(filled))
         expected = (len(filled), 3, *batch[0].image.shape[:2])
         if tuple(made.shape) != expected:
             raise UserError(f"editor '{self.editor.name}': returned {tuple(made.shape)}, expected {expected}. Mend it.")
         finite = made.flatten(1).isfinite().all(1).tolist()
         arrays = to_arrays(made)
-        seconds = (time.perf_counter() - started) / len(filled)
+        elapsed = time.perf_counter() - started
+        shares = [elapsed / len(filled)] * len(filled)
+        if inputs.inversions is not None and inputs.inversions.seconds:
+            # What an inversion took when it was computed, now or in another job: so the numbers do not depend on the
+            # order of the jobs, as the forwards do not.
+            rest = (elapsed - inputs.inversions.computing) / len(filled)
+            shares = [rest + spent for spent in inputs.inversions.seconds]
         forwards = (self.counter.samples - before) // len(filled)
         outcomes: list[Row | Edited] = []
-        for one, array, good, measured in zip(batch, arrays, finite, measures, strict=False):
+        for one, array, good, measured, seconds in zip(batch, arrays, finite, measures, shares, strict=False):
             case_id = one.case.case_id
             seed = stable_seed("case", case_id, self.spec.variant, self.spec.seed)
             if good:
@@ -286,6 +309,12 @@ class _Runner:
                 )
         rows = [{name: float(values[i]) for name, values in result.measures.items()} for i in range(count)]
         return result.images, [json.dumps(row, sort_keys=True) if row else "" for row in rows]
+
+
+def _with_measure(result: Any, name: str, values: Sequence[float]) -> editors.Measured:
+    if isinstance(result, editors.Measured):
+        return editors.Measured(result.images, {**result.measures, name: values})
+    return editors.Measured(result, {name: values})
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from editfrontier.dragging.regions import Region
+    from editfrontier.inversion import InversionCache
 
 ENTRY_POINT_GROUP = "editfrontier.editors"
 NEEDS = frozenset(
@@ -65,6 +66,7 @@ class EditBatch:
     drags: list[list[Region]] | None = None  # each case's, at least one; may be none with the need "optional_drags"
     backgrounds: Tensor | None = None  # like masks, 1 = must not change; with drags
     exemplars: Tensor | None = None  # like images
+    inversions: InversionCache | None = None  # where inversions are kept for other editors, None to keep none
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class InversionCache:
         code: hash of the code that inverts.
         counter: of the denoiser's forwards. An inversion that is found counts what it took when it was computed.
         seconds: what the inversions of each image of the batch took when they were computed, summed.
+        computing: seconds that this object spent on computing what was missing.
         hits, misses: images found and computed.
     """
 
@@ -44,6 +45,7 @@ class InversionCache:
     code: str
     counter: ForwardCounter | None = None
     seconds: list[float] = field(default_factory=list)
+    computing: float = 0.0
     hits: int = 0
     misses: int = 0
 
@@ -68,9 +70,10 @@ class InversionCache:
             started = time.perf_counter()
             made = compute([*rows, *[rows[-1]] * (len(keys) - len(rows))])
             entries = [_Entry.take(made, place, keep) for place in range(len(rows))]
-            seconds = (time.perf_counter() - started) / len(keys)
+            elapsed = time.perf_counter() - started
+            self.computing += elapsed
             for key, entry in zip(missing, entries, strict=True):
-                entry.about["seconds"] = seconds
+                entry.about["seconds"] = elapsed / len(keys)
                 write_bytes(self._path(key, keep), entry.encode())
                 found[key] = entry
         chosen = [found[key] for key in keys]
