@@ -5,8 +5,9 @@ Run by hand, on an idle machine, from the root of the repository:
     OMP_NUM_THREADS=1 python benchmarks/edit_throughput.py --dtype bfloat16
 
 A job is the command that the workflow runs, in a process of its own: imports, model load, encoding, sampling, decoding
-and writing are in its wall time. The bare forwards are the same calls of the same denoiser on the same shapes, with
-nothing around them. The project's bound on the ratio is 1.25 at 128 cases.
+and writing are in its wall time. The bare forwards are the same calls of the same networks on the same inputs, with
+nothing around them: of all networks (denoiser, autoencoder, text encoder), and of the denoiser alone. The bound
+of the project is 1.25 at 128 cases.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,40 +37,53 @@ FOLDERS = {"text_to_image": "text-to-image", "inpainting": "inpainting", "instru
 EDITORS = ("sdedit", "mask_guided", "sd_inpaint", "instruct_pix2pix", "autoencoder_round_trip", "source")
 
 
-def calls_of_a_batch(
-    model: Any, spec: EditSpec, cases: Path, batch_size: int
-) -> Counter[tuple[torch.Size, torch.Size]]:
-    """Edit one batch and count the denoiser's calls by the shapes of their latents and text embeddings."""
+Call = tuple[str, str]  # which network, and a description of its inputs
+Calls = dict[Call, tuple[int, Callable[[], Any]]]  # how often, and a repetition with the same inputs
+
+
+def calls_of_a_batch(model: Any, spec: EditSpec, cases: Path, batch_size: int) -> Calls:
+    """Edit one batch and note every call of the denoiser, the autoencoder and the text encoder."""
     editor, table = get_editor(spec.editor), read_cases(cases)
-    calls: Counter[tuple[torch.Size, torch.Size]] = Counter()
+    calls: Calls = {}
 
-    def note(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls[(args[0].shape, kwargs["encoder_hidden_states"].shape)] += 1
+    def noting(network: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            shapes = [tuple(value.shape) for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+            call = (network, str(shapes))
+            calls[call] = (calls.get(call, (0, None))[0] + 1, lambda: function(*args, **kwargs))
+            return function(*args, **kwargs)
 
-    handle = model.unet.register_forward_pre_hook(note, with_kwargs=True)
+        return noted
+
     inputs = [read_inputs(case, table, cases.parent, editor.needs, spec.seed) for case in table[:batch_size]]
     inputs += [inputs[-1]] * (batch_size - len(inputs))
+    places = [(sampling.denoiser(model), "forward"), (model.vae, "encode"), (model.vae, "decode")]
+    places.append((model.text_encoder, "forward"))
+    names = ("denoiser", "encoder", "decoder", "text")
+    kept = [getattr(module, name) for module, name in places]
+    for (module, name), network, function in zip(places, names, kept, strict=True):
+        setattr(module, name, noting(network, function))
     editor.edit(model, make_batch(inputs, spec, torch.device(model.device)), make_params(editor, spec.params))
-    handle.remove()
+    for (module, name), function in zip(places, kept, strict=True):
+        setattr(module, name, function)
     return calls
 
 
-def bare_seconds(model: Any, calls: Counter[tuple[torch.Size, torch.Size]], batches: int) -> float:
-    """Seconds of the calls of all batches, timed one after another for at most 10 calls of each shape."""
-    total = 0.0
-    for (latents, states), count in calls.items():
-        noisy, text = torch.randn(latents, device=model.device), torch.randn(states, device=model.device)
+def bare_seconds(calls: Calls, batches: int, device: torch.device) -> dict[str, float]:
+    """Seconds of the calls of all batches by network, timed one after another for at most 10 calls of each shape."""
+    total: dict[str, float] = {}
+    for (network, _), (count, call) in calls.items():
         timed = min(count * batches, 10)
         with torch.no_grad():
             for warm in (True, False):
-                if model.device.type == "cuda":
+                if device.type == "cuda":
                     torch.cuda.synchronize()
                 started = time.perf_counter()
                 for _ in range(1 if warm else timed):
-                    model.unet(noisy, 500, encoder_hidden_states=text, return_dict=False)
-                if model.device.type == "cuda":
+                    call()
+                if device.type == "cuda":
                     torch.cuda.synchronize()
-        total += (time.perf_counter() - started) / timed * count * batches
+        total[network] = total.get(network, 0.0) + (time.perf_counter() - started) / timed * count * batches
     return total
 
 
@@ -84,7 +98,8 @@ def main() -> None:
     parser.add_argument("--editors", nargs="+", default=EDITORS)
     arguments = parser.parse_args()
     batches = -(-arguments.cases // arguments.batch_size)
-    print(f"{'editor':24}{'job s':>9}{'bare s':>9}{'ratio':>8}{'forwards a case':>18}", flush=True)
+    heads = f"{'all s':>9}{'ratio':>8}{'denoiser':>9}{'ratio':>8}"
+    print(f"{'editor':24}{'job s':>9}{heads}{'forwards a case':>18}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_task("portraits", arguments.cases, 1, folder / "data")
@@ -132,10 +147,12 @@ def main() -> None:
                 model = load_pipeline(kind, Path(str(path)))
                 sampling.prepare_model(model, torch.device(arguments.device), arguments.dtype)
                 spec = EditSpec.parse(values)
-                bare = bare_seconds(model, calls_of_a_batch(model, spec, cases, arguments.batch_size), batches)
-                line += f"{bare:9.1f}{job / bare:8.2f}"
+                place = torch.device(arguments.device)
+                bare = bare_seconds(calls_of_a_batch(model, spec, cases, arguments.batch_size), batches, place)
+                for seconds in (sum(bare.values()), bare["denoiser"]):
+                    line += f"{seconds:9.1f}{job / seconds:8.2f}"
             else:
-                line += f"{'-':>9}{'-':>8}"
+                line += f"{'-':>9}{'-':>8}" * 2
             print(line + f"{frame.forwards.max():18d}", flush=True)
 
 
