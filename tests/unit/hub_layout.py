@@ -221,7 +221,7 @@ def _autoencoder(folder: Path, version: str, latent_channels: int, scaling: Mapp
     """Write an AutoencoderKL of factor 8; without `scaling` the config relies on the class's default, as SD2's does."""
     config: dict[str, Any] = {
         "act_fn": "silu",
-        "block_out_channels": [8, 8, 16, 16],
+        "block_out_channels": [4, 4, 8, 8],
         "down_block_types": ["DownEncoderBlock2D"] * 4,
         "in_channels": 3,
         "latent_channels": latent_channels,

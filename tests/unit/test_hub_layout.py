@@ -22,6 +22,8 @@ RUNS: list[tuple[str, str, dict[str, Any], int]] = [
     ("mask_guided", "sd2_base", {"num_inference_steps": 3}, 2 * 2),
     ("sd_inpaint", "sd2_inpainting", {"num_inference_steps": 2}, 2 * 2),
     ("instruct_pix2pix", "instruct_pix2pix", {"num_inference_steps": 2}, 2 * 3),
+    ("ultraedit", "ultraedit_freeform", {"num_inference_steps": 2}, 2 * 3),
+    ("ultraedit_mask", "ultraedit_mask", {"num_inference_steps": 2}, 2 * 3),
 ]
 
 
