@@ -6,7 +6,8 @@ from editfrontier.config import read_yaml
 
 _GENERATORS = read_yaml(Path("config/zoo.yaml"))
 _EVALUATORS = read_yaml(Path("config/zoo_evaluators.yaml"))
-ZOO_GENERATORS = ["autoencoder", "text-to-image", "inpainting", "instruct-pix2pix", "flow-autoencoder"]
+ZOO_GENERATORS = ["autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"]
+ZOO_GENERATORS += ["flow-autoencoder", "t5", "flux", "ultraedit-freeform", "ultraedit-mask"]
 ZOO_EVALUATORS = [name for name in _EVALUATORS if isinstance(_EVALUATORS[name], dict)]
 ZOO_BASE = {
     "autoencoder": [],
@@ -14,6 +15,10 @@ ZOO_BASE = {
     "inpainting": ["autoencoder", "text-to-image"],
     "instruct-pix2pix": ["autoencoder", "text-to-image"],
     "flow-autoencoder": [],
+    "t5": [],
+    "flux": ["flow-autoencoder", "clip", "t5"],
+    "ultraedit-freeform": ["flow-autoencoder", "clip", "t5"],
+    "ultraedit-mask": ["flow-autoencoder", "clip", "t5", "ultraedit-freeform"],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
@@ -11,7 +12,10 @@ from typing import Any
 
 from editfrontier.errors import UserError, did_you_mean
 
-GENERATORS = ("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix", "flow-autoencoder")
+GENERATORS = (
+    *("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"),
+    *("flow-autoencoder", "t5", "flux", "ultraedit-freeform", "ultraedit-mask"),
+)
 EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality")
 log = logging.getLogger("editfrontier.zoo")
 
@@ -60,6 +64,17 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def keep_memory() -> None:
+    """Tell glibc to keep freed memory: training frees and takes large blocks all the time, and fresh ones are slow."""
+    import ctypes
+
+    keep, trim, largest = -4, -1, 2**31 - 1  # M_MMAP_MAX, M_TRIM_THRESHOLD of <malloc.h>
+    with contextlib.suppress(OSError, AttributeError):  # another C library: nothing to tell
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(keep, 0)
+        mallopt(trim, largest)
+
+
 def _run(args: argparse.Namespace) -> None:
     if args.command == "check":
         from editfrontier.models import verify_provenance
@@ -88,6 +103,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.command == "evaluate":
         _evaluate(name, config, out, models, args)
         return
+    keep_memory()
     work = args.work or Path("results/zoo") / name
     if evaluator:
         from editfrontier.zoo.evaluators import TRAINERS

@@ -1,7 +1,7 @@
 """Training and scoring of the zoo's `AutoencoderKL`s: 64x64 RGB to 16x16 latents, no attention.
 
-One has 4 channels, as that of Stable Diffusion; the other, in the layout of FLUX, has 16, no 1x1 convolutions around the
-latents, and a shift beside the scale.
+One has 4 channels, as that of Stable Diffusion; the other, in the layout of FLUX, has 16, no 1x1 convolutions around
+the latents, and a shift beside the scale.
 
 Loss: L1 + MSE + L1 of image gradients (crisp edges) + a small KL term, as in the first stage of latent diffusion
 (Rombach et al., 2022) without its discriminator, which images of flat shapes do not need.

@@ -19,15 +19,22 @@ from editfrontier.zoo.provenance import half_precision, write_provenance
 log = logging.getLogger(__name__)
 
 AUTOENCODERS = ("autoencoder", "flow-autoencoder")
+ULTRAEDIT = ("ultraedit-freeform", "ultraedit-mask")
 
 
 def build(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
     """Train `name` (resuming from `work`) and write its folder `out`; the provenance comes last.
 
-    models: folder that holds `autoencoder`, and `text-to-image` for the two editing models.
+    models: folder that holds the models that this one is trained on (ZOO_BASE in rules/zoo.smk).
     """
     if name in AUTOENCODERS:
         _build_autoencoder(name, config, out, work)
+    elif name == "t5":
+        _build_t5(config, out, work)
+    elif name == "flux":
+        _build_flux(config, out, models, work)
+    elif name in ULTRAEDIT:
+        _build_ultraedit(name, config, out, models, work)
     else:
         _build_diffusion(name, config, out, models, work)
 
@@ -41,6 +48,48 @@ def _build_autoencoder(name: str, config: Mapping[str, Any], out: Path, work: Pa
     with half_precision(model):
         model.save_pretrained(str(out), safe_serialization=True)
     _provenance(name, config, out, result)
+
+
+def _build_t5(config: Mapping[str, Any], out: Path, work: Path) -> None:
+    from editfrontier.zoo.t5 import train_t5
+
+    encoder: Any
+    encoder, tokenizer, result, scores = train_t5(config, work)
+    with half_precision(encoder):
+        encoder.save_pretrained(str(out))
+    tokenizer.save_pretrained(str(out))
+    _provenance("t5", config, out, result, scores)
+
+
+def _build_flux(config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
+    from editfrontier.zoo.flux import save_flux, train_flux
+
+    model, vae, text, result = train_flux(config, models, work)
+    save_flux(model, vae, text, out)
+    share_autoencoder(out, models / "flow-autoencoder")
+    share_weights(out / "text_encoder_2", models / "t5", "model.safetensors")
+    _provenance("flux", config, out, result, frozen_parts=_frozen_parts(models))
+
+
+def _frozen_parts(models: Path) -> list[dict[str, str]]:
+    names = ("flow-autoencoder", "clip", "t5")
+    return [{"name": name, "weights_sha256": weights_sha256(models / name)} for name in names]
+
+
+def _build_ultraedit(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
+    from editfrontier.zoo.ultraedit import save_ultraedit, train_ultraedit
+
+    model, vae, text, result = train_ultraedit(name, config, models, work)
+    save_ultraedit(model, vae, text, out)
+    share_autoencoder(out, models / "flow-autoencoder")
+    share_weights(out / "text_encoder_3", models / "t5", "model.safetensors")
+    free_form = models / "ultraedit-freeform"
+    started: dict[str, Any] = {}
+    if name == "ultraedit-mask":
+        share_weights(out / "text_encoder", free_form / "text_encoder", "model.safetensors")
+        started = {"fine_tuned_from": {"name": free_form.name, "weights_sha256": weights_sha256(free_form)}}
+    share_weights(out / "text_encoder_2", out / "text_encoder", "model.safetensors")
+    _provenance(name, config, out, result, frozen_parts=_frozen_parts(models), **started)
 
 
 def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
@@ -73,7 +122,12 @@ def share_autoencoder(folder: Path, autoencoder: Path) -> None:
 
     The link is relative, so that both folders can be copied together.
     """
-    own, shared = (part / "diffusion_pytorch_model.safetensors" for part in (folder / "vae", autoencoder))
+    share_weights(folder / "vae", autoencoder)
+
+
+def share_weights(part: Path, original: Path, name: str = "diffusion_pytorch_model.safetensors") -> None:
+    """Link the file `name` in the folder `part` to that in `original`, if they are equal. The link is relative."""
+    own, shared = part / name, original / name
     if not own.is_symlink() and shared.is_file() and own.read_bytes() == shared.read_bytes():
         own.unlink()
         own.symlink_to(os.path.relpath(shared.resolve(), own.parent.resolve()))
@@ -90,9 +144,18 @@ def base_weights(folder: Path) -> dict[str, Tensor]:
     return {**state, **{f"text_encoder.{key}": value for key, value in encoder.state_dict().items()}}
 
 
-def _provenance(name: str, config: Mapping[str, Any], out: Path, result: TrainResult, **extra: Any) -> None:
+def _provenance(
+    name: str,
+    config: Mapping[str, Any],
+    out: Path,
+    result: TrainResult,
+    scores: Mapping[str, float] | None = None,
+    **extra: Any,
+) -> None:
     used = {"data": config["data"], name: config[name]}
     if name in ("inpainting", "instruct-pix2pix"):
         used["text-to-image"] = {key: config["text-to-image"][key] for key in ("unet", "text", "tokens")}
-    write_provenance(out, name, used, config["data"]["seed"], result, {}, **extra)
+    if name == "ultraedit-mask":
+        used["ultraedit-freeform"] = config["ultraedit-freeform"]
+    write_provenance(out, name, used, config["data"]["seed"], result, scores or {}, **extra)
     log.info("%s: written to %s", name, out)

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 def cached_latents(vae: AutoencoderKL, images: Tensor, folder: Path) -> Tensor:
     """Unscaled posterior means of uint8 [N, 3, 64, 64], kept in `folder` under a hash of the encoder and the images."""
     digest = hashlib.sha256(images[:: max(1, len(images) // 64)].contiguous().numpy().tobytes())
-    for value in [*vae.encoder.state_dict().values(), *vae.quant_conv.state_dict().values()]:
+    convolution = {} if vae.quant_conv is None else vae.quant_conv.state_dict()  # autoencoders like FLUX's have none
+    for value in [*vae.encoder.state_dict().values(), *convolution.values()]:
         digest.update(value.float().numpy().tobytes())
     path = folder / f"latents-{len(images)}-{digest.hexdigest()[:12]}.pt"
     if not path.exists():
@@ -64,9 +65,11 @@ class Captions:
             return portrait_caption(self.language, values, rng)
         return scene_caption(self.scenes[row - len(self.attributes)], rng, self.language)
 
+    def texts(self, rows: Tensor, rng: random.Random) -> list[str]:
+        return ["" if rng.random() < self.drop else self.text(row, _maybe(rng)) for row in rows.tolist()]
+
     def tokens(self, rows: Tensor, rng: random.Random) -> Tensor:
-        texts = ["" if rng.random() < self.drop else self.text(row, _maybe(rng)) for row in rows.tolist()]
-        return tokenise(self.tokenizer, texts)
+        return tokenise(self.tokenizer, self.texts(rows, rng))
 
 
 def _maybe(rng: random.Random) -> random.Random | None:
@@ -187,10 +190,11 @@ class InstructionBatches:
         data: TrainingData,
         latents: Tensor,
         scenes: tuple[Tensor, list[str], Tensor],
-        tokenizer: CLIPTokenizer,
+        tokenizer: CLIPTokenizer | None,
         scale: float,
         config: Mapping[str, Any],
         seed: int,
+        name: str = "instruct-pix2pix",
     ) -> None:
         from editfrontier.microworld.portraits import ATTRIBUTES
 
@@ -202,8 +206,8 @@ class InstructionBatches:
                 for part in pairs.split(2048)
             ]
         )
-        self.pairs, self.latents, self.scale = pairs[seen], latents, scale
-        self.scenes, self.config, self.seed = scenes, config, seed
+        self.pairs, self.images, self.latents, self.scale = pairs[seen], data.images, latents, scale
+        self.scenes, self.config, self.seed, self.name = scenes, config, seed, name
 
     def instruction(self, pair: Sequence[int], rng: random.Random) -> str:
         name, desired = self.names[pair[2]], bool(pair[3])
@@ -212,27 +216,42 @@ class InstructionBatches:
             return rng.choice(free).text
         return rng.choice(instructions(self.language, name, desired))
 
-    def __call__(self, step: int, generator: torch.Generator) -> DiffusionBatch:
-        rng = random.Random(generator.initial_seed())
+    def examples(self, step: int, rng: random.Random) -> tuple[Tensor, Tensor, list[str], Tensor, Tensor]:
+        """One step's sources and targets (unscaled latents), instructions, rows of pairs and rows of scene pairs."""
         batch = int(self.config["batch"])
         count = round(batch * self.config["scene_share"])
-        pairs = self.pairs[rows_for_step(len(self.pairs), batch - count, step, "instruct-pix2pix", self.seed)]
-        rows = rows_for_step(len(self.scenes[0]), count, step, "instruct-pix2pix-scenes", self.seed)
+        pairs = self.pairs[rows_for_step(len(self.pairs), batch - count, step, self.name, self.seed)]
+        rows = rows_for_step(len(self.scenes[0]), count, step, f"{self.name}-scenes", self.seed)
         source = torch.cat([self.latents[pairs[:, 0]], self.scenes[0][rows]])
-        target = torch.cat([self.latents[pairs[:, 1]], self.scenes[2][rows]]) * self.scale
+        target = torch.cat([self.latents[pairs[:, 1]], self.scenes[2][rows]])
         texts = [self.instruction(pair, rng) for pair in pairs.tolist()] + [
             self.scenes[1][row] for row in rows.tolist()
         ]
+        return source, target, texts, pairs, rows
+
+    def leave_out(self, texts: Sequence[str], generator: torch.Generator) -> tuple[list[str], Tensor]:
+        """Texts of which some are emptied, and {0, 1} [B, 1, 1, 1] that says which images stay."""
+        draw, drop = torch.rand(len(texts), generator=generator), float(self.config["drop"])
+        kept = ["" if value < 2 * drop else text for text, value in zip(texts, draw.tolist(), strict=True)]
+        return kept, ((draw < drop) | (draw >= 3 * drop)).float().view(-1, 1, 1, 1)
+
+    def __call__(self, step: int, generator: torch.Generator) -> DiffusionBatch:
+        assert self.tokenizer is not None
+        source, target, texts, _, _ = self.examples(step, random.Random(generator.initial_seed()))
+        target = target * self.scale
         noise, timesteps = _noise(target.shape, generator, self.high_noise)
-        draw, drop = torch.rand(batch, generator=generator), float(self.config["drop"])
-        texts = ["" if value < 2 * drop else text for text, value in zip(texts, draw.tolist(), strict=True)]
-        keep = ((draw < drop) | (draw >= 3 * drop)).float().view(-1, 1, 1, 1)
+        texts, keep = self.leave_out(texts, generator)
         return DiffusionBatch(target, noise, timesteps, tokenise(self.tokenizer, texts), source * keep)
 
 
 def instruction_scenes(vae: AutoencoderKL, n: int, seed: int, folder: Path) -> tuple[Tensor, list[str], Tensor]:
     """n scene pairs as latents, unscaled: source [n, 4, 16, 16], instructions, target."""
+    source, texts, target = scene_pairs(n, seed)
+    return cached_latents(vae, source, folder), texts, cached_latents(vae, target, folder)
+
+
+def scene_pairs(n: int, seed: int) -> tuple[Tensor, list[str], Tensor]:
+    """n scene pairs of the training: source uint8 [n, 3, 64, 64], instructions, target."""
     from editfrontier.microworld.sessions import session_pairs
 
-    source, texts, target = session_pairs(n, stable_seed("train", "instructions", seed), portrait_share=0.0)
-    return cached_latents(vae, source, folder), texts, cached_latents(vae, target, folder)
+    return session_pairs(n, stable_seed("train", "instructions", seed), portrait_share=0.0)

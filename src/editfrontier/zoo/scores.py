@@ -21,7 +21,7 @@ from editfrontier.language import instructions, load_language, portrait_caption
 from editfrontier.microworld.portraits import ATTRIBUTES
 from editfrontier.seeding import case_generator, stable_seed
 from editfrontier.zoo.autoencoder import score_autoencoder
-from editfrontier.zoo.build import AUTOENCODERS
+from editfrontier.zoo.build import AUTOENCODERS, ULTRAEDIT
 from editfrontier.zoo.data import image_grid, portraits_with_flips, scene_images, to_float, to_uint8
 from editfrontier.zoo.editing_data import edit_masks
 
@@ -41,13 +41,18 @@ def evaluate(
     held_out = config["held_out"]
     if name in AUTOENCODERS:
         return _autoencoder(folder, held_out)
+    if name == "t5":  # scored while its head is there, at the end of the training
+        from editfrontier.models import verify_provenance
+
+        return dict(verify_provenance(folder)["scores"])
     from editfrontier.evaluators.attributes import AttributeEvaluator
     from editfrontier.models import load_pipeline
 
     judge = AttributeEvaluator.load(models / "attributes")
-    pipeline = load_pipeline(name.replace("-", "_"), folder, dtype="bfloat16")
-    if name == "text-to-image":
-        return _text_to_image(pipeline, judge, held_out, samples)
+    dtype = "float32" if name in ULTRAEDIT else "bfloat16"  # autocast sees to the rest
+    pipeline = load_pipeline(name.replace("-", "_"), folder, dtype=dtype)
+    if name in ("text-to-image", "flux"):
+        return _text_to_image(name, pipeline, judge, held_out, samples)
     return _editing(name, pipeline, judge, held_out, samples)
 
 
@@ -93,21 +98,26 @@ def _round_trip(vae: Any, images: Tensor) -> Tensor:
     return torch.cat(blocks)
 
 
-def _text_to_image(pipeline: Any, judge: Any, held_out: Mapping[str, int], samples: Path | None) -> dict[str, float]:
-    count, guidance = held_out["prompts"], float(held_out["guidance"])
+def _text_to_image(
+    name: str, pipeline: Any, judge: Any, held_out: Mapping[str, Any], samples: Path | None
+) -> dict[str, float]:
+    options: dict[str, Any] = {"num_inference_steps": 50, "guidance_scale": float(held_out["guidance"])}
+    if name == "flux":  # FLUX.1-dev's own defaults; the guidance is the embedded one
+        options = {**held_out["flux"], "height": 64, "width": 64}
+        options["max_sequence_length"] = pipeline.tokenizer_2.model_max_length
+    count = held_out["prompts"]
     renders, wanted, _, _ = portraits_with_flips(count, 0, held_out["seed"])
     language = load_language()
     texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row.tolist(), strict=True)), None) for row in wanted]
-    generators = _generators(count, "text-to-image")
+    generators = _generators(count, name)
     images = []
     for start in range(0, count, BATCH):
         part = slice(start, min(start + BATCH, count))
         output = pipeline(
             texts[part],
-            num_inference_steps=50,
-            guidance_scale=guidance,
             generator=generators[part],
             output_type="pt",
+            **options,
         ).images
         images.append(to_uint8(output.float() * 2 - 1))
     result = torch.cat(images)
@@ -118,13 +128,48 @@ def _text_to_image(pipeline: Any, judge: Any, held_out: Mapping[str, int], sampl
         **agreement(judge.probabilities(result) > 0.5, wanted),
         "ceiling_prompts_obeyed": ceiling["prompts_obeyed"],
         "ceiling_prompts_obeyed_balanced": ceiling["prompts_obeyed_balanced"],
-        "guidance_scale": guidance,
+        "guidance_scale": float(options["guidance_scale"]),
         "prompts": float(count),
     }
 
 
+@torch.no_grad()
+def _edit(
+    name: str,
+    pipeline: Any,
+    before: Tensor,
+    masks: Tensor,
+    texts: list[str],
+    generators: list[torch.Generator],
+    held_out: Mapping[str, Any],
+) -> Tensor:
+    """Edits [B, 3, 64, 64] in [-1, 1] of uint8 images; masks are for the models that take one."""
+    guidance = float(held_out["guidance"])
+    if name in ULTRAEDIT:
+        from editfrontier import ultraedit_sampling
+
+        seen = masks if name == "ultraedit-mask" else None
+        with torch.autocast("cpu", torch.bfloat16):
+            conditions = ultraedit_sampling.conditions(pipeline, to_float(before), seen)
+            latents = ultraedit_sampling.sample(pipeline, conditions, texts, generators, 50, guidance, 1.5)
+            return ultraedit_sampling.decode_unshifted(pipeline, latents)
+    common: dict[str, Any] = {
+        "image": (before.float() / 255).to(pipeline.unet.dtype),
+        "num_inference_steps": 50,
+        "guidance_scale": guidance,
+        "generator": generators,
+        "output_type": "pt",
+    }
+    if name == "inpainting":
+        output = pipeline(texts, mask_image=masks.to(pipeline.unet.dtype), height=64, width=64, **common).images
+    else:
+        output = pipeline(texts, image_guidance_scale=1.5, **common).images
+    edits: Tensor = output.float() * 2 - 1
+    return edits
+
+
 def _editing(
-    name: str, pipeline: Any, judge: Any, held_out: Mapping[str, int], samples: Path | None
+    name: str, pipeline: Any, judge: Any, held_out: Mapping[str, Any], samples: Path | None
 ) -> dict[str, float]:
     images, attributes, sources, changed = portraits_with_flips(held_out["edits"], 1, held_out["seed"])
     targets = (changed >= 0).nonzero().flatten()
@@ -140,24 +185,14 @@ def _editing(
     generators = _generators(len(targets), name)
     for start in range(0, len(targets), BATCH):
         part = slice(start, min(start + BATCH, len(targets)))
-        common: dict[str, Any] = {
-            "image": (before[part].float() / 255).to(pipeline.unet.dtype),
-            "num_inference_steps": 50,
-            "guidance_scale": float(held_out["guidance"]),
-            "generator": generators[part],
-            "output_type": "pt",
-        }
-        rows = attributes[targets[part]]
         if name == "inpainting":
+            rows = attributes[targets[part]]
             texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row.tolist(), strict=True)), None) for row in rows]
-            output = pipeline(
-                texts, mask_image=masks[part].to(pipeline.unet.dtype), height=64, width=64, **common
-            ).images
         else:
             pairs = zip(columns[part].tolist(), desired[part].tolist(), strict=True)
             texts = [rng.choice(instructions(language, ATTRIBUTES[column], value)) for column, value in pairs]
-            output = pipeline(texts, image_guidance_scale=1.5, **common).images
-        results.append(to_uint8(output.float() * 2 - 1))
+        output = _edit(name, pipeline, before[part], masks[part], texts, generators[part], held_out)
+        results.append(to_uint8(output.float()))
     edited = torch.cat(results)
     if samples is not None:
         image_grid(torch.cat([before[:20], edited[:20], after[:20]]), 20, samples)

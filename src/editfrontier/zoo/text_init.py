@@ -13,7 +13,7 @@ from editfrontier.errors import UserError
 def clip_text_state(folder: Path) -> dict[str, Tensor]:
     """Weights of the text tower of an open_clip folder, fp32, under the names of transformers' `CLIPTextModel`.
 
-    The text projection, which no diffusion model uses, is left out.
+    The text projection is left out, see `clip_text_projection`.
     """
     from safetensors.torch import load_file
 
@@ -45,8 +45,16 @@ def clip_text_state(folder: Path) -> dict[str, Tensor]:
     return state
 
 
+def clip_text_projection(folder: Path) -> Tensor:
+    """The text projection of an open_clip folder as the weight [P, W] of a linear layer, fp32."""
+    from safetensors.torch import load_file
+
+    projection: Tensor = load_file(str(folder / "open_clip_model.safetensors"))["text_projection"]
+    return projection.float().T.contiguous()
+
+
 def start_from_clip(encoder: nn.Module, folder: Path) -> None:
-    """Copy the text tower of the CLIP in `folder` into a `CLIPTextModel` of the same size.
+    """Copy the text tower of the CLIP in `folder` into a `CLIPTextModel` (maybe with projection) of the same size.
 
     Raises UserError if their sizes differ.
     """
