@@ -39,7 +39,8 @@ class Case:
     mask_origin: str = "exact"
     automatic_mask: str = ""
     background_mask: str = ""  # empty = the complement of the mask
-    exemplar: str = ""
+    exemplar: str = ""  # another image that shows what the edit asks for, of the size of the image
+    exemplar_mask: str = ""  # 255 = where it shows that; empty = the whole exemplar
     drags: str = ""  # JSON list of {kind, source_mask, affine, target_mask, points}
     true_edit: str = ""
     source_attributes: str = ""  # JSON {name: bool}

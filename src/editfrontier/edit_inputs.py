@@ -37,6 +37,7 @@ class Inputs:
     true_edit: Pixels | None
     other: Pixels | None
     exemplar: Pixels | None
+    exemplar_mask: npt.NDArray[np.bool_] | None  # [H, W], all of it if the case has none
     drags: list[Region] | None
     background: npt.NDArray[np.bool_] | None  # [H, W], True = must not change
     digest: str
@@ -60,17 +61,24 @@ def read_inputs(case: Case, cases: Sequence[Case], folder: Path, needs: Iterable
     size = (image.shape[0], image.shape[1])
     mask = read_mask(folder / case.mask, size) if "mask" in needs else None
     true_edit = _same_size(folder / case.true_edit, size) if "true_edit" in needs else None
-    exemplar = read_image(folder / case.exemplar) if "exemplar" in needs else None
+    exemplar = _same_size(folder / case.exemplar, size) if "exemplar" in needs else None
+    exemplar_mask = _exemplar_mask(case, folder, size) if "exemplar" in needs else None
     other = _same_size(folder / _other(case, cases, seed).image, size) if "other" in needs else None
     drags = _drags(case, folder, size, needs)
     background = None if drags is None else _background(case, folder, size, drags)
     digest = hashlib.sha256(json.dumps([getattr(case, name) for name in (*TEXTS, "drags")]).encode())
     arrays: list[npt.NDArray[Any] | None] = [image, mask, true_edit, other, exemplar]
+    if exemplar_mask is not None:
+        arrays.append(exemplar_mask)
     if drags is not None:
         arrays += [background, *(array for one in drags for array in (one.source, one.affine, one.target))]
     for array in arrays:
         digest.update(b"-" if array is None else array.tobytes() + str(array.shape).encode())
-    return Inputs(case, image, mask, true_edit, other, exemplar, drags, background, digest.hexdigest())
+    return Inputs(case, image, mask, true_edit, other, exemplar, exemplar_mask, drags, background, digest.hexdigest())
+
+
+def _exemplar_mask(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    return read_mask(folder / case.exemplar_mask, size) if case.exemplar_mask else np.ones(size, dtype=np.bool_)
 
 
 def _drags(case: Case, folder: Path, size: tuple[int, int], needs: set[str]) -> list[Region] | None:
@@ -137,6 +145,7 @@ def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -
         drags=[one.drags for one in inputs if one.drags is not None] or None,
         backgrounds=stacked([one.background for one in inputs]),
         exemplars=images([one.exemplar for one in inputs]),
+        exemplar_masks=stacked([one.exemplar_mask for one in inputs]),
     )
 
 

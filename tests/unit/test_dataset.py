@@ -64,7 +64,7 @@ def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         build_task("portraits", 4, 11, tmp_path / name)
     first, second = (sorted(p for p in (tmp_path / name).rglob("*.png")) for name in ("one", "two"))
-    assert len(first) == 16
+    assert len(first) == 24
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     assert read_cases(tmp_path / "one" / "cases.parquet") == read_cases(tmp_path / "two" / "cases.parquet")
 

@@ -66,6 +66,7 @@ class EditBatch:
     drags: list[list[Region]] | None = None  # each case's, at least one; may be none with the need "optional_drags"
     backgrounds: Tensor | None = None  # like masks, 1 = must not change; with drags
     exemplars: Tensor | None = None  # like images
+    exemplar_masks: Tensor | None = None  # like masks, 1 = what the exemplar shows; with exemplars
     inversions: InversionCache | None = None  # where inversions are kept for other editors, None to keep none
 
 

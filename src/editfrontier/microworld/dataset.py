@@ -19,6 +19,7 @@ from editfrontier.errors import UserError, did_you_mean
 from editfrontier.language import Language, load_language
 from editfrontier.microworld.drags import Drag, sample_drags
 from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
+from editfrontier.microworld.exemplars import Exemplar, portrait_exemplars
 from editfrontier.microworld.portraits import POPULATIONS, render_portraits, sample_portraits
 from editfrontier.microworld.segment import Image, Mask, automatic_mask
 from editfrontier.microworld.sessions import sample_sessions
@@ -40,13 +41,19 @@ def _write_images(folder: Path, case_id: str, images: Mapping[str, Image | Mask]
     return paths
 
 
-def _edit_case(edit: Edit, task: str, case_id: str, cluster: str, folder: Path) -> Case:
+def _edit_case(
+    edit: Edit, task: str, case_id: str, cluster: str, folder: Path, exemplar: Exemplar | None = None
+) -> Case:
     automatic = automatic_mask(edit.before, edit.mask, stable_seed("automatic mask", case_id))
-    paths = _write_images(
-        folder,
-        case_id,
-        {"image": edit.before, "true_edit": edit.after, "mask": edit.mask, "automatic_mask": automatic.mask},
-    )
+    images: dict[str, Image | Mask] = {
+        "image": edit.before,
+        "true_edit": edit.after,
+        "mask": edit.mask,
+        "automatic_mask": automatic.mask,
+    }
+    if exemplar is not None:
+        images |= {"exemplar": exemplar.image, "exemplar_mask": exemplar.mask}
+    paths = _write_images(folder, case_id, images)
     return Case(
         case_id=case_id,
         task=task,
@@ -62,6 +69,8 @@ def _edit_case(edit: Edit, task: str, case_id: str, cluster: str, folder: Path) 
         attribute=edit.attribute,
         desired=edit.desired,
         mask_origin="exact",
+        exemplar=paths.get("exemplar", ""),
+        exemplar_mask=paths.get("exemplar_mask", ""),
         source_attributes=_json(edit.source_attributes),
         target_attributes=_json(edit.target_attributes),
         identity=edit.identity,
@@ -125,10 +134,14 @@ def build_portraits(
     population: str = "studio",
     free_form_share: float = FREE_FORM_SHARE,
 ) -> list[Case]:
-    """Attribute edits of portraits, balanced over attributes and directions."""
+    """Attribute edits of portraits, balanced over attributes and directions, each with an exemplar."""
     edits = portrait_edits(n, seed, lang, population=population, free_form_share=free_form_share)
     names = [f"{task}-{number:05d}-{edit.label}" for number, edit in enumerate(edits)]
-    return [_edit_case(edit, task, name, name, folder) for name, edit in zip(names, edits, strict=True)]
+    exemplars = portrait_exemplars(edits, seed, population)
+    return [
+        _edit_case(edit, task, name, name, folder, exemplar)
+        for name, edit, exemplar in zip(names, edits, exemplars, strict=True)
+    ]
 
 
 def build_scenes(

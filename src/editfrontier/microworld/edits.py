@@ -38,7 +38,8 @@ class Edit:
     """One edit: images uint8 [64, 64, 3] before and after it, the exact mask, captions of both, and the instruction.
 
     The mask bool [64, 64] holds every pixel that differs, and for scenes all visible pixels of the changed objects.
-    `attribute`, `desired`, the attribute mappings and `identity` are for portraits and empty for scenes.
+    `attribute`, `desired`, the attribute mappings, `identity` and `portrait` (parameters of the source, a batch of one)
+    are for portraits and empty for scenes.
     """
 
     before: Image
@@ -54,6 +55,7 @@ class Edit:
     source_attributes: Mapping[str, bool] = field(default_factory=dict)
     target_attributes: Mapping[str, bool] = field(default_factory=dict)
     identity: str = ""
+    portrait: Portraits | None = None
 
 
 def to_array(image: Tensor) -> Image:
@@ -125,6 +127,7 @@ def portrait_edit(
         source_attributes=before,
         target_attributes=after,
         identity=identity,
+        portrait=source,
     )
 
 
