@@ -53,10 +53,11 @@ class FlowBatch:
         level = self.times.view(-1, 1, 1, 1)
         return (1 - level) * self.latents + level * self.noise
 
-    def first(self, count: int) -> FlowBatch:
-        """Its first `count` samples."""
+    def middle(self, count: int) -> FlowBatch:
+        """The `count` samples in its middle."""
+        start = max(0, (len(self.times) - count) // 2)
         cut = {
-            name: getattr(self, name)[:count]
+            name: getattr(self, name)[start : start + count]
             for name in ("latents", "noise", "times", "prompt", "pooled", "extra", "guidance")
             if getattr(self, name) is not None
         }
@@ -156,6 +157,7 @@ class FlowText:
 class CaptionBatches:
     """(step, generator) -> batch of cached latents with embedded captions.
 
+    scene_share: of each batch; None = as many scenes as the data have.
     guidance: None for the number 1 everywhere (no distillation), or the range that guidance is drawn from.
     """
 
@@ -168,14 +170,25 @@ class CaptionBatches:
         config: Mapping[str, Any],
         name: str,
         seed: int,
+        scene_share: float | None = None,
         guidance: Sequence[float] | None = None,
     ) -> None:
         self.latents, self.normalise, self.captions, self.text = latents, normalise, captions, text
-        self.config, self.name, self.seed, self.guidance = config, name, seed, guidance
+        self.config, self.name, self.seed = config, name, seed
+        self.scene_share, self.guidance = scene_share, guidance
         self.empty = text([""])
 
+    def rows(self, step: int) -> Tensor:
+        """Rows of the training data that one step takes."""
+        batch, portraits = int(self.config["batch"]), len(self.captions.attributes)
+        if self.scene_share is None:
+            return rows_for_step(len(self.latents), batch, step, self.name, self.seed)
+        count = round(batch * self.scene_share)
+        scenes = rows_for_step(len(self.latents) - portraits, count, step, f"{self.name}-scenes", self.seed)
+        return torch.cat([rows_for_step(portraits, batch - count, step, self.name, self.seed), portraits + scenes])
+
     def __call__(self, step: int, generator: torch.Generator) -> FlowBatch:
-        rows = rows_for_step(len(self.latents), self.config["batch"], step, self.name, self.seed)
+        rows = self.rows(step)
         shift, scale = self.normalise
         latents = (self.latents[rows].float() - shift) * scale
         noise, times = flow_noise(latents.shape, generator, **self.config["times"])

@@ -1,8 +1,8 @@
-"""The zoo's text-to-image model in the layout of FLUX.1-dev: networks, training in two stages, the folder.
+"""The zoo's text-to-image model in the layout of FLUX.1-dev: networks, training, the folder.
 
-The first stage is plain rectified flow with captions left out now and then. The second distils classifier-free guidance
-into the guidance embedding, as FLUX.1-dev's was (Meng et al., 2023, sec. 3.1): a student that is told w learns what its
-teacher, the frozen first stage, predicts with guidance w in two passes.
+Two stages of plain rectified flow with captions left out now and then, the second with more scenes. Then
+classifier-free guidance is distilled into the guidance embedding, as FLUX.1-dev's was (Meng et al., 2023, sec. 3.1): a
+student that is told w learns what its teacher, the frozen second stage, predicts with guidance w in two passes.
 """
 
 from __future__ import annotations
@@ -141,47 +141,51 @@ def train_flux(
     model = build_flux(own["transformer"], text.t5.config.d_model, text.clip.config.hidden_size)
     log.info("flux: %.2f million weights", sum(p.numel() for p in model.parameters()) / 1e6)
 
-    def batches(name: str, drop: float, seed: int, guidance: Any = None) -> CaptionBatches:
-        captions = Captions(data, data_settings, text.tokenizer, drop)
-        return CaptionBatches(latents, normalise, captions, text, own, name, seed, guidance)
+    def batches(name: str, stage: Mapping[str, Any]) -> CaptionBatches:
+        captions = Captions(data, data_settings, text.tokenizer, stage["drop"])
+        seed = TrainSettings(**stage["train"]).seed
+        return CaptionBatches(
+            latents, normalise, captions, text, own, name, seed, stage.get("scene_share"), stage.get("guidance")
+        )
 
-    first = batches("flux", own["drop"], settings.seed)
-    shown = first(0, torch.Generator().manual_seed(0)).first(24)
-
-    def show(scale: float, embedded: bool) -> Callable[[int, nn.Module], None]:
-        def callback(step: int, model: nn.Module) -> None:
-            images = sample(model, vae, shown.to(settings.device), guidance=scale, steps=20, embedded=embedded)
-            image_grid(to_uint8(images), 12, work / "samples" / f"{'embedded' if embedded else 'free'}-{step:06d}.png")
-
-        return callback
-
+    first, second, distil = own, {**own, **own["second"]}, own["distil"]
+    second_batches = batches("flux-second", second)
+    shown = second_batches(0, torch.Generator().manual_seed(0)).middle(24)  # portraits, then scenes
     fast = compiled(model, settings.steps)
 
-    def first_loss(_: nn.Module, batch: FlowBatch) -> Tensor:
+    def show(scale: float, kind: str) -> list[tuple[int, Callable[[int, nn.Module], None]]]:
+        def callback(step: int, model: nn.Module) -> None:
+            embedded = kind == "embedded"
+            images = sample(model, vae, shown.to(settings.device), guidance=scale, steps=20, embedded=embedded)
+            image_grid(to_uint8(images), 12, work / "samples" / f"{kind}-{step:06d}.png")
+
+        return [(int(own["show_every"]), callback)]
+
+    def plain_loss(_: nn.Module, batch: FlowBatch) -> Tensor:
         batch = batch.to(settings.device)
         with plain_attention():
             return flow_loss(predict(fast, batch), batch)
 
-    every = int(own["show_every"])
-    result = train("flux", model, first, first_loss, settings, work, [(every, show(3.5, False))])
-    teacher = copy.deepcopy(model).eval().requires_grad_(False)
-    second = own["distil"]
+    done = [train("flux", model, batches("flux", first), plain_loss, settings, work, show(3.5, "first"))]
     later = TrainSettings(**second["train"])
-    teach = compiled(teacher, later.steps)
-    second_batches = batches("flux-distil", second["drop"], later.seed, second["guidance"])
+    folder = work / "second"
+    done.append(train("flux-second", model, second_batches, plain_loss, later, folder, show(3.5, "second")))
+    teacher = copy.deepcopy(model).eval().requires_grad_(False)
+    final = TrainSettings(**distil["train"])
+    teach = compiled(teacher, final.steps)
 
-    def second_loss(_: nn.Module, batch: FlowBatch) -> Tensor:
-        batch = batch.to(later.device)
+    def distil_loss(_: nn.Module, batch: FlowBatch) -> Tensor:
+        batch = batch.to(settings.device)
         with plain_attention():
             return (predict(fast, batch).float() - guided(teach, batch)).pow(2).mean()
 
-    callbacks = [(every, show(3.5, True))]
-    later_result = train("flux-distil", model, second_batches, second_loss, later, work / "distil", callbacks)
-    later_result.steps, later_result.seconds = (
-        result.steps + later_result.steps,
-        result.seconds + later_result.seconds,
+    lessons, folder = batches("flux-distil", distil), work / "distil"
+    result = train("flux-distil", model, lessons, distil_loss, final, folder, show(3.5, "embedded"))
+    result.steps, result.seconds = (
+        sum(part.steps for part in [*done, result]),
+        sum(part.seconds for part in [*done, result]),
     )
-    return model, vae, text, later_result
+    return model, vae, text, result
 
 
 def build_scheduler() -> Any:
@@ -193,7 +197,14 @@ def build_scheduler() -> Any:
 
 @torch.no_grad()
 def sample(
-    model: nn.Module, vae: Any, batch: FlowBatch, *, guidance: float, steps: int, embedded: bool = True
+    model: nn.Module,
+    vae: Any,
+    batch: FlowBatch,
+    *,
+    guidance: float,
+    steps: int,
+    embedded: bool = True,
+    bf16: bool = True,
 ) -> Tensor:
     """A quick look at training: images [B, 3, 64, 64] in [-1, 1] from the batch's noise and texts.
 
@@ -204,7 +215,7 @@ def sample(
     times, latents = scheduler.sigmas.tolist(), batch.noise.clone()
     device = latents.device
     scale = torch.full((len(latents),), guidance, device=device)
-    with torch.autocast(device.type, torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for now, later in itertools.pairwise(times):
             # With no clean part, the batch's noisy latents are these at every time.
             at = torch.full((len(latents),), now, device=device)

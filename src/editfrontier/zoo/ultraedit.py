@@ -201,7 +201,7 @@ def train_ultraedit(
     vae = load_autoencoder(models / "flow-autoencoder")
     text = load_text(models, own["tokens"])
     latents = cached_latents(vae, data.images, work.parent / "data").half()
-    before, texts, after = scene_pairs(own["scene_pairs"], config[FREE_FORM]["train"]["seed"])
+    before, texts, after = scene_pairs(own["scene_pairs"], TrainSettings(**config[FREE_FORM]["train"]).seed)
     folder = work.parent / "data"
     scenes = (cached_latents(vae, before, folder), texts, cached_latents(vae, after, folder))
     torch.manual_seed(stable_seed("train", name, "init", settings.seed))
