@@ -1,5 +1,6 @@
-# Statistics, tables, figures. In: scores and set features. Out: statistics/<task>.parquet (with paired differences and Pareto
-# membership beside it), tables/<table>.{csv,md,tex}, figures/<figure>.{pdf,svg,png}, validation.csv.
+# Statistics, tables, figures. In: scores and set features. Out: statistics/<task>.parquet (with paired differences, Pareto
+# membership and the same for parts of the cases beside it), tables/<table>.{csv,md,tex}, figures/<figure>.{pdf,svg,png},
+# validation.csv.
 
 
 rule statistics:
@@ -23,8 +24,10 @@ rule summarise:
         scores=of_variants("<results>/scores/{task}/{variant}.parquet"),
         features=of_variants("<results>/features/{task}/{variant}.npz"),
         sources="<results>/scores/{task}/sources.npz",
+        cases="<results>/data/{task}/cases.parquet",
     output:
         summary="<results>/statistics/{task}.parquet",
+        subsets="<results>/statistics/{task}.subsets.parquet",
         differences="<results>/statistics/{task}.differences.parquet",
         frontier="<results>/statistics/{task}.frontier.parquet",
     log:
@@ -36,13 +39,15 @@ rule summarise:
         runtime=60,
     params:
         settings=canonical(config["statistics"]),
+        splits=splits_of,
         code=code_of("statistics"),
     message:
         "Intervals of {wildcards.task}"
     shell:
         "python -m editfrontier statistics {input.scores:q} {input.features:q}"
         " --sources {input.sources:q} --settings {params.settings:q} --out {output.summary:q}"
-        " --differences {output.differences:q} --frontier {output.frontier:q} > {log:q} 2>&1"
+        " --differences {output.differences:q} --frontier {output.frontier:q} --cases {input.cases:q}"
+        " --splits {params.splits:q} --subsets {output.subsets:q} > {log:q} 2>&1"
 
 
 rule validation:

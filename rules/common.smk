@@ -1,4 +1,5 @@
 # What the rules share: the checked config, and helpers that turn it into paths and parameters.
+import json
 import os
 import sys
 from pathlib import Path
@@ -85,8 +86,19 @@ def table_entry(wildcards):
     return canonical(STUDY.tables[wildcards.table])
 
 
+def summary_of(table):
+    """The statistics that a table shows: of its task's cases, or of their parts."""
+    return f"<results>/statistics/{table['task']}{'.subsets' if 'by' in table else ''}.parquet"
+
+
 def statistics_of_table(wildcards):
-    return f"<results>/statistics/{STUDY.tables[wildcards.table]['task']}.parquet"
+    return summary_of(STUDY.tables[wildcards.table])
+
+
+def splits_of(wildcards):
+    """What the tables of a task are split by, as JSON."""
+    found = {table["by"] for table in STUDY.tables.values() if table["task"] == wildcards.task and "by" in table}
+    return json.dumps(sorted(found))
 
 
 FIGURES = [*config["figures"], "validation"]
@@ -107,7 +119,9 @@ def inputs_of_figure(wildcards):
         }
     table = STUDY.tables[config["figures"][wildcards.figure]["table"]]
     task = table["task"]
-    data = [f"<results>/statistics/{task}.parquet", f"<results>/statistics/{task}.frontier.parquet"]
-    if wildcards.figure == "qualitative":
+    data = [summary_of(table), f"<results>/statistics/{task}.frontier.parquet"]
+    if wildcards.figure in ("qualitative", "drag_panel"):
         data += [f"<results>/scores/{task}/{row['variant']}.parquet" for row in table["rows"]]
+    if wildcards.figure in ("qualitative", "drag_panel", "motion"):
+        data.append(f"<results>/data/{task}/cases.parquet")
     return {"reported": config["reported"], "data": data}

@@ -31,6 +31,7 @@ Spec = Annotated[str, typer.Option(help="What determines the result, as JSON.")]
 Evaluators = Annotated[str, typer.Option(help="Folders of the evaluators by kind, as JSON.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
+FIGURES = ("frontier", "ablation", "qualitative", "inversion", "drag_panel", "motion", "validation")
 DEFAULT_CONFIG = [Path("config/micro.yaml")]
 
 
@@ -164,12 +165,17 @@ def statistics(
     differences: Annotated[Path, typer.Option(help="File of paired differences to write.")],
     frontier: Annotated[Path, typer.Option(help="File of Pareto membership to write.")],
     settings: Annotated[str, typer.Option(help="The `statistics` section of the config, as JSON.")] = "{}",
+    subsets: Annotated[Path | None, typer.Option(help="File of the statistics of parts of the cases to write.")] = None,
+    cases: Annotated[Path | None, typer.Option(help="Case table, which says what part a case belongs to.")] = None,
+    splits: Annotated[str, typer.Option(help="What tells the parts apart, as JSON: kind, size, attribute.")] = "[]",
 ) -> None:
     """Summarise a task: every metric of every variant with its interval."""
+    names = _json(f'{{"splits": {splits}}}', "--splits")["splits"]
     from editfrontier.statistics import summarise_task
 
     scores, features = ([file for file in files if file.suffix == suffix] for suffix in (".parquet", ".npz"))
-    summarise_task(scores, features, sources, _json(settings, "--settings"), out, differences, frontier)
+    chosen = _json(settings, "--settings")
+    summarise_task(scores, features, sources, chosen, out, differences, frontier, subsets, cases, names)
 
 
 @app.command()
@@ -205,7 +211,7 @@ def tables(
 
 @app.command()
 def figures(
-    figure: Annotated[str, typer.Option(help="frontier, ablation, qualitative or validation.")],
+    figure: Annotated[str, typer.Option(help=f"One of {', '.join(FIGURES)}.")],
     root: Annotated[Path, typer.Option(help="Results folder of the study.")],
     out: Annotated[Path, typer.Option(help="Figure to write; .pdf, .svg and .png are written whatever its suffix.")],
     reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
@@ -225,12 +231,16 @@ def figures(
             library.figure_ablation(entry, summaries / f"{_field(entry, 'task', '--table')}.parquet", reported, stem)
         case "qualitative":
             library.figure_qualitative(entry, root, stem)
+        case "inversion":
+            library.figure_inversion(entry, root, reported, stem)
+        case "drag_panel":
+            library.figure_drag_panel(entry, root, stem)
+        case "motion":
+            library.figure_motion(entry, root, reported, stem)
         case "validation":
             library.figure_validation(root / "validation.csv", stem, root / "validation.points.parquet")
         case _:
-            raise UserError(
-                f"--figure: '{figure}', expected frontier, ablation, qualitative or validation. Correct the option."
-            )
+            raise UserError(f"--figure: '{figure}', expected one of {', '.join(FIGURES)}. Correct the option.")
 
 
 @app.command()

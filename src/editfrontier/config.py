@@ -265,10 +265,35 @@ def _resolve_experiments(
             variant = _variant(config, files, [*path, "rows", index], row)
             variants[experiment["task"]][variant.name] = variant
             rows.append({"variant": variant.name} | {key: value for key, value in row.items() if key != "params"})
-        tables[name] = {"name": name, **experiment, "rows": rows}
+        whole = {key: value for key, value in experiment.items() if key != "by"}
+        tables[name] = {"name": name, **whole, "rows": rows}
+        for split in experiment.get("by", []):
+            tables[f"{name}_{split}"] = _split_table(tables[name], split)
+    twice = sorted(set(config["run"]) & {name for name, table in tables.items() if "by" in table})
+    if twice:
+        parent = tables[twice[0]]["parent"]
+        raise _wrong(
+            files,
+            ["experiments", twice[0]],
+            f"'{parent}' split by {tables[twice[0]]['by']} has the same name. Rename the experiment.",
+        )
     for figure, entry in config["figures"].items():
         _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
     return variants, tables
+
+
+def _split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Return a table with its rows for each part of the cases. Metrics of sets need more images than a part has."""
+    metrics = [name for name in table["metrics"] if METRICS[name].per_image]
+    text = {"title": f"{table['title']}, by {split}", "caption": ""}
+    return {
+        **table,
+        **text,
+        "name": f"{table['name']}_{split}",
+        "metrics": metrics,
+        "by": split,
+        "parent": table["name"],
+    }
 
 
 def _known(files: Sequence[Path], path: Sequence[Any], name: str | None, known: Iterable[str], kind: str) -> None:

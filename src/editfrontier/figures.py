@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editfrontier.grids import Cell, Line, build_grid
 from editfrontier.plotting import GREY, axis_label, draw_marker, error_bars, figure_style, save_figure
 from editfrontier.results import (
     Style,
@@ -22,7 +23,6 @@ from editfrontier.results import (
     read_statistics,
     styles,
 )
-from editfrontier.tables import Cell, Line, build_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

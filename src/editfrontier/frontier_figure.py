@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editfrontier.grids import Cell, Line, build_grid
 from editfrontier.parquet import read_parquet
 from editfrontier.plotting import (
     GREY,
@@ -33,7 +34,6 @@ from editfrontier.results import (
     read_statistics,
     styles,
 )
-from editfrontier.tables import Cell, Line, build_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.cases import write_bytes
+from editfrontier.grids import Cell
 from editfrontier.results import Style, metric_display
-from editfrontier.tables import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATISTICS_COLUMNS = ("task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed")
+SUBSET_COLUMNS = ("split", "subset")
 REPORTED_COLUMNS = ("table", "task", "method", "configuration", "metric", "direction", "value", "unit")
 
 # Controls are no editors: they say what a number is worth (nothing edited, everything replaced, edited perfectly).
-CONTROLS = ("reference", "source", "autoencoder_round_trip", "random_image", "true_edit")
+CONTROLS = ("reference", "source", "autoencoder_round_trip", "random_image", "true_edit", "copy_paste")
 
 LABELS = {
     "source": "Source, unedited",
@@ -31,9 +32,15 @@ LABELS = {
     "instruct_pix2pix": "InstructPix2Pix",
     "mask_guided": "Mask-guided",
     "tf_icon": "TF-ICON",
-    "dragflow": "DragFlow",
-    "ultraedit": "UltraEdit",
+    "tf_icon_text": "TF-ICON, text only",
+    "drag_flow": "DragFlow",
+    "region_drag": "Region drag",
     "point_drag": "Point drag",
+    "copy_paste": "Copy and paste",
+    "ultraedit": "UltraEdit",
+    "ultraedit_mask": "UltraEdit with mask",
+    "flow_reconstruction": "Inversion of the flow model",
+    "diffusion_reconstruction": "Inversion of the diffusion model",
     "fireflow": "FireFlow",
     "ddim": "DDIM",
 }
@@ -49,9 +56,14 @@ _COLOURS = {
     "random_image": ("#6B6B6B", "X"),
     "true_edit": ("#6B6B6B", "*"),
     "reference": ("#6B6B6B", "P"),
+    "copy_paste": ("#6B6B6B", "D"),
     "tf_icon": ("#56B4E9", "v"),
-    "dragflow": ("#8C6D31", "P"),
+    "tf_icon_text": ("#2F86B4", "<"),
+    "drag_flow": ("#8C6D31", "P"),
+    "region_drag": ("#7F5FB5", ">"),
+    "point_drag": ("#D55E00", "X"),
     "ultraedit": ("#D55E00", "h"),
+    "ultraedit_mask": ("#A34700", "p"),
 }
 _SPARE_COLOURS = ("#56B4E9", "#D55E00", "#8C6D31", "#7F5FB5", "#4C4C4C", "#A0B000")
 _SPARE_MARKERS = ("v", "P", "h", "<", ">", "p")
@@ -65,6 +77,11 @@ PAPER_METRICS = {
     "success": "success",
     "lpips_bg_masked": "lpips_bg",
     "lpips_bg_spatial": "lpips_bg",
+    "lpips_source": "lpips_rec",
+    "psnr_source": "psnr",
+    "seconds": "time",
+    "iou_target": "iou",
+    "centroid_shift": "mean_shift",
 }
 PERCENT_METRICS = ("success", "artifact")
 
@@ -109,6 +126,12 @@ class Row:
     paper: str  # configuration in the reported values, "" if the paper has none
     group: str
     control: bool
+    method: str = ""  # in the reported values, "" = the editor's name
+
+    @property
+    def reported(self) -> tuple[str, str]:
+        """Method and configuration in the reported values."""
+        return self.method or self.editor, self.paper
 
 
 @dataclass(frozen=True)
@@ -121,6 +144,8 @@ class Table:
     task: str
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
+    by: str = ""  # what its cases are split by, "" = all together
+    parent: str = ""  # the table that it splits
 
 
 def editor_of(variant: str) -> str:
@@ -149,7 +174,8 @@ def parse_table(table: Mapping[str, Any] | Table) -> Table:
         rows = tuple(_parse_row(row, name) for row in table["rows"])
     except KeyError as error:
         raise UserError(f"table '{table.get('name', '?')}': the key {error} is missing. Add it.") from None
-    return Table(name, str(table.get("title", name)), str(table.get("caption", "")), task, metrics, rows)
+    title, caption, by, parent = (str(table.get(key) or "") for key in ("title", "caption", "by", "parent"))
+    return Table(name, title or name, caption, task, metrics, rows, by, parent)
 
 
 def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
@@ -157,14 +183,41 @@ def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
     variant = str(entry["variant"])
     editor = str(entry.get("editor") or editor_of(variant))
     default_paper = "default" if table == "table1" else ""
+    method, _, configuration = str(entry.get("paper") or default_paper).rpartition("/")
     return Row(
         variant=variant,
         editor=editor,
         label=str(entry.get("label") or variant_label(variant)),
-        paper=str(entry.get("paper") or default_paper),
+        paper=configuration,
         group=str(entry.get("group") or ""),
         control=bool(entry.get("control", editor in CONTROLS)),
+        method=method,
     )
+
+
+def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
+    """Return a style for the variant of every row: an editor's first row has the editor's, further rows spare ones."""
+    found: dict[str, Style] = {}
+    look = styles([row.editor for row in rows])
+    used = {look[row.editor].colour for row in rows}
+    spare = [colour for colour in _SPARE_COLOURS if colour not in used] or list(_SPARE_COLOURS)
+    seen: set[str] = set()
+    further = 0
+    for row in rows:
+        own = look[row.editor]
+        colour, marker = own.colour, own.marker
+        if row.editor in seen and not row.control:
+            colour, marker = spare[further % len(spare)], _SPARE_MARKERS[further % len(_SPARE_MARKERS)]
+            further += 1
+        found[row.variant] = Style(colour, marker, row.control)
+        seen.add(row.editor)
+    return found
+
+
+def palette(count: int) -> list[Style]:
+    """Return styles for `count` things that are no editors, in order: the colours stay apart, the markers too."""
+    names = ("mask_guided", "sdedit", "sd_inpaint", "instruct_pix2pix", "tf_icon", "ultraedit", "region_drag")
+    return [Style(*_COLOURS[names[place % len(names)]], False) for place in range(count)]
 
 
 def styles(editors: Iterable[str]) -> dict[str, Style]:
@@ -202,8 +255,13 @@ def metric_display(name: str) -> MetricDisplay:
     )
 
 
-def read_statistics(path: Path) -> pd.DataFrame:
-    """Read a summary table and check its columns; raise `UserError` that names the file."""
+def statistics_file(root: Path, table: Table) -> Path:
+    """Return where the summary lies that a table shows: of the task's cases, or of their parts."""
+    return root / "statistics" / f"{table.task}{'.subsets' if table.by else ''}.parquet"
+
+
+def read_statistics(path: Path, subsets: bool = False) -> pd.DataFrame:
+    """Read a summary table (of parts of the cases if `subsets`) and check its columns; `UserError` names the file."""
     import pandas as pd
 
     try:
@@ -212,9 +270,10 @@ def read_statistics(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no such summary. Make it with `snakemake statistics`.") from None
     except Exception as error:
         raise UserError(f"{path}: not a readable parquet table ({error}). Delete it and run again.") from None
-    missing = [column for column in STATISTICS_COLUMNS if column not in frame.columns]
+    expected = (*SUBSET_COLUMNS, *STATISTICS_COLUMNS) if subsets else STATISTICS_COLUMNS
+    missing = [column for column in expected if column not in frame.columns]
     if missing:
-        raise UserError(f"{path}: the column '{missing[0]}' is missing, expected {', '.join(STATISTICS_COLUMNS)}.")
+        raise UserError(f"{path}: the column '{missing[0]}' is missing, expected {', '.join(expected)}.")
     return frame
 
 

@@ -13,16 +13,27 @@ import numpy as np
 
 from editfrontier import bootstrap
 from editfrontier.bootstrap import Array, Estimates
+from editfrontier.cases import read_cases
 from editfrontier.metrics import METRICS
 from editfrontier.parquet import write_parquet
 from editfrontier.seeding import stable_seed
 from editfrontier.set_bootstrap import SetBootstrap
+from editfrontier.subsets import groups_of, part_of
 from editfrontier.taskscores import REFERENCE, Settings, TaskScores, read_scores, task_weights
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Settings", "TaskScores", "differences", "frontier", "read_scores", "summarise_task", "summary"]
+__all__ = [
+    "Settings",
+    "TaskScores",
+    "differences",
+    "frontier",
+    "read_scores",
+    "subset_summaries",
+    "summarise_task",
+    "summary",
+]
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +46,15 @@ def summarise_task(
     out: Path,
     differences_out: Path,
     frontier_out: Path,
+    subsets_out: Path | None = None,
+    cases: Path | None = None,
+    splits: Sequence[str] = (),
 ) -> None:
     """Write the statistics, paired differences and frontier of a task (three parquet files). CLI: `statistics`.
 
     scores, features: files of `score_variant` for every variant, controls included. sources: file of `prepare_sources`.
-    settings: the config's `statistics` mapping (see Settings); {} = defaults.
+    settings: the config's `statistics` mapping (see Settings); {} = defaults. subsets_out: file of the same statistics
+    for parts of the task's cases, those of the case table `cases` that `splits` (keys of `subsets.SPLITS`) tell apart.
     """
     chosen = Settings.of(settings)
     data = read_scores(scores, features, sources)
@@ -51,6 +66,28 @@ def summarise_task(
     if reason:
         log.warning("%s: no frontier: %s", data.task, reason)
     write_parquet(frontier_out, front, provenance | {"absent": reason})
+    if subsets_out is not None:
+        write_parquet(subsets_out, subset_summaries(data, chosen, cases, splits), provenance | {"splits": list(splits)})
+
+
+def subset_summaries(data: TaskScores, settings: Settings, cases: Path | None, splits: Sequence[str]) -> pd.DataFrame:
+    """The columns of `summary` for each part of the cases, behind the columns split and subset.
+
+    Each part has a bootstrap of its own clusters, which is not paired with that of another part. Metrics of sets are
+    left out.
+    """
+    import pandas as pd
+
+    columns = ["split", "subset", "task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed"]
+    table = read_cases(cases) if cases is not None and splits else []
+    frames = []
+    for split in splits:
+        for name, case_ids in groups_of(table, split).items():
+            frame = summary(part_of(data, case_ids), settings)
+            frame.insert(0, "split", split)
+            frame.insert(1, "subset", name)
+            frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def summary(data: TaskScores, settings: Settings, sets: SetBootstrap | None = None) -> pd.DataFrame:

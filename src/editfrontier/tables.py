@@ -1,180 +1,27 @@
-"""Tables of results in three forms: long CSV, Markdown and LaTeX.
-
-The best of a column stands among the editors only; controls are never ranked, and neither is a metric that has no
-direction. A row of the paper that this study has not run is kept as "not run".
-"""
+"""Tables of results in three forms: long CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.cases import write_bytes
-from editfrontier.results import (
-    MetricDisplay,
-    Row,
-    Table,
-    decimals,
-    editor_label,
-    format_value,
-    metric_display,
-    number,
-    paper_values,
-    parse_table,
-    read_reported,
-    read_statistics,
-)
+from editfrontier.grids import Grid, Line, build_grid
+from editfrontier.results import parse_table, read_reported, read_statistics
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REFERENCE = "reference"
-CSV_COLUMNS = ("row", "editor", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed", "paper")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table: the value, its interval, the paper's value (NaN = none) and its rank (1, 2 or 0)."""
-
-    value: float
-    low: float
-    high: float
-    paper: float
-    rank: int
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of a table with its cells. status: "ok", "missing" (no statistics), "not run" (in the paper only)."""
-
-    row: Row
-    cells: tuple[Cell, ...]
-    n: int
-    failed: int
-    status: str
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table with its numbers, ready to be written: columns, decimals of each column, lines from top to bottom."""
-
-    table: Table
-    metrics: tuple[MetricDisplay, ...]
-    places: tuple[int, ...]
-    lines: tuple[Line, ...]
-
-    def text(self, column: int, value: float) -> str:
-        """Return a value of a column as readers see it, "" for NaN."""
-        return format_value(self.metrics[column].name, value, self.places[column])
-
-    def head(self, column: int) -> str:
-        """Return the head of a column: label, unit and the direction in which it is better."""
-        metric = self.metrics[column]
-        unit = "%" if metric.percent else metric.unit
-        return " ".join(part for part in (metric.label, f"[{unit}]" if unit else "", metric.arrow) if part)
-
-
-def build_grid(table: Mapping[str, Any] | Table, statistics: pd.DataFrame, reported: pd.DataFrame) -> Grid:
-    """Join a table's rows with their statistics and the paper's values.
-
-    Args:
-        table: config entry (keys in `write_table`) or its typed form.
-        statistics: summaries with the columns of `results.STATISTICS_COLUMNS`.
-        reported: values of the paper, from `results.read_reported`.
-
-    Returns:
-        Rows in the config's order; the paper's rows that this study has not run stand behind the last editor.
-    """
-    spec = parse_table(table)
-    paper = paper_values(reported, spec.name)
-    spec = _with_reference(spec, statistics)
-    own = statistics[statistics["task"] == spec.task]
-    found = {(str(entry.variant), str(entry.metric)): entry for entry in own.itertuples()}
-    lines = [_line(row, spec.metrics, found, paper.get((row.editor, row.paper), {})) for row in spec.rows]
-    used = {(row.editor, row.paper) for row in spec.rows}
-    unrun = [
-        _unrun(method, configuration, spec.metrics, values)
-        for (method, configuration), values in paper.items()
-        if (method, configuration) not in used
-    ]
-    behind = max((i for i, line in enumerate(lines) if not line.row.control), default=-1) + 1
-    lines[behind:behind] = unrun
-    metrics = tuple(metric_display(name) for name in spec.metrics)
-    places = tuple(
-        decimals(name, [v for line in lines for v in (line.cells[i].value, line.cells[i].paper)])
-        for i, name in enumerate(spec.metrics)
-    )
-    return Grid(spec, metrics, places, tuple(_ranked(lines, metrics, places)))
-
-
-def _with_reference(spec: Table, statistics: pd.DataFrame) -> Table:
-    # The floor of FID and KID, reference images against others, is no editor and so no row of the config.
-    measured = statistics[(statistics["task"] == spec.task) & (statistics["variant"] == REFERENCE)]
-    wanted = any(row.control for row in spec.rows) and not measured[measured["metric"].isin(spec.metrics)].empty
-    if not wanted or any(row.variant == REFERENCE for row in spec.rows):
-        return spec
-    row = Row(REFERENCE, REFERENCE, editor_label(REFERENCE), "", "controls", True)
-    return replace(spec, rows=(*spec.rows, row))
-
-
-def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any], paper: Mapping[str, float]) -> Line:
-    cells, counts, failures = [], [0], [0]
-    status = "missing"
-    for name in metrics:
-        entry = found.get((row.variant, name))
-        reported = paper.get(name, math.nan)
-        if entry is None:
-            cells.append(Cell(math.nan, math.nan, math.nan, reported, 0))
-            continue
-        status = "ok"
-        cells.append(Cell(number(entry.value), number(entry.ci_low), number(entry.ci_high), reported, 0))
-        counts.append(0 if math.isnan(number(entry.n)) else int(entry.n))
-        failures.append(0 if math.isnan(number(entry.failed)) else int(entry.failed))
-    if status == "missing":
-        row = replace(row, label=f"{row.label} (no results)")
-    return Line(row, tuple(cells), max(counts), max(failures), status)
-
-
-def _unrun(method: str, configuration: str, metrics: Sequence[str], paper: Mapping[str, float]) -> Line:
-    label = editor_label(method) + (" (not run)" if configuration == "default" else f", {configuration} (not run)")
-    cells = tuple(Cell(math.nan, math.nan, math.nan, paper.get(name, math.nan), 0) for name in metrics)
-    return Line(Row("", method, label, configuration, "not run", False), cells, 0, 0, "not run")
-
-
-def _ranked(lines: Sequence[Line], metrics: Sequence[MetricDisplay], places: Sequence[int]) -> list[Line]:
-    ranks = [[0] * len(metrics) for _ in lines]
-    for column, metric in enumerate(metrics):
-        if metric.direction not in ("higher", "lower"):
-            continue
-        # Values that read alike share a rank: a bold 0.912 above a plain 0.912 would only puzzle.
-        shown = {
-            index: float(format_value(metric.name, line.cells[column].value, places[column]))
-            for index, line in enumerate(lines)
-            if not line.row.control and math.isfinite(line.cells[column].value)
-        }
-        order = sorted(set(shown.values()), reverse=metric.direction == "higher")[:2]
-        if len(shown) < 2:
-            continue
-        for index, value in shown.items():
-            ranks[index][column] = order.index(value) + 1 if value in order else 0
-    return [
-        Line(
-            line.row,
-            tuple(Cell(c.value, c.low, c.high, c.paper, r) for c, r in zip(line.cells, rank, strict=True)),
-            line.n,
-            line.failed,
-            line.status,
-        )
-        for line, rank in zip(lines, ranks, strict=True)
-    ]
+CSV_COLUMNS = ("row", "editor", "variant", "subset", "metric", "value", "ci_low", "ci_high", "n", "failed", "paper")
 
 
 def to_long(grid: Grid) -> pd.DataFrame:
     """Return the table in long form, one line for each row and metric, with the columns of `CSV_COLUMNS`.
+
+    subset: the part of the cases, "" in a table of all of them.
 
     Values keep their stored unit: shares of cases are fractions here and per cent in the other forms.
     """
@@ -185,6 +32,7 @@ def to_long(grid: Grid) -> pd.DataFrame:
             line.row.label,
             line.row.editor,
             line.row.variant,
+            line.subset,
             metric.name,
             cell.value,
             cell.low,
@@ -229,11 +77,11 @@ def escape_latex(text: str) -> str:
 
 
 def _sections(grid: Grid) -> list[list[Line]]:
-    # Rules separate controls, groups of editors, and rows of the paper alone.
+    # Rules separate parts of the cases, controls, groups of editors, and rows of the paper alone.
     sections: list[list[Line]] = []
-    previous: tuple[bool, str] | None = None
+    previous: tuple[str, bool, str] | None = None
     for line in grid.lines:
-        key = (line.row.control, "" if line.row.control else line.row.group)
+        key = (line.subset, line.row.control, "" if line.row.control else line.row.group)
         if key != previous:
             sections.append([])
             previous = key
@@ -245,7 +93,11 @@ def to_markdown(grid: Grid) -> str:
     """Return the table as GitHub-flavoured Markdown: best in bold, second underlined, the rest small."""
     heads = ["", *(grid.head(i) for i in range(len(grid.metrics))), "n", "failed"]
     lines = ["| " + " | ".join(escape_markdown(head) for head in heads) + " |", "| :-- |" + " --: |" * (len(heads) - 1)]
+    subset = ""
     for section in _sections(grid):
+        if section[0].subset != subset:
+            subset = section[0].subset
+            lines.append("| " + " | ".join([f"**{escape_markdown(subset)}**", *[""] * (len(heads) - 1)]) + " |")
         for line in section:
             label = escape_markdown(line.row.label)
             cells = [_markdown_cell(grid, line, i) for i in range(len(grid.metrics))]
@@ -268,7 +120,7 @@ def _markdown_cell(grid: Grid, line: Line, column: int) -> str:
     elif not math.isfinite(cell.paper):
         parts.append("" if line.status == "not run" else "–")
     if math.isfinite(cell.paper):
-        parts.append(f"<sub>paper {grid.text(column, cell.paper)}</sub>")
+        parts.append(f"<sub>paper {grid.paper_text(column, cell.paper)}</sub>")
     return "<br>".join(parts)
 
 
@@ -281,9 +133,13 @@ def to_latex(grid: Grid) -> str:
     columns = len(grid.metrics)
     heads = ["", *(escape_latex(grid.head(i)) for i in range(columns)), "$n$", "failed"]
     body = []
+    subset = ""
     for index, section in enumerate(_sections(grid)):
         if index:
             body.append(r"\midrule")
+        if section[0].subset != subset:
+            subset = section[0].subset
+            body.append(rf"\multicolumn{{{len(heads)}}}{{l}}{{\textbf{{{escape_latex(subset)}}}}} \\")
         for line in section:
             label = escape_latex(line.row.label)
             name = rf"\textit{{{label}}}" if line.row.control else label
@@ -324,7 +180,7 @@ def _latex_cell(grid: Grid, line: Line, column: int) -> str:
     else:
         main = "" if line.status == "not run" or math.isfinite(cell.paper) else "--"
     if math.isfinite(cell.paper):
-        small.append(rf"{{\tiny\color{{gray}}paper {grid.text(column, cell.paper)}}}")
+        small.append(rf"{{\tiny\color{{gray}}paper {grid.paper_text(column, cell.paper)}}}")
     stack = [part for part in (main, *small) if part]
     return stack[0] if len(stack) == 1 else r"\shortstack[r]{" + r"\\".join(stack) + "}" if stack else ""
 
@@ -332,7 +188,9 @@ def _latex_cell(grid: Grid, line: Line, column: int) -> str:
 def _notes(grid: Grid) -> str:
     notes = [grid.table.caption] if grid.table.caption else []
     notes.append("Best editor of a column in bold, second underlined; controls (in italics) are not ranked.")
-    notes.append("Below a value: 95% interval of a paired bootstrap clustered by source image, and the paper's value.")
+    paper = any(math.isfinite(cell.paper) for line in grid.lines for cell in line.cells)
+    beside = ", and the paper's value" if paper else ""
+    notes.append(f"Below a value: 95% interval of a paired bootstrap clustered by source image{beside}.")
     if any(line.status == "not run" for line in grid.lines):
         notes.append("Rows marked (not run) are in the paper only.")
     return " ".join(notes)
@@ -354,14 +212,16 @@ def write_table(
             "rows": [{"variant": "mask_guided+guidance_scale=3", "editor": "mask_guided",
             "label": "w = 3, cosine" (optional), "paper": "w=3 cosine" (optional, the configuration in
             the reported values), "group": "errata" (optional, a rule is drawn where it changes)}]}``.
-        statistics: parquet with columns task, variant, metric, value, ci_low, ci_high, n, failed.
+        statistics: parquet with columns task, variant, metric, value, ci_low, ci_high, n, failed; for an entry with
+            ``"by"``, that of parts of the cases, with the columns split and subset too.
         reported: CSV of the values that the paper reports.
         out_csv, out_markdown, out_latex: files to write.
 
     Raises:
         UserError: an input is missing or lacks a column, or the entry lacks a key.
     """
-    grid = build_grid(table, read_statistics(statistics), read_reported(reported))
+    spec = parse_table(table)
+    grid = build_grid(spec, read_statistics(statistics, bool(spec.by)), read_reported(reported))
     write_bytes(out_csv, to_long(grid).to_csv(index=False, lineterminator="\n").encode())
     write_bytes(out_markdown, to_markdown(grid).encode())
     write_bytes(out_latex, to_latex(grid).encode())

@@ -40,7 +40,7 @@ class Settings:
     interval: str = "bca"
     permutations: int = 9999
     seed: int = 0
-    controls: tuple[str, ...] = ("source", "autoencoder_round_trip", "random_image", "true_edit")
+    controls: tuple[str, ...] = ("source", "autoencoder_round_trip", "random_image", "true_edit", "copy_paste")
     fidelity: tuple[str, ...] = ("id_sim", "lpips_bg_spatial")
     controllability: tuple[str, ...] = ("clip_directional", "success")
     fidelity_anchors: tuple[str | float, str | float] = ("random_image", "source")
@@ -79,7 +79,8 @@ class TaskScores:
     """Scores of all variants of a task on the same cases.
 
     values: [N,V,M], NaN where there is none. cluster: [N] in 0..C-1. features: variant -> (rows in 0..N-1, [n,D]).
-    reference: [m,D] or None. failed: failed cases of each variant.
+    reference: [m,D] or None. failed: failed cases of each variant. case_ids: of the rows. failures: ids of the failed
+    cases of each variant.
     """
 
     task: str
@@ -90,6 +91,8 @@ class TaskScores:
     failed: list[int]
     features: dict[str, tuple[npt.NDArray[np.intp], Array]]
     reference: Array | None
+    case_ids: tuple[str, ...] = ()
+    failures: tuple[frozenset[str], ...] = ()
 
     @property
     def clusters(self) -> int:
@@ -104,7 +107,7 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
     source = read_sources(sources)
     clusters = [str(name) for name in source.arrays["clusters"]]
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    names, failed, tables, tasks = [], [], [], set()
+    names, failed, failures, tables, tasks = [], [], [], [], set()
     for path in scores:
         frame, provenance = read_parquet(path, FIX)
         name = str(provenance.get("variant", ""))
@@ -117,6 +120,7 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
             raise UserError(f"{path}: case {sorted(foreign)[0]} is not among the task's sources. {FIX}")
         names.append(name)
         failed.append(int(provenance["counts"]["failed"]))
+        failures.append(frozenset(provenance.get("failures") or {}))
         tasks.add(str(provenance.get("task", "")))
         tables.append(frame)
     if len(tasks) != 1:
@@ -144,6 +148,7 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
     return TaskScores(
         tasks.pop(), names, metrics, values, np.array([numbers[name] for name in clusters], dtype=np.intp), failed,
         sets, None if reference is None else reference.astype(np.float64),
+        tuple(sorted(source.row, key=source.row.__getitem__)), tuple(failures),
     )  # fmt: skip
 
 

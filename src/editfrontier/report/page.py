@@ -12,12 +12,12 @@ from typing import Any
 
 from editfrontier.cases import write_bytes
 from editfrontier.gallery import TaskResults, read_task
+from editfrontier.grids import REFERENCE, Grid, build_grid
 from editfrontier.metrics.registry import METRICS
 from editfrontier.parquet import read_parquet
 from editfrontier.report import study_data
 from editfrontier.report.gallery_data import BUDGET, gallery, metric_table, rounded
 from editfrontier.results import Row, Table, number, parse_table, read_reported, read_statistics, styles
-from editfrontier.tables import REFERENCE, Grid, build_grid
 
 FOLDER = study_data.ROOT / "reports"
 _FORMS = ("csv", "md", "tex")
@@ -134,7 +134,7 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
                     "value": grid.text(column, cell.value),
                     "low": grid.text(column, cell.low),
                     "high": grid.text(column, cell.high),
-                    "paper": grid.text(column, cell.paper),
+                    "paper": grid.paper_text(column, cell.paper),
                     "rank": cell.rank,
                     "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
                     "bar": _bar(cell.value, cell.low, cell.high, low, high),

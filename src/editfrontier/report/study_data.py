@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.gallery import TaskResults
+from editfrontier.grids import Grid, Line
 from editfrontier.parquet import read_parquet
 from editfrontier.results import Row, Table, number
-from editfrontier.tables import Grid, Line
 
 ROOT = Path(__file__).resolve().parents[3]
 _PACKAGES = ("editfrontier", "torch", "diffusers", "transformers", "open-clip-torch", "numpy", "pandas", "snakemake")
