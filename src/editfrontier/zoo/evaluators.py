@@ -31,6 +31,7 @@ _HOME = {
     "lpips": "evaluators_lpips",
     "clip": "evaluators_clip",
     "quality": "evaluators_quality",
+    "segmentation": "evaluators_segmentation",
 }
 
 

@@ -142,7 +142,7 @@ def start_transformer(model: nn.Module) -> None:
 class FlowText:
     """The frozen text encoders of FLUX: tokens' embeddings from T5, the pooled one from CLIP, as `FluxPipeline`."""
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, t5: nn.Module, tokenizer_2: Any) -> None:
+    def __init__(self, clip: Any, tokenizer: Any, t5: Any, tokenizer_2: Any) -> None:
         self.clip, self.tokenizer, self.t5, self.tokenizer_2 = clip, tokenizer, t5, tokenizer_2
 
     @torch.no_grad()
