@@ -24,6 +24,9 @@ RUNS: list[tuple[str, str, dict[str, Any], int]] = [
     ("instruct_pix2pix", "instruct_pix2pix", {"num_inference_steps": 2}, 2 * 3),
     ("ultraedit", "ultraedit_freeform", {"num_inference_steps": 2}, 2 * 3),
     ("ultraedit_mask", "ultraedit_mask", {"num_inference_steps": 2}, 2 * 3),
+    # Inversion, then one evaluation that composes attention and two that are free.
+    ("tf_icon", "sd2_base", {"num_inference_steps": 3, "attention_until": 0.7}, 2 * 3 + 5 + 2 + 2),
+    ("tf_icon_text", "sd2_base", {"num_inference_steps": 3, "attention_until": 0.7}, 3 + 3 + 2 + 2),
 ]
 
 
