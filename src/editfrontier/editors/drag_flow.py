@@ -146,7 +146,7 @@ def _invert(model: Any, clean: Tensor, batch: EditBatch, kept: KeyValues | None,
             captions,
             start=params.skipped_steps,
             images=batch.images,
-            cache=getattr(batch, "inversions", None),
+            cache=batch.inversions,
         )
     # A stored trajectory has no keys and values; to compute them from it would take as many forwards as it took.
     with kept.recording():

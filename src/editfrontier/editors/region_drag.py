@@ -86,7 +86,7 @@ def edit(model: Any, batch: EditBatch, params: RegionDragParams) -> Measured:
             batch.source_captions,
             start=start,
             images=batch.images,
-            cache=getattr(batch, "inversions", None),
+            cache=batch.inversions,
         )
         latents, partial = drag_latents(model, trajectory, batch, params)
         images = sampling.decode(model, latents)
