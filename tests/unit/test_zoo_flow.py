@@ -31,15 +31,16 @@ CONFIG: dict[str, Any] = {
     },
     "flux": {
         **{"tokens": 40, "transformer": {"double": 1, "single": 1, "rope": [4, 6, 6], **SHAPE}, "batch": 4},
-        **{"drop": 0.1, "times": TIMES, "show_every": 2, "train": TRAIN},
+        **{"drop": 0.1, "times": TIMES, "show_every": 100, "train": TRAIN},
         "second": {"scene_share": 0.5, "train": {**TRAIN, "steps": 2}},
         "distil": {"drop": 0.05, "scene_share": 0.25, "guidance": [1.0, 6.0], "train": {**TRAIN, "steps": 2}},
     },
     "ultraedit-freeform": {
         **{"tokens": 28, "transformer": {"layers": 2, **SHAPE}, "batch": 8, "drop": 0.05, "scene_share": 0.25},
-        **{"scene_pairs": 16, "free_form_share": 0.2, "times": TIMES, "show_every": 2, "train": TRAIN},
+        **{"scene_pairs": 16, "free_form_share": 0.2, "times": TIMES, "show_every": 3, "train": TRAIN},
+        "second": {"stress": 8.0, "train": {**TRAIN, "steps": 1}},
     },
-    "ultraedit-mask": {"white": 0.15, "show_every": 2, "train": {**TRAIN, "steps": 2}},
+    "ultraedit-mask": {"white": 0.15, "stress": 8.0, "show_every": 100, "train": {**TRAIN, "steps": 2}},
 }
 
 
@@ -166,7 +167,8 @@ def test_flux_folder_samples_what_the_training_sees(tmp_path: Path, models: Path
 def test_interrupted_flux_training_ends_as_an_unbroken_one(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _, _, result = flux.train_flux(CONFIG, models, tmp_path / "whole" / "flux")
+    shown = {**CONFIG, "flux": {**CONFIG["flux"], "show_every": 2}}
+    whole, _, _, result = flux.train_flux(shown, models, tmp_path / "whole" / "flux")
     assert result.steps == 7
     real = flux.train
 
@@ -238,7 +240,7 @@ def test_ultraedit_batches_follow_its_latent_convention(tmp_path: Path, models: 
     before, texts, after = scene_pairs(16, 0)
     scenes = (cached_latents(vae, before, tmp_path), texts, cached_latents(vae, after, tmp_path))
     latents = cached_latents(vae, data.images, tmp_path)
-    own = {**CONFIG["ultraedit-freeform"], "white": 0.15, "batch": 32}
+    own = {**CONFIG["ultraedit-freeform"], "white": 0.15, "stress": 8.0, "batch": 32}
     pipeline = ultraedit.build_pipeline(
         ultraedit.build_ultraedit({"layers": 1, **SHAPE}, 48, 256, 256), vae, ultraedit.load_text(models, 28)
     )
@@ -256,6 +258,9 @@ def test_ultraedit_batches_follow_its_latent_convention(tmp_path: Path, models: 
     batch = batches(0, generator)
     assert torch.equal(batches(0, torch.Generator().manual_seed(5)).noisy(), batch.noisy())
     assert torch.allclose(batch.latents, target * 0.5), "noisy latents are scaled, and not shifted"
+    changed = ultraedit.changed_places(source, target)
+    assert 0 < float(changed.mean()) < 1
+    assert torch.equal(batch.weight, 1 + 8 * changed)
     assert batch.extra is not None
     shown = batch.extra.flatten(1).abs().sum(1) > 0
     assert 0 < int(shown.sum()) <= 32

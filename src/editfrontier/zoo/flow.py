@@ -36,7 +36,8 @@ class FlowBatch:
     """One training batch: latents and noise [B, 16, h, w], times [B] in (0, 1), embeddings [B, L, D] and [B, P].
 
     extra: latents of the image (and mask) that stand beside the noisy ones, or None. guidance: embedded guidance [B],
-    or None. empty: embeddings of the empty prompt, [1, L, D] and [1, P], for a teacher's guidance, or None.
+    or None. weight: of the loss at each place [B, 1, h, w], or None for 1. empty: embeddings of the empty prompt,
+    [1, L, D] and [1, P], for a teacher's guidance, or None.
     """
 
     latents: Tensor
@@ -46,6 +47,7 @@ class FlowBatch:
     pooled: Tensor
     extra: Tensor | None = None
     guidance: Tensor | None = None
+    weight: Tensor | None = None
     empty: tuple[Tensor, Tensor] | None = None
 
     def noisy(self) -> Tensor:
@@ -58,7 +60,7 @@ class FlowBatch:
         start = max(0, (len(self.times) - count) // 2)
         cut = {
             name: getattr(self, name)[start : start + count]
-            for name in ("latents", "noise", "times", "prompt", "pooled", "extra", "guidance")
+            for name in ("latents", "noise", "times", "prompt", "pooled", "extra", "guidance", "weight")
             if getattr(self, name) is not None
         }
         return replace(self, **cut)
@@ -201,5 +203,6 @@ class CaptionBatches:
 
 
 def flow_loss(velocity: Tensor, batch: FlowBatch) -> Tensor:
-    """Mean squared error of the predicted velocity [B, 16, h, w]."""
-    return (velocity.float() - (batch.noise - batch.latents)).pow(2).mean()
+    """Mean squared error of the predicted velocity [B, 16, h, w], weighted where the batch says so."""
+    error = (velocity.float() - (batch.noise - batch.latents)).pow(2)
+    return error.mean() if batch.weight is None else (error * batch.weight).mean() / batch.weight.mean()

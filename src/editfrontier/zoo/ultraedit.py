@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 FREE_FORM, MASK = "ultraedit-freeform", "ultraedit-mask"
 CHANNELS = {FREE_FORM: 32, MASK: 48}
 TEXT_BLOCK = 128
+NOTICEABLE = 0.15
+"""Mean absolute difference of bare latents, whose standard deviation is about 1.7, above which a place is changed."""
 
 
 def build_ultraedit(config: Mapping[str, Any], channels: int, text_width: int, pooled: int) -> SD3Transformer2DModel:
@@ -138,6 +140,12 @@ class TextTable:
         return self.prompts[rows].float(), self.pooled[rows].float()
 
 
+def changed_places(source: Tensor, target: Tensor) -> Tensor:
+    """Where bare latents [B, C, h, w] differ noticeably, or a neighbour does: {0, 1} [B, 1, h, w]."""
+    differs = (source - target).abs().mean(1, keepdim=True) > NOTICEABLE
+    return F.max_pool2d(differs.float(), 3, 1, 1)
+
+
 class UltraEditBatches:
     """(step, generator) -> pairs with embedded instructions and, beside the noisy latents, the source's bare ones.
 
@@ -173,6 +181,7 @@ class UltraEditBatches:
     def __call__(self, step: int, generator: torch.Generator) -> FlowBatch:
         rng = random.Random(generator.initial_seed())
         source, target, texts, pairs, rows = self.pairs.examples(step, rng)
+        weight = 1 + self.config.get("stress", 0.0) * changed_places(source, target)
         target = target * float(self.vae.config.scaling_factor)
         noise, times = flow_noise(target.shape, generator, **self.config["times"])
         texts, keep = self.pairs.leave_out(texts, generator)
@@ -183,7 +192,7 @@ class UltraEditBatches:
                 latents = self.vae.encode(masks).latent_dist.mode()
             extra = torch.cat([source, latents.float()], 1)
         prompt, pooled = self.table(texts)
-        return FlowBatch(target, noise, times, prompt, pooled, extra=extra * keep)
+        return FlowBatch(target, noise, times, prompt, pooled, extra=extra * keep, weight=weight)
 
 
 def train_ultraedit(
@@ -196,6 +205,7 @@ def train_ultraedit(
     from diffusers import SD3Transformer2DModel
 
     own, shape = {**config[FREE_FORM], **config[name]}, config[FREE_FORM]["transformer"]
+    second = own.pop("second", None) if name == FREE_FORM else None
     settings = TrainSettings(**own["train"])
     data = load_data(DataSettings(**config["data"]), work.parent / "data")
     vae = load_autoencoder(models / "flow-autoencoder")
@@ -234,7 +244,13 @@ def train_ultraedit(
         grid = look(pipeline, batches, 16)
         image_grid(grid, 16, work / "samples" / f"{step:06d}.png")
 
-    result = train(name, model, batches, loss_fn, settings, work, [(int(own["show_every"]), show)])
+    callbacks = [(int(own["show_every"]), show)]
+    result = train(name, model, batches, loss_fn, settings, work, callbacks)
+    if second is not None:
+        first, batches.config = result, {**own, **second}
+        later = TrainSettings(**second["train"])
+        result = train(f"{name}-second", model, batches, loss_fn, later, work / "second", callbacks)
+        result.steps, result.seconds = first.steps + result.steps, first.seconds + result.seconds
     return model, vae, text, result
 
 
