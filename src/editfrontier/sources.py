@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from editfrontier.cases import Case, read_cases, read_image, write_bytes
+from editfrontier.drag_scores import prepare_drags
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics import quality
 
@@ -28,6 +29,8 @@ EVALUATORS = {
     "features": "FeatureEvaluator",
     "lpips": "LpipsEvaluator",
     "quality": "QualityEvaluator",
+    "segmentation": "SegmentationEvaluator",
+    "dift": "DiftEvaluator",
 }
 """Kinds of evaluator and their classes in `editfrontier.evaluators`."""
 
@@ -65,7 +68,8 @@ def prepare_sources(
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
             (clip_image, identity, attributes, features, quality, artifact), clip_text, reference, artifact_threshold,
-            and `provenance` (JSON; `failures` = cases whose source image cannot be read).
+            those of `drag_scores.prepare_drags`, and `provenance` (JSON; `failures` = cases whose source image cannot
+            be read).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
     networks = load_evaluators(evaluators, device)
@@ -103,6 +107,7 @@ def prepare_sources(
         content["artifact_threshold"] = np.array(quality.artifact_threshold(torch.from_numpy(content["artifact"])))
     if reference_path is not None and "features" in networks:
         content["reference"] = _reference_features(reference_path, networks["features"], batch_size)
+    content |= prepare_drags(cases, folder, networks, batch_size)
     provenance = provenance_of("sources", evaluators) | {"failures": failures}
     write_npz(out, content | {"provenance": np.array(json.dumps(provenance, sort_keys=True))})
 

@@ -16,15 +16,19 @@ _HOME = {
     "FeatureEvaluator": "features",
     "LpipsEvaluator": "lpips",
     "QualityEvaluator": "quality",
+    "SegmentationEvaluator": "segmentation",
+    "DiftEvaluator": "dift",
 }
 
 __all__ = [
     "AttributeEvaluator",
     "ClipEvaluator",
+    "DiftEvaluator",
     "FeatureEvaluator",
     "IdentityEvaluator",
     "LpipsEvaluator",
     "QualityEvaluator",
+    "SegmentationEvaluator",
 ]
 
 
