@@ -21,9 +21,9 @@ ENSEMBLE = 8
 BLOCK = 1
 """Timestep, number of noises and index of the up block, as DragBench and DragFlow use them on Stable Diffusion 2.1.
 
-In a UNet of three levels this block's output has the latents' resolution instead of half of it. The block before it would
-keep half, but hardly tells the true result of a drag from the source there (MD1 6.8 and 7.5 pixels, with this one 2.0 and
-7.5, on 54 rendered drags)."""
+In a UNet of three levels this block's output has the latents' resolution instead of half of it. The block before it
+would keep half, but hardly tells the true result of a drag from the source there (MD1 6.8 and 7.5 pixels, with this one
+2.0 and 7.5, on 54 rendered drags)."""
 BATCH = 16
 
 
