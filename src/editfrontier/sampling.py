@@ -307,22 +307,3 @@ def guided_output(model: Any, noisy: Tensor, timestep: float, text: TextEmbeddin
     output = model.unet(torch.cat([noisy] * 2), timestep, encoder_hidden_states=states, return_dict=False)[0]
     unconditional, conditional = output.chunk(2)
     return unconditional + guidance * (conditional - unconditional)
-
-
-def invert(model: Any, scheduler: Any, clean: Tensor, timesteps: Sequence[int], text: TextEmbeddings) -> list[Tensor]:
-    """Invert clean latents by DDIM along descending timesteps, at guidance 1 (more does not reconstruct).
-
-    The update from level a to the next noisier b evaluates the network at z_a with timestep b, as diffusers'
-    `DDIMInverseScheduler` and prompt-to-prompt do.
-
-    Returns:
-        Latents at each of `timesteps` (descending, same order), then the clean latents: len(timesteps) + 1 tensors.
-    """
-    prediction = scheduler.config.prediction_type
-    trajectory, level = [clean], alpha_bar(scheduler, -1)
-    for timestep in reversed(timesteps):
-        output = guided_output(model, trajectory[0], timestep, TextEmbeddings(text.prompt, None), 1.0)
-        estimate, noise = split_output(prediction, output, trajectory[0], level)
-        level = alpha_bar(scheduler, timestep)
-        trajectory.insert(0, add_noise(estimate, noise, level))
-    return trajectory

@@ -206,7 +206,8 @@ def _score_batch(
         for case in batch.cases:
             if not case.identity:
                 scores.miss("id_sim", case.case_id, "the case depicts no identity")
-    _score_background(batch, lpips, scores)
+    distance_map = _score_whole(batch, lpips, scores)
+    _score_background(batch, lpips, distance_map, scores)
     if "clip_image" in edit:
         source_text, target_text = (sources.text(key, ids) for key in ("source_text_row", "target_text_row"))
         cosine = alignment.clip_cosine(edit["clip_image"], target_text)
@@ -239,7 +240,19 @@ def _score_batch(
     scores.add("changed_area", ids, truth.changed_area(batch.source, batch.edited), "")
 
 
-def _score_background(batch: _Batch, lpips: Any, scores: _Scores) -> None:
+def _score_whole(batch: _Batch, lpips: Any, scores: _Scores) -> Tensor | None:
+    """Compare the whole images with their sources; return the LPIPS map [B, H, W], None without LPIPS."""
+    everything = torch.ones_like(batch.source[:, :1], dtype=torch.bool)
+    scores.add("psnr_source", batch.ids, background.psnr_background(batch.source, batch.edited, everything), "")
+    scores.add("ssim_source", batch.ids, background.ssim_background(batch.source, batch.edited, everything), "")
+    if lpips is None:
+        return None
+    distance_map: Tensor = lpips.distance_map(batch.source, batch.edited)
+    scores.add("lpips_source", batch.ids, distance_map.mean((1, 2)), "LPIPS is not finite")
+    return distance_map
+
+
+def _score_background(batch: _Batch, lpips: Any, distance_map: Tensor | None, scores: _Scores) -> None:
     names = ("psnr_bg", "ssim_bg") + (("lpips_bg_masked", "lpips_bg_spatial") if lpips is not None else ())
     for i, case_id in enumerate(batch.ids):
         if i not in batch.background_rows:
@@ -252,15 +265,14 @@ def _score_background(batch: _Batch, lpips: Any, scores: _Scores) -> None:
     empty = "the background is empty"
     scores.add("psnr_bg", ids, background.psnr_background(source, edited, area), empty)
     scores.add("ssim_bg", ids, background.ssim_background(source, edited, area), empty)
-    if lpips is None:
+    if distance_map is None:
         return
     filled = [background.fill_outside(images, area) for images in (source, edited)]
     masked = lpips.distance(*filled)
     masked = torch.where(area.flatten(1).any(dim=1), masked, torch.full_like(masked, torch.nan))
     scores.add("lpips_bg_masked", ids, masked, empty)
-    distance_map = lpips.distance_map(source, edited)
     radius = background.erosion_radius(source.shape[2])
-    spatial = background.lpips_spatial(distance_map, area, radius)
+    spatial = background.lpips_spatial(distance_map[batch.background_rows], area, radius)
     scores.add("lpips_bg_spatial", ids, spatial, f"the background eroded by {radius} px is empty")
 
 

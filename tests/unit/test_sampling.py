@@ -83,7 +83,6 @@ def test_inversion_makes_the_steps_of_the_inverse_scheduler(model: Any) -> None:
     with torch.no_grad():
         clean = sampling.encode(model, tiny_batch().images)
         text = sampling.encode_text(model, ["face", "face"], False)
-        trajectory = sampling.invert(model, scheduler, clean, timesteps, text)
         inverse = DDIMInverseScheduler.from_config(scheduler.config)
         inverse.set_timesteps(10)
         latents = clean

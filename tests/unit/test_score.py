@@ -97,13 +97,19 @@ def test_source_as_output_keeps_everything_and_moves_nothing(tmp_path: Path, tas
     assert list(frame.columns) == ["case_id", "variant", "metric", "value"]
     assert set(frame["variant"]) == {"source"}
     np.testing.assert_allclose(_values(frame, "id_sim"), 1, atol=1e-6)
-    assert _values(frame, "psnr_bg") == [PSNR_CAP] * 6
+    assert _values(frame, "psnr_bg") == _values(frame, "psnr_source") == [PSNR_CAP] * 6
+    np.testing.assert_allclose(_values(frame, "ssim_source"), 1)
     for metric in ("lpips_bg_masked", "lpips_bg_spatial", "clip_directional", "changed_area", "artifact"):
         assert _values(frame, metric) == [0.0] * 6, metric
+    assert _values(frame, "lpips_source") == [0.0] * 6
     assert min(_values(frame, "lpips_true")) > 0
     assert provenance["counts"] == {"cases": 6, "ok": 6, "failed": 0}
     assert provenance["absent"] == {}
     assert frame["value"].notna().all()
+
+
+def _source(tmp_path: Path, task: dict[str, Any]) -> pd.DataFrame:
+    return _score(tmp_path, task, _record(tmp_path, _edits(task, "source"), "source"))[0]
 
 
 def test_true_edit_keeps_the_background_exactly_and_is_at_no_distance_to_itself(
@@ -114,6 +120,10 @@ def test_true_edit_keeps_the_background_exactly_and_is_at_no_distance_to_itself(
         assert _values(frame, metric) == [0.0] * 6, metric
     assert _values(frame, "psnr_bg") == [PSNR_CAP] * 6
     np.testing.assert_allclose(_values(frame, "ssim_bg"), 1)
+    assert max(_values(frame, "psnr_source")) < PSNR_CAP
+    assert max(_values(frame, "ssim_source")) < 1
+    # The source itself is at the distance of the true edit from it.
+    assert _values(frame, "lpips_source") == _values(_source(tmp_path, task), "lpips_true")
     assert max(_values(frame, "changed_area")) <= 64 / SIZE**2
     assert min(_values(frame, "clip_directional")) != 0
     score, cosine = _values(frame, "clip_score"), _values(frame, "clip_cos")
@@ -204,7 +214,7 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
         "portraits-3",
     ]
     assert frame["value"].notna().all()
-    assert len(frame[frame["case_id"] == "portraits-5"]) == 14
+    assert len(frame[frame["case_id"] == "portraits-5"]) == 17
 
 
 def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
@@ -230,7 +240,8 @@ def test_only_the_evaluators_that_are_given_are_used(tmp_path: Path, task: dict[
     record, out = _record(tmp_path, _edits(task, "source")), tmp_path / "scores.parquet"
     score_variant(task["path"], [record], tmp_path / "sources.npz", some, out, tmp_path / "features.npz")
     frame, _ = read_parquet(out, "")
-    assert set(frame["metric"]) == {"id_sim", "psnr_bg", "ssim_bg", "l2_true", "changed_area"}
+    pixels = {"psnr_bg", "ssim_bg", "psnr_source", "ssim_source", "l2_true", "changed_area"}
+    assert set(frame["metric"]) == {"id_sim"} | pixels
 
 
 def test_reference_may_be_a_folder_of_images(tmp_path: Path, task: dict[str, Any]) -> None:

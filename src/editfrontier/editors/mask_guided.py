@@ -11,8 +11,6 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editfrontier.sampling import TextEmbeddings
-
 
 @dataclass(frozen=True)
 class MaskGuidedParams:
@@ -111,7 +109,7 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     text = sampling.encode_text(model, batch.target_captions, guided)
 
     noise = sampling.case_noise(clean.shape, batch.generators, clean.device)
-    trajectory = _inverted(model, scheduler, clean, timesteps, batch) if params.source_latent == "inverted" else None
+    trajectory = _inverted(model, clean, params, steps, batch) if params.source_latent == "inverted" else None
     latents = (
         trajectory[0] if trajectory else sampling.add_noise(clean, noise, sampling.alpha_bar(scheduler, timesteps[0]))
     )
@@ -161,13 +159,23 @@ def _guidance(params: MaskGuidedParams, cells: Tensor) -> tuple[float | Tensor, 
     return inside * cells + outside * (1.0 - cells), True
 
 
-def _inverted(model: Any, scheduler: Any, clean: Tensor, timesteps: list[int], batch: EditBatch) -> list[Tensor]:
-    from editfrontier import sampling
+def _inverted(model: Any, clean: Tensor, params: MaskGuidedParams, made: int, batch: EditBatch) -> list[Tensor]:
+    """Return the latents of the source's DDIM inversion at each of the `made` levels, then the clean ones."""
+    from editfrontier import inversion, sampling
 
     for case_id, caption in zip(batch.case_ids, batch.source_captions, strict=True):
         sampling.check_prompt(model.tokenizer, caption, f"case {case_id}, source_caption")
-    text: TextEmbeddings = sampling.encode_text(model, batch.source_captions, False)
-    return sampling.invert(model, scheduler, clean, timesteps, text)
+    steps = params.num_inference_steps
+    return inversion.invert(
+        model,
+        clean,
+        "ddim",
+        steps,
+        batch.source_captions,
+        start=steps - made,
+        images=batch.images,
+        cache=batch.inversions,
+    ).latents
 
 
 EDITOR = Editor(

@@ -22,7 +22,17 @@ from editfrontier.inversion.trajectory import Direction, OnEvaluation, Run, Sett
 from editfrontier.sampling import TextEmbeddings
 from editfrontier.seeding import stable_seed
 
-__all__ = ["METHODS", "InversionCache", "Settings", "Trajectory", "invert", "methods_of", "reconstruct"]
+__all__ = [
+    "METHODS",
+    "InversionCache",
+    "Settings",
+    "Trajectory",
+    "embed",
+    "invert",
+    "latent_error",
+    "methods_of",
+    "reconstruct",
+]
 
 Text = Sequence[str] | TextEmbeddings | FlowText
 
@@ -111,7 +121,9 @@ def invert(
         )
     if cache is not None and (images is None or noise is not None or on_evaluation or joint_attention_kwargs):
         raise ValueError("a cache needs the images, and can serve neither callbacks nor noise nor attention arguments")
-    embedded = _embedded(model, text, len(clean), guidance != 1.0 and found.backbone == "diffusion", method)
+    embedded = _embedded(
+        model, text, len(clean), guidance != 1.0 and found.backbone == "diffusion", f"inversion '{method}'"
+    )
 
     def compute(rows: list[int]) -> Trajectory:
         pulled_to = noise
@@ -169,8 +181,8 @@ def reconstruct(
     """
     found = _method(model, method)
     settings = Settings(method, steps, float(guidance), start)
-    count = len(trajectory.latents[0])
-    embedded = _embedded(model, text, count, guidance != 1.0 and found.backbone == "diffusion", method)
+    guided = guidance != 1.0 and found.backbone == "diffusion"
+    embedded = _embedded(model, text, len(trajectory.latents[0]), guided, f"inversion '{method}'")
     direction: Direction = "reconstruction"
     run = Run(
         model,
@@ -185,6 +197,22 @@ def reconstruct(
         return found.back(run, trajectory, **options)
 
 
+def embed(model: Any, prompts: Sequence[str], guided: bool = False) -> TextEmbeddings | FlowText:
+    """Embed prompts once for both directions; raise `UserError` if one has more tokens than the model reads.
+
+    Args:
+        model: as for `invert`.
+        prompts: may be empty texts.
+        guided: whether the empty prompt is needed as well, for guidance on a diffusion model.
+    """
+    return _embedded(model, prompts, len(prompts), guided, "inversion")
+
+
+def latent_error(clean: Tensor, made: Tensor) -> list[float]:
+    """Return the root mean squared difference of each image's latents."""
+    return (clean.double() - made.double()).square().flatten(1).mean(1).sqrt().tolist()
+
+
 def _method(model: Any, name: str) -> Method:
     known = methods_of(model)
     if name not in known:
@@ -193,7 +221,7 @@ def _method(model: Any, name: str) -> Method:
     return METHODS[name]
 
 
-def _embedded(model: Any, text: Text, count: int, guided: bool, method: str) -> TextEmbeddings | FlowText:
+def _embedded(model: Any, text: Text, count: int, guided: bool, what: str) -> TextEmbeddings | FlowText:
     if isinstance(text, (TextEmbeddings, FlowText)):
         expected = FlowText if backbone_of(model) == "flow" else TextEmbeddings
         if not isinstance(text, expected) or len(text.prompt) != count:
@@ -204,7 +232,7 @@ def _embedded(model: Any, text: Text, count: int, guided: bool, method: str) -> 
     for prompt in text:
         if prompt.strip():
             shown = prompt if len(prompt) <= 40 else f"{prompt[:37]}..."
-            sampling.check_prompt(sampling.longest_tokenizer(model), prompt, f"inversion '{method}', prompt '{shown}'")
+            sampling.check_prompt(sampling.longest_tokenizer(model), prompt, f"{what}, prompt '{shown}'")
     with torch.no_grad():
         if backbone_of(model) == "flow":
             return encode_flow_text(model, text)
