@@ -199,7 +199,8 @@ def _run_in(network: nn.Module, dtype: torch.dtype) -> None:
         return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return tuple(map(lower, args)), {key: lower(value) for key, value in kwargs.items()}
+        # Times keep their digits (bfloat16 has none between 980 and 984); networks lower the embedding themselves.
+        return tuple(map(lower, args)), {k: value if k == "timestep" else lower(value) for k, value in kwargs.items()}
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, tuple):

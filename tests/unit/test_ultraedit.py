@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 from editfrontier import sampling, ultraedit_sampling
 from editfrontier.editors import EditBatch, get_editor, make_params
 from editfrontier.errors import UserError
+from editfrontier.models import load_pipeline
 
 SIZE = 64
 STEPS = 3
@@ -185,6 +187,18 @@ def test_a_case_is_the_same_in_any_batch(models: dict[str, Any], name: str) -> N
     together = run(models, name, batch_of(0, 1, 2))
     assert (run(models, name, batch_of(2, 2, 0)) - together[[2, 2, 0]]).abs().max() < TOLERANCE
     assert (run(models, name, batch_of(1)) - together[1:2]).abs().max() < TOLERANCE
+
+
+def test_times_keep_their_digits_in_half_precision(hub_folder: Callable[[str], Path]) -> None:
+    model = load_pipeline("ultraedit_freeform", hub_folder("ultraedit_freeform"))
+    sampling.prepare_model(model, torch.device("cpu"), "bfloat16")
+    with calls_of(model.transformer) as seen:
+        made = run({"ultraedit": model}, "ultraedit", batch_of(0))
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0)
+    scheduler.set_timesteps(STEPS)
+    assert [float(call["timestep"][0]) for call in seen] == scheduler.timesteps.tolist()
+    assert {call["hidden_states"].dtype for call in seen} == {torch.bfloat16}
+    assert made.dtype == torch.float32 and made.isfinite().all()
 
 
 def test_bad_input_is_named(models: dict[str, Any]) -> None:
