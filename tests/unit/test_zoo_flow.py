@@ -116,7 +116,7 @@ def _batch(text: flow.FlowText, guidance: float) -> flow.FlowBatch:
     noise = torch.randn(2, 16, 16, 16, generator=generator)
     prompt, pooled = text(["a portrait of a person with a hat", "a scene with a small red ball"])
     scale = torch.full((2,), guidance)
-    return flow.FlowBatch(noise * 0, noise, torch.tensor([0.3, 0.8]), prompt, pooled, None, scale, text([""]))
+    return flow.FlowBatch(noise * 0, noise, torch.tensor([0.3, 0.8]), prompt, pooled, guidance=scale, empty=text([""]))
 
 
 def test_new_flux_predicts_nothing(text: flow.FlowText) -> None:
@@ -260,6 +260,7 @@ def test_ultraedit_batches_follow_its_latent_convention(tmp_path: Path, models: 
     assert torch.allclose(batch.latents, target * 0.5), "noisy latents are scaled, and not shifted"
     changed = ultraedit.changed_places(source, target)
     assert 0 < float(changed.mean()) < 1
+    assert batch.weight is not None
     assert torch.equal(batch.weight, 1 + 8 * changed)
     assert batch.extra is not None
     shown = batch.extra.flatten(1).abs().sum(1) > 0
@@ -272,7 +273,9 @@ def test_ultraedit_batches_follow_its_latent_convention(tmp_path: Path, models: 
 
 def test_text_and_image_are_left_out_together_and_alone(tmp_path: Path) -> None:
     data = load_data(DataSettings(**CONFIG["data"]), tmp_path)
-    pairs = InstructionBatches(data, torch.zeros(40), ((), [], ()), None, 1.0, CONFIG["ultraedit-freeform"], 0)
+    pairs = InstructionBatches(
+        data, torch.zeros(40), (torch.zeros(0), [], torch.zeros(0)), None, 1.0, CONFIG["ultraedit-freeform"], 0
+    )
     said, shown = pairs.leave_out(["x"] * 4000, torch.Generator().manual_seed(3))
     dropped, kept = torch.tensor([text == "" for text in said]), shown.flatten() > 0
     assert float(dropped.float().mean()) == pytest.approx(0.10, abs=0.015)
