@@ -1,4 +1,4 @@
-"""Noise levels, guidance, inversion, text limits and the forward counter."""
+"""Noise levels, guidance, text limits and the forward counter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMInverseScheduler
 
 from editfrontier import sampling
 from editfrontier.errors import UserError
@@ -75,23 +74,6 @@ def test_guidance_is_one_call_with_two_forwards_and_one_forward_without(model: A
     handle.remove()
     assert torch.allclose(guided, empty + 3 * (plain - empty), atol=1e-5)
     assert torch.equal(by_map, guided)
-
-
-def test_inversion_makes_the_steps_of_the_inverse_scheduler(model: Any) -> None:
-    scheduler = sampling.make_scheduler(model.scheduler.config)
-    timesteps = sampling.image_to_image_timesteps(scheduler, 10, 1.0)
-    with torch.no_grad():
-        clean = sampling.encode(model, tiny_batch().images)
-        text = sampling.encode_text(model, ["face", "face"], False)
-        inverse = DDIMInverseScheduler.from_config(scheduler.config)
-        inverse.set_timesteps(10)
-        latents = clean
-        for timestep in inverse.timesteps:
-            output = sampling.guided_output(model, latents, int(timestep), text, 1.0)
-            latents = inverse.step(output, timestep, latents).prev_sample
-    assert len(trajectory) == 11
-    assert torch.equal(trajectory[-1], clean)
-    assert torch.allclose(trajectory[0], latents, atol=1e-4)
 
 
 def test_decoding_is_clamped_and_latents_are_scaled(model: Any) -> None:

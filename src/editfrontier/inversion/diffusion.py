@@ -23,7 +23,7 @@ from editfrontier.sampling import TextEmbeddings
 Estimate = Callable[[Tensor, float], Tensor]
 
 FEW_STEPS = 15
-"""With fewer steps than this the last step of DPM-Solver++ is of first order, for stability, as its authors do."""
+"""With fewer steps than this DPM-Solver++ arrives at clean latents by a step of first order, as its authors do."""
 STOP, STOP_STEP = 1e-5, 2e-5
 """Null-text inversion leaves a step's inner loop below a mean squared error of STOP + step * STOP_STEP."""
 
@@ -265,7 +265,8 @@ def dpm_solve(
         width = math.log(next_signal / next_noise) - math.log(signal / noise)
         clean = estimate(found[-1], time)
         direction = clean
-        if before is not None and not (step == len(times) - 1 < FEW_STEPS):
+        ends = width > 0.0 and step == len(times) - 1 < FEW_STEPS
+        if before is not None and not ends:
             direction = clean + width / (2.0 * before[1]) * (clean - before[0])
         latents = next_noise / noise * found[-1] - next_signal * math.expm1(-width) * direction
         found.append(latents if after_step is None else after_step(step, latents))
