@@ -22,6 +22,7 @@ from torch import Tensor
 
 from editfrontier import metrics
 from editfrontier.cases import Case, read_cases, read_image, read_mask
+from editfrontier.drag_scores import score_drags
 from editfrontier.errors import UserError
 from editfrontier.metrics import alignment, attributes, background, identity, quality, truth
 from editfrontier.parquet import read_parquet, write_parquet
@@ -123,6 +124,7 @@ def score_variant(
         for batch in _load_batches(chunk, folder, edited, scores):
             outputs = image_networks(networks, batch.edited)
             _score_batch(batch, outputs, source_data, networks.get("lpips"), scores)
+            score_drags(batch.cases, folder, (batch.source, batch.edited), source_data.arrays, networks, scores)
             for case_id in batch.ids:
                 scores.rows += [(case_id, name, value) for name, value in edited[case_id].recorded.items()]
             kept["case_ids"].append(np.array(batch.ids))

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from editfrontier.errors import UserError, did_you_mean
+from editfrontier.metrics.drag_registry import DRAG_METRICS
+from editfrontier.metrics.metric import Metric
 
-Direction = Literal["higher", "lower", "none"]
-Group = Literal["fidelity", "controllability", "quality", "truth", "cost"]
+__all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "Metric", "get_metric"]
 
 PSNR_CAP = 60.0
 """dB. An RMS error of 0.255 grey levels (one level in 6.5% of the values): nobody sees it."""
 
 CHANGED_LEVELS = 25
 """Grey levels of 255. A pixel counts as changed when one of its channels differs by more than this."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Description of one metric.
-
-    name: key in score tables. label: short text for table heads and axes. unit: "" when there is none.
-    direction: which way is better, "none" for descriptive quantities. range: least and greatest possible value
-    (None = unbounded). group: what it speaks about. per_image: False for metrics of a set of images (FID, KID).
-    binary: each image has 0 or 1, so that the mean is a rate. recorded: taken from the record of the edit job (its
-    columns, and what the editor measured) instead of being computed from the image.
-    """
-
-    name: str
-    label: str
-    unit: str
-    direction: Direction
-    range: tuple[float | None, float | None]
-    group: Group
-    description: str
-    source: str
-    per_image: bool = True
-    binary: bool = False
-    recorded: bool = False
 
 
 _ALL = (
@@ -177,6 +151,7 @@ _ALL = (
         "Prompt satisfaction by an attribute classifier.",
         binary=True,
     ),
+    *DRAG_METRICS,
     Metric(
         "quality",
         "Quality",

@@ -1,0 +1,346 @@
+"""Drag metrics on hand-made masks and features, in the scoring pass, and on rendered drags with shipped networks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from editfrontier.cases import Case, write_png
+from editfrontier.drag_scores import DISTANCES, FOUND, LOOKS, prepare_drags, score_drags
+from editfrontier.dragging.regions import Region, warp_mask
+from editfrontier.errors import UserError
+from editfrontier.evaluators import DiftEvaluator, SegmentationEvaluator
+from editfrontier.evaluators.segmentation import without_specks
+from editfrontier.metrics import METRICS, drag
+from editfrontier.microworld.dataset import build_task
+from editfrontier.sampling import ForwardCounter
+from fake_evaluators import FakeLpips
+from tiny_pipelines import tiny_pipeline
+
+SIZE = 32
+MODELS = Path(__file__).parents[2] / "resources" / "micro"
+SHIFT = np.array([[1.0, 0.0, 10.0], [0.0, 1.0, 4.0]])
+
+
+def square(x: int, y: int, side: int = 6) -> np.ndarray:
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+def region(points: bool = True) -> Region:
+    source = square(4, 8)
+    pairs = (((5.0, 9.0), (15.0, 13.0)), ((8.0, 12.0), (18.0, 16.0))) if points else ()
+    return Region("relocation", source, SHIFT, warp_mask(source, SHIFT), pairs)
+
+
+def picture(*squares: tuple[int, int]) -> Tensor:
+    """A grey picture [3, 32, 32] with red textured squares."""
+    image = np.full((SIZE, SIZE, 3), 90, np.uint8)
+    for x, y in squares:
+        image[y : y + 6, x : x + 6] = [250, 20, 20]
+        image[y + 1 : y + 3, x + 1 : x + 3, 1] = 120
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
+class RedObject:
+    """Segments what is red, in place of a network."""
+
+    def find_object(self, sources: Tensor, regions: Tensor, images: Tensor) -> Tensor:
+        return images[:, 0] > 200
+
+
+class Pixels:
+    """Features that are the pixels themselves, blurred to a coarser grid."""
+
+    def features(self, images: Tensor, captions: list[str], role: str) -> Tensor:
+        return functional.avg_pool2d(images.float() - 90, 2)
+
+
+# Regions --------------------------------------------------------------------------------------------------------------
+
+
+def test_iou_and_centroid_of_squares() -> None:
+    found = torch.from_numpy(np.stack([square(4, 8), square(7, 8), square(20, 20), np.zeros((SIZE, SIZE), bool)]))
+    target = torch.from_numpy(np.stack([square(4, 8)] * 4))
+    assert drag.iou(found, target).tolist() == pytest.approx([1.0, 18 / 54, 0.0, 0.0])
+    assert drag.centroid(found)[1].tolist() == [9.5, 10.5]
+    shift = drag.centroid_shift(found, target)
+    assert shift[:3].tolist() == pytest.approx([0.0, 3.0, (16**2 + 12**2) ** 0.5])
+    assert shift[3].isnan()
+
+
+def test_moved_towards_needs_a_tenth_of_the_way_and_a_way() -> None:
+    before = torch.from_numpy(np.stack([square(4, 8)] * 5))
+    target = torch.from_numpy(np.stack([square(14, 8)] * 4 + [square(4, 8)]))
+    empty = np.zeros((SIZE, SIZE), bool)
+    found = torch.from_numpy(np.stack([square(4, 8), square(5, 8), square(14, 8), empty, square(9, 9)]))
+    found[0, 8, 10] = True  # jitter: 0.18 pixels of 10
+    assert drag.moved_towards(before, found, target).tolist()[:4] == [0.0, 1.0, 1.0, 0.0]
+    assert drag.moved_towards(before, found, target)[4].isnan()
+    assert drag.moved_towards(torch.zeros_like(before), found, target).isnan().all()
+
+
+def test_a_copy_counts_at_both_places_and_specks_do_not() -> None:
+    mask = torch.from_numpy(square(4, 8) | square(20, 20))
+    mask[0, 0] = True
+    kept = without_specks(mask)
+    assert not kept[0, 0]
+    assert torch.equal(kept, torch.from_numpy(square(4, 8) | square(20, 20)))
+    assert not without_specks(torch.zeros(4, 4, dtype=torch.bool)).any()
+
+
+def test_warp_by_whole_pixels_is_exact_and_the_region_lies_on_top() -> None:
+    source = picture((4, 8))
+    moved = drag.warped(source, SHIFT)
+    assert torch.equal(moved[:, 4:, 10:], source[:, :-4, :-10])
+    composed = drag.moved_source(source, [region()])
+    assert torch.equal(composed, picture((4, 8), (14, 12)))
+
+
+# Points on features ---------------------------------------------------------------------------------------------------
+
+
+def test_similarity_equals_the_cosine_of_resized_features() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, queries = torch.randn(70, 5, 6, generator=generator), torch.randn(3, 70, generator=generator)
+    resized = functional.interpolate(features[None], (20, 24), mode="bilinear", align_corners=False)[0]
+    expected = functional.cosine_similarity(queries[:, :, None, None], resized[None], dim=1)
+    torch.testing.assert_close(drag.similarity(queries, features, (20, 24), part=16), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_discs_reach_half_of_the_diagonal_from_both_ends() -> None:
+    starts, ends = torch.tensor([[4.0, 8.0], [5.0, 5.0]]).double(), torch.tensor([[15.0, 8.0], [5.0, 5.0]]).double()
+    discs = drag.search_discs(starts, ends, (SIZE, SIZE))
+    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    radius = 11 / 2**0.5
+    expected = (((x - 4) ** 2 + (y - 8) ** 2) <= radius**2) | (((x - 15) ** 2 + (y - 8) ** 2) <= radius**2)
+    assert torch.equal(discs[0], expected)
+    assert discs[1].nonzero().tolist() == [[5, 5]]  # a handle that stays is searched where it is
+
+
+def test_distances_are_small_for_a_moved_pattern_and_the_motion_for_one_that_stayed() -> None:
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(24, SIZE, SIZE, generator=generator)
+    moved = features.roll((4, 10), (1, 2))
+    chosen = region()
+    queries = torch.stack([features[:, 10, 6], features[:, 9, 5], features[:, 12, 8]])
+    editable = torch.from_numpy(square(2, 4, 26))
+    # The centroid (6.5, 10.5) lies between pixels; the query is that of a neighbour, 0.71 pixels away.
+    good = drag.feature_distances([queries], moved, [chosen], editable)
+    assert good == pytest.approx({"md1": 0.5**0.5, "md2": 0.0, "mean_distance": 0.0})
+    bad = drag.feature_distances([queries], features, [chosen], editable)
+    assert bad["mean_distance"] == pytest.approx((10**2 + 4**2) ** 0.5)
+    assert bad["md2"] == pytest.approx(100 * (10**2 + 4**2) ** 0.5 / SIZE)
+    assert 10 < bad["md1"] < 12
+    narrow = drag.feature_distances([queries], features, [chosen], torch.from_numpy(square(14, 12)))
+    assert narrow["md1"] < 5  # the search does not leave the editable pixels
+    without = drag.feature_distances([queries[:1]], moved, [region(points=False)], editable)
+    assert without["md1"] == good["md1"]
+    assert np.isnan(without["md2"])
+    assert np.isnan(without["mean_distance"])
+
+
+# The scoring pass -----------------------------------------------------------------------------------------------------
+
+
+class Collected:
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str], float] = {}
+        self.missing: dict[tuple[str, str], str] = {}
+
+    def add(self, metric: str, case_ids: list[str], values: Tensor, reason: str) -> None:
+        assert metric in METRICS
+        for case_id, value in zip(case_ids, values.tolist(), strict=True):
+            if np.isfinite(value):
+                self.values[case_id, metric] = value
+            else:
+                self.missing[case_id, metric] = reason
+
+    def miss(self, metric: str, case_id: str, reason: str) -> None:
+        self.missing[case_id, metric] = reason
+
+
+def write_drag(folder: Path, regions: list[Region]) -> str:
+    entries = []
+    for number, one in enumerate(regions):
+        for name in ("source", "target"):
+            write_png(folder / f"{name}-{number}.png", getattr(one, name))
+        entries.append(
+            {
+                "kind": one.kind,
+                "source_mask": f"source-{number}.png",
+                "target_mask": f"target-{number}.png",
+                "affine": one.affine.tolist(),
+                "points": one.points,
+            }
+        )
+    return json.dumps(entries)
+
+
+def drag_case(folder: Path, case_id: str, drags: str) -> Case:
+    write_png(folder / "image.png", picture((4, 8)).permute(1, 2, 0).numpy())
+    write_png(folder / "mask.png", square(2, 6, 22))
+    return Case(
+        case_id=case_id, task="drags", image="image.png", source_caption="a square", target_caption="", instruction="",
+        edit_type="relocation", mask="mask.png", drags=drags, cluster=case_id, licence="CC0-1.0",
+    )  # fmt: skip
+
+
+def scored(folder: Path, cases: list[Case], edits: list[Tensor], networks: dict[str, Any]) -> Collected:
+    scores = Collected()
+    source = torch.stack([picture((4, 8))] * len(cases))
+    prepared = prepare_drags(cases, folder, networks, 2)
+    score_drags(cases, folder, (source, torch.stack(edits)), prepared, networks, scores)
+    return scores
+
+
+def fakes() -> dict[str, Any]:
+    return {"segmentation": RedObject(), "lpips": FakeLpips(), "dift": Pixels()}
+
+
+def test_controls_stand_where_they_should(tmp_path: Path) -> None:
+    cases = [drag_case(tmp_path, name, write_drag(tmp_path, [region()])) for name in ("noop", "true", "copy", "lost")]
+    edits = [picture((4, 8)), picture((14, 12)), picture((4, 8), (14, 12)), picture()]
+    values = scored(tmp_path, cases, edits, fakes()).values
+    names = [*FOUND, *LOOKS, *DISTANCES]
+    assert {name for case, name in values if case == "true"} == set(names)
+    way = (10**2 + 4**2) ** 0.5
+    expected = {
+        "noop": {"iou_target": 0.0, "centroid_shift": way, "moved_towards": 0.0, "object_found": 1.0, "if_s2s": 1.0},
+        "true": {"iou_target": 1.0, "centroid_shift": 0.0, "moved_towards": 1.0, "if_s2t": 1.0},
+        "copy": {"iou_target": 0.5, "centroid_shift": way / 2, "moved_towards": 1.0, "if_s2s": 1.0, "if_s2t": 1.0},
+        "lost": {"iou_target": 0.0, "moved_towards": 0.0, "object_found": 0.0},
+    }
+    for case_id, wanted in expected.items():
+        assert {name: values[case_id, name] for name in wanted} == pytest.approx(wanted, abs=1e-9), case_id
+    assert all(values[case_id, "if_bg"] == 1.0 for case_id in expected)
+    assert values["noop", "if_s2t"] < 1.0
+    assert values["true", "if_s2s"] < 1.0
+    for name in DISTANCES:
+        assert values["true", name] < values["noop", name], name
+    assert ("lost", "centroid_shift") not in values
+
+
+def test_a_case_with_two_regions_has_their_mean_and_moves_when_both_do(tmp_path: Path) -> None:
+    second = Region("relocation", square(20, 4), np.array([[1.0, 0, 0], [0, 1.0, 20]]), square(20, 24))
+    case = drag_case(tmp_path, "two", write_drag(tmp_path, [region(), second]))
+    scores = Collected()
+    source, half = picture((4, 8), (20, 4)), picture((14, 12), (20, 4))
+    networks = {"segmentation": Places()}
+    score_drags([case], tmp_path, (source[None], half[None]), {}, networks, scores)
+    assert scores.values["two", "iou_target"] == 0.5
+    assert scores.values["two", "centroid_shift"] == 10.0
+    assert scores.values["two", "moved_towards"] == 0.0
+
+
+class Places:
+    """Segments the red object on the side of the picture on which its region is."""
+
+    def find_object(self, sources: Tensor, regions: Tensor, images: Tensor) -> Tensor:
+        left = regions[:, :, :20].flatten(1).any(1)
+        side = torch.arange(SIZE)[None, None] < 20
+        return (images[:, 0] > 200) & torch.where(left[:, None, None], side, ~side)
+
+
+def test_only_cases_with_drags_and_only_given_networks(tmp_path: Path) -> None:
+    plain = replace(drag_case(tmp_path, "plain", ""), edit_type="recolour")
+    dragged = drag_case(tmp_path, "dragged", write_drag(tmp_path, [region(points=False)]))
+    scores = scored(tmp_path, [plain, dragged], [picture((4, 8))] * 2, fakes())
+    assert {case for case, _ in [*scores.values, *scores.missing]} == {"dragged"}
+    assert scores.missing == {
+        ("dragged", "md2"): "the drag has no handles", ("dragged", "mean_distance"): "the drag has no handles",
+    }  # fmt: skip
+    some = scored(tmp_path, [dragged], [picture((4, 8))], {"lpips": FakeLpips()})
+    assert {name for _, name in some.values} == set(LOOKS)
+    assert scored(tmp_path, [dragged], [picture((4, 8))], {}).values == {}
+
+
+def test_a_drag_that_cannot_be_read_is_absent_with_its_reason(tmp_path: Path) -> None:
+    broken = drag_case(tmp_path, "broken", '[{"kind": "relocation"}]')
+    scores = scored(tmp_path, [broken], [picture((4, 8))], fakes())
+    assert scores.values == {}
+    assert {name for _, name in scores.missing} == {*FOUND, *LOOKS, *DISTANCES}
+    assert "case broken, region 1: has no 'source_mask'" in scores.missing["broken", "md1"]
+
+
+def test_sources_without_the_drags_are_refused(tmp_path: Path) -> None:
+    case = drag_case(tmp_path, "case", write_drag(tmp_path, [region()]))
+    images = (picture((4, 8))[None], picture((4, 8))[None])
+    with pytest.raises(UserError, match="case case: the source features hold nothing of its drags"):
+        score_drags([case], tmp_path, images, {}, {"dift": Pixels()}, Collected())
+
+
+# Networks -------------------------------------------------------------------------------------------------------------
+
+
+def test_dift_is_deterministic_by_image_and_stops_at_its_block() -> None:
+    model = tiny_pipeline()
+    counter = ForwardCounter()
+    counter.attach(model.unet)
+    ended: list[int] = []
+    model.unet.conv_out.register_forward_hook(lambda *_: ended.append(1))
+    judge = DiftEvaluator(model, ensemble=2)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+    captions = ["a face", "hat", "old"]
+    features = judge.features(images, captions, "source")
+    assert features.shape == (3, 16, 8, 8)  # up block 1, which is the last one of this UNet
+    assert counter.samples == 3 * 2
+    assert not ended
+    torch.testing.assert_close(judge.features(images[1:2], captions[1:2], "source")[0], features[1])
+    assert not torch.allclose(judge.features(images, captions, "edited"), features, atol=1e-4)
+
+
+def test_segmentation_takes_any_size() -> None:
+    judge = SegmentationEvaluator.load(MODELS / "segmentation")
+    images = torch.randint(0, 256, (2, 3, 50, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert judge.probabilities(images).shape == (2, 11, 50, 37)
+    torch.testing.assert_close(judge.probabilities(images).sum(1), torch.ones(2, 50, 37))
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case]]:
+    folder = tmp_path_factory.mktemp("drags")
+    return folder, build_task("drags", 27, 77, folder)
+
+
+def test_shipped_segmentation_tells_the_true_drag_from_the_source(rendered: tuple[Path, list[Case]]) -> None:
+    """Also after a round trip through the autoencoder, which is what most editors give at best."""
+    from diffusers import AutoencoderKL
+
+    from editfrontier.cases import read_image
+
+    folder, cases = rendered
+    source, true = (
+        torch.from_numpy(np.stack([read_image(folder / getattr(case, name)) for case in cases]))
+        .permute(0, 3, 1, 2)
+        .contiguous()
+        for name in ("image", "true_edit")
+    )
+    vae = AutoencoderKL.from_pretrained(MODELS / "autoencoder").eval()
+    with torch.no_grad():
+        decoded = vae.decode(vae.encode(true.float() / 127.5 - 1).latent_dist.mode()).sample
+    tripped = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    networks = {"segmentation": SegmentationEvaluator.load(MODELS / "segmentation")}
+    means = {}
+    for name, edited in {"source": source, "true": true, "tripped": tripped}.items():
+        scores = Collected()
+        score_drags(cases, folder, (source, edited), {}, networks, scores)
+        columns = {metric: [v for (_, key), v in scores.values.items() if key == metric] for metric in FOUND}
+        means[name] = {metric: float(np.mean(column)) for metric, column in columns.items()}
+    assert means["source"]["moved_towards"] == 0.0
+    for name in ("true", "tripped"):
+        assert means[name]["object_found"] == 1.0
+        assert means[name]["moved_towards"] >= 0.95
+        assert means[name]["iou_target"] > 0.85
+        assert means[name]["iou_target"] > 2 * means["source"]["iou_target"]
+        assert means[name]["centroid_shift"] < 0.2 * means["source"]["centroid_shift"]
