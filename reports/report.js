@@ -90,7 +90,6 @@ addEventListener("scroll", hideTip, { passive: true, capture: true });
 // --- tables ----------------------------------------------------------------------------------------------------------
 
 for (const table of document.querySelectorAll("table.results")) {
-  const body = table.tBodies[0];
   const heads = [...table.tHead.querySelectorAll("th")];
   for (const button of table.tHead.querySelectorAll("button[data-sort]")) {
     button.addEventListener("click", () => {
@@ -103,14 +102,16 @@ for (const table of document.querySelectorAll("table.results")) {
       head.setAttribute("aria-sort", next);
       const sign = next === "ascending" ? 1 : -1;
       const key = (row) => row.children[column + 1].dataset.value;
-      const rows = [...body.rows].sort((a, b) => {
-        const order = a.dataset.order - b.dataset.order;
-        if (next === "none") return order;
-        const [x, y] = [key(a), key(b)];
-        if (x === "" || y === "") return (x === "") - (y === "") || order;
-        return sign * (x - y) || order;
-      });
-      body.append(...rows);
+      for (const body of table.tBodies) {
+        const rows = [...body.rows].filter((row) => row.dataset.order !== undefined).sort((a, b) => {
+          const order = a.dataset.order - b.dataset.order;
+          if (next === "none") return order;
+          const [x, y] = [key(a), key(b)];
+          if (x === "" || y === "") return (x === "") - (y === "") || order;
+          return sign * (x - y) || order;
+        });
+        body.append(...rows);
+      }
     });
   }
 }
@@ -407,9 +408,10 @@ function pixels(item, index) {
 }
 
 const outlines = new Map();
-function outline(item) {
-  if (!outlines.has(item.strip)) {
-    outlines.set(item.strip, pixels(item, item.mask).then(({ data: values, width: side }) => new Promise((resolve) => {
+function outline(item, index, colour) {
+  const name = `${index} ${item.strip}`;
+  if (!outlines.has(name)) {
+    outlines.set(name, pixels(item, index).then(({ data: values, width: side }) => new Promise((resolve) => {
       const factor = Math.max(2, Math.round(512 / side));
       const canvas = make("canvas", { width: side * factor, height: side * factor });
       const context = canvas.getContext("2d");
@@ -422,7 +424,7 @@ function outline(item) {
         }
       }
       context.lineCap = "square";
-      for (const [colour, thickness] of [["#ffffff", 10], ["#d5006d", 5]]) {
+      for (const [colour, thickness] of [["#ffffff", 10], [colour, 5]]) {
         context.strokeStyle = colour;
         context.lineWidth = thickness;
         context.stroke();
@@ -430,11 +432,12 @@ function outline(item) {
       canvas.toBlob((blob) => resolve(URL.createObjectURL(blob)));
     })));
   }
-  return outlines.get(item.strip);
+  return outlines.get(name);
 }
 function addOutline(frame, item) {
-  if (item.mask < 0) return;
-  outline(item).then((url) => frame.append(make("img", { src: url, alt: "", className: "outline" })));
+  for (const [index, colour] of item.target >= 0 ? [[item.region, "#d5006d"], [item.target, "#0072b2"]] : [[item.mask, "#d5006d"]]) {
+    if (index >= 0) outline(item, index, colour).then((url) => frame.append(make("img", { src: url, alt: "", className: "outline" })));
+  }
 }
 
 let current = data.galleries[0];
@@ -448,6 +451,10 @@ function summaryOf(gallery, item, index) {
   const parts = [];
   if (gallery.metrics.includes("success") && score("success") !== null && score("success") !== undefined) parts.push(score("success") >= 0.5 ? "✓ success" : "✗ missed");
   if (gallery.metrics.includes("id_sim") && score("id_sim") !== null && score("id_sim") !== undefined) parts.push(`ID ${format("id_sim", score("id_sim"), 2)}`);
+  for (const name of ["iou_target", "psnr_source"]) {
+    const value = gallery.metrics.includes(name) ? score(name) : null;
+    if (!parts.length && value !== null && value !== undefined) parts.push(`${metricOf(name).label} ${format(name, value, 2)} ${metricOf(name).unit}`.trim());
+  }
   return parts.join(" · ");
 }
 
@@ -479,7 +486,7 @@ function caseCard(gallery, item, shown, masks) {
   if (item.origin === "free_form") text.append(make("p", { textContent: "free-form instruction" }));
   text.append(make("p", { className: "id", textContent: item.id }));
   const tiles = make("div", { className: "tiles" });
-  tiles.append(groundFrame(item, item.source, item.mask >= 0 && masks.ground ? "Source and mask" : "Source", masks.ground));
+  tiles.append(groundFrame(item, item.source, item.mask >= 0 && masks.ground ? (item.target >= 0 ? "Source and drag" : "Source and mask") : "Source", masks.ground));
   if (item.truth >= 0) tiles.append(groundFrame(item, item.truth, "True edit", masks.all));
   for (const index of shown) {
     const variant = gallery.variants[index];

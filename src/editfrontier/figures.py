@@ -1,4 +1,4 @@
-"""Figures of results: trade-off, ablation and metric validation (the grid of images is in `qualitative`).
+"""Figures of results, one function each; the larger ones are drawn by modules of their own.
 
 Every function writes <stem>.pdf, <stem>.svg and <stem>.png, the same bytes for the same input.
 """
@@ -186,3 +186,24 @@ def figure_qualitative(
     from editfrontier.qualitative import draw_grid
 
     draw_grid(parse_table(table), root, out_stem, cases, worst, seed)
+
+
+def figure_inversion(table: Mapping[str, Any] | Table, root: Path, reported: Path, out_stem: Path) -> None:
+    """Accuracy of inversion over network evaluations: see `inversion_figure.draw_inversion`."""
+    from editfrontier.inversion_figure import draw_inversion
+
+    draw_inversion(parse_table(table), root, reported, out_stem)
+
+
+def figure_drag_panel(table: Mapping[str, Any] | Table, root: Path, out_stem: Path, seed: int = 0) -> None:
+    """One case of each kind of drag by every editor: see `drag_figures.draw_panel`."""
+    from editfrontier.drag_figures import draw_panel
+
+    draw_panel(parse_table(table), root, out_stem, seed)
+
+
+def figure_motion(table: Mapping[str, Any] | Table, root: Path, reported: Path, out_stem: Path) -> None:
+    """Accuracy of drags over the size of the motion: see `drag_figures.draw_motion`."""
+    from editfrontier.drag_figures import draw_motion
+
+    draw_motion(parse_table(table), root, reported, out_stem)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from editfrontier.dragging.regions import Region
+
 WORST_METRIC = "id_sim"
 """The worst cases of an editor are those with the least identity similarity."""
 
@@ -165,6 +167,17 @@ def edited_image(results: TaskResults, variant: str, case: Case) -> npt.NDArray[
     """Return the edited image of a case as uint8 [H, W, 3], or None if it failed or was not run."""
     record = results.variants[variant].records.get(case.case_id)
     return read_image(record.image) if record is not None and record.image is not None else None
+
+
+def regions_of(results: TaskResults, case: Case) -> list[Region]:
+    """Return the regions of a case, or none if they cannot be read: it then failed for every editor."""
+    from editfrontier.dragging.regions import parse_drags
+
+    height, width = source_image(results, case).shape[:2]
+    try:
+        return parse_drags(case.drags, results.folder, (height, width), case.case_id) if case.drags else []
+    except UserError:
+        return []
 
 
 def readable(results: TaskResults, case: Case) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.results import (
+    COUNT_METRICS,
     MetricDisplay,
     Row,
     Table,
@@ -23,6 +24,7 @@ from editfrontier.results import (
     number,
     paper_values,
     parse_table,
+    printed_decimals,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Grid:
     table: Table
     metrics: tuple[MetricDisplay, ...]
     places: tuple[int, ...]
-    paper_places: tuple[int, ...]  # its seconds and pixels are of another order than ours
+    paper_places: tuple[int, ...]  # as the paper printed them
     lines: tuple[Line, ...]
 
     def text(self, column: int, value: float) -> str:
@@ -75,6 +77,13 @@ class Grid:
     def paper_text(self, column: int, value: float) -> str:
         """Return the paper's value of a column as readers see it, "" for NaN."""
         return format_value(self.metrics[column].name, value, self.paper_places[column])
+
+    def interval(self, column: int, cell: Cell) -> tuple[str, str]:
+        """Return the bounds of an interval as readers see them, two empty texts without one or for an exact count."""
+        exact = self.metrics[column].name in COUNT_METRICS and cell.low == cell.high
+        if exact or not (math.isfinite(cell.low) and math.isfinite(cell.high)):
+            return "", ""
+        return self.text(column, cell.low), self.text(column, cell.high)
 
     def head(self, column: int) -> str:
         """Return the head of a column: label, unit and the direction in which it is better."""
@@ -114,7 +123,9 @@ def build_grid(table: Mapping[str, Any] | Table, statistics: pd.DataFrame, repor
         ]
     metrics = tuple(metric_display(name) for name in spec.metrics)
     places = tuple(decimals(name, [line.cells[i].value for line in lines]) for i, name in enumerate(spec.metrics))
-    paper_places = tuple(decimals(name, [line.cells[i].paper for line in lines]) for i, name in enumerate(spec.metrics))
+    paper_places = tuple(
+        printed_decimals(name, [line.cells[i].paper for line in lines]) for i, name in enumerate(spec.metrics)
+    )
     parts = [[line for line in lines if line.subset == name] for name in dict.fromkeys(line.subset for line in lines)]
     ranked = tuple(line for part in parts for line in _ranked(part, metrics, places))
     return Grid(spec, metrics, places, paper_places, ranked)

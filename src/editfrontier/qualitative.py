@@ -119,7 +119,7 @@ def _case_row(
     images += [edited_image(results, row.variant, case) for row in rows]
     for column, image in enumerate(images):
         axes = plt.subplot(grid[position, column])
-        _show(axes, image)
+        draw_image(axes, image)
         if column == 0:
             mask = mask_image(results, case)
             if mask is not None and mask.any() and not mask.all():
@@ -140,12 +140,13 @@ def _worst_strip(strip: GridSpec, index: int, row: Row, results: TaskResults, wo
         pair = (source_image(results, case), edited_image(results, row.variant, case)) if case else (None, None)
         for side, image in enumerate(pair):
             axes = plt.subplot(strip[0, start + 2 * rank + side])
-            _show(axes, image)
+            draw_image(axes, image)
             if rank == 0 and side == 0:
                 axes.set_title(plain_text(row.label), fontsize=7, loc="left", color=colour)
 
 
-def _show(axes: Axes, image: npt.NDArray[np.uint8] | None) -> None:
+def draw_image(axes: Axes, image: npt.NDArray[np.uint8] | None, absent: str = "failed") -> None:
+    """Draw an image [H, W, 3] without axes, or a grey field with a word where there is none."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
@@ -153,7 +154,7 @@ def _show(axes: Axes, image: npt.NDArray[np.uint8] | None) -> None:
         spine.set_visible(False)
     if image is None:
         axes.set_facecolor("#EFEFEF")
-        axes.text(0.5, 0.5, "failed", transform=axes.transAxes, ha="center", va="center", fontsize=7, color="#777777")
+        axes.text(0.5, 0.5, absent, transform=axes.transAxes, ha="center", va="center", fontsize=7, color="#777777")
         axes.set_aspect("equal", adjustable="box")
     else:
         axes.imshow(image, interpolation="nearest")

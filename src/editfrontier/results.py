@@ -83,7 +83,8 @@ PAPER_METRICS = {
     "iou_target": "iou",
     "centroid_shift": "mean_shift",
 }
-PERCENT_METRICS = ("success", "artifact")
+PERCENT_METRICS = ("success", "artifact", "moved_towards", "object_found")
+COUNT_METRICS = ("forwards",)
 
 
 @dataclass(frozen=True)
@@ -214,10 +215,16 @@ def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
     return found
 
 
-def palette(count: int) -> list[Style]:
-    """Return styles for `count` things that are no editors, in order: the colours stay apart, the markers too."""
+def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
+    """Return a style for the variant of every row, the same for all rows of a group; controls are grey."""
     names = ("mask_guided", "sdedit", "sd_inpaint", "instruct_pix2pix", "tf_icon", "ultraedit", "region_drag")
-    return [Style(*_COLOURS[names[place % len(names)]], False) for place in range(count)]
+    groups = list(dict.fromkeys(row.group or row.label for row in rows if not row.control))
+    found = {}
+    for row in rows:
+        place = 0 if row.control else groups.index(row.group or row.label)
+        colour, marker = _COLOURS["source" if row.control else names[place % len(names)]]
+        found[row.variant] = Style(colour, marker, row.control)
+    return found
 
 
 def styles(editors: Iterable[str]) -> dict[str, Style]:
@@ -319,10 +326,19 @@ def decimals(metric: str, values: Sequence[float]) -> int:
     """Return how many decimals a column of values is shown with: about three significant digits of the largest."""
     if metric in PERCENT_METRICS:
         return 1
+    if metric in COUNT_METRICS and all(v == round(v) for v in values if math.isfinite(v)):
+        return 0
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
     if largest == 0:
         return 3
     return next((places for bound, places in ((10, 1), (2, 2), (0.1, 3)) if largest >= bound), 4)
+
+
+def printed_decimals(metric: str, values: Sequence[float]) -> int:
+    """Return how many decimals a source printed a column of values with, as far as the values tell."""
+    scale = 100 if metric in PERCENT_METRICS else 1
+    texts = [f"{scale * value:.10g}" for value in values if math.isfinite(value)]
+    return max((len(text.partition(".")[2]) for text in texts), default=0)
 
 
 def format_value(metric: str, value: float, places: int) -> str:

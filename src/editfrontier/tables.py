@@ -115,8 +115,9 @@ def _markdown_cell(grid: Grid, line: Line, column: int) -> str:
     if value:
         marks = {1: ("**", "**"), 2: ("<ins>", "</ins>")}.get(cell.rank, ("", ""))
         parts.append(f"{marks[0]}{value}{marks[1]}")
-        if math.isfinite(cell.low) and math.isfinite(cell.high):
-            parts.append(f"<sub>{grid.text(column, cell.low)} to {grid.text(column, cell.high)}</sub>")
+        low, high = grid.interval(column, cell)
+        if low:
+            parts.append(f"<sub>{low} to {high}</sub>")
     elif not math.isfinite(cell.paper):
         parts.append("" if line.status == "not run" else "–")
     if math.isfinite(cell.paper):
@@ -174,8 +175,8 @@ def _latex_cell(grid: Grid, line: Line, column: int) -> str:
     if value:
         command = {1: r"\textbf", 2: r"\underline"}.get(cell.rank)
         main = f"{command}{{{value}}}" if command else value
-        if math.isfinite(cell.low) and math.isfinite(cell.high):
-            low, high = (grid.text(column, bound).replace("-", "$-$") for bound in (cell.low, cell.high))
+        low, high = (bound.replace("-", "$-$") for bound in grid.interval(column, cell))
+        if low:
             small.append(rf"{{\tiny {low} to {high}}}")
     else:
         main = "" if line.status == "not run" or math.isfinite(cell.paper) else "--"

@@ -15,6 +15,7 @@ from editfrontier.gallery import (
     edited_image,
     mask_image,
     readable,
+    regions_of,
     source_image,
     worst_cases,
 )
@@ -35,7 +36,8 @@ def gallery(
 ) -> dict[str, Any]:
     """Return what the browser of one task shows: variants, metrics, cases with a strip of images and their scores.
 
-    Each case has one WebP strip of square tiles: source, mask, true edit, then the variants; equal images share a tile.
+    Each case has one WebP strip of square tiles: source, mask, the regions of its drags and their targets, true edit,
+    then the variants; equal images share a tile.
     All cases are shown if they fit; else a choice by `balanced_choice`, which the page states.
 
     Args:
@@ -114,6 +116,8 @@ def _case(
         "count": count,
         "source": tiles["source"],
         "mask": tiles.get("mask", -1),
+        "region": tiles.get("region", -1),
+        "target": tiles.get("target", -1),
         "truth": tiles.get("truth", -1),
         "tiles": [tiles.get(f"variant-{index}", -1) for index in range(len(rows))],
         "failures": failures,
@@ -141,6 +145,9 @@ def _strip(results: TaskResults, case: Case, rows: Sequence[Row], quality: int) 
     mask = mask_image(results, case)
     if mask is not None:
         images["mask"] = np.repeat(mask.astype(np.uint8)[:, :, None] * 255, 3, axis=2)
+    if regions := regions_of(results, case):
+        for name, masks in (("region", [r.source for r in regions]), ("target", [r.target for r in regions])):
+            images[name] = np.repeat(np.logical_or.reduce(masks).astype(np.uint8)[:, :, None] * 255, 3, axis=2)
     if case.true_edit:
         images["truth"] = read_image(results.folder / case.true_edit)
     for index, row in enumerate(rows):

@@ -12,15 +12,30 @@ from typing import Any
 
 from editfrontier.cases import write_bytes
 from editfrontier.gallery import TaskResults, read_task
-from editfrontier.grids import REFERENCE, Grid, build_grid
+from editfrontier.grids import REFERENCE, Grid, Line, build_grid
 from editfrontier.metrics.registry import METRICS
 from editfrontier.parquet import read_parquet
-from editfrontier.report import study_data
+from editfrontier.report import sentences, study_data
 from editfrontier.report.gallery_data import BUDGET, gallery, metric_table, rounded
-from editfrontier.results import Row, Table, number, parse_table, read_reported, read_statistics, styles
+from editfrontier.results import (
+    Row,
+    Style,
+    Table,
+    group_styles,
+    number,
+    parse_table,
+    read_reported,
+    read_statistics,
+    row_styles,
+    statistics_file,
+    styles,
+)
 
 FOLDER = study_data.ROOT / "reports"
 _FORMS = ("csv", "md", "tex")
+_FIGURES = ("frontier", "ablation", "qualitative", "inversion", "drag_panel", "motion", "validation")
+_OF_PIXELS = ("qualitative", "drag_panel")  # their SVG holds every pixel as an image; the PNG is a tenth of it
+_PLACED = ("table1", "table2", "table3", "table4")  # tables that have a section of their own
 _FIX = "Make it again with `snakemake statistics`."
 
 
@@ -51,20 +66,21 @@ def collect(
     paper = read_reported(reported)
     grids: dict[str, Grid] = {}
     for name, spec in specs.items():
-        summary = root / "statistics" / f"{spec.task}.parquet"
+        summary = statistics_file(root, spec)
         if summary.exists():
-            grids[name] = build_grid(spec, read_statistics(summary), paper)
+            grids[name] = build_grid(spec, read_statistics(summary, bool(spec.by)), paper)
     labels = {row.variant: row.label for task in tasks for row in reversed(rows[task])}
     first = {name: [row.variant for row in spec.rows] for name, spec in specs.items()}
     seed = int(config.get("seed") or 0)
     main = next(iter(grids), "")
+    shares = {task.task: max(len(task.cases) * len(rows[task.task]), 1) for task in results}
     galleries = [
         gallery(
             task,
             rows[task.task],
             first[next(name for name, s in specs.items() if s.task == task.task)],
             seed,
-            BUDGET // max(len(results), 1),
+            BUDGET * shares[task.task] // sum(shares.values()),
         )
         for task in results
     ]
@@ -86,14 +102,20 @@ def collect(
         "config_hash": study_data.config_hash(config),
         "seed": seed,
         "facts": _facts(results),
-        "findings": study_data.findings(grids[main], _ablation(grids)) if main else [],
+        "findings": sentences.findings(grids[main], grids.get("table3")) if main else [],
+        "told": {
+            "table2": sentences.inversion_sentences(grids["table2"]) if "table2" in grids else [],
+            "table4": sentences.drag_sentences(grids["table4"], grids.get("table4_size")) if "table4" in grids else [],
+        },
+        "other_tables": [name for name, spec in specs.items() if name in grids and not spec.by and name not in _PLACED],
         "tables": {name: _table(root, grid) for name, grid in grids.items()},
         "absent": [name for name in specs if name not in grids],
+        "splits": {name: [n for n in grids if specs[n].parent == name] for name in grids},
         "controls": study_data.control_checks(grids[main]) if main else [],
         "coverage": study_data.coverage(results, rows, tasks),
         "failures": study_data.failures(results, labels),
         "checks": study_data.checks(root / "validation.csv"),
-        "figures": {name: _figure(root, name) for name in ("frontier", "ablation", "qualitative", "validation")},
+        "figures": {name: _figure(root, name) for name in _FIGURES},
         "stages": study_data.stages(benchmarks),
         "models": study_data.models(config),
         "specs": [
@@ -102,10 +124,6 @@ def collect(
         "licences": sorted({case.licence for task in results for case in task.cases if case.licence}),
         "data": data,
     }
-
-
-def _ablation(grids: Mapping[str, Grid]) -> Grid | None:
-    return grids.get("table3")
 
 
 def _facts(results: list[TaskResults]) -> dict[str, Any]:
@@ -120,20 +138,21 @@ def _facts(results: list[TaskResults]) -> dict[str, Any]:
 
 
 def _table(root: Path, grid: Grid) -> dict[str, Any]:
-    look = styles([line.row.editor for line in grid.lines])
+    look = _look(grid)
     spans = [_span(grid, column) for column in range(len(grid.metrics))]
-    lines = []
-    for position, line in enumerate(grid.lines):
-        previous = grid.lines[position - 1] if position else None
+    parts: dict[str, list[dict[str, Any]]] = {}
+    previous: Line | None = None
+    for line in grid.lines:
         kind = "control" if line.row.control else "paper" if line.status == "not run" else "editor"
         cells = []
         for column, cell in enumerate(line.cells):
             low, high = spans[column]
+            bounds = grid.interval(column, cell)
             cells.append(
                 {
                     "value": grid.text(column, cell.value),
-                    "low": grid.text(column, cell.low),
-                    "high": grid.text(column, cell.high),
+                    "low": bounds[0],
+                    "high": bounds[1],
                     "paper": grid.paper_text(column, cell.paper),
                     "rank": cell.rank,
                     "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
@@ -141,23 +160,26 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
                     "metric": grid.metrics[column].name,
                 }
             )
-        lines.append(
+        parts.setdefault(line.subset, []).append(
             {
                 "label": line.row.label,
                 "kind": kind,
                 "status": line.status,
                 "n": line.n,
                 "failed": line.failed,
-                "colour": look[line.row.editor].colour,
+                "colour": look[line.row.variant or line.row.label].colour,
                 "cells": cells,
                 "floor": line.row.variant == REFERENCE,
                 "rule": previous is not None
+                and previous.subset == line.subset
                 and (previous.row.control, previous.status == "not run", previous.row.group)
                 != (line.row.control, line.status == "not run", line.row.group),
             }
         )
+        previous = line
     return {
         "name": grid.table.name,
+        "by": grid.table.by,
         "title": grid.table.title,
         "caption": grid.table.caption,
         "task": grid.table.task,
@@ -172,9 +194,22 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
             }
             for metric in grid.metrics
         ],
-        "lines": lines,
+        "parts": [{"name": name, "lines": lines} for name, lines in parts.items()],
         "forms": [kind for kind in _FORMS if (root / "tables" / f"{grid.table.name}.{kind}").exists()],
     }
+
+
+def _look(grid: Grid) -> dict[str, Style]:
+    """Return the styles of a table's rows as its figures have them, by variant, or by label where there is none."""
+    rows = [line.row for line in grid.lines]
+    editors = styles([row.editor for row in rows])
+    look = {row.variant or row.label: editors[row.editor] for row in rows}
+    match grid.table.parent or grid.table.name:
+        case "table2":
+            look |= group_styles(grid.table.rows)
+        case "table4":
+            look |= row_styles(grid.table.rows)
+    return look
 
 
 def _text(path: Path) -> str:
@@ -275,7 +310,7 @@ def _differences(root: Path, spec: Table, labels: Mapping[str, str]) -> list[dic
 
 def _figure(root: Path, name: str) -> str:
     path = root / "figures" / f"{name}.svg"
-    if name == "qualitative":  # its SVG holds every pixel as an image; the PNG is a tenth of it
+    if name in _OF_PIXELS:
         path = path.with_suffix(".png")
     if not path.exists():
         return ""

@@ -97,7 +97,7 @@ def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], 
             found = by_task.get(task)
             variant = found.variants.get(name) if found else None
             if found is None or variant is None:
-                cells.append({"state": "none", "text": "", "title": f"not part of {task}"})
+                cells.append({"state": "none", "text": "", "failed": 0, "each": 0.0, "title": f"not part of {task}"})
                 continue
             failed = len(variant.failures)
             done = len(variant.records) - failed
@@ -110,7 +110,8 @@ def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], 
                     "text": f"{done} of {len(found.cases)}" if variant.run else "not run",
                     "failed": failed,
                     "each": sum(seconds) / len(seconds) if seconds else 0.0,
-                    "title": f"{done} done, {failed} failed, {missing} not run",
+                    "title": f"{done} done, {failed} failed, {missing} not run"
+                    + (f"; {sum(seconds) / len(seconds):.2f} s an edit" if seconds else ""),
                 }
             )
         lines.append({"label": row.label, "variant": name, "control": row.control, "cells": cells})
@@ -225,68 +226,6 @@ def _compare(line: Line | None, column: int, bound: float, sign: int) -> bool | 
     cell = line.cells[column]
     ends = [sign * v for v in (cell.value, cell.low, cell.high) if math.isfinite(v)]
     return max(ends) >= sign * bound - 1e-9
-
-
-def findings(grid: Grid, ablation: Grid | None) -> list[str]:
-    """Return a few sentences that sum up the study, each computed from the table that it speaks of."""
-    sentences = []
-    names = [metric.name for metric in grid.metrics]
-    leaders: dict[str, Line] = {}
-    for name, words in (
-        ("success", "makes the edit most often"),
-        ("id_sim", "keeps the person best"),
-        ("lpips_bg_spatial", "changes the background least"),
-    ):
-        if name not in names:
-            continue
-        column = names.index(name)
-        line = next((line for line in grid.lines if line.cells[column].rank == 1), None)
-        if line is not None:
-            leaders[name] = line
-            sentences.append(f"{line.row.label} {words} ({_with_interval(grid, line, column)}).")
-    success, identity = leaders.get("success"), leaders.get("id_sim")
-    if success is not None and identity is not None:
-        same = success.row.variant == identity.row.variant
-        sentences.append(
-            "It leads on both axes of the trade-off."
-            if same
-            else "No editor leads on both axes: success and identity have different winners."
-        )
-    if ablation is not None and (text := _guidance_finding(ablation)):
-        sentences.append(text)
-    return sentences
-
-
-def _with_interval(grid: Grid, line: Line, column: int) -> str:
-    cell, metric = line.cells[column], grid.metrics[column]
-    unit = "%" if metric.percent else ""
-    text = f"{metric.label.lower() if metric.percent else metric.label} {grid.text(column, cell.value)}{unit}"
-    if math.isfinite(cell.low) and math.isfinite(cell.high):
-        text += f", 95% interval {grid.text(column, cell.low)} to {grid.text(column, cell.high)}"
-    return text
-
-
-def _guidance_finding(grid: Grid) -> str:
-    from editfrontier.figures import guidance_of
-
-    sweep = sorted(
-        (w, line)
-        for line in grid.lines
-        if line.status == "ok" and (w := guidance_of(line.row.variant, 7.5)) is not None
-    )
-    names = [metric.name for metric in grid.metrics]
-    if len(sweep) < 2 or "id_sim" not in names:
-        return ""
-    (w0, first), (w1, last) = sweep[0], sweep[-1]
-    parts = []
-    for name in ("success", "clip_score", "id_sim"):
-        if name in names:
-            column = names.index(name)
-            unit = "%" if grid.metrics[column].percent else ""
-            ends = [grid.text(column, line.cells[column].value) for line in (first, last)]
-            if all(ends):
-                parts.append(f"{grid.metrics[column].label} goes from {ends[0]} to {ends[1]}{unit}")
-    return f"From guidance scale {w0:g} to {w1:g}, mask-guided {'; '.join(parts)}." if parts else ""
 
 
 def tables_of(config_tables: Mapping[str, Table], task: str) -> list[Row]:
