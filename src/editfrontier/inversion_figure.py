@@ -90,7 +90,7 @@ def draw_inversion(spec: Table, root: Path, reported: Path, out_stem: Path) -> N
                     markersize=5.5,
                     markerfacecolor="white",
                     label=label,
-                )  # fmt: skip
+                )
             )
         figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.6, handlelength=2.6)
         save_figure(figure, out_stem)
