@@ -20,14 +20,16 @@ from editfrontier.evaluators import (
     IdentityEvaluator,
     LpipsEvaluator,
     QualityEvaluator,
+    SegmentationEvaluator,
 )
 from editfrontier.language import load_language, portrait_caption
 from editfrontier.microworld import portraits as world
+from editfrontier.microworld.scenes import render_scenes, sample_scenes
 from editfrontier.zoo import corruptions
 
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
 GOLDEN = Path(__file__).with_name("golden_evaluators.json")
-ABSOLUTE = {"attributes": 2e-3, "identity": 2e-3, "clip": 2e-3, "quality": 0.2, "artifact": 2e-3}
+ABSOLUTE = {"attributes": 2e-3, "identity": 2e-3, "clip": 2e-3, "quality": 0.2, "artifact": 2e-3, "segmentation": 2e-3}
 RELATIVE = {"lpips": 1e-2, "features": 1e-2}
 
 
@@ -64,6 +66,9 @@ def measure(name: str) -> list[float]:
     if name == "lpips":
         judge = LpipsEvaluator.load(MODELS / name)
         return judge.distance(images, images.roll(1, 0)).tolist() + judge.distance(images, blurred(images)).tolist()
+    if name == "segmentation":
+        scenes = render_scenes(sample_scenes(4, seed=2024))[0]
+        return SegmentationEvaluator.load(MODELS / name).probabilities(scenes).mean((2, 3)).flatten().tolist()
     quality, artifact = QualityEvaluator.load(MODELS / "quality").scores(blurred(images))
     return (quality if name == "quality" else artifact).tolist()
 

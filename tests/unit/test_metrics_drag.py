@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.cases import Case, write_png
+from editfrontier.cases import Case, read_image, write_png
 from editfrontier.drag_scores import DISTANCES, FOUND, LOOKS, prepare_drags, score_drags
 from editfrontier.dragging.regions import Region, warp_mask
 from editfrontier.errors import UserError
@@ -21,7 +23,9 @@ from editfrontier.evaluators import DiftEvaluator, SegmentationEvaluator
 from editfrontier.evaluators.segmentation import without_specks
 from editfrontier.metrics import METRICS, drag
 from editfrontier.microworld.dataset import build_task
+from editfrontier.parquet import read_parquet, write_parquet
 from editfrontier.sampling import ForwardCounter
+from editfrontier.score import prepare_sources, score_variant
 from fake_evaluators import FakeLpips
 from tiny_pipelines import tiny_pipeline
 
@@ -157,7 +161,7 @@ class Collected:
         self.values: dict[tuple[str, str], float] = {}
         self.missing: dict[tuple[str, str], str] = {}
 
-    def add(self, metric: str, case_ids: list[str], values: Tensor, reason: str) -> None:
+    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None:
         assert metric in METRICS
         for case_id, value in zip(case_ids, values.tolist(), strict=True):
             if np.isfinite(value):
@@ -317,8 +321,6 @@ def test_shipped_segmentation_tells_the_true_drag_from_the_source(rendered: tupl
     """Also after a round trip through the autoencoder, which is what most editors give at best."""
     from diffusers import AutoencoderKL
 
-    from editfrontier.cases import read_image
-
     folder, cases = rendered
     source, true = (
         torch.from_numpy(np.stack([read_image(folder / getattr(case, name)) for case in cases]))
@@ -344,3 +346,29 @@ def test_shipped_segmentation_tells_the_true_drag_from_the_source(rendered: tupl
         assert means[name]["iou_target"] > 0.85
         assert means[name]["iou_target"] > 2 * means["source"]["iou_target"]
         assert means[name]["centroid_shift"] < 0.2 * means["source"]["centroid_shift"]
+
+
+def test_the_scoring_pass_reads_drags_from_the_table(rendered: tuple[Path, list[Case]], tmp_path: Path) -> None:
+    folder, cases = rendered
+    rows = [{"case_id": case.case_id, "status": "ok", "reason": "", "image": f"{case.case_id}.png"} for case in cases]
+    for case in cases:
+        write_png(tmp_path / f"{case.case_id}.png", read_image(folder / case.true_edit))
+    write_parquet(tmp_path / "record.parquet", pd.DataFrame(rows), {"variant": "true_edit"})
+    judges = {"lpips": FakeLpips(), "dift": Pixels(), "segmentation": MODELS / "segmentation"}
+    table = folder / "cases.parquet"
+    prepare_sources(table, None, judges, tmp_path / "sources.npz", batch_size=10)
+    out = tmp_path / "scores.parquet"
+    score_variant(
+        table, [tmp_path / "record.parquet"], tmp_path / "sources.npz", judges, out, tmp_path / "f.npz", batch_size=10
+    )
+    frame, provenance = read_parquet(out, "")
+    found = frame.groupby("metric")["value"].agg(["mean", "count"])
+    for name in (*FOUND, *LOOKS, *DISTANCES):
+        expected = 27 if name != "moved_towards" else int(found.loc[name, "count"])
+        assert found.loc[name, "count"] == expected, name
+    assert 18 <= found.loc["moved_towards", "count"] < 27  # rotations hardly move a centroid
+    assert set(provenance["absent"]["moved_towards"]) == {
+        "the drag hardly moves the centroid, or the object is not found in the source"
+    }
+    assert found.loc["if_bg", "mean"] == 1.0
+    assert found.loc["iou_target", "mean"] > 0.85
