@@ -93,22 +93,29 @@ class ComposedAttention:
         own = [name for name in names if name != "conditional"]
         query, key, value = (torch.cat([part[name] for name in own]) for part in (queries, keys, values))
         attended = functional.scaled_dot_product_attention(query, key, value, scale=attn.scale)
-        composed = [
-            self._composed(case, queries, keys, values["conditional"][case], attn.scale)
-            for case in range(len(queries["conditional"]))  # one at a time: the logits are the square of the tokens
+        masks = self.composition.tokens(hidden_states.shape[1])
+        composed = [  # a case at a time: its logits are the square of its tokens
+            self._composed(case, queries, keys, values["conditional"][case], masks, attn.scale)
+            for case in range(len(masks[0]))
         ]
         output = torch.cat([attended, torch.stack(composed)]).transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](output))
 
     def _composed(
-        self, case: int, queries: dict[str, Tensor], keys: dict[str, Tensor], value: Tensor, scale: float
+        self,
+        case: int,
+        queries: dict[str, Tensor],
+        keys: dict[str, Tensor],
+        value: Tensor,
+        masks: tuple[Tensor, Tensor],
+        scale: float,
     ) -> Tensor:
         """Attend in the conditional half of one case; value: [heads, tokens, D]."""
 
         def logits(branch: str) -> Tensor:
             return scale * queries[branch][case] @ keys[branch][case].transpose(-1, -2)
 
-        foreground, background = (mask[case] for mask in self.composition.tokens(value.shape[-2]))
+        foreground, background = (mask[case] for mask in masks)
         mixed = torch.where(background[:, None] | background, logits("background"), logits("conditional"))
         if self.composition.foreground is not None:
             between = (foreground[:, None] & background) | (background[:, None] & foreground)
