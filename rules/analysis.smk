@@ -38,7 +38,7 @@ rule summarise:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=canonical(config["statistics"]),
+        settings=settings_of,
         splits=splits_of,
         code=code_of("statistics"),
     message:

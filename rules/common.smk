@@ -82,6 +82,11 @@ def of_variants(pattern):
     return lambda wildcards: collect(pattern, task=wildcards.task, variant=STUDY.variants[wildcards.task])
 
 
+def settings_of(wildcards):
+    """How a task is summarised, with the controls among its variants."""
+    return canonical({"controls": STUDY.controls(wildcards.task), **config["statistics"]})
+
+
 def table_entry(wildcards):
     return canonical(STUDY.tables[wildcards.table])
 

@@ -16,6 +16,7 @@ from typing import Any
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
+from editfrontier.results import CONTROLS
 from editfrontier.spec import code_hash, variant_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +66,11 @@ class Study:
             "seed": self.config["seed"],
             "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor)),
         }
+
+    def controls(self, task: str) -> list[str]:
+        """Return the variants of a task that are no editors: by their editor, or because a row says so."""
+        rows = [row for table in self.tables.values() if table["task"] == task for row in table["rows"]]
+        return sorted({row["variant"] for row in rows if row.get("control", row["editor"] in CONTROLS)})
 
 
 def _data_hash(editor: Editor) -> str:
@@ -268,15 +274,11 @@ def _resolve_experiments(
         whole = {key: value for key, value in experiment.items() if key != "by"}
         tables[name] = {"name": name, **whole, "rows": rows}
         for split in experiment.get("by", []):
-            tables[f"{name}_{split}"] = _split_table(tables[name], split)
-    twice = sorted(set(config["run"]) & {name for name, table in tables.items() if "by" in table})
-    if twice:
-        parent = tables[twice[0]]["parent"]
-        raise _wrong(
-            files,
-            ["experiments", twice[0]],
-            f"'{parent}' split by {tables[twice[0]]['by']} has the same name. Rename the experiment.",
-        )
+            table = _split_table(tables[name], split)
+            if table["name"] in config["run"]:
+                problem = f"'{name}' split by {split} has the same name. Rename one of them."
+                raise _wrong(files, ["experiments", table["name"]], problem)
+            tables[table["name"]] = table
     for figure, entry in config["figures"].items():
         _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
     return variants, tables

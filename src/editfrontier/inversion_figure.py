@@ -32,9 +32,9 @@ _FLOOR_DASHES = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
 
 def draw_inversion(spec: Table, root: Path, reported: Path, out_stem: Path) -> None:
-    """Draw the figure: a line for each group of the table's rows, floors for its controls, the paper's points hollow.
+    """Draw the figure: a line for each group of the table's rows, a floor for each control that evaluates nothing.
 
-    A point of the paper stands at the evaluations of the row beside which it is reported.
+    The paper's points are hollow and stand at the evaluations of the row beside which they are reported.
 
     Args:
         spec: the table; a row's group is its method.
@@ -48,7 +48,7 @@ def draw_inversion(spec: Table, root: Path, reported: Path, out_stem: Path) -> N
     lines = [line for line in grid.lines if line.status == "ok"]
     methods = lines_of_methods(lines)
     look = {name: group_styles(spec.rows)[found[0].row.variant] for name, found in methods.items()}
-    floors = [line for line in lines if line.row.control]
+    floors = [line for line in lines if line.row.control and not line.cells[-1].value > 0]
     with figure_style():
         import matplotlib.pyplot as plt
         from matplotlib.lines import Line2D

@@ -217,13 +217,22 @@ def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
 
 def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
     """Return a style for the variant of every row, the same for all rows of a group; controls are grey."""
-    names = ("mask_guided", "sdedit", "sd_inpaint", "instruct_pix2pix", "tf_icon", "ultraedit", "region_drag")
+    names = (
+        "mask_guided",
+        "sdedit",
+        "sd_inpaint",
+        "instruct_pix2pix",
+        "tf_icon",
+        "ultraedit",
+        "region_drag",
+        "drag_flow",
+    )
+    looks = [*(_COLOURS[name] for name in names), ("#4C4C4C", "X"), ("#A0B000", "<")]
     groups = list(dict.fromkeys(row.group or row.label for row in rows if not row.control))
     found = {}
     for row in rows:
-        place = 0 if row.control else groups.index(row.group or row.label)
-        colour, marker = _COLOURS["source" if row.control else names[place % len(names)]]
-        found[row.variant] = Style(colour, marker, row.control)
+        look = _COLOURS["source"] if row.control else looks[groups.index(row.group or row.label) % len(looks)]
+        found[row.variant] = Style(*look, row.control)
     return found
 
 

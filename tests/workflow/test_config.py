@@ -87,8 +87,11 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         (["experiments", "table1", "metrics", 0], "fidd", ["experiments.table1.metrics[0]", "'fidd'", "'fid'"]),
         (["experiments", "table1", "rows", 0, "editor"], "sdedt", ["table1.rows[0].editor", "'sdedit'"]),
         (["experiments", "table3", "rows", 0, "params"], {"schedule": "cosin"}, ["table3.rows[0].params", "cosine"]),
-        (["run", 0], "table2", ["key 'run[0]'", "no experiment", "'table3'"]),
+        (["run", 0], "table5", ["key 'run[0]'", "no experiment", "'table"]),
         (["figures", "frontier", "table"], "tabel1", ["key 'figures.frontier.table'", "'table1'"]),
+        (["figures", "motion", "table"], "table4_sizes", ["key 'figures.motion.table'", "'table4_size'"]),
+        (["experiments", "table4", "by"], ["sizes"], ["key 'experiments.table4.by[0]'", "kind, size", "'size'"]),
+        (["experiments", "table2", "rows", 0, "control"], "yes", ["table2.rows[0].control", "true or false"]),
         (["statistics", "resample"], 10, ["key 'statistics.resample'", "'resamples'"]),
     ],
 )
@@ -161,3 +164,39 @@ def test_an_editor_takes_another_model_where_the_config_says_so(tmp_path: Path, 
     variant = study.variants["portraits"]["sdedit+strength=0.3"]
     assert variant.model == "inpainting"
     assert dataclasses.asdict(variant)["params"] == {"strength": 0.3}
+
+
+def test_a_split_adds_tables_of_the_same_rows_without_metrics_of_sets(tmp_path: Path, root: Path) -> None:
+    file = changed(tmp_path, root, ["experiments", "table1", "by"], ["attribute", "kind"])
+    tables = load_study([file]).tables
+    assert "by" not in tables["table1"]
+    split = tables["table1_kind"]
+    assert (split["by"], split["parent"], split["name"]) == ("kind", "table1", "table1_kind")
+    assert split["rows"] == tables["table1"]["rows"]
+    assert {"fid", "kid"} & set(tables["table1"]["metrics"])
+    assert set(tables["table1"]["metrics"]) - set(split["metrics"]) == {"fid", "kid"}
+    assert "table1_attribute" in tables
+
+
+def test_an_experiment_may_not_have_the_name_of_a_split(tmp_path: Path, root: Path) -> None:
+    config = read_yaml(root / "config/micro.yaml")
+    config["experiments"]["table4_kind"] = config["experiments"]["table3"]
+    for run in (["table4", "table4_kind"], ["table4_kind", "table4"]):
+        config["run"] = ["table1", "table2", "table3", *run]
+        file = tmp_path / "study.yaml"
+        file.write_text(yaml.safe_dump(config, sort_keys=False))
+        with pytest.raises(UserError, match=r"experiments\.table4_kind.*'table4' split by kind.*Rename"):
+            load_study([file])
+
+
+def test_controls_are_known_by_their_editor_or_by_their_row(root: Path) -> None:
+    study = load_study([root / "config/micro.yaml"])
+    assert set(study.controls("portraits")) == {
+        "autoencoder_round_trip",
+        "flow_reconstruction+method=none",
+        "random_image",
+        "source",
+        "true_edit",
+    }
+    assert "copy_paste" in study.controls("drags")
+    assert "flow_reconstruction" not in study.controls("inversion")

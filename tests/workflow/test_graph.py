@@ -32,13 +32,14 @@ def job_counts(text: str) -> dict[str, int]:
 def test_graph_has_one_edit_job_per_variant_and_shard(fresh: Workspace, name: str) -> None:
     study = load_study([fresh.folder / f"config/{name}.yaml"])
     counts = job_counts(Workspace(fresh.folder, f"config/{name}.yaml").run("--dry-run").stdout)
-    variants = study.variants["portraits"]
-    shards = study.config["tasks"]["portraits"]["shards"]
-    assert counts["edit"] == len(variants) * shards
-    assert counts["score"] == len(variants)
+    edited = {task: len(variants) for task, variants in study.variants.items() if variants}
+    assert counts["edit"] == sum(n * study.config["tasks"][task]["shards"] for task, n in edited.items())
+    assert counts["score"] == sum(edited.values())
+    assert counts["sources"] == counts["summarise"] == len(edited)
     assert counts["cases"] == len(study.config["tasks"])
     assert counts["table"] == len(study.tables)
-    assert counts["index"] == counts["archive"] == counts["sources"] == 1
+    assert counts["index"] == counts["archive"] == 1
+    assert counts["figure"] == len(study.config["figures"]) + 1
 
 
 def test_stages_can_be_made_one_by_one(fresh: Workspace) -> None:
@@ -90,8 +91,9 @@ def test_snakemake_report_holds_every_result_with_its_caption(workspace: Workspa
     with zipfile.ZipFile(workspace.results / "report.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
         pages = " ".join(archive.read(name).decode() for name in archive.namelist() if name.endswith((".html", ".js")))
-    figures = {f"{name}.svg" for name in ("frontier", "ablation", "qualitative", "validation")}
-    assert names >= {"index.html", "table1.csv", "table3.csv", "validation.csv", *figures}
+    study = load_study([workspace.folder / "config/smoke.yaml"])
+    figures = {f"{name}.svg" for name in (*study.config["figures"], "validation")}
+    assert names >= {"index.html", *(f"{table}.csv" for table in study.tables), "validation.csv", *figures}
     for words in ("Controllability against fidelity", "Long form", "The report to read", "what is expected"):
         assert words.lower() in pages.lower()
 

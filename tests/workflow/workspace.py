@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 arguments = sys.argv[1:]
-outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier".split()
+outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier --subsets".split()
 for option, value in zip(arguments, arguments[1:]):
     if option in outputs:
         path = Path(value)
@@ -86,7 +86,7 @@ def make_workspace(folder: Path, *, stub: bool) -> Workspace:
         config = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
         for model in [*config["models"].values(), *config["evaluators"].values()]:
             provenance = folder / model["path"] / "provenance.json"
-            provenance.parent.mkdir(parents=True)
+            provenance.parent.mkdir(parents=True, exist_ok=True)
             provenance.write_text("{}")
     else:
         shutil.copytree(ROOT / "resources", folder / "resources")

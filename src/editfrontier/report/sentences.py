@@ -156,11 +156,13 @@ def _equal_cost(grid: Grid, cost: int) -> str:
 
 def _floors(grid: Grid) -> list[str]:
     """Say how near the best inversion of each model comes to its autoencoder alone."""
-    column = _column(grid, "psnr_source")
-    if column is None:
+    column, cost = _column(grid, "psnr_source"), _column(grid, "forwards")
+    if column is None or cost is None:
         return []
     sentences = []
     for floor in grid.lines:
+        if floor.cells[cost].value > 0:
+            continue
         rivals = [line for line in _editors(grid, column) if line.row.editor == floor.row.editor]
         if not floor.row.control or not rivals or not math.isfinite(floor.cells[column].value):
             continue
@@ -169,8 +171,8 @@ def _floors(grid: Grid) -> list[str]:
         unit = grid.metrics[column].unit
         where = f"{gap:.1f} {unit} below it" if gap >= 0.05 else "level with it"
         sentences.append(
-            f"{floor.row.label} reaches {_value(grid, floor, column)}, which bounds what any inversion behind it can "
-            f"reach; the best, {best.row.label}, is {where}."
+            f"{floor.row.label}: {_value(grid, floor, column)}, which no inversion behind it can be expected to "
+            f"exceed; the best, {best.row.label}, is {where}."
         )
     return sentences
 
