@@ -8,7 +8,6 @@ Widths, depths of the text encoders and vocabularies are small, and the weights 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from safetensors.torch import save_file
-from torch import Tensor
 from transformers import (
     CLIPConfig,
     CLIPTextConfig,
@@ -27,7 +24,14 @@ from transformers import (
     T5EncoderModel,
 )
 
-from tiny_pipelines import tiny_tokenizer
+from hub_files import (
+    write_clip_tokenizer,
+    write_index,
+    write_json,
+    write_network,
+    write_t5_tokenizer,
+    write_weights,
+)
 
 # Above 7788, the token of the exceptional prompt; the published text encoders have 49408.
 VOCABULARY = 8192
@@ -72,82 +76,7 @@ FLOW_FLUX = {
 }
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
-
-
-def _json(path: Path, values: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=2))
-
-
-def _save(path: Path, tensors: Mapping[str, Tensor], shards: int = 1) -> None:
-    """Write weights as one file, or as shards with an index, as the published files of several gigabytes are."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    copies = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-    if shards == 1:
-        save_file(copies, path, metadata={"format": "pt"})
-        return
-    where = {name: f"{path.stem}-{i % shards + 1:05d}-of-{shards:05d}.safetensors" for i, name in enumerate(copies)}
-    for file in set(where.values()):
-        part = {name: tensor for name, tensor in copies.items() if where[name] == file}
-        save_file(part, path.with_name(file), metadata={"format": "pt"})
-    size = sum(tensor.numel() * tensor.element_size() for tensor in copies.values())
-    _json(path.with_name(f"{path.name}.index.json"), {"metadata": {"total_size": size}, "weight_map": where})
-
-
-def _diffusers(
-    folder: Path,
-    network_class: Any,
-    config: Mapping[str, Any],
-    version: str,
-    renames: Mapping[str, str] | None = None,
-    shards: int = 1,
-) -> None:
-    """Write a network with exactly the given config; renames: part of a weight's name -> what the file calls it."""
-    tensors = {}
-    for name, tensor in network_class.from_config(dict(config)).state_dict().items():
-        for new, old in (renames or {}).items():
-            name = name.replace(new, old)
-        tensors[name] = tensor
-    _json(folder / "config.json", {"_class_name": network_class.__name__, "_diffusers_version": version, **config})
-    _save(folder / "diffusion_pytorch_model.safetensors", tensors, shards)
-
-
-def _index(folder: Path, pipeline: str, version: str, components: Mapping[str, str | None], **more: Any) -> None:
-    """Write model_index.json; components: name -> "library Class", None for an entry [null, null]."""
-    entries = {name: value.split() if value else [None, None] for name, value in components.items()}
-    _json(folder / "model_index.json", {"_class_name": pipeline, "_diffusers_version": version, **entries, **more})
-
-
-def _clip_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> None:
-    """Write the files of the older tokenizers: vocab.json and merges.txt, no tokenizer.json."""
-    ends = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
-    _json(folder / "vocab.json", tiny_tokenizer().get_vocab())
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    _json(folder / "special_tokens_map.json", {**ends, "pad_token": pad})
-    _json(
-        folder / "tokenizer_config.json",
-        {
-            **ends,
-            "pad_token": pad,
-            "add_prefix_space": False,
-            "do_lower_case": True,
-            "errors": "replace",
-            "model_max_length": 77,
-            "tokenizer_class": "CLIPTokenizer",
-        },
-    )
-
-
-def _t5_tokenizer(folder: Path) -> None:
-    from transformers import T5Tokenizer
-
-    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz0123456789,.'-"]
-    T5Tokenizer(vocab=[*special, *letters], extra_ids=0, model_max_length=512).save_pretrained(folder)
-    tokens = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    _json(folder / "special_tokens_map.json", tokens)
-    _json(folder / "tokenizer_config.json", {**tokens, "model_max_length": 512, "tokenizer_class": "T5Tokenizer"})
+# Networks -------------------------------------------------------------------------------------------------------------
 
 
 def _clip_text(folder: Path, network_class: Any, hidden: int, layers: int, activation: str, pad: int) -> None:
@@ -172,7 +101,7 @@ def _clip_text(folder: Path, network_class: Any, hidden: int, layers: int, activ
         "projection_dim": hidden,
         "vocab_size": VOCABULARY,
     }
-    _json(folder / "config.json", {**config, "torch_dtype": "float32", "transformers_version": "4.25.0.dev0"})
+    write_json(folder / "config.json", {**config, "torch_dtype": "float32", "transformers_version": "4.25.0.dev0"})
     network = network_class(CLIPTextConfig(**config))
     for table in (name for name, _ in network.named_parameters() if "_embedding." in name):
         # Trained tables differ from token to token; at their initial size the images would not depend on the text.
@@ -180,7 +109,7 @@ def _clip_text(folder: Path, network_class: Any, hidden: int, layers: int, activ
     state = network.state_dict()
     flat = not any(name.startswith("text_model.") for name in state)
     prefix = "text_model." if flat else ""
-    _save(folder / "model.safetensors", {prefix + name: tensor for name, tensor in state.items()})
+    write_weights(folder / "model.safetensors", {prefix + name: tensor for name, tensor in state.items()})
 
 
 def _t5_encoder(folder: Path, hidden: int) -> None:
@@ -210,11 +139,11 @@ def _t5_encoder(folder: Path, hidden: int) -> None:
         "tie_word_embeddings": False,
         "vocab_size": 64,
     }
-    _json(folder / "config.json", {**config, "torch_dtype": "float32", "transformers_version": "4.41.2"})
+    write_json(folder / "config.json", {**config, "torch_dtype": "float32", "transformers_version": "4.41.2"})
     network = T5EncoderModel(T5Config(**config))
     state = {"shared.weight": network.get_parameter("shared.weight").data}
     state |= {name: value.data for name, value in network.named_parameters() if name.startswith("encoder.")}
-    _save(folder / "model.safetensors", state, shards=2)
+    write_weights(folder / "model.safetensors", state, shards=2)
 
 
 def _autoencoder(folder: Path, version: str, latent_channels: int, scaling: Mapping[str, float]) -> None:
@@ -236,7 +165,7 @@ def _autoencoder(folder: Path, version: str, latent_channels: int, scaling: Mapp
         config |= {"force_upcast": True, "use_quant_conv": False, "use_post_quant_conv": False, **scaling}
     else:  # weights of before diffusers 0.17 name the layers of the middle attention so
         renames = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
-    _diffusers(folder, AutoencoderKL, config, version, renames=renames)
+    write_network(folder, AutoencoderKL, config, version, renames=renames)
 
 
 def _unet(folder: Path, version: str, channels: int, linear_projection: bool, width: int) -> None:
@@ -263,7 +192,7 @@ def _unet(folder: Path, version: str, channels: int, linear_projection: bool, wi
         "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3],
         "use_linear_projection": linear_projection,
     }
-    _diffusers(folder, UNet2DConditionModel, config, version)
+    write_network(folder, UNet2DConditionModel, config, version)
 
 
 # Checkpoints ----------------------------------------------------------------------------------------------------------
@@ -280,17 +209,17 @@ def _stable_diffusion_2(folder: Path, pipeline: str, channels: int) -> None:
         "unet": "diffusers UNet2DConditionModel",
         "vae": "diffusers AutoencoderKL",
     }
-    _index(folder, pipeline, version, components, requires_safety_checker=False)
-    _json(folder / "scheduler" / "scheduler_config.json", PNDM)
+    write_index(folder, pipeline, version, components, requires_safety_checker=False)
+    write_json(folder / "scheduler" / "scheduler_config.json", PNDM)
     _image_processor(folder / "feature_extractor")
-    _clip_tokenizer(folder / "tokenizer", pad="!")
+    write_clip_tokenizer(folder / "tokenizer", pad="!")
     _clip_text(folder / "text_encoder", CLIPTextModel, 16, layers=2, activation="gelu", pad=1)
     _unet(folder / "unet", version, channels, linear_projection=True, width=16)
     _autoencoder(folder / "vae", version, 4, {})
 
 
 def _image_processor(folder: Path) -> None:
-    _json(
+    write_json(
         folder / "preprocessor_config.json",
         {
             "crop_size": {"height": 224, "width": 224},
@@ -328,10 +257,10 @@ def write_instruct_pix2pix(folder: Path) -> None:
         "unet": "diffusers UNet2DConditionModel",
         "vae": "diffusers AutoencoderKL",
     }
-    _index(folder, "StableDiffusionInstructPix2PixPipeline", version, components, requires_safety_checker=True)
-    _json(folder / "scheduler" / "scheduler_config.json", EULER_ANCESTRAL)
+    write_index(folder, "StableDiffusionInstructPix2PixPipeline", version, components, requires_safety_checker=True)
+    write_json(folder / "scheduler" / "scheduler_config.json", EULER_ANCESTRAL)
     _image_processor(folder / "feature_extractor")
-    _clip_tokenizer(folder / "tokenizer")
+    write_clip_tokenizer(folder / "tokenizer")
     _clip_text(folder / "text_encoder", CLIPTextModel, 16, layers=2, activation="quick_gelu", pad=1)
     _unet(folder / "unet", version, 8, linear_projection=False, width=16)
     _autoencoder(folder / "vae", version, 4, {})
@@ -354,11 +283,11 @@ def _ultraedit(folder: Path, channels: int) -> None:
         "transformer": "diffusers SD3Transformer2DModel",
         "vae": "diffusers AutoencoderKL",
     }
-    _index(folder, "StableDiffusion3InstructPix2PixPipeline", version, components)
-    _json(folder / "scheduler" / "scheduler_config.json", FLOW_SD3)
-    _clip_tokenizer(folder / "tokenizer")
-    _clip_tokenizer(folder / "tokenizer_2", pad="!")
-    _t5_tokenizer(folder / "tokenizer_3")
+    write_index(folder, "StableDiffusion3InstructPix2PixPipeline", version, components)
+    write_json(folder / "scheduler" / "scheduler_config.json", FLOW_SD3)
+    write_clip_tokenizer(folder / "tokenizer")
+    write_clip_tokenizer(folder / "tokenizer_2", pad="!")
+    write_t5_tokenizer(folder / "tokenizer_3")
     _clip_text(folder / "text_encoder", CLIPTextModelWithProjection, 8, layers=2, activation="quick_gelu", pad=1)
     _clip_text(folder / "text_encoder_2", CLIPTextModelWithProjection, 16, layers=2, activation="gelu", pad=1)
     _t5_encoder(folder / "text_encoder_3", 32)
@@ -376,7 +305,7 @@ def _ultraedit(folder: Path, channels: int) -> None:
         "pos_embed_max_size": 192,
         "sample_size": 128,
     }
-    _diffusers(folder / "transformer", SD3Transformer2DModel, config, version)
+    write_network(folder / "transformer", SD3Transformer2DModel, config, version)
 
 
 def write_ultraedit_freeform(folder: Path) -> None:
@@ -401,10 +330,10 @@ def write_flux(folder: Path) -> None:
         "transformer": "diffusers FluxTransformer2DModel",
         "vae": "diffusers AutoencoderKL",
     }
-    _index(folder, "FluxPipeline", version, components)
-    _json(folder / "scheduler" / "scheduler_config.json", FLOW_FLUX)
-    _clip_tokenizer(folder / "tokenizer")
-    _t5_tokenizer(folder / "tokenizer_2")
+    write_index(folder, "FluxPipeline", version, components)
+    write_json(folder / "scheduler" / "scheduler_config.json", FLOW_FLUX)
+    write_clip_tokenizer(folder / "tokenizer")
+    write_t5_tokenizer(folder / "tokenizer_2")
     _clip_text(folder / "text_encoder", CLIPTextModel, 16, layers=2, activation="quick_gelu", pad=1)
     _t5_encoder(folder / "text_encoder_2", 16)
     _autoencoder(folder / "vae", version, 16, {"scaling_factor": 0.3611, "shift_factor": 0.1159})
@@ -420,7 +349,7 @@ def write_flux(folder: Path) -> None:
         "patch_size": 1,
         "pooled_projection_dim": 16,
     }
-    _diffusers(folder / "transformer", FluxTransformer2DModel, config, version, shards=3)
+    write_network(folder / "transformer", FluxTransformer2DModel, config, version, shards=3)
 
 
 CHECKPOINTS: dict[str, Callable[[Path], None]] = {
