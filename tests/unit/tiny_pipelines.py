@@ -17,6 +17,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from editfrontier import sampling
 from editfrontier.cases import Case, write_cases, write_png
 from editfrontier.editors import EditBatch
 
@@ -145,3 +146,15 @@ def tiny_cases(folder: Path, count: int = 5) -> Path:
     path = folder / "cases.parquet"
     write_cases(path, cases)
     return path
+
+
+def predicted(model: Any, latents: torch.Tensor) -> torch.Tensor:
+    """The denoiser's output for one text at timestep 301."""
+    text = sampling.encode_text(model, ["a face"] * len(latents), False)
+    with torch.no_grad():
+        return sampling.guided_output(model, latents, 301, text, 1.0)
+
+
+def latents_of(count: int) -> torch.Tensor:
+    """The same random latents at every call."""
+    return torch.randn(count, 4, 8, 8, generator=torch.Generator().manual_seed(7))
