@@ -16,7 +16,7 @@ from typing import Any
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
-from editfrontier.results import CONTROLS
+from editfrontier.results import CONTROLS, variant_label
 from editfrontier.spec import code_hash, variant_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -270,7 +270,8 @@ def _resolve_experiments(
         for index, row in enumerate(experiment["rows"]):
             variant = _variant(config, files, [*path, "rows", index], row)
             variants[experiment["task"]][variant.name] = variant
-            rows.append({"variant": variant.name} | {key: value for key, value in row.items() if key != "params"})
+            label = {"variant": variant.name, "label": _label(config, row)}
+            rows.append(label | {key: value for key, value in row.items() if key != "params"})
         whole = {key: value for key, value in experiment.items() if key != "by"}
         tables[name] = {"name": name, **whole, "rows": rows}
         for split in experiment.get("by", []):
@@ -317,6 +318,14 @@ def _overrides(files: Sequence[Path], path: Sequence[Any], editor: Editor, param
         return {key: value for key, value in asdict(make_params(editor, params)).items() if value != defaults[key]}
     except UserError as error:
         raise _wrong(files, path, str(error)) from None
+
+
+def _label(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Return how readers know a row that has no label: its editor, and what differs from the editor's entry."""
+    editor = get_editor(row["editor"])
+    entry = config["editors"][editor.name].get("params", {})
+    usual, own = (asdict(make_params(editor, params)) for params in (entry, entry | row.get("params", {})))
+    return variant_label(variant_name(editor.name, {key: own[key] for key in own if own[key] != usual[key]}))
 
 
 def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[Any], row: Mapping[str, Any]) -> Variant:

@@ -82,25 +82,26 @@ def draw_panel(table: Table, root: Path, out_stem: Path, seed: int = 0) -> None:
     rows = [row for row in table.rows if not row.control or row.editor in _SHOWN_CONTROLS]
     results = read_task(root, table.task, [row.variant for row in rows])
     usable = [case for case in results.cases if readable(results, case)]
-    kinds = len({case.edit_type for case in usable})
-    order = {case.case_id: place for place, case in enumerate(usable)}
-    chosen = sorted(balanced_choice(usable, kinds, seed), key=lambda case: order[case.case_id])
+    order = list(dict.fromkeys(case.edit_type for case in usable))
+    chosen = sorted(balanced_choice(usable, len(order), seed), key=lambda case: order.index(case.edit_type))
     columns = ["Source and drag", *(row.label for row in rows), "True result"]
+    heads = [textwrap.wrap(plain_text(name), 17)[:3] for name in columns]
     with figure_style():
         import matplotlib.pyplot as plt
 
-        width, height = _TEXT + _CELL * len(columns), (_CELL + _NOTE) * max(len(chosen), 1) + 0.5
+        top = 0.12 + 0.14 * max(map(len, heads))
+        width, height = _TEXT + _CELL * len(columns), (_CELL + _NOTE) * max(len(chosen), 1) + top + 0.04
         figure, grid = plt.subplots(
             max(len(chosen), 1), len(columns), figsize=(width, height), squeeze=False,
-            gridspec_kw={"left": _TEXT / width, "right": 0.998, "top": 1 - 0.46 / height, "bottom": 0.04 / height,
+            gridspec_kw={"left": _TEXT / width, "right": 0.998, "top": 1 - top / height, "bottom": 0.04 / height,
                          "wspace": 0.05, "hspace": _NOTE / _CELL + 0.04},
         )  # fmt: skip
         for axes in grid.flat:
             axes.set_axis_off()
         for case, cells in zip(chosen, grid, strict=False):
             _case_row(cells, case, results, rows)
-        for axes, name in zip(grid[0], columns, strict=True):
-            axes.set_title("\n".join(textwrap.wrap(plain_text(name), 17)[:2]), fontsize=7.5)
+        for axes, head in zip(grid[0], heads, strict=True):
+            axes.set_title("\n".join(head), fontsize=7.5)
         save_figure(figure, out_stem)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,7 @@ def _composite_label(axis: str, anchors: Sequence[Any] | None) -> str:
 
 def _draw_panel(axes: Axes, panel: Panel, look: Mapping[str, Style]) -> None:
     for row, x, y in panel.points:
-        style = look[row.editor]
+        style = replace(look[row.editor], control=row.control)
         axes.errorbar(
             x.value,
             y.value,
@@ -209,7 +209,8 @@ def _legend(
 ) -> None:
     from matplotlib.lines import Line2D
 
-    entries = {row.editor: editor_label(row.editor) for row in sorted(rows, key=lambda row: row.control)}
+    entries = {row.editor: _name(row, rows) for row in sorted(rows, key=lambda row: row.control)}
+    hollow = {row.editor for row in rows if row.control}
     for method in sorted(paper):
         entries.setdefault(method, f"{LABELS.get(method, method)} (paper only)")
     handles = [
@@ -220,7 +221,7 @@ def _legend(
             marker=look[name].marker,
             markersize=6,
             color=look[name].colour,
-            markerfacecolor="white" if look[name].control else look[name].colour,
+            markerfacecolor="white" if name in hollow else look[name].colour,
             label=label,
         )
         for name, label in entries.items()
@@ -229,3 +230,9 @@ def _legend(
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(6, len(handles)), columnspacing=1.4, handletextpad=0.5
     )
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    """Return what a mark is called: the editor, or the row itself where a control is but one use of its editor."""
+    alone = sum(other.editor == row.editor for other in rows) == 1
+    return row.label if row.control and alone else editor_label(row.editor)

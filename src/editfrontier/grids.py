@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.results import (
-    COUNT_METRICS,
     MetricDisplay,
     Row,
     Table,
@@ -35,13 +34,17 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table: the value, its interval, the paper's value (NaN = none) and its rank (1, 2 or 0)."""
+    """One number of a table: the value, its interval, the paper's value (NaN = none) and its rank (1, 2 or 0).
+
+    n: cases that have the value; some metrics cannot speak about every case.
+    """
 
     value: float
     low: float
     high: float
     paper: float
     rank: int
+    n: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,18 @@ class Grid:
         return format_value(self.metrics[column].name, value, self.paper_places[column])
 
     def interval(self, column: int, cell: Cell) -> tuple[str, str]:
-        """Return the bounds of an interval as readers see them, two empty texts without one or for an exact count."""
-        exact = self.metrics[column].name in COUNT_METRICS and cell.low == cell.high
-        if exact or not (math.isfinite(cell.low) and math.isfinite(cell.high)):
+        """Return the bounds of an interval as readers see them, two empty texts without one.
+
+        Cases of a batch share its cost, so an interval of no width would only look like precision there.
+        """
+        shared = self.metrics[column].group == "cost" and cell.low == cell.high
+        if shared or not (math.isfinite(cell.low) and math.isfinite(cell.high)):
             return "", ""
         return self.text(column, cell.low), self.text(column, cell.high)
+
+    def fewer(self, line: Line, cell: Cell) -> str:
+        """Return the number of cases behind a value if the metric could speak about only some of the row's, else ""."""
+        return f"n = {cell.n}" if math.isfinite(cell.value) and cell.n < line.n else ""
 
     def head(self, column: int) -> str:
         """Return the head of a column: label, unit and the direction in which it is better."""
@@ -156,8 +166,9 @@ def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any]
             cells.append(Cell(math.nan, math.nan, math.nan, reported, 0))
             continue
         status = "ok"
-        cells.append(Cell(number(entry.value), number(entry.ci_low), number(entry.ci_high), reported, 0))
         counts.append(0 if math.isnan(number(entry.n)) else int(entry.n))
+        values = number(entry.value), number(entry.ci_low), number(entry.ci_high)
+        cells.append(Cell(*values, reported, 0, counts[-1]))
         failures.append(0 if math.isnan(number(entry.failed)) else int(entry.failed))
     if status == "missing":
         row = replace(row, label=f"{row.label} (no results)")

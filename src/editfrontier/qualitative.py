@@ -142,7 +142,8 @@ def _worst_strip(strip: GridSpec, index: int, row: Row, results: TaskResults, wo
             axes = plt.subplot(strip[0, start + 2 * rank + side])
             draw_image(axes, image)
             if rank == 0 and side == 0:
-                axes.set_title(plain_text(row.label), fontsize=7, loc="left", color=colour)
+                name = textwrap.shorten(row.label, 13 * worst, placeholder="…")
+                axes.set_title(plain_text(name), fontsize=7, loc="left", color=colour)
 
 
 def draw_image(axes: Axes, image: npt.NDArray[np.uint8] | None, absent: str = "failed") -> None:

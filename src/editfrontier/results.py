@@ -64,6 +64,8 @@ _COLOURS = {
     "point_drag": ("#D55E00", "X"),
     "ultraedit": ("#D55E00", "h"),
     "ultraedit_mask": ("#A34700", "p"),
+    "flow_reconstruction": ("#6B6B6B", "p"),
+    "diffusion_reconstruction": ("#6B6B6B", "h"),
 }
 _SPARE_COLOURS = ("#56B4E9", "#D55E00", "#8C6D31", "#7F5FB5", "#4C4C4C", "#A0B000")
 _SPARE_MARKERS = ("v", "P", "h", "<", ">", "p")
@@ -200,8 +202,9 @@ def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
     """Return a style for the variant of every row: an editor's first row has the editor's, further rows spare ones."""
     found: dict[str, Style] = {}
     look = styles([row.editor for row in rows])
-    used = {look[row.editor].colour for row in rows}
-    spare = [colour for colour in _SPARE_COLOURS if colour not in used] or list(_SPARE_COLOURS)
+    used = {look[row.editor].colour for row in rows if not row.control}
+    known = ("tf_icon", "instruct_pix2pix", "sd_inpaint", "sdedit")
+    spare = [colour for name in known if (colour := _COLOURS[name][0]) not in used] + list(_SPARE_COLOURS[-2:])
     seen: set[str] = set()
     further = 0
     for row in rows:

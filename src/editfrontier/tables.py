@@ -37,7 +37,7 @@ def to_long(grid: Grid) -> pd.DataFrame:
             cell.value,
             cell.low,
             cell.high,
-            line.n,
+            cell.n,
             line.failed,
             cell.paper,
         )
@@ -118,6 +118,8 @@ def _markdown_cell(grid: Grid, line: Line, column: int) -> str:
         low, high = grid.interval(column, cell)
         if low:
             parts.append(f"<sub>{low} to {high}</sub>")
+        if fewer := grid.fewer(line, cell):
+            parts.append(f"<sub>{fewer}</sub>")
     elif not math.isfinite(cell.paper):
         parts.append("" if line.status == "not run" else "–")
     if math.isfinite(cell.paper):
@@ -178,6 +180,8 @@ def _latex_cell(grid: Grid, line: Line, column: int) -> str:
         low, high = (bound.replace("-", "$-$") for bound in grid.interval(column, cell))
         if low:
             small.append(rf"{{\tiny {low} to {high}}}")
+        if fewer := grid.fewer(line, cell):
+            small.append(rf"{{\tiny ${fewer}$}}")
     else:
         main = "" if line.status == "not run" or math.isfinite(cell.paper) else "--"
     if math.isfinite(cell.paper):
@@ -192,6 +196,8 @@ def _notes(grid: Grid) -> str:
     paper = any(math.isfinite(cell.paper) for line in grid.lines for cell in line.cells)
     beside = ", and the paper's value" if paper else ""
     notes.append(f"Below a value: 95% interval of a paired bootstrap clustered by source image{beside}.")
+    if any(grid.fewer(line, cell) for line in grid.lines for cell in line.cells):
+        notes.append("n below a value: it could be computed for this many cases only.")
     if any(line.status == "not run" for line in grid.lines):
         notes.append("Rows marked (not run) are in the paper only.")
     return " ".join(notes)

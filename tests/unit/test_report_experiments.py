@@ -91,6 +91,20 @@ def test_counts_are_whole_numbers_without_an_interval(study: Study) -> None:
     assert all(grid.interval(1, grid.lines[0].cells[1]))
 
 
+def test_values_of_fewer_cases_say_so(study: Study) -> None:
+    path = study.root / "statistics" / "drags.parquet"
+    statistics = read_statistics(path)
+    some = (statistics["variant"] == "drag_flow") & (statistics["metric"] == "centroid_shift")
+    statistics.loc[some, "n"] = 4
+    grid = build_grid(study.tables["table4"], statistics, read_reported(study.reported))
+    line = grid.lines[0]
+    assert [grid.fewer(line, cell) for cell in line.cells] == ["", "n = 4", "", "", ""]
+    assert set(to_long(grid).set_index(["variant", "metric"]).loc["drag_flow"]["n"]) == {4, 9}
+    assert "<sub>n = 4</sub>" in to_markdown(grid)
+    assert r"{\tiny $n = 4$}" in to_latex(grid)
+    assert "for this many cases only" in to_markdown(grid)
+
+
 # --- page ------------------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +156,16 @@ def test_coverage_tells_tasks_apart(html: str) -> None:
     assert row.count("s each") == 1
     shared = next(row for row in rows if "Source, unedited" in row)
     assert "4 of 4" in shared and "9 of 9" in shared
+
+
+def test_a_variant_is_called_what_the_first_table_calls_it(study: Study, tmp_path: Path) -> None:
+    rows = [{**row, "label": "Naught"} if row["variant"] == "source" else row for row in study.tables["table4"]["rows"]]
+    tables = {**study.tables, "table4": {**study.tables["table4"], "rows": rows}}
+    build_report(study.root, study.config, tables, study.reported, tmp_path / "index.html")
+    html = (tmp_path / "index.html").read_text()
+    coverage = html.split("What was run")[1].split("</table>")[0]
+    assert "Source, unedited" in coverage and "Naught" not in coverage
+    assert "Naught" in section(html, "drags")
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------

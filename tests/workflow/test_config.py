@@ -200,3 +200,10 @@ def test_controls_are_known_by_their_editor_or_by_their_row(root: Path) -> None:
     }
     assert "copy_paste" in study.controls("drags")
     assert "flow_reconstruction" not in study.controls("inversion")
+
+
+def test_rows_without_a_label_are_called_by_what_differs_from_the_editors_entry(tmp_path: Path, root: Path) -> None:
+    rows = [{"editor": "drag_flow"}, {"editor": "drag_flow", "params": {"transport_steps": 9}}, {"editor": "source"}]
+    file = changed(tmp_path, root, ["experiments", "table4", "rows"], rows)
+    labels = [row["label"] for row in load_study([file]).tables["table4"]["rows"]]
+    assert labels == ["DragFlow", "DragFlow (transport_steps=9)", "Source, unedited"]

@@ -69,7 +69,7 @@ def collect(
         summary = statistics_file(root, spec)
         if summary.exists():
             grids[name] = build_grid(spec, read_statistics(summary, bool(spec.by)), paper)
-    labels = {row.variant: row.label for task in tasks for row in reversed(rows[task])}
+    labels = {row.variant: row.label for task in reversed(tasks) for row in reversed(rows[task])}
     first = {name: [row.variant for row in spec.rows] for name, spec in specs.items()}
     seed = int(config.get("seed") or 0)
     main = next(iter(grids), "")
@@ -88,7 +88,7 @@ def collect(
     data = {
         "metrics": metric_table(names),
         "planes": [_plane(root, spec, rows[spec.task], grids[name]) for name, spec in specs.items() if name == main],
-        "differences": _differences(root, specs[main], labels) if main else [],
+        "differences": _differences(root, specs[main]) if main else [],
         "galleries": galleries,
         "sources": {f"{name}-{kind}": _text(root / "tables" / f"{name}.{kind}") for name in grids for kind in _FORMS},
     }
@@ -155,6 +155,8 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
                     "high": bounds[1],
                     "paper": grid.paper_text(column, cell.paper),
                     "rank": cell.rank,
+                    "n": cell.n,
+                    "fewer": grid.fewer(line, cell),
                     "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
                     "bar": _bar(cell.value, cell.low, cell.high, low, high),
                     "metric": grid.metrics[column].name,
@@ -281,18 +283,18 @@ def _composites(root: Path, task: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return {str(entry["variant"]): entry for entry in frame.to_dict(orient="records")}, kept
 
 
-def _differences(root: Path, spec: Table, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
     path = root / "statistics" / f"{spec.task}.differences.parquet"
     if not path.exists():
         return []
     frame, _ = read_parquet(path, _FIX)
-    editors = {row.variant for row in spec.rows if not row.control}
+    editors = {row.variant: row.label for row in spec.rows if not row.control}
     kept = frame[frame["variant_a"].isin(editors) & frame["variant_b"].isin(editors) & (frame["task"] == spec.task)]
     return [
         {
             "metric": str(entry["metric"]),
-            "a": labels[str(entry["variant_a"])],
-            "b": labels[str(entry["variant_b"])],
+            "a": editors[str(entry["variant_a"])],
+            "b": editors[str(entry["variant_b"])],
             **{
                 key: rounded(number(entry[name]), 4)
                 for key, name in (

@@ -84,7 +84,9 @@ def _leader(grid: Grid, name: str) -> Line | None:
 def _lead(grid: Grid, line: Line, name: str) -> str:
     column = _column(grid, name)
     assert column is not None
-    return f"{line.row.label} {_LEADS[name]} ({_with_interval(grid, line, column)})."
+    level = [other.row.label for other in grid.lines if other.cells[column].rank == 1 and other is not line]
+    shared = f"; level with {', '.join(level)}" if level else ""
+    return f"{line.row.label} {_LEADS[name]} ({_with_interval(grid, line, column)}{shared})."
 
 
 def _with_interval(grid: Grid, line: Line, column: int) -> str:

@@ -88,7 +88,8 @@ def stages(benchmarks: Path | None) -> list[dict[str, Any]]:
 
 def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], tasks: Sequence[str]) -> dict[str, Any]:
     """Return the matrix of variants and tasks: done, failed and seconds of each; a variant stands once."""
-    names: dict[str, Row] = {row.variant: row for task in rows.values() for row in task}
+    names: dict[str, Row] = {row.variant: row for task in reversed(list(rows.values())) for row in task}
+    names = {row.variant: names[row.variant] for task in rows.values() for row in task}
     by_task = {task.task: task for task in results}
     lines = []
     for name, row in names.items():
