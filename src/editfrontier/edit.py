@@ -270,8 +270,9 @@ class _Runner:
         with torch.no_grad():
             inputs = replace(make_batch(filled, self.spec, self.device), inversions=self.cache())
             result = self.editor.edit(self.model, inputs, self.params)
-        if inputs.inversions is not None and inputs.inversions.seconds:
-            result = _with_measure(result, "inversion_seconds", inputs.inversions.seconds)
+        inverting = inputs.inversions.seconds(len(filled)) if inputs.inversions is not None else []
+        if inverting:
+            result = _with_measure(result, "inversion_seconds", inverting)
         made, measures = self._measured(result, len(filled))
         expected = (len(filled), 3, *batch[0].image.shape[:2])
         if tuple(made.shape) != expected:
@@ -280,11 +281,11 @@ class _Runner:
         arrays = to_arrays(made)
         elapsed = time.perf_counter() - started
         shares = [elapsed / len(filled)] * len(filled)
-        if inputs.inversions is not None and inputs.inversions.seconds:
+        if inputs.inversions is not None and inverting:
             # What an inversion took when it was computed, now or in another job: so the numbers do not depend on the
             # order of the jobs, as the forwards do not.
             rest = (elapsed - inputs.inversions.computing) / len(filled)
-            shares = [rest + spent for spent in inputs.inversions.seconds]
+            shares = [rest + spent for spent in inverting]
         forwards = (self.counter.samples - before) // len(filled)
         outcomes: list[Row | Edited] = []
         for one, array, good, measured, seconds in zip(batch, arrays, finite, measures, shares, strict=False):

@@ -27,6 +27,8 @@ RUNS: list[tuple[str, str, dict[str, Any], int]] = [
     # Inversion, then one evaluation that composes attention and two that are free.
     ("tf_icon", "sd2_base", {"num_inference_steps": 3, "attention_until": 0.7}, 2 * 3 + 5 + 2 + 2),
     ("tf_icon_text", "sd2_base", {"num_inference_steps": 3, "attention_until": 0.7}, 3 + 3 + 2 + 2),
+    ("diffusion_reconstruction", "sd2_base", {"num_inference_steps": 2}, 2 * 2),
+    ("flow_reconstruction", "flux", {"num_inference_steps": 2}, 2 * 3),
 ]
 
 

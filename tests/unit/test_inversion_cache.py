@@ -71,7 +71,7 @@ def test_a_hit_is_the_inversion_itself_and_counts_what_it_took(
         assert counter.samples - before == 3 * STEPS
         assert (cache.hits, cache.misses) == expected
         assert len(calls) == (STEPS if expected[1] else 0)
-        assert len(cache.seconds) == 3 and min(cache.seconds) > 0
+        assert len(cache.seconds(3)) == 3 and min(cache.seconds(3)) > 0
         assert (cache.computing > 0) == bool(expected[1])
     assert len(files(tmp_path)) == 3
 
@@ -169,6 +169,13 @@ def test_jobs_may_write_the_same_files_at_once(model: Any, images: Tensor, tmp_p
         found = list(pool.map(lambda _: run(model, images, InversionCache(tmp_path, "w", "c"), text), range(8)))
     assert all(same(one, plain) for one in found)
     assert len(files(tmp_path)) == 3
+
+
+def test_seconds_of_fetches_of_other_sizes_are_shared_out(tmp_path: Path) -> None:
+    cache = InversionCache(tmp_path, "w", "c")
+    assert cache.seconds(2) == []
+    cache.spent = [[1.0, 2.0], [3.0], [1.0, 1.0, 1.0, 1.0]]
+    assert cache.seconds(2) == [1.0 + 1.5 + 2.0, 2.0 + 1.5 + 2.0]
 
 
 def test_a_cache_serves_no_callbacks_and_needs_the_images(model: Any, images: Tensor, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class InversionCache:
         weights: sha256 of the model's weights.
         code: hash of the code that inverts.
         counter: of the denoiser's forwards. An inversion that is found counts what it took when it was computed.
-        seconds: what the inversions of each image of the batch took when they were computed, summed.
+        spent: for every fetch, what the inversion of each of its images took when it was computed, in seconds.
         computing: seconds that this object spent on computing what was missing.
         hits, misses: images found and computed.
     """
@@ -44,7 +44,7 @@ class InversionCache:
     weights: str
     code: str
     counter: ForwardCounter | None = None
-    seconds: list[float] = field(default_factory=list)
+    spent: list[list[float]] = field(default_factory=list)
     computing: float = 0.0
     hits: int = 0
     misses: int = 0
@@ -80,7 +80,7 @@ class InversionCache:
         if self.counter is not None:
             self.counter.samples = before + sum(entry.about["forwards"] for entry in chosen)
         spent = [float(entry.about["seconds"]) for entry in chosen]
-        self.seconds = [sum(pair) for pair in zip(self.seconds or [0.0] * len(spent), spent, strict=True)]
+        self.spent.append(spent)
         latents = torch.stack([entry.tensors["latents"] for entry in chosen], 1).to(device)
         extras = {
             name: torch.stack([entry.tensors[name] for entry in chosen]).to(device)
@@ -89,6 +89,14 @@ class InversionCache:
         }
         forwards = max(entry.about["forwards"] for entry in chosen)
         return Trajectory(list(latents), chosen[0].about["times"], extras, forwards, tuple(spent))
+
+    def seconds(self, count: int) -> list[float]:
+        """Return the seconds of all inversions, for each of the `count` cases of the batch.
+
+        A fetch of other images than one a case (of single cases, of several images of each) is shared out evenly.
+        """
+        shares = [one if len(one) == count else [sum(one) / count] * count for one in self.spent]
+        return [sum(column) for column in zip(*shares, strict=True)]
 
     def _key(self, content: Mapping[str, Any]) -> str:
         parts = [FORMAT, self.weights, self.code, content]
