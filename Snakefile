@@ -21,6 +21,7 @@ report: "reports/captions/workflow.rst"
 wildcard_constraints:
     task="[a-z][a-z0-9_]*",
     table="[a-z][a-z0-9_]*",
+    analysis="[a-z][a-z0-9_]*",
     variant=r"[A-Za-z0-9_.+=,-]+",
     shard=r"\d+",
 
@@ -29,7 +30,8 @@ include: "rules/models.smk"
 include: "rules/data.smk"
 include: "rules/edits.smk"
 include: "rules/metrics.smk"
-include: "rules/analysis.smk"
+include: "rules/statistics.smk"
+include: "rules/analyses.smk"
 include: "rules/report.smk"
 
 
@@ -41,6 +43,7 @@ localrules:
     statistics,
     tables,
     figures,
+    analyses,
     report,
 
 

@@ -130,3 +130,34 @@ def inputs_of_figure(wildcards):
     if wildcards.figure in ("qualitative", "drag_panel", "motion"):
         data.append(f"<results>/data/{task}/cases.parquet")
     return {"reported": config["reported"], "data": data}
+
+
+ANALYSES = list(STUDY.analyses)
+
+
+def analysis_entry(wildcards):
+    return canonical(STUDY.analyses[wildcards.analysis])
+
+
+def inputs_of_analysis(wildcards):
+    """Scores of the variants of the experiments that an analysis names, the cases of its tasks, its files."""
+    entry = STUDY.analyses[wildcards.analysis]
+    found = {"cases": [f"<results>/data/{task}/cases.parquet" for task in entry["tasks"]], "files": entry["files"]}
+    for table in entry["experiments"].values():
+        found["cases"].append(f"<results>/data/{table['task']}/cases.parquet")
+        found.setdefault("sources", []).append(f"<results>/scores/{table['task']}/sources.npz")
+        for row in table["rows"]:
+            for file in ("scores/{}/{}.parquet", "features/{}/{}.npz"):
+                found.setdefault("scores", []).append("<results>/" + file.format(table["task"], row["variant"]))
+    return {name: list(dict.fromkeys(files)) for name, files in found.items()}
+
+
+def analysis_weights(wildcards):
+    entry = STUDY.analyses[wildcards.analysis]
+    return canonical({name: weights_of(path) for name, path in {**entry["evaluators"], **entry["models"]}.items()})
+
+
+def code_of_analysis(wildcards):
+    return code_hash(
+        "editfrontier.analyses.inputs", f"editfrontier.analyses.{STUDY.analyses[wildcards.analysis]['analysis']}"
+    )

@@ -27,6 +27,7 @@ rule index:
         rules.statistics.input,
         rules.tables.input,
         rules.figures.input,
+        rules.analyses.input,
         config="<results>/config.yaml",
         reported=config["reported"],
         page=PAGE_FILES,

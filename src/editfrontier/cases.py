@@ -47,6 +47,10 @@ class Case:
     target_attributes: str = ""
     identity: str = ""
     cluster: str  # the source image: cases that share it are resampled together
+    chain: str = ""  # edits of one chain share it: each takes the image that the one before it made
+    step: int = 1  # place in the chain, from 1; the other columns of a later step speak of the chain up to it
+    design: str = ""  # JSON {factor: value} of what a designed experiment varied, for example {"wording": 2}
+    regions: str = ""  # JSON {name: mask} of parts of the source image, for example eyes, 255 = part
     split: str = "test"
     licence: str
 
@@ -54,8 +58,9 @@ class Case:
 def _schema() -> Any:
     import pandera.pandas as pa
 
-    texts = [f.name for f in fields(Case) if f.name != "desired"]
+    texts = [f.name for f in fields(Case) if f.name not in ("desired", "step")]
     columns = {name: pa.Column(str) for name in texts} | {"desired": pa.Column(bool)}
+    columns["step"] = pa.Column(int, pa.Check.ge(1))
     columns["case_id"] = pa.Column(str, pa.Check.str_matches(r"^[A-Za-z0-9_-]+$"), unique=True)
     columns["mask_origin"] = pa.Column(str, pa.Check.isin(MASK_ORIGINS))
     columns["instruction_origin"] = pa.Column(str, pa.Check.isin(INSTRUCTION_ORIGINS))

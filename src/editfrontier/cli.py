@@ -244,6 +244,21 @@ def figures(
 
 
 @app.command()
+def analyse(
+    name: Annotated[str, typer.Option(help="Key of the analysis in the config.")],
+    spec: Spec,
+    root: Annotated[Path, typer.Option(help="Results folder of the study.")],
+    out: Out,
+    device: Device = "cpu",
+) -> None:
+    """Make the findings of one analysis (.parquet and .csv) and its figure (.pdf, .svg and .png) beside them."""
+    entry = _json(spec, "--spec")
+    from editfrontier.analyses.inputs import run_analysis
+
+    run_analysis(name, entry, root, out, _device(device))
+
+
+@app.command()
 def config(config: Annotated[str, typer.Option(help="The complete config, as JSON.")], out: Out) -> None:
     """Write the complete config of a run as YAML."""
     import yaml

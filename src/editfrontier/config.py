@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
@@ -53,6 +55,7 @@ class Study:
     config: Mapping[str, Any]
     variants: Mapping[str, Mapping[str, Variant]]  # task -> variant name -> variant
     tables: Mapping[str, Mapping[str, Any]]  # table name -> entry with the variant of each row
+    analyses: Mapping[str, Mapping[str, Any]]  # name -> entry with its experiments, models and parameters resolved
 
     def edit_spec(self, task: str, variant: str) -> dict[str, Any]:
         """Return everything that determines the images of a variant, apart from its cases and weights."""
@@ -110,7 +113,8 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         sources.insert(0, (sources[0].parent if sources else ROOT / "config") / base)
         complete = merge(read_yaml(sources[0]), complete)
     _check_schema(complete, sources)
-    return Study(complete, *_resolve_experiments(complete, sources))
+    variants, tables = _resolve_experiments(complete, sources)
+    return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -267,11 +271,12 @@ def _resolve_experiments(
         for index, metric in enumerate(experiment["metrics"]):
             _known(files, [*path, "metrics", index], metric, METRICS, "metric")
         rows = []
-        for index, row in enumerate(experiment["rows"]):
-            variant = _variant(config, files, [*path, "rows", index], row)
-            variants[experiment["task"]][variant.name] = variant
-            label = {"variant": variant.name, "label": _label(config, row)}
-            rows.append(label | {key: value for key, value in row.items() if key != "params"})
+        for index, listed in enumerate(experiment["rows"]):
+            for row in _swept(listed):
+                variant = _variant(config, files, [*path, "rows", index], row)
+                variants[experiment["task"]][variant.name] = variant
+                label = {"variant": variant.name, "label": _label(config, row)}
+                rows.append(label | row | {"params": dict(variant.params)})
         whole = {key: value for key, value in experiment.items() if key != "by"}
         tables[name] = {"name": name, **whole, "rows": rows}
         for split in experiment.get("by", []):
@@ -283,6 +288,16 @@ def _resolve_experiments(
     for figure, entry in config["figures"].items():
         _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
     return variants, tables
+
+
+def _swept(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that a row stands for: one for each combination of the values that its `sweep` lists."""
+    own = {key: value for key, value in row.items() if key != "sweep"}
+    sweep = row.get("sweep", {})
+    combinations = itertools.product(*sweep.values())
+    return [
+        {**own, "params": {**row.get("params", {}), **dict(zip(sweep, values, strict=True))}} for values in combinations
+    ]
 
 
 def _split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
@@ -297,6 +312,41 @@ def _split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
         "by": split,
         "parent": table["name"],
     }
+
+
+def _resolve_analyses(
+    config: Mapping[str, Any], files: Sequence[Path], tables: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    resolved: dict[str, dict[str, Any]] = {}
+    for position, name in enumerate(config.get("analyse", [])):
+        _known(files, ["analyse", position], name, config.get("analyses", {}), "analysis of the config")
+        entry, path = config["analyses"][name], ["analyses", name]
+        for key, known, kind in (
+            ("experiments", tables, "experiment of 'run'"),
+            ("tasks", config["tasks"], "task"),
+            ("models", config["models"], "model of the config"),
+        ):
+            for index, value in enumerate(entry.get(key, [])):
+                _known(files, [*path, key, index], value, known, kind)
+        try:
+            analysis = get_analysis(entry.get("analysis", name))
+            analysis_params(analysis, entry.get("params", {}))
+        except UserError as error:
+            raise _wrong(files, path, str(error)) from None
+        resolved[name] = {
+            "analysis": analysis.name,
+            "title": entry["title"],
+            "caption": entry.get("caption", ""),
+            "experiments": {key: tables[key] for key in entry.get("experiments", [])},
+            "tasks": list(entry.get("tasks", [])),
+            "models": {key: config["models"][key]["path"] for key in entry.get("models", [])},
+            "evaluators": {key: model["path"] for key, model in config["evaluators"].items()},
+            "params": dict(entry.get("params", {})),
+            "files": sorted(str(file) for pattern in entry.get("files", []) for file in Path().glob(pattern)),
+            "statistics": dict(config["statistics"]),
+            "seed": config["seed"],
+        }
+    return resolved
 
 
 def _known(files: Sequence[Path], path: Sequence[Any], name: str | None, known: Iterable[str], kind: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,7 @@ class Row:
     group: str
     control: bool
     method: str = ""  # in the reported values, "" = the editor's name
+    params: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters that differ from the editor's defaults
 
     @property
     def reported(self) -> tuple[str, str]:
@@ -195,6 +196,7 @@ def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
         group=str(entry.get("group") or ""),
         control=bool(entry.get("control", editor in CONTROLS)),
         method=method,
+        params=dict(entry.get("params") or {}),
     )
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import UserError, did_you_mean
+from editfrontier.params import fill_params
 
 if TYPE_CHECKING:
     import torch
@@ -151,41 +150,7 @@ def make_params(editor: Editor, overrides: Mapping[str, Any]) -> Any:
     Raises:
         UserError: an unknown key, a value of another type or outside its range; the message names editor and key.
     """
-    hints = typing.get_type_hints(editor.params)
-    known = [field.name for field in fields(editor.params)]
-    values = {}
-    for key, value in overrides.items():
-        where = f"editor '{editor.name}', hyperparameter '{key}'"
-        if key not in known:
-            raise UserError(f"{where}: there is no such hyperparameter.{did_you_mean(key, known)} Correct the name.")
-        values[key] = _typed(where, hints[key], value)
-    try:
-        return editor.params(**values)
-    except UserError as error:
-        raise UserError(f"editor '{editor.name}', {error}") from None
-
-
-def _typed(where: str, hint: Any, value: Any) -> Any:
-    options: Sequence[Any] = typing.get_args(hint) if isinstance(hint, types.UnionType) else [hint]
-    for option in options:
-        if typing.get_origin(option) is Literal:
-            words = typing.get_args(option)
-            if value in words:
-                return value
-            near = did_you_mean(value, map(str, words)) if isinstance(value, str) else ""
-            raise UserError(
-                f"{where}: {value!r}, expected one of {', '.join(map(str, words))}.{near} Correct the value."
-            )
-        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if not math.isfinite(value):
-                raise UserError(f"{where}: {value}, expected a finite number. Correct the value.")
-            return float(value)
-        if option is type(None) and value is None:
-            return None
-        if option in (int, bool, str) and type(value) is option:
-            return value
-    expected = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-    raise UserError(f"{where}: {value!r} is of type {type(value).__name__}, expected {expected}. Correct the value.")
+    return fill_params(f"editor '{editor.name}'", editor.params, overrides, "hyperparameter")
 
 
 def check_range(params: Any, name: str, minimum: float, maximum: float = math.inf) -> None:

@@ -1,0 +1,48 @@
+# Analyses. In: what their entry in the config names (scores and features of variants, cases, models by their hash, files).
+# Out: analyses/<analysis>.parquet, the same as .csv, and its figure.
+
+
+rule analyses:
+    input:
+        collect("<results>/analyses/{analysis}.parquet", analysis=ANALYSES),
+
+
+rule analyse:
+    input:
+        unpack(inputs_of_analysis),
+    output:
+        findings="<results>/analyses/{analysis}.parquet",
+        csv=report(
+            "<results>/analyses/{analysis}.csv",
+            caption="../reports/captions/analysis.rst",
+            category="Analyses",
+            labels={"analysis": "{analysis}", "form": "CSV"},
+        ),
+        svg=report(
+            "<results>/analyses/{analysis}.svg",
+            caption="../reports/captions/analysis.rst",
+            category="Analyses",
+            labels={"analysis": "{analysis}", "form": "figure"},
+        ),
+        pdf="<results>/analyses/{analysis}.pdf",
+        png="<results>/analyses/{analysis}.png",
+    log:
+        "<results>/logs/analyse/{analysis}.log",
+    benchmark:
+        "<results>/benchmarks/analyse/{analysis}.tsv"
+    threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        device=config["compute"]["device"],
+        mem_mb=4000,
+        runtime=120,
+    params:
+        spec=analysis_entry,
+        weights=analysis_weights,
+        results=subpath(output.findings, ancestor=2),
+        code=code_of_analysis,
+    message:
+        "Analysis {wildcards.analysis}"
+    shell:
+        "python -m editfrontier analyse --name {wildcards.analysis} --spec {params.spec:q} --root {params.results:q}"
+        " --out {output.findings:q} --device {resources.device} > {log:q} 2>&1"

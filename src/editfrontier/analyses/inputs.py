@@ -1,0 +1,153 @@
+"""What an analysis reads: the experiments that its entry in the config names, their cases, scores and images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from editfrontier.bootstrap import Array
+from editfrontier.cases import Case, read_cases
+from editfrontier.errors import UserError
+from editfrontier.results import Row, Table, parse_table
+from editfrontier.seeding import stable_seed
+from editfrontier.taskscores import Settings, TaskScores, read_scores
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs of one analysis.
+
+    Attributes:
+        name: key of the analysis in the config.
+        root: results folder of the scale.
+        experiments: those that the entry names, with the variants and labels of their rows.
+        tasks: those that the entry names, for analyses that need cases but no edits.
+        models: kind -> folder of the pipelines that the entry names.
+        evaluators: kind -> folder of the networks that score.
+        settings: of the statistics.
+        files: those that the entry's patterns match.
+        seed: of the study.
+        device: where networks run.
+    """
+
+    name: str
+    root: Path
+    experiments: Mapping[str, Table]
+    tasks: tuple[str, ...]
+    models: Mapping[str, Path]
+    evaluators: Mapping[str, Path]
+    settings: Settings
+    files: tuple[Path, ...]
+    seed: int
+    device: str
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Variant -> what readers call it; the first experiment that has it decides."""
+        return {row.variant: row.label for row in reversed(self.rows)}
+
+    @property
+    def rows(self) -> list[Row]:
+        """Rows of all experiments, in order."""
+        return [row for table in self.experiments.values() for row in table.rows]
+
+    def editors(self, experiment: str) -> list[Row]:
+        """Return the rows of an experiment that are no controls."""
+        return [row for row in self.experiments[experiment].rows if not row.control]
+
+    def folder(self, task: str) -> Path:
+        """Return the folder of a task's case table, which the paths of its cases are relative to."""
+        return self.root / "data" / task
+
+    def cases(self, task: str) -> list[Case]:
+        """Return the cases of a task."""
+        return read_cases(self.folder(task) / "cases.parquet")
+
+    def scores(self, experiment: str, variants: Iterable[str] | None = None) -> TaskScores:
+        """Return the scores of an experiment's variants (or of some of them), the rows in the order of its cases."""
+        table = self.experiments[experiment]
+        names = list(dict.fromkeys(row.variant for row in table.rows) if variants is None else variants)
+        folders = self.root / "scores" / table.task, self.root / "features" / table.task
+        return read_scores(
+            [folders[0] / f"{name}.parquet" for name in names],
+            [folders[1] / f"{name}.npz" for name in names],
+            folders[0] / "sources.npz",
+        )
+
+    def features(self, task: str, variant: str) -> dict[str, Any]:
+        """Return what the networks gave for a variant's images: `case_ids` [n] and, where the evaluator was there,
+        `attributes` [n, A] (probabilities), `clip_image` [n, D], `identity` [n, D] and `features` [n, D]."""
+        return _read_npz(self.root / "features" / task / f"{variant}.npz")
+
+    def sources(self, task: str) -> dict[str, Any]:
+        """Return the arrays of the sources of a task (see `sources.prepare_sources`)."""
+        return _read_npz(self.root / "scores" / task / "sources.npz")
+
+    def images(self, task: str, variant: str) -> dict[str, Path]:
+        """Return the edited image of every case that did not fail."""
+        from editfrontier.gallery import read_task
+
+        records = read_task(self.root, task, [variant]).variants[variant].records
+        return {case_id: record.image for case_id, record in records.items() if record.image is not None}
+
+    def weights(self, clusters: int, *parts: str) -> Array:
+        """Return resample weights [R, clusters] of the study's bootstrap; equal `parts` give equal weights."""
+        from editfrontier.bootstrap import cluster_weights
+
+        return cluster_weights(clusters, self.settings.resamples, stable_seed(self.name, *parts, self.settings.seed))
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable file of arrays ({error}). Run `snakemake scores` again.") from None
+
+
+def make_inputs(name: str, entry: Mapping[str, Any], root: Path, device: str) -> Inputs:
+    """Make the inputs from an analysis' resolved entry (see `config.Study.analyses`)."""
+    return Inputs(
+        name,
+        root,
+        {key: parse_table(table) for key, table in entry["experiments"].items()},
+        tuple(entry["tasks"]),
+        {key: Path(path) for key, path in entry["models"].items()},
+        {key: Path(path) for key, path in entry["evaluators"].items()},
+        Settings.of(entry["statistics"]),
+        tuple(Path(file) for file in entry["files"]),
+        int(entry["seed"]),
+        device,
+    )
+
+
+def run_analysis(name: str, entry: Mapping[str, Any], root: Path, out: Path, device: str = "cpu") -> None:
+    """Run one analysis: write its findings (`out` and the CSV beside it) and its figure. Command line: `analyse`.
+
+    Args:
+        name: its key in the config.
+        entry: its resolved entry in the config.
+        root: results folder of the scale.
+        out: parquet file; the figure has the same name with the suffixes .pdf, .svg and .png.
+        device: where networks run.
+    """
+    from editfrontier.analyses import analysis_params, get_analysis
+    from editfrontier.analyses.findings import Findings, write_findings
+
+    analysis = get_analysis(entry["analysis"])
+    params = analysis_params(analysis, entry["params"])
+    inputs = make_inputs(name, entry, root, device)
+    rows = tuple(analysis.run(inputs, params))
+    undeclared = {row.quantity for row in rows} - set(analysis.quantities)
+    if undeclared:
+        fix = "Add it to its `quantities`."
+        raise UserError(f"analysis '{analysis.name}': does not say what '{min(undeclared)}' means. {fix}")
+    about = {"stage": "analyses", "name": name, "entry": dict(entry)}
+    findings = Findings(rows, about)
+    analysis.draw(findings, inputs, params, out.with_suffix(""))
+    write_findings(out, rows, about | {"sentences": list(analysis.say(findings, inputs))})
