@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.editors import EditBatch, Editor, check_range, check_sampling
@@ -21,6 +21,11 @@ class MaskGuidedParams:
             the PnPInversion benchmark skips the first quarter of 50 steps).
         guidance_scale: w, at least 1; 7.5 (the paper, section 4.2).
         guidance_scale_outside: w outside the mask, at least 0; None = the same as inside (the paper, section 3).
+        guidance_schedule: how w goes over the steps: "constant" (the paper), "linear_up" or "cosine_up" from weak to
+            strong, "linear_down" or "cosine_down" from strong to weak, all with the mean w, or "interval": w where the
+            noise is in the interval below, no guidance elsewhere (the paper, section 6: left to future work).
+        guidance_sigma_low, guidance_sigma_high: that interval, low < sqrt((1 - alpha_bar) / alpha_bar) <= high; 0.28
+            and 5.42 (Kynkaanniemi et al., 2024, for Stable Diffusion XL).
         num_inference_steps: of the whole trajectory; 50 (the paper).
         eta: in [0, 1], noise of the DDIM step; 0 (E2).
         sampler: "ddim" (the paper, section 4.2), "ddpm" for ancestral sampling, or "printed" for the paper's own
@@ -46,6 +51,11 @@ class MaskGuidedParams:
     strength: float = 0.75
     guidance_scale: float = 7.5
     guidance_scale_outside: float | None = None
+    guidance_schedule: Literal["constant", "linear_up", "linear_down", "cosine_up", "cosine_down", "interval"] = (
+        "constant"
+    )
+    guidance_sigma_low: float = 0.28
+    guidance_sigma_high: float = 5.42
     num_inference_steps: int = 50
     eta: float = 0.0
     sampler: Literal["ddim", "ddpm", "printed"] = "ddim"
@@ -61,6 +71,8 @@ class MaskGuidedParams:
     def __post_init__(self) -> None:
         check_sampling(self)
         check_range(self, "guidance_scale_outside", 0.0)
+        check_range(self, "guidance_sigma_low", 0.0)
+        check_range(self, "guidance_sigma_high", self.guidance_sigma_low)
         check_range(self, "constant", 0.0, 1.0)
         check_range(self, "feather", 0)
         if self.mode == "cumulative" and self.schedule == "printed":
@@ -71,7 +83,7 @@ class MaskGuidedParams:
 
 
 def edit(model: Any, batch: EditBatch, params: MaskGuidedParams) -> Tensor:
-    """Edit a batch: two forwards a step with guidance, and none in a step whose result the source replaces entirely."""
+    """Edit a batch: two forwards a step with guidance, one without, none where the source replaces the result."""
     import torch
 
     from editfrontier import blending, sampling
@@ -97,7 +109,7 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     Returns:
         [B, C, h, w] scaled latents of the edits.
     """
-    from editfrontier import blending, sampling
+    from editfrontier import blending, guidance, sampling
 
     assert batch.masks is not None
     scheduler = sampling.make_scheduler(model.scheduler.config, "ddpm" if params.sampler == "ddpm" else "ddim")
@@ -105,15 +117,21 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     timesteps = sampling.image_to_image_timesteps(scheduler, params.num_inference_steps, params.strength)
     steps, size = len(timesteps), (clean.shape[-2], clean.shape[-1])
     weights = blending.step_weights(blending.source_schedule(params.schedule, steps, params.constant), params.mode)
-    guidance, guided = _guidance(params, blending.latent_mask(batch.masks, size))
-    text = sampling.encode_text(model, batch.target_captions, guided)
+    levels = [sampling.alpha_bar(scheduler, timestep) for timestep in [*timesteps, -1]]
+    scales = guidance.step_scales(
+        params.guidance_schedule,
+        _guidance(params, blending.latent_mask(batch.masks, size)),
+        levels[:-1],
+        (params.guidance_sigma_low, params.guidance_sigma_high),
+    )
+    text = sampling.encode_text(model, batch.target_captions, any(map(guidance.needs_empty_prompt, scales)))
+    text_alone = replace(text, empty=None)
 
     noise = sampling.case_noise(clean.shape, batch.generators, clean.device)
     trajectory = _inverted(model, clean, params, steps, batch) if params.source_latent == "inverted" else None
     latents = (
         trajectory[0] if trajectory else sampling.add_noise(clean, noise, sampling.alpha_bar(scheduler, timesteps[0]))
     )
-    levels = [sampling.alpha_bar(scheduler, timestep) for timestep in [*timesteps, -1]]
     for step, (timestep, weight) in enumerate(zip(timesteps, weights, strict=True), start=1):
         level, next_level = levels[step - 1 : step + 1]
         if params.source_latent == "current":
@@ -133,7 +151,9 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
             continue
         cells = blending.editable_cells(batch.masks, size, step, steps, params.dilation)
         held, blended = blending.region_weights(cells, weight, params.polarity)
-        output = sampling.guided_output(model, latents, timestep, text, guidance)
+        scale = scales[step - 1]
+        prompts = text if guidance.needs_empty_prompt(scale) else text_alone
+        output = sampling.guided_output(model, latents, timestep, prompts, scale)
         if params.mode == "x0":
             estimate, _ = sampling.split_output(prediction, output, latents, level)
             estimate = blending.mix(clean, estimate, blended)
@@ -151,12 +171,12 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     return latents
 
 
-def _guidance(params: MaskGuidedParams, cells: Tensor) -> tuple[float | Tensor, bool]:
-    """Return the guidance scale, a map [B, 1, h, w] if it differs by region, and whether the empty prompt is needed."""
+def _guidance(params: MaskGuidedParams, cells: Tensor) -> float | Tensor:
+    """Return the guidance scale, a map [B, 1, h, w] if it differs by region."""
     inside, outside = params.guidance_scale, params.guidance_scale_outside
     if outside is None or outside == inside:
-        return inside, inside != 1.0
-    return inside * cells + outside * (1.0 - cells), True
+        return inside
+    return inside * cells + outside * (1.0 - cells)
 
 
 def _inverted(model: Any, clean: Tensor, params: MaskGuidedParams, made: int, batch: EditBatch) -> list[Tensor]:
