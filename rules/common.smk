@@ -38,8 +38,11 @@ def code_of(*modules):
     return lambda wildcards: code_hash(*(f"editfrontier.{module}" for module in modules))
 
 
+EXECUTION = ("shards", "batch_size")  # keys of a task that do not change its cases
+
+
 def task_spec(wildcards):
-    task = {key: value for key, value in config["tasks"][wildcards.task].items() if key != "shards"}
+    task = {key: value for key, value in config["tasks"][wildcards.task].items() if key not in EXECUTION}
     return canonical({**task, "task": wildcards.task, "seed": config["seed"]})
 
 
@@ -65,6 +68,10 @@ def evaluator_weights(wildcards):
 
 def shard_count(wildcards):
     return config["tasks"][wildcards.task]["shards"]
+
+
+def batch_size_of(wildcards):
+    return config["tasks"][wildcards.task].get("batch_size", config["compute"]["batch_size"])
 
 
 def records_of(wildcards):

@@ -27,7 +27,7 @@ rule edit:
     resources:
         gpu=GPUS,
         device=config["compute"]["device"],
-        batch_size=config["compute"]["batch_size"],
+        batch_size=batch_size_of,
         mem_mb=lambda wildcards, attempt: (32000 if GPUS else 3000) * attempt,
         runtime=240,
     params:

@@ -46,6 +46,7 @@ class Variant:
     model: str | None  # a key of the config's `models`; None = needs no model
     params: Mapping[str, Any]  # those that differ from the editor's defaults
     module: str  # where its code is
+    carry: str = "png"  # what a step of a chain hands to the next one
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Study:
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
             "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor)),
-        }
+        } | ({} if chosen.carry == "png" else {"carry": chosen.carry})
 
     def controls(self, task: str) -> list[str]:
         """Return the variants of a task that are no editors: by their editor, or because a row says so."""
@@ -375,7 +376,9 @@ def _label(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     editor = get_editor(row["editor"])
     entry = config["editors"][editor.name].get("params", {})
     usual, own = (asdict(make_params(editor, params)) for params in (entry, entry | row.get("params", {})))
-    return variant_label(variant_name(editor.name, {key: own[key] for key in own if own[key] != usual[key]}))
+    changed = {key: own[key] for key in own if own[key] != usual[key]}
+    carried = {"carry": row["carry"]} if row.get("carry", "png") != "png" else {}
+    return variant_label(variant_name(editor.name, changed | carried))
 
 
 def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[Any], row: Mapping[str, Any]) -> Variant:
@@ -386,7 +389,8 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
     entry = config["editors"][editor.name]
     params = _overrides(files, [*path, "params"], editor, entry.get("params", {}) | row.get("params", {}))
     try:
-        name = variant_name(editor.name, params)
+        carry = row.get("carry", "png")
+        name = variant_name(editor.name, params if carry == "png" else {**params, "carry": carry})
     except UserError as error:
         raise _wrong(files, [*path, "params"], str(error)) from None
-    return Variant(name, editor.name, entry.get("model", editor.model), params, editor.edit.__module__)
+    return Variant(name, editor.name, entry.get("model", editor.model), params, editor.edit.__module__, carry)

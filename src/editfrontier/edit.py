@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import json
-import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -19,9 +20,12 @@ from torch import Tensor
 
 from editfrontier import edit_record, editors, sampling
 from editfrontier.cases import read_cases
-from editfrontier.edit_inputs import TEXTS, Inputs, Pixels, make_batch, read_inputs, to_arrays
+from editfrontier.chains import Link, chains_of, links_by_step, not_run
+from editfrontier.edit_inputs import TEXTS, Inputs, make_batch, read_inputs, to_arrays
+from editfrontier.edit_outcomes import Edited, measured, out_of_memory, with_measure
 from editfrontier.edit_record import EditSpec, Row
 from editfrontier.errors import UserError
+from editfrontier.latent_carry import carrying, read_carried, write_latents
 from editfrontier.seeding import stable_seed
 from editfrontier.spec import code_hash
 
@@ -42,10 +46,12 @@ def run_shard(
     inversions: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Row]:
-    """Edit the cases whose place in the table is `shard` modulo `shards`, and write their record last.
+    """Edit the chains whose place in the table is `shard` modulo `shards`, and write their record last.
 
-    Finished images of an earlier, interrupted run are taken over if the spec, the inputs of the case and the file are
-    unchanged. Every batch is filled up to `batch_size`, so that a case gives the same bytes in any batch and shard.
+    A case without a chain is a chain of one step. All first steps are edited before the second ones, and a later step
+    gets the image that the one before it made. Finished images of an earlier, interrupted run are taken over if the
+    spec, the inputs of the case and the file are unchanged, so that a longer chain goes on from where a shorter one
+    ended. Every batch is filled up to `batch_size`, so that a case gives the same bytes in any batch and shard.
 
     Args:
         cases_path: case table.
@@ -61,7 +67,8 @@ def run_shard(
         progress: receives one line for every batch; by default it goes to stderr.
 
     Returns:
-        The rows of the record. A case that cannot be edited is a failed row with its reason.
+        The rows of the record, in the order of the table. A case that cannot be edited is a failed row with its
+        reason; later steps of its chain are rows that were not run.
 
     Raises:
         UserError: the table, the spec, the hyperparameters or the model are wrong, so that no case can be edited.
@@ -74,7 +81,7 @@ def run_shard(
     editor = editors.get_editor(spec.editor)
     params = editors.make_params(editor, spec.params)
     cases = read_cases(cases_path)
-    chosen = cases[shard::shards]
+    chains = chains_of(cases)[shard::shards]
     say = progress or (lambda line: print(line, file=sys.stderr, flush=True))
     weights = _weights(spec)
     folder = images_dir / edit_record.key(spec, weights)
@@ -82,39 +89,78 @@ def run_shard(
     started = time.perf_counter()
 
     rows: dict[str, Row] = {}
-    waiting: list[Inputs] = []
     finished = edit_record.read_journals(folder)
-    for case in chosen:
-        try:
-            inputs = read_inputs(case, cases, cases_path.parent, editor.needs, spec.seed)
-        except UserError as error:
-            rows[case.case_id] = Row(case.case_id, "failed", reason=str(error))
-            continue
-        row = edit_record.taken_over(finished.get(case.case_id), case.case_id, inputs.digest, folder, record)
-        if row:
-            rows[case.case_id] = row
-        else:
-            waiting.append(inputs)
     label = f"{editor.name} [{spec.variant}] shard {shard + 1}/{shards}"
-    if finished:
-        say(f"{label}: {sum(row.status == 'ok' for row in rows.values())} of {len(chosen)} cases were finished before")
-
     place = torch.device(_device(device))
-    if waiting:
-        runner = _Runner(editor, params, spec, batch_size, place, model)
-        if inversions and weights:
-            runner.keep_inversions(inversions, weights)
+    runner: _Runner | None = None
+
+    def read(link: Link) -> Inputs:
+        carried = read_carried(rows[link.before.case_id], record, folder, spec.carry) if link.before else None
+        return read_inputs(link.case, cases, cases_path.parent, editor.needs, spec.seed, carried)
+
+    columns = links_by_step(chains)
+    for step, links in enumerate(columns, start=1):
+        now, waiting = _sorted_out(links, rows, read, finished, folder, record)
+        rows.update(now)
+        where = f"{label}, step {step} of {len(columns)}" if len(columns) > 1 else label
+        if finished:
+            say(
+                f"{where}: {sum(row.status == 'ok' for row in now.values())} of {len(links)} cases were finished before"
+            )
+        if not waiting:
+            continue
+        if runner is None:
+            runner = _Runner(editor, params, spec, batch_size, place, model)
+            if inversions and weights:
+                runner.keep_inversions(inversions, weights)
         journal = folder / f"finished-{shard}-of-{shards}.jsonl"
-        for row in runner.run(waiting, folder, record, journal, lambda line: say(f"{label}: {line}")):
+        for row in runner.run(waiting, folder, record, journal, partial(_tell, say, where)):
             rows[row.case_id] = row
         batch_size = runner.batch_size
-    ordered = [rows[case.case_id] for case in chosen]
+    mine = {case.case_id for chain in chains for case in chain}
+    ordered = [rows[case.case_id] for case in cases if case.case_id in mine]
     edit_record.write_record(
         record, ordered, edit_record.provenance(spec, params, weights, place, batch_size, shard, shards, cases_path)
     )
-    failed = sum(row.status == "failed" for row in ordered)
-    say(f"{label}: {len(ordered) - failed} edited, {failed} failed, {time.perf_counter() - started:.1f} s")
+    counts = Counter(row.status for row in ordered)
+    outcome = f"{counts['ok']} edited, {counts['failed']} failed"
+    if counts["not run"]:
+        outcome += f", {counts['not run']} not run"
+    say(f"{label}: {outcome}, {time.perf_counter() - started:.1f} s")
     return ordered
+
+
+def _tell(say: Callable[[str], None], where: str, line: str) -> None:
+    say(f"{where}: {line}")
+
+
+def _sorted_out(
+    links: Sequence[Link],
+    rows: Mapping[str, Row],
+    read: Callable[[Link], Inputs],
+    finished: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    record: Path,
+) -> tuple[dict[str, Row], list[Inputs]]:
+    """Return the rows of steps that cannot be edited or are finished, and the inputs of the others."""
+    found: dict[str, Row] = {}
+    waiting = []
+    for link in links:
+        case_id = link.case.case_id
+        if link.before and rows[link.before.case_id].status != "ok":
+            found[case_id] = not_run(link, rows[link.before.case_id])
+            continue
+        try:
+            inputs = read(link)
+        except UserError as error:
+            found[case_id] = Row(case_id, "failed", reason=str(error))
+            continue
+        row = edit_record.taken_over(finished.get(case_id), case_id, inputs.digest, folder, record)
+        if row:
+            found[case_id] = row
+        else:
+            waiting.append(inputs)
+    return found, waiting
 
 
 # Running --------------------------------------------------------------------------------------------------------------
@@ -128,18 +174,6 @@ def _weights(spec: EditSpec) -> str:
     return weights_sha256(Path(spec.model))
 
 
-@dataclass(frozen=True)
-class Edited:
-    """An edited case: uint8 [H, W, 3], its share of the batch's seconds and forwards, the seed of its generator, and
-    what its editor measured, as JSON."""
-
-    pixels: Pixels
-    seconds: float
-    forwards: int
-    seed: int
-    measures: str
-
-
 class _Runner:
     """Edits batches with one loaded model; halves the batch when memory runs out, and isolates cases that break one."""
 
@@ -149,6 +183,7 @@ class _Runner:
         self.editor, self.params, self.spec, self.device = editor, params, spec, device
         self.batch_size = batch_size
         self.broken: Exception | None = None  # what broke the last batch, if it was no case's fault
+        self.worked = False  # whether any case was edited so far
         self.counter = sampling.ForwardCounter()
         self.model = model
         if device.type == "cuda":
@@ -164,7 +199,12 @@ class _Runner:
         self.cache: Callable[[], Any] = lambda: None  # makes the cache of inversions of a batch
 
     def keep_inversions(self, folder: Path, weights: str) -> None:
-        """Let editors keep inversions in a folder, and find those that others made with these weights."""
+        """Let editors keep inversions in a folder, and find those that others made with these weights.
+
+        Inversions are named by pixels, which do not tell carried latents apart: with these none are kept.
+        """
+        if self.spec.carry != "png":
+            return
         # By name, so that the code of an editor that inverts nothing does not change with that of inversion.
         package = "editfrontier.inversion"
         code, cache = code_hash(package), importlib.import_module(f"{package}.cache").InversionCache
@@ -188,7 +228,8 @@ class _Runner:
                 while left:
                     batch, left = left[: self.batch_size], left[self.batch_size :]
                     rows += self._write(batch, self.edit(batch), writers, lines, folder, record)
-                    if self.broken and not any(row.status == "ok" for row in rows):
+                    self.worked = self.worked or any(row.status == "ok" for row in rows)
+                    if self.broken and not self.worked:
                         # Not a bad case among good ones: the editor is broken, and its author needs the traceback.
                         raise self.broken
                     done += len(batch)
@@ -199,8 +240,8 @@ class _Runner:
                     )
         return rows
 
-    @staticmethod
     def _write(
+        self,
         batch: Sequence[Inputs],
         outcomes: Sequence[Row | Edited],
         writers: ThreadPoolExecutor,
@@ -210,19 +251,22 @@ class _Runner:
     ) -> list[Row]:
         """Write the images of a batch at once, then the journal, which therefore only names files that are complete."""
 
-        def finish(one: Inputs, outcome: Row | Edited) -> Row:
+        def finish(one: Inputs, outcome: Row | Edited) -> tuple[Row, str]:
             if isinstance(outcome, Row):
-                return outcome
-            image, sha256 = edit_record.write_image(folder / f"{one.case.case_id}.png", outcome.pixels, record)
+                return outcome, ""
+            case_id, latents = one.case.case_id, ""
+            if self.spec.carry == "latents":
+                latents = write_latents(edit_record.latents_path(folder, case_id), outcome.latents)
+            image, sha256 = edit_record.write_image(folder / f"{case_id}.png", outcome.pixels, record)
             about = (outcome.seconds, outcome.forwards, outcome.seed, outcome.measures)
-            return Row(one.case.case_id, "ok", "", image, sha256, *about)
+            return Row(case_id, "ok", "", image, sha256, *about), latents
 
-        rows = list(writers.map(finish, batch, outcomes))
-        for one, row in zip(batch, rows, strict=True):
+        written = list(writers.map(finish, batch, outcomes))
+        for one, (row, latents) in zip(batch, written, strict=True):
             if row.status == "ok":
-                lines.write(edit_record.journal_line(row, one.digest))
+                lines.write(edit_record.journal_line(row, one.digest, latents))
         lines.flush()
-        return rows
+        return [row for row, _ in written]
 
     def check(self, one: Inputs) -> None:
         """Raise `UserError` if the model cannot take the case: too long a text, or sides that it cannot encode."""
@@ -245,7 +289,7 @@ class _Runner:
         try:
             return self._edit(batch)
         except Exception as error:
-            if _out_of_memory(error) and self.batch_size > 1:
+            if out_of_memory(error) and self.batch_size > 1:
                 self.batch_size //= 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
@@ -267,13 +311,19 @@ class _Runner:
     def _edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
         filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
         before, started = self.counter.samples, time.perf_counter()
-        with torch.no_grad():
+        kept = self.model is not None and self.spec.carry == "latents"
+        carry = carrying(self.model.vae, [(one.image, one.latents) for one in filled]) if kept else nullcontext()
+        with torch.no_grad(), carry as carried:
             inputs = replace(make_batch(filled, self.spec, self.device), inversions=self.cache())
             result = self.editor.edit(self.model, inputs, self.params)
+        latents: list[Tensor | None] = [None] * len(filled)
+        if carried is not None:
+            latents = carried.latents_of(result.images if isinstance(result, editors.Measured) else result)
+            result = with_measure(result, "latents_kept", [float(one is not None) for one in latents])
         inverting = inputs.inversions.seconds(len(filled)) if inputs.inversions is not None else []
         if inverting:
-            result = _with_measure(result, "inversion_seconds", inverting)
-        made, measures = self._measured(result, len(filled))
+            result = with_measure(result, "inversion_seconds", inverting)
+        made, measures = measured(result, len(filled), self.editor.name)
         expected = (len(filled), 3, *batch[0].image.shape[:2])
         if tuple(made.shape) != expected:
             raise UserError(f"editor '{self.editor.name}': returned {tuple(made.shape)}, expected {expected}. Mend it.")
@@ -288,42 +338,17 @@ class _Runner:
             shares = [rest + spent for spent in inverting]
         forwards = (self.counter.samples - before) // len(filled)
         outcomes: list[Row | Edited] = []
-        for one, array, good, measured, seconds in zip(batch, arrays, finite, measures, shares, strict=False):
+        for one, array, good, about, seconds, carry_on in zip(
+            batch, arrays, finite, measures, shares, latents, strict=False
+        ):
             case_id = one.case.case_id
             seed = stable_seed("case", case_id, self.spec.variant, self.spec.seed)
             if good:
-                outcomes.append(Edited(array, seconds, forwards, seed, measured))
+                outcomes.append(Edited(array, seconds, forwards, seed, about, carry_on))
             else:
                 reason = f"case {case_id}: the output holds NaN or infinite values. Try dtype float32."
                 outcomes.append(Row(case_id, "failed", reason, seconds=seconds, forwards=forwards, seed=seed))
         return outcomes
-
-    def _measured(self, result: Any, count: int) -> tuple[Tensor, list[str]]:
-        """Return the images, and what the editor measured of each case as JSON ("" for nothing)."""
-        if not isinstance(result, editors.Measured):
-            return result, [""] * count
-        for name, values in result.measures.items():
-            if len(values) != count or not all(math.isfinite(value) for value in values):
-                raise UserError(
-                    f"editor '{self.editor.name}': its measure '{name}' is {list(values)}, expected {count} finite "
-                    "numbers, one a case. Mend it."
-                )
-        rows = [{name: float(values[i]) for name, values in result.measures.items()} for i in range(count)]
-        return result.images, [json.dumps(row, sort_keys=True) if row else "" for row in rows]
-
-
-def _with_measure(result: Any, name: str, values: Sequence[float]) -> editors.Measured:
-    if isinstance(result, editors.Measured):
-        return editors.Measured(result.images, {**result.measures, name: values})
-    return editors.Measured(result, {name: values})
-
-
-def _out_of_memory(error: Exception) -> bool:
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        text in str(error) for text in ("out of memory", "can't allocate memory", "not enough memory")
-    )
 
 
 def _device(name: str) -> str:

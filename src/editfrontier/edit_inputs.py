@@ -28,6 +28,21 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What a step of a chain gets from the one before it.
+
+    Attributes:
+        image: uint8 [H, W, 3].
+        latents: [C, h, w] that the image was decoded from, None where only pixels are carried.
+        sha256: of the latents, "" for none.
+    """
+
+    image: Pixels
+    latents: Tensor | None
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Inputs:
     """A case with the images that its editor reads, and a digest of everything that its edit depends on."""
 
@@ -41,9 +56,12 @@ class Inputs:
     drags: list[Region] | None
     background: npt.NDArray[np.bool_] | None  # [H, W], True = must not change
     digest: str
+    latents: Tensor | None = None  # [C, h, w] of the image, where they are carried along a chain
 
 
-def read_inputs(case: Case, cases: Sequence[Case], folder: Path, needs: Iterable[str], seed: int) -> Inputs:
+def read_inputs(
+    case: Case, cases: Sequence[Case], folder: Path, needs: Iterable[str], seed: int, carried: Carried | None = None
+) -> Inputs:
     """Read what an editor needs of a case; raise `UserError` that says what the case lacks or which file is wrong.
 
     Args:
@@ -52,12 +70,13 @@ def read_inputs(case: Case, cases: Sequence[Case], folder: Path, needs: Iterable
         folder: that the paths of the case are relative to.
         needs: of the editor.
         seed: of the study.
+        carried: what the step before made; it takes the place of the case's image, which is that of the whole chain.
     """
     needs = set(needs)
     for name in sorted(needs & {*TEXTS, "mask", "true_edit", "drags", "exemplar"}):
         if not getattr(case, name).strip():
             raise UserError(f"case {case.case_id}: has no {name}, which the editor needs. Fill in this column.")
-    image = read_image(folder / case.image)
+    image = carried.image if carried else read_image(folder / case.image)
     size = (image.shape[0], image.shape[1])
     mask = read_mask(folder / case.mask, size) if "mask" in needs else None
     true_edit = _same_size(folder / case.true_edit, size) if "true_edit" in needs else None
@@ -74,7 +93,12 @@ def read_inputs(case: Case, cases: Sequence[Case], folder: Path, needs: Iterable
         arrays += [background, *(array for one in drags for array in (one.source, one.affine, one.target))]
     for array in arrays:
         digest.update(b"-" if array is None else array.tobytes() + str(array.shape).encode())
-    return Inputs(case, image, mask, true_edit, other, exemplar, exemplar_mask, drags, background, digest.hexdigest())
+    if carried:
+        digest.update(carried.sha256.encode())
+    return Inputs(
+        case, image, mask, true_edit, other, exemplar, exemplar_mask, drags, background, digest.hexdigest(),
+        carried.latents if carried else None,
+    )  # fmt: skip
 
 
 def _exemplar_mask(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:

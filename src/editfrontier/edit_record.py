@@ -21,6 +21,8 @@ from editfrontier.cases import encode_png, write_bytes
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.parquet import write_parquet
 
+CARRIES = ("png", "latents")
+
 
 @dataclass(frozen=True)
 class EditSpec:
@@ -34,6 +36,8 @@ class EditSpec:
         seed: seed of the study.
         dtype: precision of the denoiser: float32, bfloat16 or float16.
         code: hash of the code that runs; it only makes the specs of changed code differ.
+        carry: what a step of a chain hands to the next one: its image as "png", or the "latents" that it was decoded
+            from.
     """
 
     editor: str
@@ -43,6 +47,7 @@ class EditSpec:
     seed: int = 0
     dtype: str = "float32"
     code: str = ""
+    carry: str = "png"
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> EditSpec:
@@ -54,6 +59,9 @@ class EditSpec:
         for key in ("editor", "variant"):
             if not isinstance(values.get(key), str):
                 raise UserError(f"spec: key '{key}' is missing, expected a name. Add it to the spec.")
+        if values.get("carry", "png") not in CARRIES:
+            near = did_you_mean(str(values["carry"]), CARRIES)
+            raise UserError(f"spec: carry is {values['carry']!r}, expected png or latents.{near} Correct the spec.")
         return cls(**values)
 
 
@@ -67,7 +75,7 @@ class Row:
     """What became of a case; a row of the record."""
 
     case_id: str
-    status: str  # "ok" | "failed"
+    status: str  # "ok" | "failed" | "not run", of a step whose chain has no image to go on from
     reason: str = ""
     image: str = ""  # relative to the folder of the record
     sha256: str = ""  # of the PNG file
@@ -84,9 +92,20 @@ def write_image(path: Path, pixels: npt.NDArray[np.uint8], record: Path) -> tupl
     return _relative(path, record), hashlib.sha256(content).hexdigest()
 
 
-def journal_line(row: Row, inputs: str) -> str:
-    """Return the line by which a later run knows that a case is finished; `inputs` is the digest of its inputs."""
-    return json.dumps({"inputs": inputs, **asdict(row)}) + "\n"
+def journal_line(row: Row, inputs: str, latents: str = "") -> str:
+    """Return the line by which a later run knows that a case is finished.
+
+    Args:
+        row: of the case.
+        inputs: digest of its inputs.
+        latents: sha256 of the latents beside its image, "" for none.
+    """
+    return json.dumps({"inputs": inputs, **asdict(row)} | ({"latents": latents} if latents else {})) + "\n"
+
+
+def latents_path(folder: Path, case_id: str) -> Path:
+    """Return the file of a case's latents, which stands beside its image."""
+    return folder / f"{case_id}.latents.safetensors"
 
 
 def _relative(path: Path, record: Path) -> str:
@@ -106,13 +125,16 @@ def read_journals(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def taken_over(entry: dict[str, Any] | None, case_id: str, inputs: str, folder: Path, record: Path) -> Row | None:
+def taken_over(entry: Mapping[str, Any] | None, case_id: str, inputs: str, folder: Path, record: Path) -> Row | None:
     """Return the row of a finished case if its inputs and its file are still the same."""
     if entry is None or entry.get("inputs") != inputs:
         return None
     path = folder / f"{case_id}.png"
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+            return None
+        latents = latents_path(folder, case_id)
+        if "latents" in entry and hashlib.sha256(latents.read_bytes()).hexdigest() != entry["latents"]:
             return None
         values = {item.name: entry[item.name] for item in fields(Row)}
     except (OSError, KeyError):
