@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import bdtr, ndtr, ndtri
 
 Array = npt.NDArray[np.float64]
 INTERVALS = ("bca", "percentile")
@@ -137,6 +137,16 @@ def sign_flip_test(cluster_sums: Array, signs: npt.NDArray[np.float32]) -> Array
     flipped = np.abs(signs @ (cluster_sums / scale).astype(np.float32))
     # fp32 sums: count as equal what differs by rounding.
     return (1 + (flipped >= observed / scale - 1e-5).sum(axis=0)) / (len(signs) + 1)
+
+
+def mcnemar(first: Array, second: Array) -> float:
+    """Two-sided exact p value of McNemar's test for paired binary outcomes [n] in {0, 1} of independent units.
+
+    Under the null hypothesis each pair that differs falls either way with probability 1/2 (McNemar 1947); 1 where no
+    pair differs.
+    """
+    ahead, behind = int((first > second).sum()), int((first < second).sum())
+    return float(min(1.0, 2 * bdtr(min(ahead, behind), ahead + behind, 0.5))) if ahead + behind else 1.0
 
 
 def holm(p: npt.NDArray[np.floating]) -> Array:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-MASK_ORIGINS = ("exact", "human", "automatic")
+MASK_ORIGINS = ("exact", "human", "automatic", "degraded")
 INSTRUCTION_ORIGINS = ("template", "free_form")
 _MARK_KEY = b"editfrontier.cases"
 

@@ -20,6 +20,12 @@ from editfrontier.seeding import stable_seed
 REFERENCE = "reference"
 """Name of the row that compares reference images with other reference images."""
 
+TABLE_1 = (
+    *("fid", "kid", "id_sim", "clip_score", "clip_cos", "clip_directional", "success", "lpips_bg_masked"),
+    *("lpips_bg_spatial", "psnr_bg", "ssim_bg", "quality", "artifact", "l2_true"),
+)
+"""The metrics of Table 1."""
+
 FIX = "Make it again with `python -m editfrontier score`."
 
 
@@ -31,7 +37,8 @@ class Settings:
     interval: "bca" or "percentile" (means; FID and KID take recentred percentiles). permutations: of the paired test.
     seed: of all of them. controls: variants that are no editors; they take no part in the front.
     fidelity, controllability: metrics of the composite scores. fidelity_anchors, controllability_anchors: the variants
-    at which every metric of a composite is 0 and 1; a number stands for the metric's value itself.
+    at which every metric of a composite is 0 and 1; a number stands for the metric's value itself. prenamed: metrics
+    that tests were planned for before any result was seen.
     """
 
     resamples: int = 1000
@@ -45,6 +52,7 @@ class Settings:
     controllability: tuple[str, ...] = ("clip_directional", "success")
     fidelity_anchors: tuple[str | float, str | float] = ("random_image", "source")
     controllability_anchors: tuple[str | float, str | float] = ("source", "true_edit")
+    prenamed: tuple[str, ...] = TABLE_1
 
     def __post_init__(self) -> None:
         if self.interval not in bootstrap.INTERVALS:
@@ -54,6 +62,8 @@ class Settings:
         for key in ("resamples", "set_resamples", "permutations"):
             if getattr(self, key) < 10:
                 raise UserError(f"statistics.{key}: got {getattr(self, key)}, expected at least 10.")
+        for name in self.prenamed:
+            get_metric(name)
         for key in ("fidelity", "controllability"):
             for name in getattr(self, key):
                 if not get_metric(name).per_image:
@@ -64,8 +74,15 @@ class Settings:
                 raise UserError(f"statistics.{key}_anchors: expected two entries, the variants at 0 and at 1.")
 
     @classmethod
-    def of(cls, mapping: Mapping[str, Any]) -> Settings:
-        """Settings from the config's mapping; raise `UserError` for an unknown key."""
+    def of(cls, mapping: Mapping[str, Any], task: str = "") -> Settings:
+        """Settings from the config's mapping; raise `UserError` for an unknown key.
+
+        Args:
+            mapping: key -> value; its key `tasks` maps tasks to settings that differ from those of the others.
+            task: whose settings; "" = those of the others.
+        """
+        own = dict(mapping.get("tasks", {})).get(task, {})
+        mapping = {key: value for key, value in {**mapping, **own}.items() if key != "tasks"}
         known = [f.name for f in fields(cls)]
         for key in mapping:
             if key not in known:

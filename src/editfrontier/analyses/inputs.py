@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ class Inputs:
         tasks: those that the entry names, for analyses that need cases but no edits.
         models: kind -> folder of the pipelines that the entry names.
         evaluators: kind -> folder of the networks that score.
-        settings: of the statistics.
+        settings: of the statistics, without those of single tasks.
         files: those that the entry's patterns match.
         seed: of the study.
         device: where networks run.
+        statistics: the config's mapping that `settings` come from.
     """
 
     name: str
@@ -45,6 +46,13 @@ class Inputs:
     files: tuple[Path, ...]
     seed: int
     device: str
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings_of(self, experiment: str) -> Settings:
+        """Return the settings of an experiment's task, with the controls among its rows."""
+        table = self.experiments[experiment]
+        controls = tuple(sorted({row.variant for row in table.rows if row.control}))
+        return replace(Settings.of(self.statistics, table.task), controls=controls)
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -123,6 +131,7 @@ def make_inputs(name: str, entry: Mapping[str, Any], root: Path, device: str) ->
         tuple(Path(file) for file in entry["files"]),
         int(entry["seed"]),
         device,
+        entry["statistics"],
     )
 
 

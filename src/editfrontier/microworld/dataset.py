@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import numpy as np
 from editfrontier.cases import Case, write_bytes, write_cases, write_png
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.language import Language, load_language
+from editfrontier.microworld.chains import Chain, sample_chains
 from editfrontier.microworld.drags import Drag, sample_drags
 from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
 from editfrontier.microworld.exemplars import Exemplar, portrait_exemplars
+from editfrontier.microworld.mask_quality import MASK_KINDS, masked_cases
 from editfrontier.microworld.portraits import POPULATIONS, render_portraits, sample_portraits
+from editfrontier.microworld.regions import write_regions
 from editfrontier.microworld.segment import Image, Mask, automatic_mask
 from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.seeding import stable_seed
@@ -54,6 +58,7 @@ def _edit_case(
     if exemplar is not None:
         images |= {"exemplar": exemplar.image, "exemplar_mask": exemplar.mask}
     paths = _write_images(folder, case_id, images)
+    regions = write_regions(folder, case_id, edit.portrait) if edit.portrait is not None else ""
     return Case(
         case_id=case_id,
         task=task,
@@ -75,6 +80,7 @@ def _edit_case(
         target_attributes=_json(edit.target_attributes),
         identity=edit.identity,
         cluster=cluster,
+        regions=regions,
         licence=LICENCE,
     )
 
@@ -183,6 +189,94 @@ def build_drags(
     ]
 
 
+def build_mask_quality(
+    task: str,
+    n: int,
+    seed: int,
+    folder: Path,
+    lang: Language,
+    *,
+    population: str = "studio",
+    free_form_share: float = FREE_FORM_SHARE,
+) -> list[Case]:
+    """Attribute edits of portraits, each once with every mask of `mask_quality.MASK_KINDS`; a cluster is a portrait."""
+    edits = -(-n // len(MASK_KINDS))
+    base = build_portraits(task, edits, seed, folder, lang, population=population, free_form_share=free_form_share)
+    return [masked for case in base for masked in masked_cases(case, folder)][:n]
+
+
+def _chain_cases(chain: Chain, task: str, folder: Path) -> list[Case]:
+    """The steps of a chain. All chains of one portrait share its image, which later steps are compared with."""
+    cluster = f"{task}-{chain.source:05d}"
+    name = f"{cluster}-{chain.label}"
+    first = chain.steps[0].edit
+    image = _write_images(folder, cluster, {"image": first.before})["image"]
+    regions = write_regions(folder, cluster, first.portrait) if first.portrait is not None else ""
+    cases = []
+    for number, step in enumerate(chain.steps, start=1):
+        case_id = f"{name}-k{number}"
+        case = _edit_case(replace(step.edit, portrait=None), task, case_id, cluster, folder)
+        (folder / case.image).unlink()  # the true image before this step, which no case is about
+        paths = _write_images(folder, case_id, {"background_mask": step.background})
+        cases.append(
+            replace(
+                case,
+                image=image,
+                background_mask=paths["background_mask"],
+                chain=name,
+                step=number,
+                design=json.dumps(chain.design, separators=(",", ":")),
+                regions=regions,
+            )
+        )
+    return cases
+
+
+def build_chains(
+    task: str,
+    n: int,
+    seed: int,
+    folder: Path,
+    lang: Language,
+    *,
+    design: str = "repeated",
+    steps: int = 8,
+    population: str = "studio",
+    free_form_share: float = FREE_FORM_SHARE,
+) -> list[Case]:
+    """Chains of portrait edits: one edit repeated, or several attributes one after another; a cluster is a portrait.
+
+    The image of every step is the source of the chain, which scores compare with; the captions, the mask and the
+    instruction are those of the step, the true edit and the background those of all steps up to it.
+    """
+    options = {"population": population, "free_form_share": free_form_share}
+    chains = sample_chains(n, design, steps, seed, lang, task=task, **options)  # type: ignore[arg-type]
+    return [case for chain in chains for case in _chain_cases(chain, task, folder)]
+
+
+def repeated(cases: Sequence[Case], repeats: int) -> list[Case]:
+    """Return the cases with further ones for other seeds: the same edit of the same cluster with noise of its own.
+
+    The first of `repeats` keeps its name, so that more repeats leave the edits that are there; number r of the others
+    has "-r<r>" behind its id and that of its chain, and says so in its design.
+    """
+    return [_repeat(case, number) for number in range(repeats) for case in cases]
+
+
+def _repeat(case: Case, number: int) -> Case:
+    if number == 0:
+        return case
+    design = json.loads(case.design or "{}") | {"repeat": number}
+    if "noise" in design:
+        design["noise"] = f"{design['noise']}-r{number}"
+    return replace(
+        case,
+        case_id=f"{case.case_id}-r{number}",
+        chain=f"{case.chain}-r{number}" if case.chain else "",
+        design=json.dumps(design, separators=(",", ":")),
+    )
+
+
 Builder = Callable[..., list[Case]]
 """(task, number of cases, seed, folder, language, **options) -> cases whose images are written to the folder."""
 
@@ -191,6 +285,8 @@ DATASETS: dict[str, Builder] = {
     "scenes": build_scenes,
     "sessions": build_sessions,
     "drags": build_drags,
+    "mask_quality": build_mask_quality,
+    "chains": build_chains,
 }
 
 
@@ -202,6 +298,7 @@ def build_task(
     *,
     dataset: str | None = None,
     language: Path | None = None,
+    repeats: int = 1,
     **options: Any,
 ) -> list[Case]:
     """Builds the cases of a task: PNG files and, last, `cases.parquet`.
@@ -213,6 +310,7 @@ def build_task(
         out_dir: folder for the table and the images.
         dataset: a name of `DATASETS` (None: the name of the task).
         language: language file (None: the default one).
+        repeats: seeds that every case is edited with, at least 1 (see `repeated`).
         options: keyword options of the builder, for example `free_form_share`, `population`, `portrait_share`.
 
     Returns:
@@ -237,7 +335,9 @@ def build_task(
             raise UserError(f"task '{task}': {option} is {value!r}, expected a number from 0 to 1. Correct it.")
     if n < 1:
         raise UserError(f"task '{task}': cases is {n}, expected at least 1. Raise it.")
-    cases = builder(task, n, seed, out_dir, load_language(language), **options)
+    if repeats < 1:
+        raise UserError(f"task '{task}': repeats is {repeats}, expected at least 1. Raise it.")
+    cases = repeated(builder(task, n, seed, out_dir, load_language(language), **options), repeats)
     write_cases(out_dir / "cases.parquet", cases)
     return cases
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -190,3 +192,15 @@ def render_portraits(portraits: Portraits, batch: int = 24) -> Rendered:
 
     parts = [paint(portraits[start : start + batch]) for start in range(0, len(portraits), batch)]
     return Rendered(torch.cat([part.images for part in parts]), torch.cat([part.regions for part in parts]))
+
+
+def portrait_regions(portraits: Portraits) -> list[dict[str, npt.NDArray[np.bool_]]]:
+    """Return, for each portrait, the masks bool [64, 64] of the regions that it shows, in the order of `REGIONS`.
+
+    A pixel belongs to what lies in front: eyes behind sunglasses are no region of their picture.
+    """
+    names = dict(enumerate(REGIONS))
+    return [
+        {names[number]: owner == number for number in names if (owner == number).any()}
+        for owner in render_portraits(portraits).regions.numpy()
+    ]
