@@ -91,7 +91,9 @@ def of_variants(pattern):
 
 def settings_of(wildcards):
     """How a task is summarised, with the controls among its variants."""
-    return canonical({"controls": STUDY.controls(wildcards.task), **config["statistics"]})
+    common = {key: value for key, value in config["statistics"].items() if key != "tasks"}
+    own = config["statistics"].get("tasks", {}).get(wildcards.task, {})
+    return canonical({"controls": STUDY.controls(wildcards.task), **common, **own})
 
 
 def table_entry(wildcards):

@@ -78,7 +78,7 @@ def data(
     """Make the cases of a task: a case table and the images beside it."""
     values = _json(spec, "--spec")
     task, dataset, count, seed = (_field(values, key, "--spec") for key in ("task", "dataset", "cases", "seed"))
-    options = values.get("options", {})
+    options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
     from editfrontier.microworld.dataset import build_task
 
     cases = build_task(task, count, seed, out.parent, dataset=dataset, language=language, **options)

@@ -286,6 +286,8 @@ def _resolve_experiments(
                 problem = f"'{name}' split by {split} has the same name. Rename one of them."
                 raise _wrong(files, ["experiments", table["name"]], problem)
             tables[table["name"]] = table
+    for task in config["statistics"].get("tasks", {}):
+        _known(files, ["statistics", "tasks", task], task, config["tasks"], "task")
     for figure, entry in config["figures"].items():
         _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
     return variants, tables

@@ -22,6 +22,9 @@ from editfrontier.editors import EditBatch
 from editfrontier.errors import UserError
 from editfrontier.seeding import case_generator, stable_seed
 
+WORSE = ("automatic", "degraded")
+"""Origins of masks that are worse than the one that the metrics go by."""
+
 TEXTS = ("source_caption", "target_caption", "instruction")
 
 Pixels = npt.NDArray[np.uint8]
@@ -95,6 +98,8 @@ def read_inputs(
         digest.update(b"-" if array is None else array.tobytes() + str(array.shape).encode())
     if carried:
         digest.update(carried.sha256.encode())
+    if noise_name(case) != case.case_id:
+        digest.update(noise_name(case).encode())
     return Inputs(
         case, image, mask, true_edit, other, exemplar, exemplar_mask, drags, background, digest.hexdigest(),
         carried.latents if carried else None,
@@ -120,8 +125,11 @@ def _drags(case: Case, folder: Path, size: tuple[int, int], needs: set[str]) -> 
 
 
 def _background(case: Case, folder: Path, size: tuple[int, int], drags: Sequence[Region]) -> npt.NDArray[np.bool_]:
-    """Read what must not change: the case's background mask, else the complement of its mask or of its drags."""
-    if case.background_mask:
+    """Read what must not change: the case's background mask, else the complement of its mask or of its drags.
+
+    A case whose mask is not the best one that there is has a background for the metrics, which tells the editor nothing.
+    """
+    if case.background_mask and not (case.mask and case.mask_origin in WORSE):
         return read_mask(folder / case.background_mask, size, allow_empty=True)
     if case.mask:
         return ~read_mask(folder / case.mask, size)
@@ -144,6 +152,11 @@ def _other(case: Case, cases: Sequence[Case], seed: int) -> Case:
     return others[stable_seed("other", case.case_id, seed) % len(others)]
 
 
+def noise_name(case: Case) -> str:
+    """Return what names a case's noise: "noise" of its design, which several cases may share, else its id."""
+    return str(json.loads(case.design or "{}").get("noise", case.case_id))
+
+
 def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -> EditBatch:
     """Collate cases of one size."""
     cases = [one.case for one in inputs]
@@ -163,7 +176,7 @@ def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -
         source_captions=[case.source_caption for case in cases],
         target_captions=[case.target_caption for case in cases],
         instructions=[case.instruction for case in cases],
-        generators=[case_generator(case.case_id, spec.variant, spec.seed) for case in cases],
+        generators=[case_generator(noise_name(case), spec.variant, spec.seed) for case in cases],
         true_edits=images([one.true_edit for one in inputs]),
         others=images([one.other for one in inputs]),
         drags=[one.drags for one in inputs if one.drags is not None] or None,
