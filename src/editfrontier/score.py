@@ -23,9 +23,11 @@ from torch import Tensor
 from editfrontier import metrics
 from editfrontier.cases import Case, read_cases, read_image, read_mask
 from editfrontier.drag_scores import score_drags
+from editfrontier.drift_scores import score_drift
 from editfrontier.errors import UserError
 from editfrontier.metrics import alignment, attributes, background, identity, quality, truth
 from editfrontier.parquet import read_parquet, write_parquet
+from editfrontier.region_scores import score_regions
 from editfrontier.sources import (
     Sources,
     by_shape,
@@ -125,6 +127,8 @@ def score_variant(
             outputs = image_networks(networks, batch.edited)
             _score_batch(batch, outputs, source_data, networks.get("lpips"), scores)
             score_drags(batch.cases, folder, (batch.source, batch.edited), source_data.arrays, networks, scores)
+            score_regions(batch.cases, folder, (batch.source, batch.edited), scores)
+            score_drift(batch.cases, (batch.source, batch.edited), outputs, source_data, scores)
             for case_id in batch.ids:
                 scores.rows += [(case_id, name, value) for name, value in edited[case_id].recorded.items()]
             kept["case_ids"].append(np.array(batch.ids))

@@ -31,6 +31,7 @@ EVALUATORS = {
     "quality": "QualityEvaluator",
     "segmentation": "SegmentationEvaluator",
     "dift": "DiftEvaluator",
+    "autoencoder": "AutoencoderEvaluator",
 }
 """Kinds of evaluator and their classes in `editfrontier.evaluators`."""
 
@@ -67,9 +68,9 @@ def prepare_sources(
         reference_path: .npz with one array of uint8 [N,H,W,3], or a folder of images; None leaves FID and KID out.
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
-            (clip_image, identity, attributes, features, quality, artifact), clip_text, reference, artifact_threshold,
-            those of `drag_scores.prepare_drags`, and `provenance` (JSON; `failures` = cases whose source image cannot
-            be read).
+            (clip_image, identity, attributes, features, quality, artifact, latents), clip_text, reference,
+            artifact_threshold, those of `drag_scores.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
+            source image cannot be read).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
     networks = load_evaluators(evaluators, device)
@@ -172,6 +173,8 @@ def image_networks(networks: Mapping[str, Any], images: Tensor) -> dict[str, npt
             outputs["attributes"] = networks["attributes"].probabilities(images)
         if "features" in networks:
             outputs["features"] = networks["features"].features(images)
+        if "autoencoder" in networks:
+            outputs["latents"] = networks["autoencoder"].latents(images).flatten(1)
         if "quality" in networks:
             net = networks["quality"]
             # One forward where the evaluator offers both at once.

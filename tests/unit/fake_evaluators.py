@@ -66,8 +66,15 @@ class FakeQuality:
         return ((images == 0) | (images == 255)).float().mean(dim=(1, 2, 3))
 
 
+class FakeAutoencoder:
+    """Latents are the means of blocks, from 0 to 1."""
+
+    def latents(self, images: Tensor) -> Tensor:
+        return functional.adaptive_avg_pool2d(images.float() / 255, 4)
+
+
 def fake_evaluators() -> dict[str, object]:
     return {
         "clip": FakeClip(), "identity": FakeIdentity(), "attributes": FakeAttributes(), "features": FakeFeatures(),
-        "lpips": FakeLpips(), "quality": FakeQuality(),
+        "lpips": FakeLpips(), "quality": FakeQuality(), "autoencoder": FakeAutoencoder(),
     }  # fmt: skip

@@ -108,6 +108,18 @@ def test_source_as_output_keeps_everything_and_moves_nothing(tmp_path: Path, tas
     assert frame["value"].notna().all()
 
 
+def test_distances_to_the_source_are_root_mean_squares(tmp_path: Path, task: dict[str, Any]) -> None:
+    edits = _edits(task, "source")
+    edits["portraits-0"] = edits["portraits-0"] + np.uint8(20)  # no pixel is above 230
+    half = edits["portraits-1"].copy()
+    half[:16] += 20
+    edits["portraits-1"] = half
+    frame, _ = _score(tmp_path, task, _record(tmp_path, edits, "moved"))
+    expected = [20 / 255, 20 / 255 / np.sqrt(2), 0, 0, 0, 0]
+    np.testing.assert_allclose(_values(frame, "l2_source"), expected, atol=1e-9)
+    np.testing.assert_allclose(_values(frame, "l2_latent"), expected, atol=1e-6)
+
+
 def _source(tmp_path: Path, task: dict[str, Any]) -> pd.DataFrame:
     return _score(tmp_path, task, _record(tmp_path, _edits(task, "source"), "source"))[0]
 
@@ -214,7 +226,7 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
         "portraits-3",
     ]
     assert frame["value"].notna().all()
-    assert len(frame[frame["case_id"] == "portraits-5"]) == 17
+    assert len(frame[frame["case_id"] == "portraits-5"]) == 19
 
 
 def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
@@ -240,7 +252,7 @@ def test_only_the_evaluators_that_are_given_are_used(tmp_path: Path, task: dict[
     record, out = _record(tmp_path, _edits(task, "source")), tmp_path / "scores.parquet"
     score_variant(task["path"], [record], tmp_path / "sources.npz", some, out, tmp_path / "features.npz")
     frame, _ = read_parquet(out, "")
-    pixels = {"psnr_bg", "ssim_bg", "psnr_source", "ssim_source", "l2_true", "changed_area"}
+    pixels = {"psnr_bg", "ssim_bg", "psnr_source", "ssim_source", "l2_true", "l2_source", "changed_area"}
     assert set(frame["metric"]) == {"id_sim"} | pixels
 
 

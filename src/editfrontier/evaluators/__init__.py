@@ -18,10 +18,12 @@ _HOME = {
     "QualityEvaluator": "quality",
     "SegmentationEvaluator": "segmentation",
     "DiftEvaluator": "dift",
+    "AutoencoderEvaluator": "autoencoder",
 }
 
 __all__ = [
     "AttributeEvaluator",
+    "AutoencoderEvaluator",
     "ClipEvaluator",
     "DiftEvaluator",
     "FeatureEvaluator",

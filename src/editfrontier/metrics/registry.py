@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.drag_registry import DRAG_METRICS
+from editfrontier.metrics.drift_registry import DRIFT_METRICS
 from editfrontier.metrics.metric import Metric
+from editfrontier.metrics.region_registry import REGION_METRICS
 
 __all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "Metric", "get_metric"]
 
@@ -152,6 +154,8 @@ _ALL = (
         binary=True,
     ),
     *DRAG_METRICS,
+    *REGION_METRICS,
+    *DRIFT_METRICS,
     Metric(
         "quality",
         "Quality",
