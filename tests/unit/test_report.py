@@ -15,10 +15,11 @@ import pytest
 from editfrontier.gallery import read_task
 from editfrontier.report import build_report
 from editfrontier.report.gallery_data import gallery, rounded
-from editfrontier.report.page import duration, embed_json
+from editfrontier.report.page import duration
 from editfrontier.report.study_data import control_checks, stages, tables_of
 from editfrontier.results import parse_table, read_reported, read_statistics
 from editfrontier.tables import build_grid, write_table
+from editfrontier.webpage import embed_json
 from study_fixture import HOSTILE, METRICS, Study, make_study, page_data
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -30,8 +28,8 @@ from editfrontier.results import (
     statistics_file,
     styles,
 )
+from editfrontier.webpage import render_page
 
-FOLDER = study_data.ROOT / "reports"
 _FORMS = ("csv", "md", "tex")
 _FIGURES = ("frontier", "ablation", "qualitative", "inversion", "drag_panel", "motion", "validation")
 _OF_PIXELS = ("qualitative", "drag_panel")  # their SVG holds every pixel as an image; the PNG is a tenth of it
@@ -322,47 +320,10 @@ def _figure(root: Path, name: str) -> str:
 
 def render(context: Mapping[str, Any]) -> str:
     """Return the page as HTML; every text of the study is escaped, and only the page's own script may run."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    script = (FOLDER / "report.js").read_text()
-    style = (FOLDER / "report.css").read_text()
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"duration": duration, "short": short}
-    return environment.get_template("index.html.j2").render(
-        {key: value for key, value in context.items() if key != "data"},
-        data=Markup(embed_json(context["data"])),
-        data_has_differences=bool(context["data"]["differences"]),
-        fonts=Markup(_fonts()),
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
-
-
-def _fonts() -> str:
-    faces = []
-    for name, weight in (("sans-Regular", 400), ("sans-SemiBold", 600)):
-        content = base64.b64encode((FOLDER / "fonts" / f"{name}.woff2").read_bytes()).decode()
-        faces.append(
-            f"@font-face{{font-family:'Report Sans';font-weight:{weight};font-display:block;"
-            f"src:url(data:font/woff2;base64,{content}) format('woff2')}}\n"
-        )
-    return "".join(faces)
-
-
-def embed_json(value: Any) -> str:
-    """Return JSON that can stand in a script element: no character of it can end the element or open a comment."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    shown = {key: value for key, value in context.items() if key != "data"}
+    shown["data_has_differences"] = bool(context["data"]["differences"])
+    filters = {"duration": duration, "short": short}
+    return render_page("index.html.j2", "report.css", "report.js", shown, context["data"], filters)
 
 
 def short(value: Any) -> str:
