@@ -127,7 +127,7 @@ def _drags(case: Case, folder: Path, size: tuple[int, int], needs: set[str]) -> 
 def _background(case: Case, folder: Path, size: tuple[int, int], drags: Sequence[Region]) -> npt.NDArray[np.bool_]:
     """Read what must not change: the case's background mask, else the complement of its mask or of its drags.
 
-    A case whose mask is not the best one that there is has a background for the metrics, which tells the editor nothing.
+    Where the mask is not the best one that there is, the background mask is for the metrics, and no editor sees it.
     """
     if case.background_mask and not (case.mask and case.mask_origin in WORSE):
         return read_mask(folder / case.background_mask, size, allow_empty=True)

@@ -219,7 +219,7 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
     assert numbers == {
         "id_sim": [0], "l2_true": [0], "lpips_true": [0], "success": [0], "clip_directional": [1, 4], "clip_cos": [4],
         "clip_score": [4], "psnr_bg": [0, 2, 4], "ssim_bg": [0, 2, 4], "lpips_bg_masked": [0, 2, 4],
-        "lpips_bg_spatial": [0, 2, 3, 4],
+        "lpips_bg_spatial": [0, 2, 3, 4], "boundary": [2, 4],
     }  # fmt: skip
     assert provenance["absent"]["lpips_bg_spatial"]["the background eroded by 2 px is empty"] == [
         "portraits-2",
@@ -253,6 +253,7 @@ def test_only_the_evaluators_that_are_given_are_used(tmp_path: Path, task: dict[
     score_variant(task["path"], [record], tmp_path / "sources.npz", some, out, tmp_path / "features.npz")
     frame, _ = read_parquet(out, "")
     pixels = {"psnr_bg", "ssim_bg", "psnr_source", "ssim_source", "l2_true", "l2_source", "changed_area"}
+    pixels |= {"boundary"}
     assert set(frame["metric"]) == {"id_sim"} | pixels
 
 

@@ -1,0 +1,45 @@
+"""What the metrics of boundaries and of regions are. Imports nothing heavy; `registry` takes them up."""
+
+from __future__ import annotations
+
+from editfrontier.metrics.metric import Metric
+
+FACE = ("skin", "eyes", "brows", "nose", "mouth", "ears")
+"""Regions that make up a face, as a case's `regions` names them."""
+
+DRIFT_REGIONS = ("eyes", "brows", "nose", "mouth", "ears", "skin", "hair", "clothes", "background")
+
+LEAST_PIXELS = 4
+"""Of a region that is judged; fewer say nothing of it."""
+
+
+def _drift(name: str, label: str, what: str) -> Metric:
+    return Metric(
+        f"drift_{name}",
+        f"Drift {label}",
+        "",
+        "lower",
+        (0.0, 1.0),
+        "fidelity",
+        f"Mean absolute difference of source and edit over {what} outside of the edit mask and a rim of one pixel, "
+        "pixel values in [0, 1].",
+        "Section 7 of the paper: deviation in semantically meaningful regions. The autoencoder is its floor.",
+    )
+
+
+REGION_METRICS = (
+    Metric(
+        "boundary",
+        "Boundary",
+        "",
+        "lower",
+        (-1.0, 1.0),
+        "quality",
+        "How abruptly the change stops at the border of the mask that the editor was given: mean step between "
+        "neighbours of (edit - source) within 2 px of the border, less that inside the mask; pixel values in [0, 1].",
+        "Boundary artifacts, section 5.4 of the paper. The true edit has its own edges there: it is the row to compare "
+        "with.",
+    ),
+    _drift("face", "face", "the face (skin, eyes, brows, nose, mouth, ears)"),
+    *(_drift(name, name, f"the {name}") for name in DRIFT_REGIONS),
+)

@@ -1,0 +1,148 @@
+"""Boundary and drift by region on images whose values are known by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from editfrontier.cases import Case, read_mask, write_png
+from editfrontier.metrics import METRICS
+from editfrontier.metrics.region_registry import DRIFT_REGIONS
+from editfrontier.metrics.regions import boundary, drift
+from editfrontier.microworld.portraits import REGIONS, portrait_regions, render_portraits, sample_portraits
+from editfrontier.microworld.regions import write_regions
+from editfrontier.region_scores import score_regions
+
+SIZE = 32
+
+
+def _square(low: int, high: int) -> Tensor:
+    mask = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.bool)
+    mask[:, :, low:high, low:high] = True
+    return mask
+
+
+def _with(weight: Tensor, level: float = 100.0) -> tuple[Tensor, Tensor]:
+    """A grey source, and an edit that adds `level` grey levels times a weight [1, 1, H, W] to it."""
+    source = torch.full((1, 3, SIZE, SIZE), 80, dtype=torch.uint8)
+    edited = (source + level * weight.float()).round().to(torch.uint8)
+    return source, edited
+
+
+def _ramp(mask: Tensor, width: int) -> Tensor:
+    """The mask, faded out over `width` pixels around it."""
+    rings = [mask.float()]
+    grown = mask.float()
+    for _ in range(width):
+        grown = torch.nn.functional.max_pool2d(grown, 3, stride=1, padding=1)
+        rings.append(grown)
+    return torch.stack(rings).mean(0)
+
+
+def test_a_hard_seam_exceeds_a_feathered_one_and_that_exceeds_none() -> None:
+    mask = _square(10, 20)
+    hard, soft, none = (float(boundary(*_with(weight), mask)) for weight in (mask, _ramp(mask, 6), 0 * mask))
+    assert none == 0
+    assert hard > 2 * soft > 0
+
+
+def test_a_step_along_a_straight_border_has_the_value_by_hand() -> None:
+    mask = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.bool)
+    mask[:, :, :, :16] = True  # the border runs from top to bottom: the ring is four pixels wide
+    across, along = 3 * SIZE, 4 * (SIZE - 1)
+    value = float(boundary(*_with(mask, 51.0), mask))
+    assert value == pytest.approx(0.2 * SIZE / (across + along))  # one of three pairs across has the step 51 / 255
+
+
+def test_texture_of_the_edit_is_no_seam_and_a_seam_elsewhere_is_not_at_this_border() -> None:
+    mask = _square(8, 24)
+    checks = (torch.arange(SIZE)[:, None] + torch.arange(SIZE)[None]) % 2
+    textured = mask * checks
+    assert float(boundary(*_with(textured), mask)) < 0  # it changes more inside than at the border
+    assert float(boundary(*_with(_square(2, 5)), mask)) == 0
+    near = float(boundary(*_with(_square(7, 25)), mask))  # a pixel off, as a decoder or a latent cell puts it
+    assert near > 0.5 * float(boundary(*_with(mask), mask)) > 0
+
+
+def test_boundary_of_a_mask_without_a_border_is_not_known() -> None:
+    everything = torch.ones(1, 1, SIZE, SIZE, dtype=torch.bool)
+    assert torch.isnan(boundary(*_with(everything), everything)).all()
+
+
+def test_drift_counts_the_region_outside_of_the_edit_and_its_rim() -> None:
+    region, edit = _square(4, 12), _square(8, 20)
+    source, edited = _with(edit)
+    edited[:, :, 4:7, 4:12] += 51  # three rows of the region change by 51 levels, and all of the edit
+    value = float(drift(source, edited, region, ~edit))
+    # Of the 64 pixels of the region 25 lie in the edit or its rim of one pixel; 24 of the others changed.
+    assert value == pytest.approx(0.2 * 24 / 39)
+    assert torch.isnan(drift(source, edited, _square(8, 12), ~edit)).all()
+    assert float(drift(source, source, region, ~edit)) == 0
+
+
+def test_regions_of_a_portrait_share_out_the_picture() -> None:
+    portraits = sample_portraits(3, seed=5)
+    owners = render_portraits(portraits).regions.numpy()
+    for masks, owner in zip(portrait_regions(portraits), owners, strict=True):
+        assert np.stack(list(masks.values())).sum(0).tolist() == np.ones((64, 64), dtype=int).tolist()
+        assert {"skin", "nose", "mouth", "hair", "background"} <= set(masks)
+        for name, mask in masks.items():
+            assert (owner[mask] == REGIONS.index(name)).all()
+    # The nose lies under the eyes and over the mouth.
+    height = {name: np.nonzero(masks[name])[0].mean() for name in ("eyes", "nose", "mouth")} if "eyes" in masks else {}
+    assert sorted(height, key=height.__getitem__) == list(height)
+
+
+class _Collected:
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, float]] = {}
+        self.missing: dict[str, dict[str, str]] = {}
+
+    def add(self, metric: str, case_ids: list[str], values: Tensor, reason: str) -> None:
+        assert metric in METRICS
+        for case_id, value in zip(case_ids, values.tolist(), strict=True):
+            if np.isfinite(value):
+                self.values.setdefault(metric, {})[case_id] = value
+            else:
+                self.miss(metric, case_id, reason)
+
+    def miss(self, metric: str, case_id: str, reason: str) -> None:
+        self.missing.setdefault(metric, {})[case_id] = reason
+
+
+def _case(name: str, **columns: str) -> Case:
+    texts = {"source_caption": "a", "target_caption": "b", "instruction": "c", "edit_type": "d"}
+    return Case(case_id=name, task="t", image="i.png", cluster=name, licence="x", **(texts | columns))
+
+
+def test_the_scoring_pass_adds_what_a_case_allows_and_says_why_not(tmp_path: Path) -> None:
+    portrait = sample_portraits(1, seed=5)
+    source = render_portraits(portrait).images
+    edited = source.clone()
+    regions = write_regions(tmp_path, "x", portrait)
+    nose = read_mask(tmp_path / json.loads(regions)["nose"], (64, 64))
+    edited[0, :, nose] = edited[0, :, nose] ^ 64  # a change of 64 levels in the nose alone
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[60:, :4] = True
+    write_png(tmp_path / "m.png", mask)
+    cases = [
+        _case("full", regions=regions, mask="m.png"),
+        _case("plain", mask="m.png"),
+        _case("broken", regions="{", mask="gone.png"),
+        _case("neither"),
+    ]
+    scores = _Collected()
+    both = source.repeat(4, 1, 1, 1), edited.repeat(4, 1, 1, 1)
+    score_regions(cases, tmp_path, both, scores)
+    assert scores.values["drift_nose"] == {"full": pytest.approx(64 / 255)}
+    assert scores.values["drift_mouth"] == {"full": 0.0}
+    assert 0 < scores.values["drift_face"]["full"] < 64 / 255
+    assert set(scores.values["boundary"]) == {"full", "plain"}
+    assert "gone.png" in scores.missing["boundary"]["broken"]
+    assert all("expected JSON" in scores.missing[f"drift_{name}"]["broken"] for name in DRIFT_REGIONS)
+    assert not any("neither" in found for found in (*scores.values.values(), *scores.missing.values()))
