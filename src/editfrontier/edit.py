@@ -21,7 +21,7 @@ from torch import Tensor
 from editfrontier import edit_record, editors, sampling
 from editfrontier.cases import read_cases
 from editfrontier.chains import Link, chains_of, links_by_step, not_run
-from editfrontier.edit_inputs import TEXTS, Inputs, make_batch, read_inputs, to_arrays
+from editfrontier.edit_inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
 from editfrontier.edit_outcomes import Edited, measured, out_of_memory, with_measure
 from editfrontier.edit_record import EditSpec, Row
 from editfrontier.errors import UserError
@@ -342,7 +342,7 @@ class _Runner:
             batch, arrays, finite, measures, shares, latents, strict=False
         ):
             case_id = one.case.case_id
-            seed = stable_seed("case", case_id, self.spec.variant, self.spec.seed)
+            seed = stable_seed("case", noise_name(one.case), self.spec.variant, self.spec.seed)
             if good:
                 outcomes.append(Edited(array, seconds, forwards, seed, about, carry_on))
             else:

@@ -27,6 +27,7 @@ from editfrontier.microworld.portraits import POPULATIONS, render_portraits, sam
 from editfrontier.microworld.regions import write_regions
 from editfrontier.microworld.segment import Image, Mask, automatic_mask
 from editfrontier.microworld.sessions import sample_sessions
+from editfrontier.microworld.wordings import WORDINGS, worded_cases
 from editfrontier.seeding import stable_seed
 
 LICENCE = "CC0-1.0, rendered"
@@ -254,6 +255,19 @@ def build_chains(
     return [case for chain in chains for case in _chain_cases(chain, task, folder)]
 
 
+def build_wordings(
+    task: str, n: int, seed: int, folder: Path, lang: Language, *, population: str = "studio", wordings: int = WORDINGS
+) -> list[Case]:
+    """Attribute edits of portraits, each once in every wording, at equal noise; a cluster is a portrait.
+
+    With `repeats`, each wording is drawn with the same further seeds.
+    """
+    if not isinstance(wordings, int) or isinstance(wordings, bool) or wordings < 1:
+        raise UserError(f"task '{task}': wordings is {wordings!r}, expected a whole number from 1. Correct it.")
+    base = build_portraits(task, -(-n // wordings), seed, folder, lang, population=population, free_form_share=0.0)
+    return [worded for case in base for worded in worded_cases(case, lang, wordings)][:n]
+
+
 def repeated(cases: Sequence[Case], repeats: int) -> list[Case]:
     """Return the cases with further ones for other seeds: the same edit of the same cluster with noise of its own.
 
@@ -287,6 +301,7 @@ DATASETS: dict[str, Builder] = {
     "drags": build_drags,
     "mask_quality": build_mask_quality,
     "chains": build_chains,
+    "wordings": build_wordings,
 }
 
 
