@@ -226,7 +226,7 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
         "portraits-3",
     ]
     assert frame["value"].notna().all()
-    assert len(frame[frame["case_id"] == "portraits-5"]) == 19
+    assert len(frame[frame["case_id"] == "portraits-5"]) == 20
 
 
 def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
