@@ -31,7 +31,9 @@ include: "rules/data.smk"
 include: "rules/edits.smk"
 include: "rules/metrics.smk"
 include: "rules/statistics.smk"
+include: "rules/userstudy.smk"
 include: "rules/analyses.smk"
+include: "rules/claims.smk"
 include: "rules/report.smk"
 
 
@@ -44,6 +46,7 @@ localrules:
     tables,
     figures,
     analyses,
+    claims,
     report,
 
 

@@ -28,6 +28,7 @@ rule index:
         rules.tables.input,
         rules.figures.input,
         rules.analyses.input,
+        rules.claims.input,
         config="<results>/config.yaml",
         reported=config["reported"],
         page=PAGE_FILES,

@@ -244,6 +244,22 @@ def figures(
 
 
 @app.command()
+def user_study(
+    root: Annotated[Path, typer.Option(help="Results folder of the study.")],
+    table: Annotated[str, typer.Option(help="The experiment whose edits people judge, as JSON.")],
+    entry: Annotated[str, typer.Option(help="The `user_study` section of the config, as JSON.")],
+    out: Out,
+    design: Annotated[Path, typer.Option(help="File of the design to write.")],
+) -> None:
+    """Make the page that participants of the user study open, and the design that says what it shows to whom."""
+    rows, settings = _json(table, "--table"), _json(entry, "--entry")
+    from editfrontier.userstudy.page import write_study
+
+    made = write_study(root, rows, settings, out, design)
+    print(f"design {made.hash}: {len(made.trials)} participants, {len(made.trials[0])} trials each, in {out}")
+
+
+@app.command()
 def analyse(
     name: Annotated[str, typer.Option(help="Key of the analysis in the config.")],
     spec: Spec,
@@ -256,6 +272,22 @@ def analyse(
     from editfrontier.analyses.inputs import run_analysis
 
     run_analysis(name, entry, root, out, _device(device))
+
+
+@app.command()
+def claims(
+    root: Annotated[Path, typer.Option(help="Results folder of the study.")],
+    claims: Annotated[Path, typer.Option(help="List of the claims.")],
+    reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
+    out: Out,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Judge the claims of the paper by what a study measured."""
+    from editfrontier.claims.ledger import write_ledger
+    from editfrontier.config import load_study
+
+    counts = write_ledger(claims, root, load_study(config), reported, out)
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
 
 @app.command()

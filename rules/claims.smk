@@ -1,0 +1,44 @@
+# Claims of the paper. In: statistics, scores, cases, findings of analyses, and the list of claims. Out: claims.csv.
+from editfrontier.claims.ledger import read_claims
+
+# A study without the key `claims` has no ledger.
+LEDGER = ["<results>/claims.csv"] if "claims" in config else []
+CLAIM_CODE = sorted(f"claims.{file.stem}" for file in Path("src/editfrontier/claims").glob("[a-z]*.py"))
+if LEDGER:
+    try:
+        read_claims(Path(config["claims"]))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+rule claims:
+    input:
+        LEDGER,
+
+
+rule judge:
+    input:
+        rules.scores.input,
+        rules.statistics.input,
+        rules.analyses.input,
+        config="<results>/config.yaml",
+        reported=config["reported"],
+        claims=config.get("claims", []),
+        cases=collect("<results>/data/{task}/cases.parquet", task=EDITED_TASKS),
+    output:
+        report(
+            "<results>/claims.csv",
+            caption="../reports/captions/claims.rst",
+            category="Claims",
+            labels={"table": "claims", "form": "CSV"},
+        ),
+    log:
+        "<results>/logs/judge.log",
+    params:
+        results=subpath(output[0], parent=True),
+        code=code_of(*CLAIM_CODE),
+    message:
+        "Verdicts on the claims of the paper"
+    shell:
+        "python -m editfrontier claims --root {params.results:q} --config {input.config:q} --reported {input.reported:q}"
+        " --claims {input.claims:q} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,148 @@
+"""The rule of all verdicts, stated before anything was measured (docs/claims.md).
+
+A claim is a list of parts. Each part says in which range an effect lies. A part holds if the whole interval of the
+effect lies in that range, is contradicted if the whole interval lies outside of it, and is open otherwise. A claim is
+supported if all of its parts hold, not supported if one is contradicted, else inconclusive. Where effects come with p
+values of "no difference", these are Holm-corrected over the parts of the claim, and a part whose corrected p is not
+below 1 - level is open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from editfrontier.claims import Absent, Verdict
+
+_ORDER = ("contradicted", "open", "holds")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A measured effect with its interval; low = high = value for what is counted and not estimated.
+
+    p: of the test that the effect is zero; NaN = none. n: cases behind it.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+    p: float = math.nan
+
+    def __neg__(self) -> Effect:
+        return Effect(-self.value, -self.high, -self.low, self.n, self.p)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One thing that a claim says.
+
+    Attributes:
+        what: the effect in words, for example "SDEdit minus TF-ICON, FID".
+        effect: as measured.
+        above, below: the claim says above < effect < below.
+        unit: of the effect.
+        paper: the effect by the paper's numbers; NaN = it gives none.
+    """
+
+    what: str
+    effect: Effect
+    above: float = -math.inf
+    below: float = math.inf
+    unit: str = ""
+    paper: float = math.nan
+
+    def state(self, p: float = math.nan, alpha: float = 0.05) -> str:
+        """Return "holds", "contradicted" or "open"; p: corrected, NaN = no test."""
+        low, high = self.effect.low, self.effect.high
+        if not (math.isfinite(low) and math.isfinite(high)) or (math.isfinite(p) and p >= alpha):
+            return "open"
+        if self.above < low and high < self.below:
+            return "holds"
+        return "contradicted" if high <= self.above or low >= self.below else "open"
+
+    @property
+    def direction(self) -> str:
+        """Where the claim puts the effect, in words."""
+        if math.isinf(self.below):
+            return f"above {self.above:g}"
+        return f"below {self.below:g}" if math.isinf(self.above) else f"between {self.above:g} and {self.below:g}"
+
+    @property
+    def slack(self) -> float:
+        """How far inside the claimed range the effect lies; negative outside."""
+        return min(self.effect.value - self.above, self.below - self.effect.value)
+
+
+def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdict:
+    """Return the verdict on a claim of these parts.
+
+    Args:
+        parts: all of them must hold.
+        note: a sentence for the end of the reason.
+        alpha: 1 - level of the intervals.
+
+    Raises:
+        Absent: there are no parts, or none has a value.
+    """
+    known = [part for part in parts if math.isfinite(part.effect.value)]
+    if not known:
+        which = f" ({parts[0].what})" if parts else ""
+        raise Absent(f"No case has what the claim is about{which}.")
+    adjusted = holm([part.effect.p for part in parts])
+    states = [part.state(p, alpha) for part, p in zip(parts, adjusted, strict=True)]
+    decisive = min(range(len(parts)), key=lambda i: (_ORDER.index(states[i]), _nan_last(parts[i].slack)))
+    part, state = parts[decisive], states[decisive]
+    counts = {name: states.count(name) for name in _ORDER}
+    match state:
+        case "holds":
+            verdict = "supported"
+            several = f"All {len(parts)} parts hold; shown is the weakest."
+            reason = several if len(parts) > 1 else f"The whole interval lies {part.direction}, as claimed."
+        case "contradicted":
+            verdict = "not supported"
+            reason = f"{part.what}: claimed {part.direction}, and the whole interval lies elsewhere."
+        case _:
+            verdict = "inconclusive"
+            reason = f"{part.what}: claimed {part.direction}, {_open(part, adjusted[decisive], alpha)}."
+    if len(parts) > 1 and state != "holds":
+        reason += f" Of {len(parts)} parts {counts['holds']} hold, {counts['contradicted']} are contradicted."
+    return Verdict(
+        verdict=verdict,  # type: ignore[arg-type]
+        reason=f"{reason} {note}".strip(),
+        what=part.what,
+        effect=part.effect.value,
+        ci_low=part.effect.low,
+        ci_high=part.effect.high,
+        direction=part.direction,
+        n=part.effect.n,
+        p=adjusted[decisive],
+        unit=part.unit,
+        paper=part.paper,
+    )
+
+
+def _open(part: Part, p: float, alpha: float) -> str:
+    if not math.isfinite(part.effect.value):
+        return "but no case has it"
+    if not (math.isfinite(part.effect.low) and math.isfinite(part.effect.high)):
+        return "but it has no interval"
+    if part.state() != "open":
+        return f"as its interval, but p = {p:.2g} over all parts" if part.state() == "holds" else f"but p = {p:.2g}"
+    bound = next(b for b in (part.above, part.below) if math.isfinite(b) and part.effect.low <= b <= part.effect.high)
+    return f"but the interval holds {bound:g}"
+
+
+def _nan_last(value: float) -> tuple[bool, float]:
+    return math.isnan(value), value
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p values of the parts of a claim (`bootstrap.holm`); NaNs stay."""
+    import numpy as np
+
+    from editfrontier import bootstrap
+
+    return [float(value) for value in bootstrap.holm(np.array(p, dtype=np.float64))]
