@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_mask
+from editfrontier.cases import Case, read_image, read_mask
 from editfrontier.drag_scores import Scores
 from editfrontier.errors import UserError
 from editfrontier.metrics import regions
@@ -57,17 +57,30 @@ def score_regions(cases: Sequence[Case], folder: Path, images: tuple[Tensor, Ten
 def _score_boundary(
     cases: Sequence[Case], folder: Path, images: tuple[Tensor, Tensor], size: tuple[int, int], scores: Scores
 ) -> None:
-    rows, masks = [], []
+    rows, masks, truths = [], [], []
     for row, case in enumerate(cases):
         if case.mask:
             try:
                 masks.append(read_mask(folder / case.mask, size))
                 rows.append(row)
+                truths.append(_true_edit(case, folder, images[0][row]))
             except UserError as error:
                 scores.miss("boundary", case.case_id, str(error))
     if rows:
-        values = regions.boundary(images[0][rows], images[1][rows], _stack(masks))
+        source, edited = (kind[rows] for kind in images)
+        values = regions.boundary(source, edited, _stack(masks), torch.stack(truths))
         scores.add("boundary", [cases[row].case_id for row in rows], values, "the mask has no border or no inside")
+
+
+def _true_edit(case: Case, folder: Path, source: Tensor) -> Tensor:
+    """Read the true edit; the source, whose edges count anyway, if there is none that fits."""
+    if not case.true_edit:
+        return source
+    try:
+        found = torch.from_numpy(read_image(folder / case.true_edit).copy()).permute(2, 0, 1)
+    except UserError:
+        return source  # scoring says why
+    return found if found.shape == source.shape else source
 
 
 def _stack(masks: Sequence[Mask]) -> Tensor:

@@ -51,22 +51,36 @@ def test_a_hard_seam_exceeds_a_feathered_one_and_that_exceeds_none() -> None:
     assert hard > 2 * soft > 0
 
 
-def test_a_step_along_a_straight_border_has_the_value_by_hand() -> None:
-    mask = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.bool)
-    mask[:, :, :, :16] = True  # the border runs from top to bottom: the ring is four pixels wide
-    across, along = 3 * SIZE, 4 * (SIZE - 1)
-    value = float(boundary(*_with(mask, 51.0), mask))
-    assert value == pytest.approx(0.2 * SIZE / (across + along))  # one of three pairs across has the step 51 / 255
-
-
-def test_texture_of_the_edit_is_no_seam_and_a_seam_elsewhere_is_not_at_this_border() -> None:
+def test_a_step_along_the_border_has_its_own_height_as_value() -> None:
     mask = _square(8, 24)
-    checks = (torch.arange(SIZE)[:, None] + torch.arange(SIZE)[None]) % 2
-    textured = mask * checks
-    assert float(boundary(*_with(textured), mask)) < 0  # it changes more inside than at the border
+    assert float(boundary(*_with(mask, 51.0), mask)) == pytest.approx(0.2)
+    assert float(boundary(*_with(_ramp(mask, 4), 50.0), mask)) == pytest.approx(10 / 255)  # a fifth of it a pixel
+
+
+def test_a_seam_beside_the_border_is_found_and_one_elsewhere_is_not() -> None:
+    mask = _square(8, 24)
+    for offset in (1, 2):  # as a decoder or a latent cell puts it
+        assert float(boundary(*_with(_square(8 - offset, 24 + offset), 51.0), mask)) == pytest.approx(0.2)
     assert float(boundary(*_with(_square(2, 5)), mask)) == 0
-    near = float(boundary(*_with(_square(7, 25)), mask))  # a pixel off, as a decoder or a latent cell puts it
-    assert near > 0.5 * float(boundary(*_with(mask), mask)) > 0
+
+
+def test_texture_of_the_edit_is_no_seam() -> None:
+    mask = _square(8, 24)
+    checks = ((torch.arange(SIZE)[:, None] + torch.arange(SIZE)[None]) % 2).float()
+    faded = _ramp(_square(12, 20), 3) * checks  # fades out before the border
+    assert float(boundary(*_with(faded), mask)) < 0
+    assert float(boundary(*_with(mask * checks), mask)) < float(boundary(*_with(mask), mask)) / 2
+
+
+def test_edges_that_the_edit_is_asked_for_are_no_seam() -> None:
+    mask = _square(8, 24)
+    source, edited = _with(mask)
+    assert float(boundary(source, edited, mask, edited)) == 0
+    assert float(boundary(source, source, mask, edited)) == 0
+    shifted = mask.roll(3, 3)
+    assert (
+        float(boundary(source, _with(shifted)[1], shifted, edited)) > 0.1
+    )  # the same patch, where it was not asked for
 
 
 def test_boundary_of_a_mask_without_a_border_is_not_known() -> None:

@@ -35,10 +35,11 @@ REGION_METRICS = (
         "lower",
         (-1.0, 1.0),
         "quality",
-        "How abruptly the change stops at the border of the mask that the editor was given: mean step between "
-        "neighbours of (edit - source) within 2 px of the border, less that inside the mask; pixel values in [0, 1].",
-        "Boundary artifacts, section 5.4 of the paper. The true edit has its own edges there: it is the row to compare "
-        "with.",
+        "Seam along the border of the mask that the editor was given: mean step between pixels on its two sides (or "
+        "on those of the strongest contour 1 px inside to 2 px outside) beyond the edges of source and true edit, less "
+        "the same inside the mask; pixel values in [0, 1].",
+        "Boundary artifacts, section 5.4 of the paper. Source and true edit have 0; the autoencoder round trip is its "
+        "floor. Without a true edit the edges that are asked for count as well.",
     ),
     _drift("face", "face", "the face (skin, eyes, brows, nose, mouth, ears)"),
     *(_drift(name, name, f"the {name}") for name in DRIFT_REGIONS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,26 +11,33 @@ from torch import Tensor
 from editfrontier.metrics.background import erode, masked_mean
 from editfrontier.metrics.region_registry import LEAST_PIXELS
 
-RING = 2
-"""Pixels on either side of the border; decoders soften a seam over about this much."""
+CONTOURS = (-1, 0, 1, 2)
+"""Pixels that the border is moved outwards to look for a seam: latent cells and decoders put it a little beside."""
 
 
-def boundary(source: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
-    """How abruptly a change stops at the border of a mask.
+def boundary(source: Tensor, edited: Tensor, mask: Tensor, true_edit: Tensor | None = None) -> Tensor:
+    """How strong a seam runs along the border of a mask.
+
+    An edge counts as far as it is stronger than that of the source, and of the true edit, at the same place. So neither
+    the source nor the true edit has any, whatever the mask.
 
     Args:
         source, edited: images.
         mask: bool [B,1,H,W], True = editable.
+        true_edit: images, None if it is not known; edges that the edit is asked for then count as well.
 
     Returns:
-        mean absolute step of (edited - source) between neighbours that both lie within `RING` px of the border, less
-        the mean step between neighbours inside the mask, in [-1, 1], where 1 is the range of a pixel: about 0 for no
-        change and for one that fades out, positive for a pasted patch. NaN where the mask has no border or no inside.
+        mean step between neighbouring pixels on either side of the border, or of one of the borders that run beside it
+        (`CONTOURS`) where it is greatest, less the mean step between neighbours inside the mask; in [-1, 1], where 1 is
+        the range of a pixel. NaN where the mask has no border or no inside.
     """
-    change = (edited.to(torch.float64) - source.to(torch.float64)) / 255
-    ring = _grow(mask, RING) & _grow(~mask, RING)
-    at_border, inside = _mean_step(change, ring), _mean_step(change, mask)
-    return at_border - inside
+    across = []
+    for radius in CONTOURS:
+        grown = _grow(mask, radius) if radius >= 0 else ~_grow(~mask, -radius)
+        across.append(_mean_step(source, edited, true_edit, lambda first, second: first ^ second, grown))
+    strongest = torch.stack(across).nan_to_num(nan=-torch.inf).amax(0)
+    found = strongest - _mean_step(source, edited, true_edit, torch.logical_and, mask)
+    return torch.where(across[CONTOURS.index(0)].isfinite() & found.isfinite(), found, torch.nan)
 
 
 def _grow(mask: Tensor, radius: int) -> Tensor:
@@ -36,16 +45,24 @@ def _grow(mask: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(mask.float(), 2 * radius + 1, stride=1, padding=radius) > 0.5
 
 
-def _mean_step(change: Tensor, area: Tensor) -> Tensor:
-    """Mean absolute difference of horizontal and vertical neighbours within an area; NaN if there are none."""
-    total, count = torch.zeros(len(change), dtype=torch.float64), torch.zeros(len(change), dtype=torch.float64)
+def _mean_step(
+    source: Tensor, edited: Tensor, true_edit: Tensor | None, which: Callable[[Tensor, Tensor], Tensor], area: Tensor
+) -> Tensor:
+    """Mean excess of the edit's steps over horizontal and vertical neighbours, those whose places in `area` `which`
+    chooses; NaN if there are none."""
+    total, count = torch.zeros(len(source), dtype=torch.float64), torch.zeros(len(source), dtype=torch.float64)
     for axis in (2, 3):
-        size = change.shape[axis]
-        first, second = (change.narrow(axis, start, size - 1) for start in (0, 1))
-        both = area.narrow(axis, 0, size - 1) & area.narrow(axis, 1, size - 1)
-        total = total + ((second - first).abs().mean(1, keepdim=True) * both).sum((1, 2, 3))
-        count = count + both.sum((1, 2, 3))
+        first, second = (area.narrow(axis, start, area.shape[axis] - 1) for start in (0, 1))
+        chosen = which(first, second)
+        known = _steps(source, axis) if true_edit is None else _steps(source, axis).maximum(_steps(true_edit, axis))
+        excess = (_steps(edited, axis) - known).clamp(min=0).mean(1, keepdim=True)
+        total = total + (excess * chosen).sum((1, 2, 3))
+        count = count + chosen.sum((1, 2, 3))
     return total / count
+
+
+def _steps(images: Tensor, axis: int) -> Tensor:
+    return images.to(torch.float64).diff(dim=axis).abs() / 255
 
 
 def drift(source: Tensor, edited: Tensor, region: Tensor, background: Tensor) -> Tensor:
