@@ -1,0 +1,34 @@
+# The user study. In: cases and edits of the experiment that the config names. Out: user_study/index.html (the page that
+# participants open) and user_study/design.json (what it shows to whom). The analysis user_study reads the responses.
+
+if "user_study" in config:
+    JUDGED = STUDY.tables[config["user_study"]["experiment"]]
+
+    rule user_study:
+        input:
+            records=[
+                f"<results>/edits/{JUDGED['task']}/{row['variant']}/shard-{shard}.parquet"
+                for row in JUDGED["rows"]
+                if row["variant"] not in STUDY.controls(JUDGED["task"])
+                for shard in range(config["tasks"][JUDGED["task"]]["shards"])
+            ],
+            cases=f"<results>/data/{JUDGED['task']}/cases.parquet",
+            page=USER_STUDY_FILES,
+        output:
+            page="<results>/user_study/index.html",
+            design="<results>/user_study/design.json",
+        log:
+            "<results>/logs/user_study.log",
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            table=canonical(JUDGED),
+            entry=canonical(config["user_study"]),
+            results=subpath(output.page, ancestor=2),
+            code=code_of("userstudy.page"),
+        message:
+            "Page of the user study: {output.page}"
+        shell:
+            "python -m editfrontier user-study --root {params.results:q} --table {params.table:q} --entry {params.entry:q}"
+            " --out {output.page:q} --design {output.design:q} > {log:q} 2>&1"

@@ -1,0 +1,321 @@
+"""The user study: what people prefer, how far they agree, and whether automatic metrics agree with them (claim C32).
+
+The paper reports none of its answers (section 4.4), and without people there are none here: nothing stands in for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from editfrontier.analyses import Analysis, Finding, NoParams
+from editfrontier.errors import UserError
+
+if TYPE_CHECKING:
+    from editfrontier.analyses.findings import Findings
+    from editfrontier.analyses.inputs import Inputs
+    from editfrontier.taskscores import TaskScores
+    from editfrontier.userstudy.materials import Design
+    from editfrontier.userstudy.responses import Collected, Judgement, Session
+    from editfrontier.userstudy.summary import Estimate, Ranking, Votes
+
+PEOPLE = "people"
+_FEWEST_RANKED = 3
+"""Editors; two are always ranked the same way or the other."""
+
+
+def run(inputs: Inputs, params: NoParams) -> list[Finding]:
+    """Read the design and the files of responses, and summarise what counts.
+
+    Raises:
+        UserError: the design is missing or was changed, or is of another experiment than the analysis.
+    """
+    from editfrontier.userstudy.materials import read_design
+    from editfrontier.userstudy.responses import collect_responses, judgements_of
+
+    design = read_design(inputs.root / "user_study" / "design.json")
+    if design.experiment not in inputs.experiments:
+        raise UserError(
+            f"analysis '{inputs.name}': people judged the experiment '{design.experiment}', which the entry does not "
+            "name. Add it to the entry's 'experiments'."
+        )
+    collected = collect_responses(inputs.files, design)
+    excluded = _excluded(collected, design)
+    counted = [session for session in collected.sessions if session.participant not in excluded]
+    judgements = [judgement for session in counted for judgement in judgements_of(session, design)]
+    found = [_responses(inputs, design, collected, counted, len(judgements))]
+    found += _files(collected, design, excluded)
+    return found + (_results(inputs, design, collected, counted) if judgements else [])
+
+
+def _excluded(collected: Collected, design: Design) -> dict[int, int]:
+    """Return participant -> failed catch trials, of those who failed more than the design allows."""
+    from editfrontier.userstudy.responses import catch_results
+
+    failures = {
+        s.participant: catch_results(s, design.trials[s.participant - 1]).count(False) for s in collected.sessions
+    }
+    return {who: count for who, count in failures.items() if count > design.settings["allowed_catch_failures"]}
+
+
+def _responses(
+    inputs: Inputs, design: Design, collected: Collected, counted: Sequence[Session], judgements: int
+) -> Finding:
+    if not inputs.files:
+        note = (
+            f"no responses yet: give user_study/index.html to {len(design.trials)} participants, put the files that "
+            f"they return into {design.responses}/, and run snakemake again (docs/user_study.md)"
+        )
+    elif not collected.sessions:
+        count = len(inputs.files)
+        note = f"no responses yet: none of the {count} files in {design.responses}/ can be used, see files_ignored"
+    elif not judgements:
+        note = "no responses yet: none of the participants' answers count, see excluded"
+    else:
+        partial = sum(not session.finished for session in counted)
+        note = f"of {len(design.trials)} participants; design {design.hash}" + (
+            f"; {partial} did not answer every pair" if partial else ""
+        )
+    return Finding(quantity="responses", value=len(counted) if judgements else 0, n=judgements, note=note)
+
+
+def _files(collected: Collected, design: Design, excluded: dict[int, int]) -> list[Finding]:
+    """Return what was left out, and why."""
+    from editfrontier.userstudy.responses import catch_results
+
+    found = [Finding(quantity="files_ignored", value=len(collected.ignored), n=len(collected.ignored))]
+    found += [
+        Finding(quantity="files_ignored", level=file.name, value=1, n=1, note=f"{file.name}: {reason}")
+        for file, reason in collected.ignored
+    ]
+    for session in collected.sessions:
+        name, trials = session.file.name, design.trials[session.participant - 1]
+        who = f"participant {session.participant}"
+        if session.faults:
+            more = f"; and {len(session.faults) - 1} more" if len(session.faults) > 1 else ""
+            note = f"{name}: {session.faults[0]}{more}"
+            count = len(session.faults)
+            found.append(Finding(quantity="answers_ignored", level=name, value=count, n=count, note=note))
+        if len(session.answers) < len(trials):
+            note = f"{name}: {len(session.answers)} of {len(trials)} trials answered; these count"
+            share = len(session.answers) / len(trials)
+            found.append(Finding(quantity="answered", level=who, value=share, n=len(session.answers), note=note))
+        if session.participant in excluded:
+            shown = len(catch_results(session, trials))
+            allowed = design.settings["allowed_catch_failures"]
+            note = (
+                f"{name}: {excluded[session.participant]} of {shown} trials with a known answer failed, {allowed} "
+                "allowed by the design; no answer of this participant counts"
+            )
+            found.append(
+                Finding(quantity="excluded", level=who, value=excluded[session.participant], n=shown, note=note)
+            )
+    return found
+
+
+def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequence[Session]) -> list[Finding]:
+    import numpy as np
+
+    from editfrontier.userstudy import summary
+    from editfrontier.userstudy.responses import catch_results, judgements_of, repeated_votes
+
+    scores = inputs.scores(design.experiment)
+    clusters = inputs.weights(scores.clusters, "images")
+    raters = inputs.weights(len(counted), "participants")
+
+    def votes_of(judgements: Sequence[Judgement]) -> Votes:
+        return summary.collect_votes(
+            judgements,
+            scores,
+            design.editors,
+            raters,
+            clusters,
+            inputs.settings.level,
+            [s.participant for s in counted],
+        )
+
+    judgements = [judgement for session in counted for judgement in judgements_of(session, design)]
+    votes = votes_of(judgements)
+    everyone = np.ones(len(judgements), dtype=bool)
+    ranking = summary.rank_editors(votes)
+    found = _strengths(inputs, votes, ranking)
+    found.append(_finding("alpha", summary.alpha(votes)))
+    found.append(_finding("accuracy", summary.people(votes), level=PEOPLE))
+    found += _metrics(votes, ranking, scores, inputs)
+    found.append(_finding("ties", votes.share(votes.vote == 0, everyone)))
+    chose_left = (votes.vote > 0) == votes.left
+    found.append(_finding("left_share", votes.share(chose_left, votes.vote != 0)))
+    again = [pair for session in counted for pair in repeated_votes(session, design)]
+    if again:
+        same = np.array([first.vote == second.vote for first, second in again])
+        found.append(
+            _finding(
+                "consistency", votes_of([first for first, _ in again]).share(same, np.ones(len(again), dtype=bool))
+            )
+        )
+    caught = [right for s in collected.sessions for right in catch_results(s, design.trials[s.participant - 1])]
+    if caught:
+        note = "of all participants, excluded ones too"
+        found.append(Finding(quantity="catch_passed", value=sum(caught) / len(caught), n=len(caught), note=note))
+    seconds = float(np.median([judgement.ms for judgement in judgements])) / 1000
+    found.append(Finding(quantity="seconds", value=seconds, n=len(judgements)))
+    return found
+
+
+def _finding(quantity: str, estimate: Estimate, **where: str) -> Finding:
+    note = where.pop("note", "")
+    if not math.isfinite(estimate.value) and not note:
+        note = "cannot be computed from these answers"
+    elif not math.isfinite(estimate.low) and not note:
+        note = "no interval: it takes at least two participants and two source images"
+    return Finding(
+        quantity=quantity,
+        value=estimate.value,
+        ci_low=estimate.low,
+        ci_high=estimate.high,
+        n=estimate.n,
+        note=note,
+        **where,  # type: ignore[arg-type]
+    )
+
+
+def _strengths(inputs: Inputs, votes: Votes, ranking: Ranking) -> list[Finding]:
+    import numpy as np
+
+    found = []
+    order = np.argsort(-ranking.win_rate, kind="stable")
+    for quantity, point, resampled in (
+        ("preferred", ranking.win_rate, ranking.resampled_rate),
+        ("strength", ranking.log_strength, ranking.resampled_strength),
+    ):
+        for k in order:
+            shown = int(sum((votes.items[votes.item, 1] == k) | (votes.items[votes.item, 2] == k)))
+            note = "" if math.isfinite(point[k]) else "the answers do not connect all editors by comparisons"
+            estimate = votes.estimate(float(point[k]), resampled[:, k], shown)
+            found.append(_finding(quantity, estimate, variant=votes.editors[k], note=note))
+    return found
+
+
+def _metrics(votes: Votes, ranking: Ranking, scores: TaskScores, inputs: Inputs) -> list[Finding]:
+    from editfrontier.userstudy import summary
+
+    found = []
+    for metric in summary.judged_metrics(scores):
+        found.append(_finding("accuracy", summary.metric_accuracy(votes, scores, metric), metric=metric))
+    few = f"{len(votes.editors)} editors have no order to compare, it takes {_FEWEST_RANKED}"
+    ranked = {m: summary.metric_correlations(votes, ranking, scores, m) for m in summary.judged_metrics(scores)}
+    ranked |= summary.set_metric_correlations(votes, ranking, scores, inputs.settings)
+    for index, quantity in enumerate(("spearman", "kendall")):
+        for metric, both in ranked.items():
+            if len(votes.editors) < _FEWEST_RANKED:
+                found.append(Finding(quantity=quantity, metric=metric, value=math.nan, n=both[index].n, note=few))
+            else:
+                found.append(_finding(quantity, both[index], metric=metric))
+    return found
+
+
+def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
+    """Draw how often each editor is preferred, each metric's accuracy beside people's, and its rank correlation."""
+    from editfrontier.results import row_styles
+    from editfrontier.userstudy.figure import draw_responses, draw_waiting
+
+    responses = findings.select("responses")[0]
+    if not responses.value:
+        draw_waiting(responses.note, stem)
+        return
+    styles = row_styles([row for name in inputs.experiments for row in inputs.editors(name)])
+    draw_responses(findings, findings.one("accuracy", level=PEOPLE), inputs.labels, styles, stem)
+
+
+def say(findings: Findings, inputs: Inputs) -> list[str]:
+    """Return what was found in words."""
+    from editfrontier.results import metric_display
+
+    responses = findings.select("responses")[0]
+    ignored = int(findings.select("files_ignored", level="")[0].value)
+    left_out = (
+        f"{ignored} {'file was' if ignored == 1 else 'files were'} ignored; the table says why." if ignored else ""
+    )
+    if not responses.value:
+        head = responses.note[0].upper() + responses.note[1:]
+        return [f"{head}. Claim C32 stays open until then.", *([left_out] if left_out else [])]
+    sentences = []
+    preferred = [row for row in findings.select("preferred") if math.isfinite(row.value)]
+    asked = f"{_count(int(responses.value), 'participant')} gave {_count(responses.n, 'judgement')}"
+    if preferred:
+        best, worst = preferred[0], preferred[-1]
+        names = [inputs.labels.get(row.variant, row.variant) for row in (best, worst)]
+        sentences.append(
+            f"{asked}. They prefer {names[0]} to another editor in {_percent(best)} of comparisons, and {names[1]} in "
+            f"{_percent(worst)}."
+        )
+    else:
+        sentences.append(f"{asked}, which do not connect all editors by comparisons, so that they cannot be ranked.")
+    people, alpha = findings.one("accuracy", level=PEOPLE), findings.one("alpha")
+    if people is not None:
+        agreement = f", Krippendorff's alpha {_number(alpha)}" if alpha is not None else ""
+        sentences.append(f"A participant agrees with the majority of the others in {_percent(people)}{agreement}.")
+    accuracy = [row for row in findings.select("accuracy") if row.metric and math.isfinite(row.value)]
+    if accuracy:
+        best = max(accuracy, key=lambda row: row.value)
+        sure = sum(row.ci_low > 0.5 for row in accuracy)
+        sentences.append(
+            f"Of the metrics, {metric_display(best.metric).label} agrees most often with the majority, in "
+            f"{_percent(best)}; {sure} of {len(accuracy)} do so more often than a coin."
+        )
+    spearman = [row for row in findings.select("spearman") if math.isfinite(row.value)]
+    if spearman:
+        with_people = sum(row.ci_low > 0 for row in spearman)
+        against = sum(row.ci_high < 0 for row in spearman)
+        sentences.append(
+            f"{with_people} of {len(spearman)} metrics rank the editors as people do (interval of the rank correlation "
+            f"above 0), {against} the other way round."
+        )
+    excluded = findings.select("excluded")
+    if excluded:
+        sentences.append(
+            f"{_count(len(excluded), 'participant')} failed too many trials with a known answer and do not count."
+        )
+    return [*sentences, *([left_out] if left_out else [])]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _percent(row: Finding) -> str:
+    interval = f" ({100 * row.ci_low:.0f} to {100 * row.ci_high:.0f}%)" if math.isfinite(row.ci_low) else ""
+    return f"{100 * row.value:.0f}%{interval}"
+
+
+def _number(row: Finding) -> str:
+    interval = f" ({row.ci_low:.2f} to {row.ci_high:.2f})" if math.isfinite(row.ci_low) else ""
+    return f"{row.value:.2f}{interval}".replace("-", "−")
+
+
+ANALYSIS = Analysis(
+    name="user_study",
+    run=run,
+    draw=draw,
+    say=say,
+    quantities={
+        "responses": "participants whose answers count; n = their judgements",
+        "files_ignored": "files of responses that do not count, all of them and each",
+        "answers_ignored": "answers of one file that do not count",
+        "answered": "share of the trials that a participant answered who did not answer all",
+        "excluded": "trials with a known answer that a participant failed who is left out for it",
+        "preferred": "how likely people prefer the editor to one of the others, a tie counted as half",
+        "strength": "log strength of the editor (Bradley-Terry with ties), the mean of all is 0",
+        "alpha": "Krippendorff's alpha (nominal): agreement of people, 0 = chance, 1 = perfect",
+        "accuracy": "share of comparisons judged as the majority of people does; people: as the majority of the others",
+        "spearman": "rank correlation of strengths and the metric's means over the editors, 1 = the same order",
+        "kendall": "Kendall's tau-b of the same",
+        "ties": "share of judgements without a preference",
+        "left_share": "share of preferences for the left image; 0.5 = no bias",
+        "consistency": "share of repeated pairs that a participant judged the same way, sides exchanged",
+        "catch_passed": "share of the trials with a known answer that were answered right",
+        "seconds": "median time of a judgement, in seconds",
+    },
+)

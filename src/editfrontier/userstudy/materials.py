@@ -1,0 +1,274 @@
+"""The design of the study with its cases and images: made from an experiment's edits, written and read as JSON.
+
+The file states, before anybody answers, what every participant is shown and whose answers will count. Its hash stands
+in every file of responses, so that answers to another design, or about other images, are never counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from editfrontier.cases import Case, read_image, write_bytes
+from editfrontier.errors import UserError
+from editfrontier.gallery import TaskResults, edited_image, read_task, readable, source_image
+from editfrontier.results import Row, parse_table
+from editfrontier.seeding import stable_seed
+from editfrontier.spec import spec_hash
+from editfrontier.userstudy.design import choose_items, editor_pairs, make_judgements, trial_order
+from editfrontier.userstudy.settings import StudySettings
+
+FORMAT, VERSION = "editfrontier-user-study-design", 1
+TRUE_EDIT = "true edit"
+OTHER = "another image"
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question to one participant: which of two edits of a case is better.
+
+    Attributes:
+        kind: "pair" (counts), "catch" (has a known answer) or "repeat" (an earlier pair, sides exchanged).
+        case: its id.
+        left, right: variants; in a catch trial the true edit, and the source of another case.
+        left_image, right_image: ids of the images.
+        item: number of the comparison, -1 in a catch trial.
+        answer: the known answer of a catch trial, "left" or "right", else "".
+        repeats: number of the trial, from 1, that a repeat shows again, else 0.
+    """
+
+    kind: str
+    case: str
+    left: str
+    right: str
+    left_image: str
+    right_image: str
+    item: int = -1
+    answer: str = ""
+    repeats: int = 0
+
+
+@dataclass(frozen=True)
+class Design:
+    """What every participant is shown.
+
+    Attributes:
+        hash: of everything below but `responses`, 16 hexadecimal digits.
+        experiment, task: where the edits come from.
+        settings: as stated (`StudySettings.stated`).
+        editors: variants that are compared.
+        sources: case id -> (id of the image of its source, instruction).
+        trials: of every participant, in order; participant and trial are counted from 1 elsewhere.
+        responses: folder of the files that participants send back.
+    """
+
+    hash: str
+    experiment: str
+    task: str
+    settings: Mapping[str, Any]
+    editors: tuple[str, ...]
+    sources: Mapping[str, tuple[str, str]]
+    trials: tuple[tuple[Trial, ...], ...]
+    responses: str
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Cases with their images. edits: variant -> case id -> image."""
+
+    cases: tuple[Case, ...]
+    sources: Mapping[str, Image]
+    edits: Mapping[str, Mapping[str, Image]]
+    true_edits: Mapping[str, Image]
+
+
+def make_design(root: Path, table: Mapping[str, Any], settings: StudySettings) -> tuple[Design, dict[str, Image]]:
+    """Make the design of a study and collect its images.
+
+    Args:
+        root: results folder of the scale, with the experiment's cases and edits.
+        table: the experiment's resolved entry.
+        settings: of the study.
+
+    Returns:
+        The design, and the images by id.
+
+    Raises:
+        UserError: the edits give too few comparisons, or no case gives a catch trial.
+    """
+    spec = parse_table(table)
+    rows = [row for row in spec.rows if not row.control]
+    editors = list(dict.fromkeys(row.variant for row in rows))
+    pool = _read_pool(read_task(root, spec.task, editors), rows)
+    rng = np.random.default_rng(stable_seed("user-study", settings.seed))
+    pairs = editor_pairs(len(editors))
+    available = np.array(
+        [
+            [all(case.case_id in pool.edits[editors[e]] for e in pair) for case in pool.cases]
+            for pair in pairs
+        ],
+        dtype=bool,
+    )  # fmt: skip
+    count = -(-settings.participants * settings.pairs // settings.raters)
+    items = choose_items(available.reshape(len(pairs), len(pool.cases)), count, rng)
+    judgements = make_judgements(items, len(editors), settings.participants, settings.pairs, settings.raters, rng)
+    catch = _catch_cases(pool, settings.participants * settings.catch_trials, rng)
+
+    images: dict[str, Image] = {}
+    trials = []
+    for participant in range(settings.participants):
+        shown = []
+        for index in np.flatnonzero(judgements.participant == participant):
+            item = int(judgements.item[index])
+            pair, case = items[item]
+            names = [editors[e] for e in pairs[pair]]
+            left, right = names if judgements.first_left[index] else reversed(names)
+            case_id = pool.cases[case].case_id
+            ids = [_keep(images, pool.edits[name][case_id]) for name in (left, right)]
+            shown.append(Trial("pair", case_id, left, right, ids[0], ids[1], item))
+        mine = catch[participant * settings.catch_trials : (participant + 1) * settings.catch_trials]
+        trials.append(tuple(_ordered(shown, [_catch_trial(pool, pick, images, rng) for pick in mine], settings, rng)))
+
+    shown_cases = {trial.case for own in trials for trial in own}
+    sources = {
+        case.case_id: (_keep(images, pool.sources[case.case_id]), case.instruction)
+        for case in pool.cases
+        if case.case_id in shown_cases
+    }
+    design = Design(
+        "", spec.name, spec.task, settings.stated(), tuple(editors), sources, tuple(trials), settings.responses
+    )
+    return Design(**{**_fields(design), "hash": design_hash(design)}), images
+
+
+def _fields(design: Design) -> dict[str, Any]:
+    return {name: getattr(design, name) for name in Design.__dataclass_fields__}
+
+
+def _read_pool(results: TaskResults, rows: Sequence[Row]) -> _Pool:
+    """Read the images of a task; cases whose source cannot be read, and edits that failed, are not there."""
+    cases = tuple(case for case in results.cases if readable(results, case))
+    edits: dict[str, dict[str, Image]] = {}
+    for row in rows:
+        found = {case.case_id: edited_image(results, row.variant, case) for case in cases}
+        edits[row.variant] = {case_id: image for case_id, image in found.items() if image is not None}
+    return _Pool(
+        cases,
+        {case.case_id: source_image(results, case) for case in cases},
+        edits,
+        {case.case_id: read_image(results.folder / case.true_edit) for case in cases if case.true_edit},
+    )
+
+
+def _catch_cases(pool: _Pool, count: int, rng: np.random.Generator) -> list[tuple[Case, Case]]:
+    """Return (case, case whose source is the wrong answer): of the others one with another source image."""
+    right = [case for case in pool.cases if case.case_id in pool.true_edits]
+    usable = [(case, [other for other in pool.cases if other.cluster != case.cluster]) for case in right]
+    usable = [(case, others) for case, others in usable if others]
+    if count and not usable:
+        raise UserError(
+            "user_study: a catch trial sets the true edit of a case against the source of another, and no case has a "
+            "true edit. Set 'catch_trials' to 0 in the config's section 'user_study'."
+        )
+    picks: list[tuple[Case, Case]] = []
+    while len(picks) < count:
+        for index in rng.permutation(len(usable)):
+            case, others = usable[index]
+            picks.append((case, others[rng.integers(len(others))]))
+    return picks[:count]
+
+
+def _catch_trial(pool: _Pool, pick: tuple[Case, Case], images: dict[str, Image], rng: np.random.Generator) -> Trial:
+    case, other = pick
+    right = _keep(images, pool.true_edits[case.case_id])
+    wrong = _keep(images, pool.sources[other.case_id])
+    if rng.random() < 0.5:
+        return Trial("catch", case.case_id, TRUE_EDIT, OTHER, right, wrong, answer="left")
+    return Trial("catch", case.case_id, OTHER, TRUE_EDIT, wrong, right, answer="right")
+
+
+def _ordered(
+    shown: Sequence[Trial], catch: Sequence[Trial], settings: StudySettings, rng: np.random.Generator
+) -> Iterator[Trial]:
+    order = trial_order(len(shown), len(catch), settings.repeats, rng)
+    place = {index: number for number, (kind, index) in enumerate(order, start=1) if kind == "pair"}
+    for kind, index in order:
+        match kind:
+            case "pair":
+                yield shown[index]
+            case "catch":
+                yield catch[index]
+            case _:
+                t = shown[index]
+                yield Trial(
+                    "repeat", t.case, t.right, t.left, t.right_image, t.left_image, t.item, repeats=place[index]
+                )
+
+
+def _keep(images: dict[str, Image], image: Image) -> str:
+    """Add an image under its id, 12 hexadecimal digits of the hash of its pixels."""
+    name = hashlib.sha256(str(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:12]
+    images[name] = image
+    return name
+
+
+def _content(design: Design) -> dict[str, Any]:
+    """Return what the hash is of, as JSON values."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "experiment": design.experiment,
+        "task": design.task,
+        "settings": dict(design.settings),
+        "editors": list(design.editors),
+        "sources": {case: list(source) for case, source in design.sources.items()},
+        "trials": [[asdict(trial) for trial in own] for own in design.trials],
+    }
+
+
+def design_hash(design: Design) -> str:
+    """Return 16 hexadecimal digits that name a design with its images and instructions."""
+    return spec_hash(_content(design))
+
+
+def write_design(path: Path, design: Design) -> None:
+    """Write a design as JSON, one trial a line, atomically."""
+    content = {"hash": design.hash, "responses": design.responses, **_content(design)}
+    trials = content.pop("trials")
+    lines = ",\n".join(
+        " [\n" + ",\n".join(f"  {json.dumps(trial, ensure_ascii=False)}" for trial in own) + "\n ]" for own in trials
+    )
+    head = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
+    write_bytes(path, f'{head},\n "trials": [\n{lines}\n ]\n}}\n'.encode())
+
+
+def read_design(path: Path) -> Design:
+    """Read a design; raise `UserError` that names the file if it is missing, unreadable or was changed."""
+    fix = "Make it again with `snakemake user_study`."
+    try:
+        content = json.loads(path.read_text())
+        design = Design(
+            content["hash"],
+            content["experiment"],
+            content["task"],
+            content["settings"],
+            tuple(content["editors"]),
+            {case: (image, instruction) for case, (image, instruction) in content["sources"].items()},
+            tuple(tuple(Trial(**trial) for trial in own) for own in content["trials"]),
+            content["responses"],
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such design. {fix}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a design of a user study ({error}). {fix}") from None
+    if design.hash != design_hash(design):
+        raise UserError(f"{path}: its content does not belong to its hash, so it was changed. {fix}")
+    return design
