@@ -129,6 +129,28 @@ for (const tools of document.querySelectorAll(".table-tools")) {
     });
   });
 }
+// A link to a table inside a closed part opens it.
+function reveal() {
+  const target = location.hash.length > 1 && $(location.hash.slice(1));
+  if (!target) return;
+  for (let part = target.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", reveal);
+reveal();
+
+for (const button of document.querySelectorAll("button[data-verdict]")) {
+  button.addEventListener("click", () => {
+    const all = [...document.querySelectorAll("button[data-verdict]")];
+    const pressed = (other) => other.getAttribute("aria-pressed") === "true";
+    // The first click shows one verdict alone, the last one that is taken away shows all again.
+    if (all.every(pressed)) all.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+    else button.setAttribute("aria-pressed", String(!pressed(button)));
+    if (!all.some(pressed)) all.forEach((other) => other.setAttribute("aria-pressed", "true"));
+    const shown = new Set(all.filter(pressed).map((other) => other.dataset.verdict));
+    for (const row of $("claims-table").tBodies[0].rows) row.hidden = !shown.has(row.className);
+  });
+}
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);

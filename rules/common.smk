@@ -6,6 +6,7 @@ from pathlib import Path
 
 from editfrontier.config import resolve_study
 from editfrontier.errors import UserError
+from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, weights_hash
 
 try:
@@ -28,9 +29,27 @@ TASKS = list(config["tasks"])
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # What the page of results is drawn with, apart from the library.
 PAGE_FILES = sorted(str(file) for file in Path("reports").rglob("*") if file.suffix in {".j2", ".css", ".js", ".woff2"})
+USER_STUDY_FILES = [file for file in PAGE_FILES if "userstudy" in file or file.endswith(".woff2")]
+PAGE_FILES = [file for file in PAGE_FILES if "userstudy" not in file]
 CAPTIONS = sorted(str(file) for file in Path("reports/captions").glob("*.rst"))
 # On processor cores no job asks for a GPU, so that as many run at a time as there are cores.
 GPUS = int(config["compute"]["device"] != "cpu")
+
+
+def planned(job):
+    """A job of the run as the estimate of its time takes it."""
+    names = [job.wildcards[name] for name in ("variant", "analysis", "task") if name in job.wildcards.keys()]
+    return Job(job.rule.name, tuple(names), Path(str(job.benchmark)) if job.benchmark else None)
+
+
+onstart:
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_norun]
+    follow(
+        [planned(job) for job in jobs],
+        lambda: [workflow.dag.finished(job) for job in jobs],
+        workflow.nodes or workflow.cores,
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
 
 
 def code_of(*modules):
@@ -158,6 +177,8 @@ def inputs_of_analysis(wildcards):
         for row in table["rows"]:
             for file in ("scores/{}/{}.parquet", "features/{}/{}.npz"):
                 found.setdefault("scores", []).append("<results>/" + file.format(table["task"], row["variant"]))
+    if entry["analysis"] == "user_study":
+        found["design"] = ["<results>/user_study/design.json"]
     return {name: list(dict.fromkeys(files)) for name, files in found.items()}
 
 

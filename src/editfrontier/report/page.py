@@ -14,8 +14,9 @@ from editfrontier.gallery import TaskResults, read_task
 from editfrontier.grids import REFERENCE, Grid, Line, build_grid
 from editfrontier.metrics.registry import METRICS
 from editfrontier.parquet import read_parquet
-from editfrontier.report import sentences, study_data
+from editfrontier.report import analyses, sentences, study_data
 from editfrontier.report.gallery_data import BUDGET, gallery, metric_table, rounded
+from editfrontier.report.ledger import ledger
 from editfrontier.results import (
     Row,
     Style,
@@ -72,24 +73,33 @@ def collect(
     first = {name: [row.variant for row in spec.rows] for name, spec in specs.items()}
     seed = int(config.get("seed") or 0)
     main = next(iter(grids), "")
-    shares = {task.task: max(len(task.cases) * len(rows[task.task]), 1) for task in results}
+    inner = analyses.own_tables(config, _PLACED)
+    # The images of a sweep or a chain are many and alike, and their analyses show what matters of them.
+    browsed = {name: spec for name, spec in specs.items() if name not in inner} or specs
+    shown = {task: kept for task in tasks if (kept := study_data.tables_of(browsed, task))}
+    shares = {task.task: max(len(task.cases) * len(shown[task.task]), 1) for task in results if task.task in shown}
     galleries = [
         gallery(
             task,
-            rows[task.task],
-            first[next(name for name, s in specs.items() if s.task == task.task)],
+            shown[task.task],
+            first[next(name for name, s in browsed.items() if s.task == task.task)],
             seed,
             BUDGET * shares[task.task] // sum(shares.values()),
         )
         for task in results
+        if task.task in shown
     ]
+    groups = analyses.groups(root, config, labels)
+    anchors = {*grids, *(entry["id"] for group in groups for entry in group["entries"])}
     names = list(dict.fromkeys([*METRICS, *(m for g in galleries for m in g["metrics"])]))
     data = {
         "metrics": metric_table(names),
         "planes": [_plane(root, spec, rows[spec.task], grids[name]) for name, spec in specs.items() if name == main],
         "differences": _differences(root, specs[main]) if main else [],
         "galleries": galleries,
-        "sources": {f"{name}-{kind}": _text(root / "tables" / f"{name}.{kind}") for name in grids for kind in _FORMS},
+        "sources": {f"{name}-{kind}": _text(root / "tables" / f"{name}.{kind}") for name in grids for kind in _FORMS}
+        | analyses.sources(root, config)
+        | {"claims-csv": _text(root / "claims.csv")},
     }
     return {
         "title": "On the Controllability–Fidelity Frontier in Diffusion Editing",
@@ -106,7 +116,18 @@ def collect(
             "table2": sentences.inversion_sentences(grids["table2"]) if "table2" in grids else [],
             "table4": sentences.drag_sentences(grids["table4"], grids.get("table4_size")) if "table4" in grids else [],
         },
-        "other_tables": [name for name, spec in specs.items() if name in grids and not spec.by and name not in _PLACED],
+        "ledger": ledger(root, anchors),
+        "groups": groups,
+        "inner_tables": {
+            entry["name"]: [n for n, owner in inner.items() if owner == entry["name"] and n in grids]
+            for group in groups
+            for entry in group["entries"]
+        },
+        "other_tables": [
+            name
+            for name, spec in specs.items()
+            if name in grids and not spec.by and name not in _PLACED and name not in inner
+        ],
         "tables": {name: _table(root, grid) for name, grid in grids.items()},
         "absent": [name for name in specs if name not in grids],
         "splits": {name: [n for n in grids if specs[n].parent == name] for name in grids},

@@ -1,0 +1,118 @@
+"""The analyses of a study as the page shows them: what was found in words, the figure, the findings."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from editfrontier.analyses import Analysis, Finding, get_analysis
+from editfrontier.analyses.findings import read_findings
+from editfrontier.errors import UserError
+from editfrontier.report.ledger import decimals, signed
+from editfrontier.results import metric_display, variant_label
+
+ELSEWHERE = "More analyses"
+_MOST = 400  # findings that the page shows; the CSV file has all of them
+_LARGE = 900_000  # bytes; a drawing larger than this is shown as its PNG if that is smaller
+
+
+def groups(root: Path, config: Mapping[str, Any], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the analyses that the config runs, in its order, under the headings of their groups.
+
+    Args:
+        root: results folder of the scale.
+        config: of the study.
+        labels: variant -> what readers call it.
+
+    Returns:
+        Groups of a title, a name for links, and items; an item has the anchor "analysis-<name>".
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in config.get("analyse") or []:
+        entry = config["analyses"][name]
+        found.setdefault(str(entry.get("group") or ELSEWHERE), []).append(_item(root, str(name), entry, labels))
+    return [
+        {"title": title, "id": f"group-{re.sub('[^a-z0-9]+', '-', title.lower()).strip('-')}", "entries": entries}
+        for title, entries in found.items()
+    ]
+
+
+def sources(root: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the CSV text of every analysis, for copying."""
+    paths = {str(name): root / "analyses" / f"{name}.csv" for name in config.get("analyse") or []}
+    return {f"analysis-{name}-csv": path.read_text() for name, path in paths.items() if path.is_file()}
+
+
+def own_tables(config: Mapping[str, Any], placed: Sequence[str]) -> dict[str, str]:
+    """Return the experiments that analyses read and that have no section -> the first analysis that reads each."""
+    found: dict[str, str] = {}
+    for name in config.get("analyse") or []:
+        for experiment in config["analyses"][name].get("experiments") or []:
+            if experiment not in placed:
+                found.setdefault(str(experiment), str(name))
+    return found
+
+
+def _item(root: Path, name: str, entry: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    path = root / "analyses" / f"{name}.parquet"
+    about = {
+        "id": f"analysis-{name}",
+        "name": name,
+        "title": str(entry["title"]),
+        "caption": str(entry.get("caption") or ""),
+    }
+    if not path.is_file():
+        return {**about, "run": False, "sentences": [], "figure": "", "columns": {}, "rows": [], "total": 0}
+    findings = read_findings(path)
+    analysis = _analysis(str(entry.get("analysis") or name))
+    columns = {
+        key: any(getattr(row, key) for row in findings.rows) for key in ("variant", "metric", "level", "n", "note")
+    }
+    columns["x"] = any(row.x == row.x for row in findings.rows)
+    return {
+        **about,
+        "run": True,
+        "sentences": [str(sentence) for sentence in findings.provenance.get("sentences") or []],
+        "figure": _figure(path.with_suffix(""), analysis is not None and analysis.pixels),
+        "columns": columns,
+        "rows": [_row(row, labels, analysis.quantities if analysis else {}) for row in findings.rows[:_MOST]],
+        "total": len(findings.rows),
+    }
+
+
+def _analysis(name: str) -> Analysis | None:
+    try:
+        return get_analysis(name)
+    except UserError:  # results of an analysis that is no longer there
+        return None
+
+
+def _row(row: Finding, labels: Mapping[str, str], meanings: Mapping[str, str]) -> dict[str, Any]:
+    places = decimals(row.value, row.ci_low, row.ci_high)
+    has = row.ci_low == row.ci_low and row.ci_high == row.ci_high
+    return {
+        "quantity": row.quantity.replace("_", " "),
+        "meaning": meanings.get(row.quantity, ""),
+        "variant": labels.get(row.variant) or (variant_label(row.variant) if row.variant else ""),
+        "metric": metric_display(row.metric).label if row.metric else "",
+        "level": row.level,
+        "x": f"{row.x:.5g}" if row.x == row.x else "",
+        "value": signed(row.value, places) or "–",
+        "interval": f"{signed(row.ci_low, places)} to {signed(row.ci_high, places)}" if has else "",
+        "n": row.n or "",
+        "note": row.note,
+    }
+
+
+def _figure(stem: Path, pixels: bool) -> str:
+    """Return the figure as a data address; images, and drawings of very many marks, as PNG."""
+    svg, png = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png"))
+    large = svg.is_file() and svg.stat().st_size > _LARGE
+    path = png if png.is_file() and (pixels or not svg.is_file() or large) else svg
+    if not path.is_file():
+        return ""
+    kind = "image/svg+xml" if path.suffix == ".svg" else "image/png"
+    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()
