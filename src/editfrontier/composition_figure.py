@@ -22,22 +22,21 @@ PANELS = (
     ("Lost", (("washed_out", "first edit washed out"), ("second_failed", "second edit fails"))),
     (
         "Order",
-        (("order_differs", "outcome depends on the order"), ("last_minus_first", "kept better when edited last")),
+        (("order_differs", "outcome depends on the order"), ("last_minus_first", "kept better when last")),
     ),
 )
-PAPER = 0.52
-"""Both attributes retained, section 5.2 of the paper."""
 ALL = "All editors"
 SHADES = (1.0, 0.45)
 """Opacity of the two bars of a panel."""
 
 
-def draw_composition(findings: Findings, inputs: Inputs, stem: Path) -> None:
+def draw_composition(findings: Findings, inputs: Inputs, paper: float | None, stem: Path) -> None:
     """Draw a panel of horizontal bars with intervals for each question, a group of bars for each variant.
 
     Args:
         findings: of the analysis `composition`.
         inputs: its inputs.
+        paper: rate of two attributes that are both retained in the paper, None for no line.
         stem: path without suffix; .pdf, .svg and .png are written.
     """
     rows = list({row.variant: row for row in inputs.rows}.values())
@@ -53,13 +52,13 @@ def draw_composition(findings: Findings, inputs: Inputs, stem: Path) -> None:
         for letter, axes, (title, quantities) in zip("abc", panels, PANELS, strict=True):
             _draw_panel(axes, findings, entries, [name for name, _ in quantities])
             axes.set_title(f"({letter}) {title}", loc="left")
-            shades = [
-                Patch(facecolor=INK, alpha=SHADES[number], label=text) for number, (_, text) in enumerate(quantities)
-            ]
+            labels = zip(SHADES, quantities, strict=True)
+            shades = [Patch(facecolor=INK, alpha=shade, label=text) for shade, (_, text) in labels]
             below = (0.5, -0.3 / (height - 1.25))  # a third of an inch under the axes
             axes.legend(handles=shades, loc="upper center", bbox_to_anchor=below, handlelength=1.2)
-        panels[0].axvline(PAPER, color="#8A8A8A", linewidth=0.9, linestyle=":", zorder=1)
-        panels[0].text(PAPER, -0.75, "the paper, two", ha="center", va="bottom", fontsize=6.5, color="#666666")
+        if paper is not None:
+            panels[0].axvline(paper, color="#8A8A8A", linewidth=0.9, linestyle=":", zorder=1)
+            panels[0].text(paper, -0.75, "the paper, two", ha="center", va="bottom", fontsize=6.5, color="#666666")
         panels[0].set_yticks(range(len(entries)), [label for _, label, _, _ in entries])
         panels[0].set_ylim(len(entries) - 0.4, -0.75)
         save_figure(figure, stem)
