@@ -35,8 +35,18 @@ def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
     for row in rows:
         for k, value in enumerate(data.values(row.variant, "l2_source")[number, : len(chain)], start=1):
             note = "" if math.isfinite(value) else "there is no image"
-            about = {"quantity": "l2_source", "variant": row.variant, "metric": "l2_source", "level": chain[0].chain}
-            found.append(Finding(**about, x=k, value=float(value), n=int(math.isfinite(value)), note=note))
+            found.append(
+                Finding(
+                    quantity="l2_source",
+                    variant=row.variant,
+                    metric="l2_source",
+                    level=chain[0].chain,
+                    x=k,
+                    value=float(value),
+                    n=int(math.isfinite(value)),
+                    note=note,
+                )
+            )
     return found
 
 
@@ -90,17 +100,9 @@ def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> No
                 if place == 0:
                     axes.set_title("original" if k == 0 else f"k = {k}", fontsize=7.5)
             label = "\n".join(textwrap.wrap(plain_text(row.label), 24)[:3])
-            colour = look[row.variant].colour
-            grid[place][0].text(
-                -0.08,
-                0.5,
-                label,
-                transform=grid[place][0].transAxes,
-                ha="right",
-                va="center",
-                fontsize=7.5,
-                color=colour,
-            )
+            first = grid[place][0]
+            style = {"ha": "right", "va": "center", "fontsize": 7.5, "color": look[row.variant].colour}
+            first.text(-0.08, 0.5, label, transform=first.transAxes, **style)
         title = "; then ".join(f"\u201c{text}\u201d" for text in instructions)
         figure.text(0.004, 1 - 0.13 / height, plain_text(title), fontsize=8, weight="bold", va="center")
         save_figure(figure, stem)
@@ -127,9 +129,7 @@ ANALYSIS = Analysis(
     run=run,
     draw=draw,
     say=say,
-    quantities={
-        "l2_source": "root mean squared difference to the original of the shown image after x edits, in [0, 1]"
-    },
+    quantities={"l2_source": "root mean squared difference to the original of the shown image after x edits"},
     params=NoParams,
     pixels=True,
 )
