@@ -1,0 +1,89 @@
+"""Editors in the plane of fidelity and controllability, task by task and over all tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from editfrontier.analyses.inputs import Inputs
+from editfrontier.bootstrap import Array, Estimates
+from editfrontier.composites import composites
+from editfrontier.results import Row
+
+ALL = "all"
+"""Name of the plane of all tasks together."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Editors of a task in the plane of composites.
+
+    Attributes:
+        name: of the task, or `ALL`.
+        rows: of the editors.
+        fidelity, controllability: estimates [E].
+        cases: [E] behind each; of all tasks together, the number of tasks.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    fidelity: Estimates
+    controllability: Estimates
+    cases: tuple[int, ...]
+
+    @property
+    def variants(self) -> list[str]:
+        return [row.variant for row in self.rows]
+
+    @property
+    def points(self) -> Array:
+        """[E, 2]"""
+        return np.stack([self.fidelity.point, self.controllability.point], axis=-1)
+
+    @property
+    def resampled(self) -> Array:
+        """[R, E, 2]"""
+        return np.stack([self.fidelity.resampled, self.controllability.resampled], axis=-1)
+
+
+def planes_of(inputs: Inputs) -> tuple[list[Plane], dict[str, str]]:
+    """Return the plane of every task that has composites, and task -> reason for the others."""
+    planes, absent = [], {}
+    for name, table in inputs.experiments.items():
+        data = inputs.scores(name)
+        axes = composites(data, inputs.settings_of(name))
+        if isinstance(axes, str):
+            absent[table.task] = axes
+            continue
+        rows = list({row.variant: row for row in inputs.editors(name)}.values())
+        places = [data.variants.index(row.variant) for row in rows]
+        held = [
+            place for place in places if math.isfinite(axes[0].point[place]) and math.isfinite(axes[1].point[place])
+        ]
+        if not held:
+            absent[table.task] = "no editor has both composites"
+            continue
+        x, y = (Estimates(axis.point[held], axis.resampled[:, held], axis.jackknife[:, held]) for axis in axes)
+        kept = tuple(row for row, place in zip(rows, places, strict=True) if place in held)
+        cases = tuple(int((~np.isnan(data.values[:, place])).any(axis=1).sum()) for place in held)
+        planes.append(Plane(table.task, kept, x, y, cases))
+    return planes, absent
+
+
+def together(planes: Sequence[Plane]) -> Plane:
+    """Return the plane of all editors of all tasks: the mean of each one's composites over the tasks that it ran in."""
+    rows = {row.variant: row for plane in reversed(planes) for row in plane.rows}
+    order = list(dict.fromkeys(variant for plane in planes for variant in plane.variants))
+    axes = []
+    for axis in ("fidelity", "controllability"):
+        points, resampled = [], []
+        for variant in order:
+            own = [(getattr(p, axis), p.variants.index(variant)) for p in planes if variant in p.variants]
+            points.append(np.mean([estimates.point[i] for estimates, i in own]))
+            resampled.append(np.mean([estimates.resampled[:, i] for estimates, i in own], axis=0))
+        axes.append(Estimates(np.array(points), np.stack(resampled, axis=1), np.empty((0, len(order)))))
+    count = tuple(sum(variant in plane.variants for plane in planes) for variant in order)
+    return Plane(ALL, tuple(rows[variant] for variant in order), axes[0], axes[1], count)
