@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -15,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
+from editfrontier.config_rows import swept
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
 from editfrontier.results import CONTROLS, variant_label
 from editfrontier.spec import code_hash, variant_name
+from editfrontier.userstudy.settings import response_patterns, settings_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
@@ -115,6 +116,8 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         complete = merge(read_yaml(sources[0]), complete)
     _check_schema(complete, sources)
     variants, tables = _resolve_experiments(complete, sources)
+    for path, problem in settings_problems(complete, tables):
+        raise _wrong(sources, path, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
 
@@ -212,11 +215,8 @@ def _check_schema(config: Mapping[str, Any], files: Sequence[Path]) -> None:
             raise _wrong(files, [*path, name], f"unknown key.{did_you_mean(str(name), known)} Correct or remove it.")
         case "required":
             name = next(key for key in error.validator_value if key not in error.instance)
-            raise _wrong(
-                files,
-                [*path, name],
-                f"missing, expected {_expected(error.schema['properties'].get(name, {}))}. Add it.",
-            )
+            expected = _expected(error.schema["properties"].get(name, {}))
+            raise _wrong(files, [*path, name], f"missing, expected {expected}. Add it.")
         case _:
             problem = f"{_short(error.instance)}, expected {_expected(error.schema)}."
             if "enum" in error.schema and isinstance(error.instance, str):
@@ -273,7 +273,7 @@ def _resolve_experiments(
             _known(files, [*path, "metrics", index], metric, METRICS, "metric")
         rows = []
         for index, listed in enumerate(experiment["rows"]):
-            for row in _swept(listed):
+            for row in swept(listed):
                 variant = _variant(config, files, [*path, "rows", index], row)
                 variants[experiment["task"]][variant.name] = variant
                 label = {"variant": variant.name, "label": _label(config, row)}
@@ -291,16 +291,6 @@ def _resolve_experiments(
     for figure, entry in config["figures"].items():
         _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
     return variants, tables
-
-
-def _swept(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows that a row stands for: one for each combination of the values that its `sweep` lists."""
-    own = {key: value for key, value in row.items() if key != "sweep"}
-    sweep = row.get("sweep", {})
-    combinations = itertools.product(*sweep.values())
-    return [
-        {**own, "params": {**row.get("params", {}), **dict(zip(sweep, values, strict=True))}} for values in combinations
-    ]
 
 
 def _split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
@@ -336,6 +326,7 @@ def _resolve_analyses(
             analysis_params(analysis, entry.get("params", {}))
         except UserError as error:
             raise _wrong(files, path, str(error)) from None
+        patterns = [*entry.get("files", []), *response_patterns(config, analysis.name)]
         resolved[name] = {
             "analysis": analysis.name,
             "title": entry["title"],
@@ -345,7 +336,7 @@ def _resolve_analyses(
             "models": {key: config["models"][key]["path"] for key in entry.get("models", [])},
             "evaluators": {key: model["path"] for key, model in config["evaluators"].items()},
             "params": dict(entry.get("params", {})),
-            "files": sorted(str(file) for pattern in entry.get("files", []) for file in Path().glob(pattern)),
+            "files": sorted(str(file) for pattern in patterns for file in Path().glob(pattern)),
             "statistics": dict(config["statistics"]),
             "seed": config["seed"],
         }

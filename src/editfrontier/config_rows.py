@@ -1,0 +1,26 @@
+"""Rows of experiments: one entry of the config may stand for several."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+
+def swept(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that a row stands for: one for each combination of the values that its `sweep` lists.
+
+    Args:
+        row: an entry of the config. Its label may hold swept hyperparameters in braces, which stand for their values.
+    """
+    own = {key: value for key, value in row.items() if key != "sweep"}
+    sweep = row.get("sweep", {})
+    rows = []
+    for values in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, values, strict=True))
+        entry = {**own, "params": {**row.get("params", {}), **chosen}}
+        for key, value in chosen.items():
+            if "label" in entry:
+                entry["label"] = entry["label"].replace(f"{{{key}}}", f"{value}")
+        rows.append(entry)
+    return rows
