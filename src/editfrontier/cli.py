@@ -38,7 +38,7 @@ DEFAULT_CONFIG = [Path("config/micro.yaml")]
 def main() -> None:
     """Run the command line; a problem that the user can mend becomes one line on stderr and exit status 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "matplotlib", "PIL"):
+    for noisy in ("httpx", "matplotlib", "PIL", "fontTools"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app(prog_name="editfrontier")
