@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -336,7 +337,7 @@ def _resolve_analyses(
             "models": {key: config["models"][key]["path"] for key in entry.get("models", [])},
             "evaluators": {key: model["path"] for key, model in config["evaluators"].items()},
             "params": dict(entry.get("params", {})),
-            "files": sorted(str(file) for pattern in patterns for file in Path().glob(pattern)),
+            "files": sorted(file for pattern in patterns for file in glob(pattern, recursive=True)),
             "statistics": dict(config["statistics"]),
             "seed": config["seed"],
         }
