@@ -47,7 +47,7 @@ def draw_sweep(
             _bend(axes, findings, metric)
             axes.set_title(axis_label(metric), loc="left")
             axes.set_xlabel(symbol)
-            if place == 0:
+            if place == 0 and axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="best", fontsize=6.5, handlelength=1.4)
         save_figure(panels[0].figure, stem)  # type: ignore[arg-type]
 
