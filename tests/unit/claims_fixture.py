@@ -15,7 +15,7 @@ from editfrontier.analyses import Finding
 from editfrontier.analyses.findings import write_findings
 from editfrontier.claims.evidence import Evidence
 from editfrontier.claims.ledger import Claim, read_claims
-from editfrontier.config import Study, load_study
+from editfrontier.config import Study, read_yaml, resolve_study
 from editfrontier.parquet import write_parquet
 from editfrontier.results import parse_table
 from editfrontier.taskscores import TaskScores
@@ -27,8 +27,10 @@ REPORTED = ROOT / "config" / "reported_values.csv"
 
 @cache
 def micro() -> Study:
-    """The micro study, resolved."""
-    return load_study([ROOT / "config" / "micro.yaml"])
+    """The micro study with all of its experiments, resolved."""
+    file = ROOT / "config" / "micro.yaml"
+    content = read_yaml(file)
+    return resolve_study({**content, "run": list(content["experiments"])}, [file])
 
 
 @cache

@@ -12,7 +12,8 @@ import pytest
 from claims_fixture import World, claims, verdict
 from editfrontier.claims import Absent
 from editfrontier.claims.editing import rank_correlation
-from editfrontier.results import PAPER_METRICS, parse_table
+from editfrontier.metrics import METRICS
+from editfrontier.results import PAPER_METRICS
 from editfrontier.taskscores import TaskScores
 
 Values = dict[tuple[str, str], dict[str, float]]
@@ -261,13 +262,24 @@ def test_caching_needs_an_editor_that_inverts(tmp_path: Path) -> None:
     assert claim.test(evidence, claim.params).reason == "TF-ICON inverts nothing in the experiment 'table1'."
 
 
+NAMES = ("editor", "leaders", "others", "rows", "usable", "better", "best", "better_than", "worse_than", "editors")
+NAMES += ("keeper", "control", "controls", "moderate", "extreme", "regional", "same", "constant", "schedules")
+
+
 def test_rows_of_the_list_exist_in_the_study(tmp_path: Path) -> None:
     evidence = World(tmp_path).evidence()
     for claim in claims().values():
         table = claim.params.get("table")
-        for key in ("editor", "leaders", "others", "rows", "usable", "better_than", "worse_than", "editors", "keeper"):
+        metrics = {metric for metric in METRICS if table}
+        for key in NAMES if table else ():
             names = claim.params.get(key, [])
             for name in [names] if isinstance(names, str) else names:
-                assert evidence.row(table, name), (claim.id, name)
-        if table:
-            assert parse_table(evidence.study.tables[table]).rows
+                assert name in metrics or evidence.row(table, name), (claim.id, name)
+
+
+def test_metrics_of_the_list_exist(tmp_path: Path) -> None:
+    for claim in claims().values():
+        for key in ("metric", "metrics", "price", "cost", "area", "breaks", "degrade", "level_off", "kept"):
+            names = claim.params.get(key, [])
+            for name in [names] if isinstance(names, str) else names:
+                assert name in METRICS, (claim.id, name)

@@ -91,7 +91,7 @@ def claim(function: Callable[..., Verdict]) -> Callable[..., Verdict]:
     return tested
 
 
-def tests() -> dict[str, Test]:
+def all_tests() -> dict[str, Test]:
     """Return the tests of all claims by their name, <module>.<function>."""
     found = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__) if info.name not in _SHARED):
@@ -104,7 +104,7 @@ def tests() -> dict[str, Test]:
 
 def get_test(name: str) -> Test:
     """Return a test by its name; raise `UserError` if there is none."""
-    found = tests()
+    found = all_tests()
     if name not in found:
         raise UserError(f"'{name}' is no test of a claim.{did_you_mean(name, found)} Correct the name.")
     return found[name]

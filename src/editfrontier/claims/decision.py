@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from editfrontier.claims import Absent, Verdict
 
@@ -45,6 +45,8 @@ class Part:
         above, below: the claim says above < effect < below.
         unit: of the effect.
         paper: the effect by the paper's numbers; NaN = it gives none.
+        chance: the effect is the share of bootstrap resamples in which something is so. The part holds if that share is
+            at least the level of the intervals, and is contradicted if it is at most 1 - level.
     """
 
     what: str
@@ -53,11 +55,15 @@ class Part:
     below: float = math.inf
     unit: str = ""
     paper: float = math.nan
+    chance: bool = False
 
     def state(self, p: float = math.nan, alpha: float = 0.05) -> str:
         """Return "holds", "contradicted" or "open"; p: corrected, NaN = no test."""
         low, high = self.effect.low, self.effect.high
-        if not (math.isfinite(low) and math.isfinite(high)) or (math.isfinite(p) and p >= alpha):
+        if self.chance:
+            share = self.effect.value
+            return "holds" if share >= 1 - alpha else "contradicted" if share <= alpha else "open"
+        if math.isnan(low) or math.isnan(high) or (math.isfinite(p) and p >= alpha):
             return "open"
         if self.above < low and high < self.below:
             return "holds"
@@ -66,6 +72,8 @@ class Part:
     @property
     def direction(self) -> str:
         """Where the claim puts the effect, in words."""
+        if self.chance:
+            return "in nearly all resamples"
         if math.isinf(self.below):
             return f"above {self.above:g}"
         return f"below {self.below:g}" if math.isinf(self.above) else f"between {self.above:g} and {self.below:g}"
@@ -73,7 +81,7 @@ class Part:
     @property
     def slack(self) -> float:
         """How far inside the claimed range the effect lies; negative outside."""
-        return min(self.effect.value - self.above, self.below - self.effect.value)
+        return self.effect.value if self.chance else min(self.effect.value - self.above, self.below - self.effect.value)
 
 
 def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdict:
@@ -91,7 +99,10 @@ def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdic
     if not known:
         which = f" ({parts[0].what})" if parts else ""
         raise Absent(f"No case has what the claim is about{which}.")
-    adjusted = holm([part.effect.p for part in parts])
+    return _decide(parts, holm([part.effect.p for part in parts]), note, alpha)
+
+
+def _decide(parts: Sequence[Part], adjusted: Sequence[float], note: str, alpha: float) -> Verdict:
     states = [part.state(p, alpha) for part, p in zip(parts, adjusted, strict=True)]
     decisive = min(range(len(parts)), key=lambda i: (_ORDER.index(states[i]), _nan_last(parts[i].slack)))
     part, state = parts[decisive], states[decisive]
@@ -100,10 +111,12 @@ def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdic
         case "holds":
             verdict = "supported"
             several = f"All {len(parts)} parts hold; shown is the weakest."
-            reason = several if len(parts) > 1 else f"The whole interval lies {part.direction}, as claimed."
+            alone = "It is so" if part.chance else "The whole interval lies"
+            reason = several if len(parts) > 1 else f"{alone} {part.direction}, as claimed."
         case "contradicted":
             verdict = "not supported"
-            reason = f"{part.what}: claimed {part.direction}, and the whole interval lies elsewhere."
+            rest = "it is so in hardly any" if part.chance else "the whole interval lies elsewhere"
+            reason = f"{part.what}: claimed {part.direction}, and {rest}."
         case _:
             verdict = "inconclusive"
             reason = f"{part.what}: claimed {part.direction}, {_open(part, adjusted[decisive], alpha)}."
@@ -124,10 +137,45 @@ def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdic
     )
 
 
+def decide_any(options: Sequence[Sequence[Part]], alpha: float = 0.05) -> Verdict:
+    """Return the verdict on a claim that at least one of several things is so, each a list of parts.
+
+    It is supported if one option is, not supported if none of them is, else inconclusive. p values are Holm-corrected
+    over the parts of all options.
+
+    Raises:
+        Absent: there are no options, or none has a value.
+    """
+    flat = [part for option in options for part in option]
+    corrected = iter(holm([part.effect.p for part in flat]))
+    found = []
+    for option in options:
+        own = [replace(part, effect=replace(part.effect, p=next(corrected))) for part in option]
+        if any(math.isfinite(part.effect.value) for part in own):
+            found.append(_decide(own, [part.effect.p for part in own], "", alpha))
+    if not found:
+        raise Absent("No case has what the claim is about.")
+    names = [verdict.verdict for verdict in found]
+    for name, reason in (
+        (
+            "supported",
+            f"{names.count('supported')} of {len(found)} options hold; shown is the weakest part of the first.",
+        ),
+        ("inconclusive", f"No option holds for sure, {names.count('inconclusive')} of {len(found)} are open."),
+        ("not supported", f"None of {len(found)} options holds."),
+    ):
+        if name in names:
+            first = found[names.index(name)]
+            return replace(first, reason=reason if name == "supported" else f"{reason} {first.reason}")
+    raise AssertionError(names)
+
+
 def _open(part: Part, p: float, alpha: float) -> str:
     if not math.isfinite(part.effect.value):
         return "but no case has it"
-    if not (math.isfinite(part.effect.low) and math.isfinite(part.effect.high)):
+    if part.chance:
+        return f"but the share is {part.effect.value:.0%}"
+    if math.isnan(part.effect.low) or math.isnan(part.effect.high):
         return "but it has no interval"
     if part.state() != "open":
         return f"as its interval, but p = {p:.2g} over all parts" if part.state() == "holds" else f"but p = {p:.2g}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from editfrontier.claims import Absent, Verdict, claim
 from editfrontier.claims.decision import Effect, Part
+from editfrontier.results import editor_label, metric_display
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +63,25 @@ def struggles(
         what = f"{row.label}, {names[0]} minus {' and '.join(names[1:])}, share of the possible gain in {metric}"
         parts.append(Part(what=what, effect=effect, below=-margin))
     return evidence.decide(parts)
+
+
+@claim
+def suffers_from_masks(
+    evidence: Evidence, *, analysis: str, editor: str, metric: str, mask: str, margin: float
+) -> Verdict:
+    """Masks that are not exact worsen a metric of a method, and more so than they do for mask-guided editing.
+
+    mask: the kind of mask whose effect is taken; what worse masks cost in comparison is a mean over all kinds.
+    """
+    name, label = editor_label(editor), metric_display(metric).label
+    loss = evidence.finding(analysis, "difference", editor, metric=metric, level=mask)
+    extra = evidence.finding(analysis, "extra_loss", editor, metric=metric, level="")
+    return evidence.decide(
+        [
+            Part(what=f"{name}, {label} with {mask} masks less with exact ones", effect=loss, above=margin),
+            Part(what=f"{name}, further loss against mask-guided editing, {label}", effect=extra, above=margin),
+        ]
+    )
 
 
 def gap_of_gains(

@@ -12,9 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editfrontier.claims import Absent
+from editfrontier.claims import Absent, Verdict
 from editfrontier.claims.decision import Effect, Part
-from editfrontier.results import Row, Table, metric_display, paper_values, parse_table, read_reported, variant_label
+from editfrontier.results import (
+    Row,
+    Table,
+    editor_of,
+    metric_display,
+    paper_values,
+    parse_table,
+    read_reported,
+    variant_label,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,11 +65,17 @@ class Evidence:
         """1 - level of the intervals."""
         return 1 - float(self.study.config["statistics"].get("level", 0.95))
 
-    def decide(self, parts: Sequence[Part], note: str = "") -> Any:
+    def decide(self, parts: Sequence[Part], note: str = "") -> Verdict:
         """Return the verdict on parts at the study's level (see `decision.decide`)."""
         from editfrontier.claims.decision import decide
 
         return decide(parts, note, self.alpha)
+
+    def decide_any(self, options: Sequence[Sequence[Part]]) -> Verdict:
+        """Return the verdict on "at least one of these" at the study's level (see `decision.decide_any`)."""
+        from editfrontier.claims.decision import decide_any
+
+        return decide_any(options, self.alpha)
 
     # --- tables ------------------------------------------------------------------------------------------------------
 
@@ -88,13 +103,11 @@ class Evidence:
     def row(self, table: str, name: str) -> Row:
         """Return the row of a table that has this name.
 
-        name: "editor" for the first row of the editor, or "method/configuration" of the paper.
+        name: "method/configuration" of the paper, the row's label, or its editor for the editor's first row.
         """
         rows = self.table(table).rows
-        if "/" in name:
-            found = [row for row in rows if "/".join(row.reported) == name]
-        else:
-            found = [row for row in rows if row.editor == name]
+        found = [row for row in rows if name in ("/".join(row.reported), row.label)]
+        found = found or [row for row in rows if row.editor == name]
         if not found:
             raise Absent(f"'{name}' was not run in the experiment '{table}'.")
         return found[0]
@@ -132,14 +145,15 @@ class Evidence:
     def compare(self, table: str, a: Row, b: Row, metric: str, sign: int, margin: float = 0.0) -> Part:
         """Return the part "a - b in this metric is above the margin" (sign 1) or "below minus the margin" (-1)."""
         display = metric_display(metric)
-        bounds = {"above": margin} if sign > 0 else {"below": -margin}
+        above, below = (margin, math.inf) if sign > 0 else (-math.inf, -margin)
         effect = self.difference(table, a, b, metric)
         return Part(
             what=f"{a.label} minus {b.label}, {display.label}",
             effect=replace(effect, p=math.nan) if margin else effect,  # the test is of no difference, not of the margin
             unit="share of cases" if display.percent else display.unit,
             paper=self.paper(table, a, metric) - self.paper(table, b, metric),
-            **bounds,
+            above=above,
+            below=below,
         )
 
     def better(self, table: str, a: Row, b: Row, metric: str, margin: float = 0.0) -> Part:
@@ -208,9 +222,15 @@ class Evidence:
 
         return read_findings(path)
 
-    def finding(self, analysis: str, quantity: str, **values: Any) -> Effect:
-        """Return the only finding with these values as an effect."""
+    def finding(self, analysis: str, quantity: str, editor: str = "", **values: Any) -> Effect:
+        """Return the only finding with these values as an effect.
+
+        editor: of the finding's variant, whatever its hyperparameters; "" = any, or none.
+        """
         found = self.findings(analysis).select(quantity, **values)
+        if editor:
+            found = [row for row in found if editor_of(row.variant) == editor]
+            values = {"editor": f"'{editor}'", **values}
         where = ", ".join(f"{value}" for value in values.values() if value != "")
         if not found:
             raise Absent(f"The analysis '{analysis}' has no {quantity}{f' of {where}' if where else ''}.")

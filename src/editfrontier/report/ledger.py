@@ -65,6 +65,6 @@ def decimals(value: float, low: float, high: float) -> int:
 def signed(value: float, places: int) -> str:
     """Return a number with a minus sign that is one, "" for NaN."""
     if not math.isfinite(value):
-        return ""
+        return "" if math.isnan(value) else "∞" if value > 0 else "−∞"
     text = f"{value:.{places}f}"
     return (text[1:] if float(text) == 0 and text.startswith("-") else text).replace("-", "−")
