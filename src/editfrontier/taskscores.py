@@ -147,8 +147,10 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
     values = np.full((len(clusters), len(names), len(metrics)), np.nan)
     column = {name: i for i, name in enumerate(metrics)}
     for v, frame in enumerate(tables):
-        rows = frame["case_id"].map(source.row).to_numpy()
-        values[rows, v, frame["metric"].map(column).to_numpy()] = frame["value"].to_numpy()
+        rows, columns = (  # a table without rows, of a variant whose cases all failed, has no type of its own
+            series.to_numpy(dtype=np.intp) for series in (frame["case_id"].map(source.row), frame["metric"].map(column))
+        )
+        values[rows, v, columns] = frame["value"].to_numpy()
     sets = {}
     for path in features:
         try:

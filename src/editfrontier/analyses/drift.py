@@ -168,7 +168,10 @@ def growth_word(low: float, high: float) -> str:
     """Say how deviation grows, from the interval of the exponent."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return "slower than linear" if high < 1 else "faster than linear" if low > 1 else "linear within the interval"
+    margin = 1e-9  # an interval of no width is not off by rounding
+    if high < 1 - margin:
+        return "slower than linear"
+    return "faster than linear" if low > 1 + margin else "linear within the interval"
 
 
 def _largest_edit(inputs: Inputs, data: ChainData, variant: str) -> float:
