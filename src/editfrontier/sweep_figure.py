@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editfrontier.plotting import GREY, INK, axis_label, figure_style, save_figure
 from editfrontier.results import metric_display
@@ -36,7 +36,7 @@ def draw_sweep(
     metrics = list(dict.fromkeys(row.metric for row in findings.select("mean")))
     with figure_style():
         panels = _panels(len(metrics), 2.35, 2.1)
-        for place, (axes, metric) in enumerate(zip(panels, metrics, strict=True)):
+        for axes, metric in zip(panels, metrics, strict=True):
             means = [row for row in findings.select("mean", metric=metric) if math.isfinite(row.value)]
             if reported:
                 axes.axvspan(*reported, color="#F1EBD8", linewidth=0, label="best by the paper")
@@ -47,9 +47,18 @@ def draw_sweep(
             _bend(axes, findings, metric)
             axes.set_title(axis_label(metric), loc="left")
             axes.set_xlabel(symbol)
-            if place == 0 and axes.get_legend_handles_labels()[0]:
-                axes.legend(loc="best", fontsize=6.5, handlelength=1.4)
+        _legend(panels)
         save_figure(panels[0].figure, stem)  # type: ignore[arg-type]
+
+
+def _legend(panels: Sequence[Axes]) -> None:
+    """Explain below the panels what any of them shows."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        panels[0].figure.legend(found.values(), found, loc="outside lower left", ncols=len(found))
 
 
 def _panels(count: int, width: float, height: float) -> list[Axes]:
