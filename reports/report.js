@@ -60,6 +60,12 @@ if ("IntersectionObserver" in window) {
   document.querySelectorAll("main > section").forEach((section) => watcher.observe(section));
 }
 
+// The menu of analyses closes when one was chosen, and by a click elsewhere.
+document.addEventListener("click", (event) => {
+  const menu = document.querySelector("details.menu");
+  if (menu && menu.open && (!menu.contains(event.target) || event.target.closest("a"))) menu.open = false;
+});
+
 const tip = $("tip");
 function showTip(text, box) {
   tip.textContent = text;

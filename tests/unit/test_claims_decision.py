@@ -43,7 +43,7 @@ def test_all_parts_must_hold_and_the_worst_is_shown() -> None:
     assert decide([good, bad, loose]).effect == -1.0
     found = decide([good, loose])
     assert (found.verdict, found.effect, found.n) == ("inconclusive", 0.05, 10)
-    assert "Of 2 parts 1 hold, 0 are contradicted." in found.reason
+    assert "one of 2 parts, of which 1 hold and 0 are contradicted." in found.reason
 
 
 def test_p_values_are_corrected_over_the_parts() -> None:
@@ -74,6 +74,6 @@ def test_reasons_say_what_decided() -> None:
     assert decide([part(1.0, 0.5)]).reason == "The whole interval lies above 0, as claimed."
     assert "but the interval holds 0" in decide([part(0.1, 0.5)]).reason
     assert "but the interval holds 0.7" in decide([part(0.6, 0.2, above=0.3, below=0.7)]).reason
-    assert "claimed between 0.3 and 0.7" in decide([part(2.0, 0.2, above=0.3, below=0.7)]).reason
+    assert "Claimed between 0.3 and 0.7" in decide([part(2.0, 0.2, above=0.3, below=0.7)]).reason
     assert "p = 0.2" in decide([part(1.0, 0.5, p=0.2)]).reason
     assert "it has no interval" in decide([part(1.0, math.nan)]).reason

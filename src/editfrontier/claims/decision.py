@@ -116,12 +116,13 @@ def _decide(parts: Sequence[Part], adjusted: Sequence[float], note: str, alpha: 
         case "contradicted":
             verdict = "not supported"
             rest = "it is so in hardly any" if part.chance else "the whole interval lies elsewhere"
-            reason = f"{part.what}: claimed {part.direction}, and {rest}."
+            reason = f"Claimed {part.direction}, and {rest}."
         case _:
             verdict = "inconclusive"
-            reason = f"{part.what}: claimed {part.direction}, {_open(part, adjusted[decisive], alpha)}."
+            reason = f"Claimed {part.direction}, {_open(part, adjusted[decisive], alpha)}."
     if len(parts) > 1 and state != "holds":
-        reason += f" Of {len(parts)} parts {counts['holds']} hold, {counts['contradicted']} are contradicted."
+        held, against = counts["holds"], counts["contradicted"]
+        reason += f" Shown is one of {len(parts)} parts, of which {held} hold and {against} are contradicted."
     return Verdict(
         verdict=verdict,  # type: ignore[arg-type]
         reason=f"{reason} {note}".strip(),

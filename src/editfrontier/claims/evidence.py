@@ -194,9 +194,9 @@ class Evidence:
         task = self.table(table).task
         paths = [self.root / "scores" / task / f"{row.variant}.parquet" for row in rows]
         sources = self.root / "scores" / task / "sources.npz"
-        for path in (*paths, sources):
-            if not path.is_file():
-                raise Absent(f"The scores of task '{task}' were not made ({path.name}).")
+        for path, row in zip(paths, rows, strict=True):
+            if not path.is_file() or not sources.is_file():
+                raise Absent(f"The scores of {row.label} on task '{task}' were not made.")
         from editfrontier.taskscores import read_scores
 
         return read_scores(paths, [], sources)
