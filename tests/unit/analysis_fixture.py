@@ -38,15 +38,18 @@ class Given(Inputs):
 
 
 def scores_of(
-    values: Array, variants: Sequence[str], metrics: Sequence[str], cluster: Sequence[int] | None = None, task: str = "t"
+    values: Array,
+    variants: Sequence[str],
+    metrics: Sequence[str],
+    cluster: Sequence[int] | None = None,
+    task: str = "t",
 ) -> TaskScores:
     """Scores [N, V, M] of cases c0, c1, ..."""
     numbers = np.arange(len(values)) if cluster is None else np.asarray(cluster)
     names = tuple(f"c{i}" for i in range(len(values)))
     failures = tuple(frozenset[str]() for _ in variants)
-    return TaskScores(
-        task, list(variants), list(metrics), values, numbers.astype(np.intp), [0] * len(variants), {}, None, names, failures
-    )  # fmt: skip
+    held, failed = numbers.astype(np.intp), [0] * len(variants)
+    return TaskScores(task, list(variants), list(metrics), values, held, failed, {}, None, names, failures)
 
 
 def rows_of(variants: Sequence[str], controls: Sequence[str] = ()) -> tuple[Row, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from analysis_fixture import found_by, inputs_of, rows_of, scores_of
 
+from analysis_fixture import found_by, inputs_of, rows_of, scores_of
 from editfrontier.analyses.mask_quality import ANALYSIS
 from editfrontier.cases import Case
 from editfrontier.errors import UserError

@@ -65,6 +65,7 @@ QUANTITIES = {
     "on_front_everywhere": "share of resamples in which the editor is on the front in every task that it ran in",
     "dominates_everywhere": "share of resamples in which the editor (or any) dominates in every task",
     "regimes": "number of groups that the gap statistic chooses",
+    "regimes_p": "p value of one group only: share of sets of points without groups whose gap statistic rises as much",
     "regimes_share": "share of resamples in which it chooses this number (x)",
     "gap": "gap statistic of this number of groups (x), with one standard error either way",
     "regime": "group that the editor belongs to, of x groups",
@@ -167,6 +168,7 @@ def _groups(plane: Plane, inputs: Inputs, params: RegimesParams) -> Iterator[Fin
     most = min(params.most, count - 1)
     gap = regimes.gap_statistic(plane.points, most, params.references, rng)
     yield Finding(quantity="regimes", level=plane.name, value=float(gap.chosen), n=count, note="gap statistic")
+    yield Finding(quantity="regimes_p", level=plane.name, value=gap.p, n=count)
     chosen = [
         regimes.gap_statistic(one, most, max(10, params.references // 5), rng).chosen
         for one in resampled[: params.resamples]
