@@ -32,6 +32,7 @@ from editfrontier.sources import (
     Sources,
     by_shape,
     chunks,
+    evaluators_for,
     image_networks,
     load_evaluators,
     prepare_sources,
@@ -113,7 +114,7 @@ def score_variant(
     cases, folder = read_cases(cases_path), cases_path.parent
     source_data = read_sources(sources, cases)
     edited, variant = _read_records(records, [case.case_id for case in cases], variant)
-    networks = load_evaluators(evaluators, device)
+    networks = load_evaluators(evaluators_for(cases, evaluators), device)
     scores = _Scores(failures={case_id: edit.reason for case_id, edit in edited.items() if edit.reason})
     for case in cases:
         if case.case_id not in edited:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,22 @@ EVALUATORS = {
     "autoencoder": "AutoencoderEvaluator",
 }
 """Kinds of evaluator and their classes in `editfrontier.evaluators`."""
+
+_ONLY_FOR: dict[str, Callable[[Case], bool]] = {
+    "segmentation": lambda case: bool(case.drags.strip()),
+    "dift": lambda case: bool(case.drags.strip()),
+    "autoencoder": lambda case: bool(case.chain),
+}
+"""Evaluators that have something to say about some cases only."""
+
+
+def evaluators_for(cases: Sequence[Case], evaluators: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the evaluators that speak about any of the cases; to load the others takes longer than to score a task."""
+    return {
+        kind: value
+        for kind, value in evaluators.items()
+        if kind not in _ONLY_FOR or any(_ONLY_FOR[kind](case) for case in cases)
+    }
 
 
 def load_evaluators(evaluators: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
@@ -73,7 +89,7 @@ def prepare_sources(
             source image cannot be read).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
-    networks = load_evaluators(evaluators, device)
+    networks = load_evaluators(evaluators_for(cases, evaluators), device)
     paths = sorted({case.image for case in cases})
     failures: dict[str, str] = {}
     readable: list[str] = []

@@ -16,7 +16,7 @@ from editfrontier.errors import UserError
 from editfrontier.metrics import PSNR_CAP
 from editfrontier.parquet import read_parquet, write_parquet
 from editfrontier.score import prepare_sources, score_variant
-from editfrontier.sources import read_sources
+from editfrontier.sources import EVALUATORS, evaluators_for, prepare_sources, read_sources
 from fake_evaluators import fake_evaluators
 
 SIZE = 32
@@ -114,6 +114,7 @@ def test_distances_to_the_source_are_root_mean_squares(tmp_path: Path, task: dic
     half = edits["portraits-1"].copy()
     half[:16] += 20
     edits["portraits-1"] = half
+    write_cases(task["path"], [replace(case, chain=case.case_id) for case in task["cases"]])
     frame, _ = _score(tmp_path, task, _record(tmp_path, edits, "moved"))
     expected = [20 / 255, 20 / 255 / np.sqrt(2), 0, 0, 0, 0]
     np.testing.assert_allclose(_values(frame, "l2_source"), expected, atol=1e-9)
@@ -226,7 +227,7 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
         "portraits-3",
     ]
     assert frame["value"].notna().all()
-    assert len(frame[frame["case_id"] == "portraits-5"]) == 20
+    assert len(frame[frame["case_id"] == "portraits-5"]) == 19
 
 
 def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
@@ -244,6 +245,14 @@ def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
     assert set(provenance["failures"]) == {"portraits-4", "portraits-5"}
     assert "s4.png" in provenance["failures"]["portraits-5"]
     assert len(frame["case_id"].unique()) == 4
+
+
+def test_evaluators_that_speak_of_no_case_are_not_loaded(task: dict[str, Any]) -> None:
+    cases, given = task["cases"], dict.fromkeys(EVALUATORS, "a folder")
+    usual = set(EVALUATORS) - {"segmentation", "dift", "autoencoder"}
+    assert set(evaluators_for(cases, given)) == usual
+    assert set(evaluators_for([*cases, replace(cases[0], drags="[]")], given)) == usual | {"segmentation", "dift"}
+    assert set(evaluators_for([*cases, replace(cases[0], chain="c")], given)) == usual | {"autoencoder"}
 
 
 def test_only_the_evaluators_that_are_given_are_used(tmp_path: Path, task: dict[str, Any]) -> None:
