@@ -89,10 +89,26 @@ def _download(identifier: str, revision: str) -> Path:
             "Pin `revision` in the config"
         )
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         patterns = ["*.json", "*.txt", "*.safetensors", "*.model"]
         return Path(snapshot_download(identifier, revision=revision, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise UserError(
+            f"model {identifier}: its weights are gated and the hub refused them, expected a token of an account that "
+            "has accepted their licence. Accept it on the model's page, then run `hf auth login` or set HF_TOKEN"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"model {identifier}: the hub has no revision {revision}, expected a commit of its repository. "
+            "Correct `revision` in the config"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"model {identifier}: the hub shows no such repository, expected one that exists and that this account may "
+            "see. Correct `id` in the config; if it is private, run `hf auth login` or set HF_TOKEN"
+        ) from error
     except Exception as error:  # the hub client raises many unrelated types for "offline" and "not found"
         raise UserError(
             f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled "

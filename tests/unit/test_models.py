@@ -90,6 +90,31 @@ def test_pipelines_refuse_unknown_kinds_and_empty_folders(model: Path) -> None:
         load_pipeline("inpainting", model)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("GatedRepoError", ("gated", "accepted their licence", "HF_TOKEN")),
+        ("RepositoryNotFoundError", ("no such repository", "Correct `id`")),
+        ("RevisionNotFoundError", ("no revision", "Correct `revision`")),
+        ("LocalEntryNotFoundError", ("could not be fetched", "give `path`")),
+    ],
+)
+def test_what_the_hub_refuses_is_told_with_the_fix(
+    monkeypatch: pytest.MonkeyPatch, error: str, words: tuple[str, ...]
+) -> None:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def refuse(*_: object, **__: object) -> None:
+        kind = getattr(errors, error)
+        raise kind.__new__(kind)  # without the response of a server that is not there
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(UserError) as caught:
+        resolve_model({"id": "somebody/gated-model", "revision": "0" * 40})
+    assert all(word in str(caught.value) for word in ("somebody/gated-model", *words))
+
+
 def test_import_is_light() -> None:
     import subprocess
     import sys
