@@ -39,6 +39,17 @@ class Plane:
         return [row.variant for row in self.rows]
 
     @property
+    def keys(self) -> list[str]:
+        """What names each editor in every task: the editor for its first row, the variant for further ones.
+
+        An editor may run with other settings on another task, with fewer steps for example.
+        """
+        first: dict[str, str] = {}
+        for row in self.rows:
+            first.setdefault(row.editor, row.variant)
+        return [row.editor if first[row.editor] == row.variant else row.variant for row in self.rows]
+
+    @property
     def points(self) -> Array:
         """[E, 2]"""
         return np.stack([self.fidelity.point, self.controllability.point], axis=-1)
@@ -74,16 +85,19 @@ def planes_of(inputs: Inputs) -> tuple[list[Plane], dict[str, str]]:
 
 
 def together(planes: Sequence[Plane]) -> Plane:
-    """Return the plane of all editors of all tasks: the mean of each one's composites over the tasks that it ran in."""
-    rows = {row.variant: row for plane in reversed(planes) for row in plane.rows}
-    order = list(dict.fromkeys(variant for plane in planes for variant in plane.variants))
+    """Return the plane of all editors of all tasks: the mean of each one's composites over the tasks that it ran in.
+
+    Editors are found again by `Plane.keys`; the first task that has one gives its row.
+    """
+    rows = {key: row for plane in reversed(planes) for key, row in zip(plane.keys, plane.rows, strict=True)}
+    order = list(dict.fromkeys(key for plane in planes for key in plane.keys))
     axes = []
     for axis in ("fidelity", "controllability"):
         points, resampled = [], []
-        for variant in order:
-            own = [(getattr(p, axis), p.variants.index(variant)) for p in planes if variant in p.variants]
+        for key in order:
+            own = [(getattr(plane, axis), plane.keys.index(key)) for plane in planes if key in plane.keys]
             points.append(np.mean([estimates.point[i] for estimates, i in own]))
             resampled.append(np.mean([estimates.resampled[:, i] for estimates, i in own], axis=0))
         axes.append(Estimates(np.array(points), np.stack(resampled, axis=1), np.empty((0, len(order)))))
-    count = tuple(sum(variant in plane.variants for plane in planes) for variant in order)
-    return Plane(ALL, tuple(rows[variant] for variant in order), axes[0], axes[1], count)
+    count = tuple(sum(key in plane.keys for plane in planes) for key in order)
+    return Plane(ALL, tuple(rows[key] for key in order), axes[0], axes[1], count)

@@ -32,8 +32,12 @@ def draw_planes(findings: Findings, planes: Sequence[Plane], titles: Mapping[str
         titles: task -> heading of its panel.
         stem: path without suffix.
     """
-    rows = list({row.variant: row for plane in planes for row in plane.rows}.values())
-    look = row_styles(rows)
+    named = [(key, row) for plane in planes for key, row in zip(plane.keys, plane.rows, strict=True)]
+    first = {key: row for key, row in reversed(named)}
+    order = list(dict.fromkeys(key for key, _ in named))
+    rows = [first[key] for key in order]
+    styles = row_styles(rows)
+    look = {key: styles[first[key].variant] for key in order}
     with figure_style():
         import matplotlib.pyplot as plt
 
@@ -47,7 +51,7 @@ def draw_planes(findings: Findings, planes: Sequence[Plane], titles: Mapping[str
             axes.axis("off")
         for letter, axes, plane in zip("abcdefgh", panels.flat, planes, strict=False):
             for place, row in enumerate(plane.rows):
-                style, point = look[row.variant], plane.points[place]
+                style, point = look[plane.keys[place]], plane.points[place]
                 outline = ellipse(plane.resampled[:, place])
                 axes.fill(*outline.T, color=style.colour, alpha=0.16, linewidth=0)
                 axes.plot(*outline.T, color=style.colour, alpha=0.6, linewidth=0.7)
@@ -63,9 +67,9 @@ def draw_planes(findings: Findings, planes: Sequence[Plane], titles: Mapping[str
         if rows:
             handles = [
                 plt.Line2D(
-                    [], [], linestyle="none", marker=look[r.variant].marker, color=look[r.variant].colour, label=r.label
+                    [], [], linestyle="none", marker=look[key].marker, color=look[key].colour, label=first[key].label
                 )
-                for r in rows
+                for key in order
             ]
             figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
         save_figure(figure, stem)

@@ -50,7 +50,7 @@ class Gap:
 
         1 if p is above `ALPHA`, else the smallest k above 1 whose gap is not below the greatest one less its standard
         error (Dudoit and Fridlyand 2002). The rule as first published takes the first local maximum, and so finds one
-        group where three lie evenly, as two are no better than one. Without the test the rule taken here finds groups in
+        group where three lie evenly, as two are no better than one. Without the test this rule finds groups in
         about a quarter of sets without any.
         """
         if self.p > ALPHA:

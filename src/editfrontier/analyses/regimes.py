@@ -128,25 +128,26 @@ def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
 
     from editfrontier.regimes import front_shares
 
-    order = list(dict.fromkeys(variant for plane in planes for variant in plane.variants))
-    everywhere = {variant: [np.ones(len(planes[0].resampled), dtype=bool)] * 2 for variant in order}
+    names = {key: row.variant for plane in reversed(planes) for key, row in zip(plane.keys, plane.rows, strict=True)}
+    order = list(dict.fromkeys(key for plane in planes for key in plane.keys))
+    everywhere = {key: [np.ones(len(planes[0].resampled), dtype=bool)] * 2 for key in order}
     for plane in planes:
         shares = front_shares(plane.resampled[..., 0], plane.resampled[..., 1])
-        for i, variant in enumerate(plane.variants):
+        for i, key in enumerate(plane.keys):
             for quantity, share in zip(("on_front", "dominates"), shares, strict=True):
-                keys: dict[str, Any] = {"variant": variant, "level": plane.name, "n": plane.cases[i]}
+                keys: dict[str, Any] = {"variant": plane.variants[i], "level": plane.name, "n": plane.cases[i]}
                 yield Finding(quantity=quantity, value=float(share[:, i].mean()), **keys)
-            everywhere[variant] = [kept & share[:, i] for kept, share in zip(everywhere[variant], shares, strict=True)]
+            everywhere[key] = [kept & share[:, i] for kept, share in zip(everywhere[key], shares, strict=True)]
     for place, quantity in enumerate(("on_front_everywhere", "dominates_everywhere")):
         several = []
         value, note = math.nan, "no editor ran in several tasks"
-        for variant in order:
-            count = sum(variant in plane.variants for plane in planes)
+        for key in order:
+            count = sum(key in plane.keys for plane in planes)
             if count < 2:
                 continue
-            several.append(everywhere[variant][place])
-            probability, where = float(everywhere[variant][place].mean()), f"in {count} of {len(planes)} tasks"
-            yield Finding(quantity=quantity, variant=variant, level=ALL, value=probability, n=count, note=where)
+            several.append(everywhere[key][place])
+            probability, where = float(everywhere[key][place].mean()), f"in {count} of {len(planes)} tasks"
+            yield Finding(quantity=quantity, variant=names[key], level=ALL, value=probability, n=count, note=where)
         if several:
             value, note = float(np.any(several, axis=0).mean()), "any editor that ran in several tasks"
         yield Finding(quantity=quantity, level=ALL, value=value, n=len(planes), note=note)
