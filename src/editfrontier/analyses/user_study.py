@@ -6,7 +6,8 @@ The paper reports none of its answers (section 4.4), and without people there ar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,9 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.taskscores import TaskScores
     from editfrontier.userstudy.materials import Design
     from editfrontier.userstudy.responses import Collected, Judgement, Session
-    from editfrontier.userstudy.summary import Estimate, Ranking, Votes
+    from editfrontier.userstudy.summary import Estimate, Spread, Votes
 
 PEOPLE = "people"
 _FEWEST_RANKED = 3
@@ -118,43 +118,40 @@ def _files(collected: Collected, design: Design, excluded: dict[int, int]) -> li
 def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequence[Session]) -> list[Finding]:
     import numpy as np
 
+    from editfrontier.seeding import stable_seed
     from editfrontier.userstudy import summary
     from editfrontier.userstudy.responses import catch_results, judgements_of, repeated_votes
 
     scores = inputs.scores(design.experiment)
-    clusters = inputs.weights(scores.clusters, "images")
+    images = inputs.weights(scores.clusters, "images")
     raters = inputs.weights(len(counted), "participants")
+    participants = [session.participant for session in counted]
 
     def votes_of(judgements: Sequence[Judgement]) -> Votes:
-        return summary.collect_votes(
-            judgements,
-            scores,
-            design.editors,
-            raters,
-            clusters,
-            inputs.settings.level,
-            [s.participant for s in counted],
-        )
+        single, level = inputs.weights(len(judgements), "answers"), inputs.settings.level
+        return summary.collect_votes(judgements, scores, design.editors, raters, images, single, level, participants)
 
     judgements = [judgement for session in counted for judgement in judgements_of(session, design)]
     votes = votes_of(judgements)
+    strength, preferred = summary.strengths(votes)
+    found = _editors(votes, strength, preferred)
+    found.append(_finding("alpha", summary.alpha(votes), note="interval over images alone"))
+    found.append(_finding("accuracy", summary.people(votes), level=PEOPLE, note="of the other participants"))
+    listed = inputs.experiments[design.experiment].metrics
+    judged = summary.metric_accuracies(votes, scores, summary.judged_metrics(scores, listed))
+    found += [_finding("accuracy", estimate, metric=metric) for metric, estimate in judged.items()]
+    seed = stable_seed(inputs.name, "strengths", inputs.settings.seed)
+    ranked = summary.metric_correlations(votes, strength, scores, listed, inputs.settings, seed)
+    found += _correlations(ranked, len(votes.editors))
+
     everyone = np.ones(len(judgements), dtype=bool)
-    ranking = summary.rank_editors(votes)
-    found = _strengths(inputs, votes, ranking)
-    found.append(_finding("alpha", summary.alpha(votes)))
-    found.append(_finding("accuracy", summary.people(votes), level=PEOPLE))
-    found += _metrics(votes, ranking, scores, inputs)
-    found.append(_finding("ties", votes.share(votes.vote == 0, everyone)))
-    chose_left = (votes.vote > 0) == votes.left
-    found.append(_finding("left_share", votes.share(chose_left, votes.vote != 0)))
+    found.append(_finding("ties", summary.share(votes, votes.vote == 0, everyone)))
+    found.append(_finding("left_share", summary.share(votes, (votes.vote > 0) == votes.left, votes.vote != 0)))
     again = [pair for session in counted for pair in repeated_votes(session, design)]
     if again:
         same = np.array([first.vote == second.vote for first, second in again])
-        found.append(
-            _finding(
-                "consistency", votes_of([first for first, _ in again]).share(same, np.ones(len(again), dtype=bool))
-            )
-        )
+        repeated = votes_of([first for first, _ in again])
+        found.append(_finding("consistency", summary.share(repeated, same, np.ones(len(again), dtype=bool))))
     caught = [right for s in collected.sessions for right in catch_results(s, design.trials[s.participant - 1])]
     if caught:
         note = "of all participants, excluded ones too"
@@ -164,55 +161,39 @@ def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequ
     return found
 
 
-def _finding(quantity: str, estimate: Estimate, **where: str) -> Finding:
-    note = where.pop("note", "")
-    if not math.isfinite(estimate.value) and not note:
+def _finding(quantity: str, estimate: Estimate, *, note: str = "", **where: str) -> Finding:
+    if not math.isfinite(estimate.value):
         note = "cannot be computed from these answers"
-    elif not math.isfinite(estimate.low) and not note:
+    elif not math.isfinite(estimate.low):
         note = "no interval: it takes at least two participants and two source images"
-    return Finding(
-        quantity=quantity,
-        value=estimate.value,
-        ci_low=estimate.low,
-        ci_high=estimate.high,
-        n=estimate.n,
-        note=note,
-        **where,  # type: ignore[arg-type]
-    )
+    numbers = {"value": estimate.value, "ci_low": estimate.low, "ci_high": estimate.high, "n": estimate.n}
+    return Finding(quantity=quantity, note=note, **numbers, **where)  # type: ignore[arg-type]
 
 
-def _strengths(inputs: Inputs, votes: Votes, ranking: Ranking) -> list[Finding]:
+def _editors(votes: Votes, strength: Spread, preferred: Spread) -> list[Finding]:
     import numpy as np
 
     found = []
-    order = np.argsort(-ranking.win_rate, kind="stable")
-    for quantity, point, resampled in (
-        ("preferred", ranking.win_rate, ranking.resampled_rate),
-        ("strength", ranking.log_strength, ranking.resampled_strength),
-    ):
+    order = [int(k) for k in np.argsort(-preferred.point, kind="stable")]
+    for quantity, spread, bounds in (("preferred", preferred, (0.0, 1.0)), ("strength", strength, None)):
         for k in order:
-            shown = int(sum((votes.items[votes.item, 1] == k) | (votes.items[votes.item, 2] == k)))
-            note = "" if math.isfinite(point[k]) else "the answers do not connect all editors by comparisons"
-            estimate = votes.estimate(float(point[k]), resampled[:, k], shown)
-            found.append(_finding(quantity, estimate, variant=votes.editors[k], note=note))
+            shown = int((votes.items[votes.item, 1:] == k).sum())
+            row = _finding(quantity, spread.estimate(votes, shown, k, bounds), variant=votes.editors[k])
+            if not math.isfinite(row.value):
+                row = replace(row, note="the answers do not connect all editors by comparisons")
+            found.append(row)
     return found
 
 
-def _metrics(votes: Votes, ranking: Ranking, scores: TaskScores, inputs: Inputs) -> list[Finding]:
-    from editfrontier.userstudy import summary
-
+def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int) -> list[Finding]:
+    few = f"{editors} editors have no order to compare, it takes {_FEWEST_RANKED}"
     found = []
-    for metric in summary.judged_metrics(scores):
-        found.append(_finding("accuracy", summary.metric_accuracy(votes, scores, metric), metric=metric))
-    few = f"{len(votes.editors)} editors have no order to compare, it takes {_FEWEST_RANKED}"
-    ranked = {m: summary.metric_correlations(votes, ranking, scores, m) for m in summary.judged_metrics(scores)}
-    ranked |= summary.set_metric_correlations(votes, ranking, scores, inputs.settings)
     for index, quantity in enumerate(("spearman", "kendall")):
         for metric, both in ranked.items():
-            if len(votes.editors) < _FEWEST_RANKED:
-                found.append(Finding(quantity=quantity, metric=metric, value=math.nan, n=both[index].n, note=few))
-            else:
-                found.append(_finding(quantity, both[index], metric=metric))
+            row = _finding(quantity, both[index], metric=metric)
+            if editors < _FEWEST_RANKED:
+                row = Finding(quantity=quantity, metric=metric, value=math.nan, n=editors, note=few)
+            found.append(row)
     return found
 
 

@@ -1,13 +1,15 @@
 """What the answers say: strengths of editors, agreement of people, agreement of metrics with people, with intervals.
 
-Intervals come from a bootstrap over two factors at once: participants and source images are drawn with replacement, and
-an answer counts as often as its participant times its image was drawn (Owen 2007, the pigeonhole bootstrap; somewhat
-wide). Alpha resamples images only: drawn twice, a participant would agree with himself.
+Answers of one participant belong together, and so do answers about one source image. The variance of a statistic is
+therefore that under a bootstrap of participants, plus that under a bootstrap of images, less that under a bootstrap of
+single answers, which both contain (Cameron, Gelbach and Miller 2011, equation 2.11, with bootstrap variances). Drawing
+both at once instead counts the noise of single answers three times (Owen 2007). Intervals are those of Student's t with
+one degree of freedom less than there are participants or images, whichever are fewer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +24,9 @@ from editfrontier.userstudy.agreement import majority_accuracy, nominal_alpha, p
 from editfrontier.userstudy.bradley_terry import fit
 from editfrontier.userstudy.design import Ints, editor_pairs
 from editfrontier.userstudy.responses import Judgement
+
+Statistic = Callable[[Array, Array], Array]
+"""(how often each of R resamples holds each judgement [R,J], and each image [R,C]) -> K values of each [R,K]."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Votes:
         left: [J], whether the first stood on the left.
         items: [I,3], of every comparison: row of its case in the scores, first editor, second editor.
         item_cluster: [I].
-        rater_weights: [R,N]. cluster_weights: [R,C].
+        rater_weights: [R,N]. cluster_weights: [R,C]. judgement_weights: [R,J].
         level: of intervals.
     """
 
@@ -61,6 +66,7 @@ class Votes:
     item_cluster: Ints
     rater_weights: Array
     cluster_weights: Array
+    judgement_weights: Array
     level: float
 
     @property
@@ -69,28 +75,78 @@ class Votes:
         return np.where(self.vote == 0, 2, np.where(self.vote > 0, 0, 1))
 
     @property
-    def weights(self) -> Array:
-        """[R,J], how often each resample of participants and images holds each judgement."""
-        return self.rater_weights[:, self.rater] * self.cluster_weights[:, self.cluster]
+    def units(self) -> int:
+        """Participants or source images, whichever are fewer."""
+        return min(len(np.unique(self.rater)), len(np.unique(self.cluster)))
 
-    def estimate(self, value: float, resampled: Array, n: int, *, raters: bool = True) -> Estimate:
-        """Return a number with the percentile interval of its resamples [R]; none where there is nothing to resample.
 
-        raters: whether participants were resampled; one participant alone then gives no interval.
-        """
-        finite = resampled[np.isfinite(resampled)]
-        units = [len(np.unique(self.cluster)), *([len(np.unique(self.rater))] if raters else [])]
-        if min(units) < 2 or len(finite) < 2 or not np.isfinite(value):
+@dataclass(frozen=True)
+class Spread:
+    """A statistic of K values with its covariance over participants and images.
+
+    point: [K]. covariance: [K,K], NaN where there is nothing to resample. variance: [K], its diagonal, at least that
+    over single judgements, which the difference of estimates may fall below.
+    """
+
+    point: Array
+    covariance: Array
+    variance: Array
+
+    def estimate(self, votes: Votes, n: int, k: int = 0, bounds: tuple[float, float] | None = None) -> Estimate:
+        """Return the k-th value with its interval, cut off at `bounds`."""
+        from scipy.stats import t
+
+        value = float(self.point[k])
+        half = (
+            float(t.ppf((1 + votes.level) / 2, votes.units - 1) * np.sqrt(self.variance[k]))
+            if votes.units > 1
+            else np.nan
+        )
+        if not np.isfinite(value + half):
             return Estimate(value, np.nan, np.nan, n)
-        low, high = np.quantile(finite, [(1 - self.level) / 2, (1 + self.level) / 2])
-        return Estimate(value, float(low), float(high), n)
+        least, most = bounds or (-np.inf, np.inf)
+        return Estimate(value, max(value - half, least), min(value + half, most), n)
 
-    def share(self, holds: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Estimate:
-        """Return the share of the judgements `among` [J] for which something holds [J]."""
-        n, weights = int(among.sum()), self.weights
+    def draws(self, count: int, seed: int) -> Array:
+        """Return [count,K] from the normal distribution with this mean and covariance."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        normal = np.random.default_rng(seed).standard_normal((count, len(values)))
+        return np.asarray(self.point + (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+
+
+def two_way(votes: Votes, statistic: Statistic) -> Spread:
+    """Return a statistic with its covariance over participants and images (see the module's head)."""
+    images = votes.cluster_weights.shape[1]
+    point = statistic(np.ones((1, len(votes.vote))), np.ones((1, images)))[0]
+    size = len(point)
+    nothing = np.full((size, size), np.nan)
+    if votes.units < 2:
+        return Spread(point, nothing, np.diag(nothing))
+    still = np.ones((len(votes.judgement_weights), images))
+    parts = []
+    for weights, of_images in (
+        (votes.rater_weights[:, votes.rater], still),
+        (votes.cluster_weights[:, votes.cluster], votes.cluster_weights),
+        (votes.judgement_weights, still),
+    ):
+        resampled = statistic(weights, of_images)
+        resampled = resampled[np.isfinite(resampled).all(axis=1)]
+        parts.append(np.cov(resampled, rowvar=False).reshape(size, size) if len(resampled) > 1 else nothing)
+    covariance = parts[0] + parts[1] - parts[2]
+    return Spread(point, covariance, np.maximum(np.diag(covariance), np.diag(parts[2])))
+
+
+def share(votes: Votes, holds: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Estimate:
+    """Return the share of the judgements `among` [J] for which something holds [J]."""
+    return _ratio(votes, (holds & among).astype(np.float64), among.astype(np.float64))
+
+
+def _ratio(votes: Votes, part: Array, whole: Array) -> Estimate:
+    def ratio(weights: Array, _: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
-            resampled = (weights @ (holds & among)) / (weights @ among)
-        return self.estimate(float((holds & among).sum() / n) if n else np.nan, resampled, n)
+            return ((weights @ part) / (weights @ whole))[:, None]
+
+    return two_way(votes, ratio).estimate(votes, int(whole.sum()), bounds=(0.0, 1.0))
 
 
 def collect_votes(
@@ -99,6 +155,7 @@ def collect_votes(
     editors: Sequence[str],
     rater_weights: Array,
     cluster_weights: Array,
+    judgement_weights: Array,
     level: float,
     participants: Sequence[int],
 ) -> Votes:
@@ -110,6 +167,7 @@ def collect_votes(
         editors: all that the design compares.
         rater_weights: [R,N] for the N participants.
         cluster_weights: [R,C] for the clusters of the scores.
+        judgement_weights: [R,J].
         level: of intervals.
         participants: numbers of all whose answers count.
     """
@@ -135,65 +193,58 @@ def collect_votes(
         item_cluster,
         rater_weights,
         cluster_weights,
+        judgement_weights,
         level,
     )
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Strengths of all editors. log_strength and win_rate: point [K] and resamples [R,K]; log_tie: of the point."""
-
-    log_strength: Array
-    win_rate: Array
-    resampled_strength: Array
-    resampled_rate: Array
-    log_tie: float
-
-
-def rank_editors(votes: Votes) -> Ranking:
-    """Fit the model of Bradley, Terry and Davidson to the judgements and to every resample of them."""
+def strengths(votes: Votes) -> tuple[Spread, Spread]:
+    """Return log strengths (Bradley, Terry, Davidson) and how often each editor is preferred to another, both [K]."""
     count = len(votes.editors)
     cells = np.zeros((len(votes.vote), len(editor_pairs(count)) * 3))
     cells[np.arange(len(votes.vote)), 3 * votes.pair + votes.outcome] = 1.0
-    weights = np.concatenate([np.ones((1, len(votes.vote))), votes.weights])
-    strengths = fit((weights @ cells).reshape(len(weights), -1, 3), count)
-    rate = strengths.win_rate()
-    return Ranking(
-        strengths.log_strength[0], rate[0], strengths.log_strength[1:], rate[1:], float(strengths.log_tie[0])
-    )
+
+    def both(weights: Array, _: Array) -> Array:
+        found = fit((weights @ cells).reshape(len(weights), -1, 3), count)
+        return np.concatenate([found.log_strength, found.win_rate()], axis=1)
+
+    spread = two_way(votes, both)
+    parts = slice(0, count), slice(count, 2 * count)
+    first, second = (Spread(spread.point[p], spread.covariance[p, p], spread.variance[p]) for p in parts)
+    return first, second
 
 
 def alpha(votes: Votes) -> Estimate:
-    """Return Krippendorff's alpha of the answers "first", "second" and "tie" to the comparisons."""
+    """Return Krippendorff's alpha of the answers "first", "second" and "tie" to the comparisons.
+
+    Its interval is over images alone: drawn twice, a participant would agree with himself.
+    """
     counts = np.zeros((len(votes.items), 3))
     np.add.at(counts, (votes.item, votes.outcome), 1.0)
     point = float(nominal_alpha(counts, exchangeable=True)[0])
+    n = int((counts.sum(axis=1) >= 2).sum())
     resampled = nominal_alpha(counts, votes.cluster_weights[:, votes.item_cluster], exchangeable=True)
-    return votes.estimate(point, resampled, int((counts.sum(axis=1) >= 2).sum()), raters=False)
-
-
-def _matrix(votes: Votes) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Return the vote of every participant for every comparison [N,I], and whether there is one."""
-    shape = votes.rater_weights.shape[1], len(votes.items)
-    matrix, present = np.zeros(shape), np.zeros(shape, dtype=bool)
-    matrix[votes.rater, votes.item], present[votes.rater, votes.item] = votes.vote, True
-    return matrix, present
+    resampled = resampled[np.isfinite(resampled)]
+    if votes.units < 2 or len(resampled) < 2:
+        return Estimate(point, np.nan, np.nan, n)
+    low, high = np.quantile(resampled, [(1 - votes.level) / 2, (1 + votes.level) / 2])
+    return Estimate(point, float(low), float(high), n)
 
 
 def people(votes: Votes) -> Estimate:
     """Return how often a participant agrees with the majority of the others; what a metric can be measured against."""
-    matrix, present = _matrix(votes)
+    shape = votes.rater_weights.shape[1], len(votes.items)
+    matrix, present = np.zeros(shape), np.zeros(shape, dtype=bool)
+    matrix[votes.rater, votes.item], present[votes.rater, votes.item] = votes.vote, True
     agrees, counted = people_accuracy(matrix, present)
-    agrees, counted = agrees[votes.rater, votes.item], counted[votes.rater, votes.item]
-    n, weights = int(counted.sum()), votes.weights
-    with np.errstate(invalid="ignore", divide="ignore"):
-        resampled = (weights @ agrees) / (weights @ counted)
-    return votes.estimate(float(agrees.sum() / n) if n else np.nan, resampled, n)
+    place = votes.rater, votes.item
+    return _ratio(votes, agrees[place], counted[place].astype(np.float64))
 
 
-def judged_metrics(scores: TaskScores) -> list[str]:
-    """Return the metrics that prefer one image to another: those with a direction, costs apart."""
-    return [name for name in scores.metrics if METRICS[name].direction != "none" and METRICS[name].group != "cost"]
+def judged_metrics(scores: TaskScores, listed: Sequence[str]) -> list[str]:
+    """Return those of the listed metrics that prefer one image to another: with a direction, costs apart."""
+    kept = [name for name in listed if name in scores.metrics]
+    return [name for name in kept if METRICS[name].direction != "none" and METRICS[name].group != "cost"]
 
 
 def _oriented(scores: TaskScores, metric: str, editors: Sequence[str]) -> Array:
@@ -203,47 +254,65 @@ def _oriented(scores: TaskScores, metric: str, editors: Sequence[str]) -> Array:
     return values if METRICS[metric].direction == "higher" else -values
 
 
-def metric_accuracy(votes: Votes, scores: TaskScores, metric: str) -> Estimate:
-    """Return how often a metric prefers what the majority of people prefers, over comparisons with a majority."""
-    values = _oriented(scores, metric, votes.editors)
+def metric_accuracies(votes: Votes, scores: TaskScores, metrics: Sequence[str]) -> dict[str, Estimate]:
+    """Return how often each metric prefers what the majority of people prefers, over comparisons with a majority."""
     row, first, second = votes.items.T
-    preference = values[row, first] - values[row, second]
-    matrix, _ = _matrix(votes)
-    weights = votes.cluster_weights[:, votes.item_cluster]
-    point, n = majority_accuracy(matrix.sum(axis=0)[None], preference, np.ones((1, len(row))))
-    resampled, _ = majority_accuracy(votes.rater_weights @ matrix, preference, weights)
-    return votes.estimate(float(point[0]), resampled, int(n[0]))
+    of_item = np.zeros((len(votes.vote), len(row)))
+    of_item[np.arange(len(votes.vote)), votes.item] = votes.vote
+    majority = of_item.sum(axis=0) != 0
+    preferences = {}
+    for metric in metrics:
+        values = _oriented(scores, metric, votes.editors)
+        preferences[metric] = values[row, first] - values[row, second]
+    known = {metric: int((majority & np.isfinite(values)).sum()) for metric, values in preferences.items()}
+    found = {metric: Estimate(np.nan, np.nan, np.nan, 0) for metric in metrics}
+    usable = [metric for metric in metrics if known[metric]]
+    if not usable:
+        return found
 
+    def accuracies(weights: Array, images: Array) -> Array:
+        margin, of_items = weights @ of_item, images[:, votes.item_cluster]
+        return np.stack([majority_accuracy(margin, preferences[metric], of_items)[0] for metric in usable], axis=1)
 
-def metric_correlations(votes: Votes, ranking: Ranking, scores: TaskScores, metric: str) -> tuple[Estimate, Estimate]:
-    """Return Spearman's and Kendall's correlation of strengths with an editor's means of a metric, higher is better."""
-    values = _oriented(scores, metric, votes.editors)
-    means = bootstrap.means(values, scores.cluster, votes.cluster_weights)
-    return correlations(votes, ranking, means.point, means.resampled)
-
-
-def set_metric_correlations(
-    votes: Votes, ranking: Ranking, scores: TaskScores, settings: Settings
-) -> dict[str, tuple[Estimate, Estimate]]:
-    """Return the same for FID and KID, which have one value an editor; only people's answers are resampled.
-
-    A resample of cases raises FID itself, which is why its resamples say nothing here.
-    """
-    sets = SetBootstrap(scores, replace(settings, set_resamples=10))
-    values = {name: sets.estimate(name) for name in votes.editors} if sets.names else {}
-    if not values or any(value is None for value in values.values()):
-        return {}
-    found = {}
-    for metric in sets.names:
-        point = np.array([-value[metric][0] for value in values.values() if value is not None])
-        found[metric] = correlations(votes, ranking, point, np.tile(point, (len(ranking.resampled_strength), 1)))
+    spread = two_way(votes, accuracies)
+    for k, metric in enumerate(usable):
+        found[metric] = spread.estimate(votes, known[metric], k, bounds=(0.0, 1.0))
     return found
 
 
-def correlations(votes: Votes, ranking: Ranking, point: Array, resampled: Array) -> tuple[Estimate, Estimate]:
-    """Return both correlations of the strengths with values of the editors, point [K] and resamples [R,K]."""
-    at = rank_correlations(ranking.log_strength[None], point[None])
-    spread = rank_correlations(ranking.resampled_strength, resampled)
+def metric_correlations(
+    votes: Votes, strength: Spread, scores: TaskScores, metrics: Sequence[str], settings: Settings, seed: int
+) -> dict[str, tuple[Estimate, Estimate]]:
+    """Return Spearman's and Kendall's correlation of the strengths with the editors' means of each metric.
+
+    Turned so that 1 means the same order. Strengths are drawn from their normal distribution, means of the metric from
+    their bootstrap over images. FID and KID, which have one value an editor, are not resampled: that raises them.
+    """
+    resamples = len(votes.cluster_weights)
+    drawn = strength.draws(resamples, seed) if np.isfinite(strength.covariance).all() else None
+    values: dict[str, tuple[Array, Array]] = {}
+    for metric in judged_metrics(scores, metrics):
+        means = bootstrap.means(_oriented(scores, metric, votes.editors), scores.cluster, votes.cluster_weights)
+        values[metric] = means.point, means.resampled
+    sets = SetBootstrap(scores, replace(settings, set_resamples=10))
+    for metric in (name for name in metrics if name in sets.names):
+        held = [sets.estimate(name) for name in votes.editors]
+        point = np.array([np.nan if one is None else -one[metric][0] for one in held])
+        values[metric] = point, np.tile(point, (resamples, 1))
+    return {m: _correlations(votes, strength, drawn, *values[m]) for m in metrics if m in values}
+
+
+def _correlations(
+    votes: Votes, strength: Spread, drawn: Array | None, point: Array, resampled: Array
+) -> tuple[Estimate, Estimate]:
     count = len(votes.editors)
-    rho, tau = (votes.estimate(float(a[0]), r, count) for a, r in zip(at, spread, strict=True))
-    return rho, tau
+    at = [float(value[0]) for value in rank_correlations(strength.point[None], point[None])]
+    found = []
+    for k, value in enumerate(at):
+        spread = np.array([]) if drawn is None else rank_correlations(drawn, resampled)[k]
+        spread = spread[np.isfinite(spread)]
+        low, high = np.nan, np.nan
+        if np.isfinite(value) and len(spread) > 1:
+            low, high = np.quantile(spread, [(1 - votes.level) / 2, (1 + votes.level) / 2])
+        found.append(Estimate(value, float(low), float(high), count))
+    return found[0], found[1]
