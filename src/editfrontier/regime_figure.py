@@ -33,7 +33,7 @@ def draw_planes(findings: Findings, planes: Sequence[Plane], titles: Mapping[str
         stem: path without suffix.
     """
     named = [(key, row) for plane in planes for key, row in zip(plane.keys, plane.rows, strict=True)]
-    first = {key: row for key, row in reversed(named)}
+    first = dict(reversed(named))
     order = list(dict.fromkeys(key for key, _ in named))
     rows = [first[key] for key in order]
     styles = row_styles(rows)
