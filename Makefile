@@ -47,7 +47,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $(VENV)/.installed-$$($(state))
 
 reproduce: $(STAMP)
-	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --quiet progress reason host
 	@$(BIN)/python -m editfrontier where --config $(CONFIG)
 
 test: $(STAMP)

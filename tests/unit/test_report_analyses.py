@@ -178,3 +178,14 @@ def test_a_drawing_of_very_many_marks_is_shown_as_its_image(tmp_path: Path) -> N
     assert groups(tmp_path, config, {})[0]["entries"][0]["figure"].startswith("data:image/svg")
     (tmp_path / "analyses" / "drift.png").write_bytes(b"\x89PNG")
     assert groups(tmp_path, config, {})[0]["entries"][0]["figure"].startswith("data:image/png")
+
+
+def test_figures_are_as_wide_as_they_were_drawn(tmp_path: Path) -> None:
+    write_findings(tmp_path / "analyses" / "drift.parquet", FINDINGS, {})
+    config = {**CONFIG, "analyse": ["drift"]}
+    for content, width in (('width="288pt"', 600), ('width="900pt"', 1180), ("", 1180)):
+        (tmp_path / "analyses" / "drift.svg").write_text(f'<svg height="9pt" {content}/>')
+        assert groups(tmp_path, config, {})[0]["entries"][0]["width"] == width
+    (tmp_path / "analyses" / "drift.svg").unlink()
+    (tmp_path / "analyses" / "drift.png").write_bytes(b"\x89PNG" + bytes(12) + (1100).to_bytes(4, "big"))
+    assert groups(tmp_path, config, {})[0]["entries"][0]["width"] == 750

@@ -16,6 +16,7 @@ from editfrontier.results import metric_display, variant_label
 
 ELSEWHERE = "More analyses"
 _MOST = 400  # findings that the page shows; the CSV file has all of them
+_ENLARGED, _WIDEST, _PNG_DPI = 150.0, 1180, 220.0  # CSS pixels an inch of a figure, and at most; of saved PNGs
 _LARGE = 900_000  # bytes; a drawing larger than this is shown as its PNG if that is smaller
 
 
@@ -65,7 +66,7 @@ def _item(root: Path, name: str, entry: Mapping[str, Any], labels: Mapping[str, 
         "caption": str(entry.get("caption") or ""),
     }
     if not path.is_file():
-        return {**about, "run": False, "sentences": [], "figure": "", "columns": {}, "rows": [], "total": 0}
+        return {**about, "run": False, "sentences": [], "figure": "", "width": 0, "columns": {}, "rows": [], "total": 0}
     findings = read_findings(path)
     analysis = _analysis(str(entry.get("analysis") or name))
     columns = {
@@ -76,7 +77,7 @@ def _item(root: Path, name: str, entry: Mapping[str, Any], labels: Mapping[str, 
         **about,
         "run": True,
         "sentences": [str(sentence) for sentence in findings.provenance.get("sentences") or []],
-        "figure": _figure(path.with_suffix(""), analysis is not None and analysis.pixels),
+        **_figure(path.with_suffix(""), analysis is not None and analysis.pixels),
         "columns": columns,
         "rows": [_row(row, labels, analysis.quantities if analysis else {}) for row in findings.rows[:_MOST]],
         "total": len(findings.rows),
@@ -107,12 +108,26 @@ def _row(row: Finding, labels: Mapping[str, str], meanings: Mapping[str, str]) -
     }
 
 
-def _figure(stem: Path, pixels: bool) -> str:
-    """Return the figure as a data address; images, and drawings of very many marks, as PNG."""
+def _figure(stem: Path, pixels: bool) -> dict[str, Any]:
+    """Return the figure as a data address, images and drawings of very many marks as PNG, and its width in CSS pixels.
+
+    The width grows with the figure's own, so that the letters of all figures have about the same size.
+    """
     svg, png = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png"))
     large = svg.is_file() and svg.stat().st_size > _LARGE
     path = png if png.is_file() and (pixels or not svg.is_file() or large) else svg
     if not path.is_file():
-        return ""
+        return {"figure": "", "width": 0}
+    content = path.read_bytes()
     kind = "image/svg+xml" if path.suffix == ".svg" else "image/png"
-    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+    address = f"data:{kind};base64," + base64.b64encode(content).decode()
+    return {"figure": address, "width": min(round(_ENLARGED * _inches(content)), _WIDEST)}
+
+
+def _inches(content: bytes) -> float:
+    """Return the width of a figure as it was drawn; what does not say so counts as wide."""
+    if drawn := re.search(rb'<svg[^>]*\swidth="([0-9.]+)pt"', content[:4000]):
+        return float(drawn[1]) / 72
+    if content[:4] == b"\x89PNG" and len(content) >= 20:
+        return int.from_bytes(content[16:20], "big") / _PNG_DPI
+    return _WIDEST / _ENLARGED
