@@ -14,7 +14,7 @@ rule config:
     log:
         "<results>/logs/config.log",
     params:
-        config=canonical(config),
+        config=lambda wildcards: canonical(config),
     message:
         "Complete config of this run"
     shell:

@@ -46,6 +46,12 @@ def test_all_parts_must_hold_and_the_worst_is_shown() -> None:
     assert "one of 2 parts, of which 1 hold and 0 are contradicted." in found.reason
 
 
+def test_what_is_estimated_is_shown_rather_than_what_was_counted() -> None:
+    counted = part(1.0, 0.0, above=0.95)
+    assert decide([counted, part(3.0, 0.1)]).effect == 3.0
+    assert decide([part(0.9, 0.0, above=0.95), part(3.0, 0.1)]).effect == 0.9
+
+
 def test_p_values_are_corrected_over_the_parts() -> None:
     parts = [part(1.0, 0.5, p=0.02) for _ in range(3)]
     assert decide(parts[:1]).verdict == "supported"

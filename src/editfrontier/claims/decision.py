@@ -80,7 +80,9 @@ class Part:
 
     @property
     def slack(self) -> float:
-        """How far inside the claimed range the effect lies; negative outside."""
+        """How far inside the claimed range the effect lies; negative outside, without a limit if counted inside."""
+        if self.effect.low == self.effect.high and self.state() == "holds":
+            return math.inf
         return self.effect.value if self.chance else min(self.effect.value - self.above, self.below - self.effect.value)
 
 

@@ -1,0 +1,62 @@
+"""The ledger in the workflow, and what a run says of its time."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workspace import Workspace, make_workspace
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("claims"), stub=True)
+
+
+def test_ledger_is_made_after_statistics_and_before_the_page(fresh: Workspace) -> None:
+    plan = fresh.run("claims", "--dry-run").stdout
+    assert "Verdicts on the claims of the paper" in plan
+    assert "Intervals of portraits" in plan
+    assert "The report: " not in plan
+    assert "Verdicts on the claims of the paper" in fresh.run("index", "--dry-run").stdout
+
+
+def test_wrong_list_of_claims_stops_snakemake_with_one_line(fresh: Workspace) -> None:
+    fresh.edit("config/claims.yaml", "test: editing.highest_of_all", "test: editing.highest_of_al")
+    result = fresh.run("--dry-run", check=False)
+    fresh.edit("config/claims.yaml", "test: editing.highest_of_al", "test: editing.highest_of_all")
+    assert result.returncode != 0
+    lines = [line for line in result.stdout.splitlines() if line.startswith("error: ")]
+    problem = "'editing.highest_of_al' is no test of a claim. Did you mean 'editing.highest_of_all'? Correct the name."
+    assert lines == [f"error: config/claims.yaml: key 'C01.test': {problem}"]
+    assert "Traceback" not in result.stdout
+
+
+def test_a_study_without_claims_has_no_ledger(fresh: Workspace) -> None:
+    text = (fresh.folder / "config/micro.yaml").read_text()
+    assert "claims: config/claims.yaml\n" in text
+    (fresh.folder / "config/bare.yaml").write_text(text.replace("claims: config/claims.yaml\n", ""))
+    plan = Workspace(fresh.folder, "config/bare.yaml").run("index", "--dry-run").stdout
+    assert "The report: " in plan
+    assert "Verdicts on the claims" not in plan
+
+
+def test_run_says_how_long_it_will_take_and_what_it_does(fresh: Workspace) -> None:
+    text = fresh.run("data", "--cores", "2", "--quiet", "progress", "reason", "host").stdout
+    assert len(re.findall(r"^\d+ jobs on 2 cores: .* \(estimate\)$", text, flags=re.MULTILINE)) == 1
+    assert re.search(r"^Job \d+: ", text, flags=re.MULTILINE)
+    assert "Reason:" not in text
+
+
+def test_reading_the_list_imports_nothing_heavy(root: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from editfrontier.claims.ledger import read_claims;"
+        "import editfrontier.progress; read_claims(Path('config/claims.yaml'));"
+        "print([m for m in ('torch', 'pandas', 'numpy', 'scipy', 'matplotlib') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, text=True, check=True, stdout=subprocess.PIPE)
+    assert result.stdout.strip() == "[]"
