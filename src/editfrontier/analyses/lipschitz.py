@@ -35,7 +35,7 @@ class LipschitzParams:
 
     cases: int = 10
     whole_cases: int = 4
-    ddim_steps: tuple[int, ...] = (10, 20, 50)
+    ddim_steps: tuple[int, ...] = (10, 50)
     flow_steps: tuple[int, ...] = (8, 16)
     whole_ddim_steps: int = 10
     whole_flow_steps: int = 8

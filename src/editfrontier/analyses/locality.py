@@ -247,6 +247,8 @@ def _field(
         found += mean_findings(inputs, "effective_radius_frozen", radii, clusters, level=name, metric=metric)
     alike = receptive.holding_radius(np.ones_like(apart), apart, params.share)
     note = "attention reaches the whole image" if attends else ""
+    if kernels > apart.max():
+        note = "wider than the image, so that it bounds nothing at this size"
     reached = [float((one > 0).mean()) for one in live]
     return [
         *found,
