@@ -36,7 +36,7 @@ def retention(inputs: Inputs, data: ChainData, row: Row, weights: Array) -> list
     """Attributes that nobody asked to change: how many of those present are still seen, how many new ones appear."""
     names, verdicts, kept = _verdicts(inputs, data, row)
     found = []
-    for k in range(1, data.steps + 1) if names else ():
+    for k in sorted({1, data.steps}) if names else ():
         for quantity, state in (("retained", 1.0), ("invented", 0.0)):
             chosen = np.where(kept == state, verdicts[:, k - 1], np.nan)
             count = np.isfinite(chosen).sum(1)

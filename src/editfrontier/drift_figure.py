@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editfrontier.analyses.drift import DEVIATIONS
 from editfrontier.plotting import axis_label, figure_style, save_figure
-from editfrontier.results import Row, metric_display, row_styles
+from editfrontier.results import Row, Style, metric_display, row_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def draw_drift(findings: Findings, inputs: Inputs, metrics: Sequence[str], epsil
             axes.set_axis_off()
         for number, (axes, metric) in enumerate(zip(flat, panels, strict=False)):
             for row in rows:
-                _draw_curve(axes, findings, row, metric, look[row.variant].colour, epsilon)
+                _draw_curve(axes, findings, row, metric, look[row.variant], epsilon)
             _label_panel(axes, metric, "abcdefgh"[number], findings)
         handles = [
             Line2D(
@@ -66,12 +66,21 @@ def draw_drift(findings: Findings, inputs: Inputs, metrics: Sequence[str], epsil
         save_figure(figure, stem)
 
 
-def _draw_curve(axes: Axes, findings: Findings, row: Row, metric: str, colour: str, epsilon: str) -> None:
+def _draw_curve(axes: Axes, findings: Findings, row: Row, metric: str, style: Style, epsilon: str) -> None:
     points = [f for f in findings.select("mean", variant=row.variant, metric=metric) if math.isfinite(f.value)]
     if not points:
         return
+    colour = style.colour
     x, y = [f.x for f in points], [f.value for f in points]
-    axes.plot(x, y, color=colour, linewidth=1.3, linestyle="--" if row.control else "-", zorder=3)
+    shape: dict[str, Any] = {
+        "marker": style.marker,
+        "markersize": 3.6,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.4,
+    }
+    axes.plot(x, y, color=colour, linewidth=1.3, linestyle="--" if row.control else "-", zorder=3, **shape)
+    if metric in DEVIATIONS and not row.control:  # the original itself
+        axes.plot([0, x[0]], [_unedited(metric), y[0]], color=colour, linewidth=1.0, alpha=0.5, zorder=2.5)
     banded = [f for f in points if math.isfinite(f.ci_low) and math.isfinite(f.ci_high)]
     axes.fill_between(
         [f.x for f in banded],
@@ -91,13 +100,17 @@ def _draw_curve(axes: Axes, findings: Findings, row: Row, metric: str, colour: s
         axes.plot([0.0, *x], values, color=colour, linewidth=0.8, linestyle=":", zorder=2)
 
 
+def _unedited(metric: str) -> float:
+    return 1.0 if metric == "id_sim" else 0.0
+
+
 def _label_panel(axes: Axes, metric: str, letter: str, findings: Findings) -> None:
     from matplotlib.ticker import MaxNLocator
 
     held = [f for f in findings.select("mean", metric=metric) if math.isfinite(f.value)]
     ends = [value for f in held for value in (f.value, f.ci_low, f.ci_high) if math.isfinite(value)]
     if metric in DEVIATIONS:
-        ends.append(1.0 if metric == "id_sim" else 0.0)
+        ends.append(_unedited(metric))
     margin = 0.06 * (max(ends) - min(ends) or 1.0)
     # The lines k epsilon may leave the panel; the measured curves decide what is seen.
     axes.set_ylim(min(ends) - margin, max(ends) + margin)

@@ -44,7 +44,7 @@ def test_linear_drift_has_its_slope_exponent_one_and_stands_on_the_line(tmp_path
     for level in ("largest edit", "largest first edit", "mean first edit"):
         assert the(findings, "epsilon", **about, level=level).value == pytest.approx(10 / 255)
         assert the(findings, "chains_hold", **about, level=level).value == 1
-        assert the(findings, "tightness", **about, level=level, x=STEPS).value == pytest.approx(1)
+        assert the(findings, "tightness", **about, level=level).value == pytest.approx(1)
     assert the(findings, "chains_hold", variant="", metric="l2_source", level="mean first edit").n == 6
 
 
@@ -62,9 +62,9 @@ def test_growth_that_is_not_linear_is_told_from_growth_that_is(tmp_path: Path, p
     assert exponent.note == word
     pooled = the(findings, "exponent", variant="", metric="l2_latent")
     assert pooled.value == pytest.approx(power)
-    used = the(findings, "tightness", **about, level="mean first edit", x=4)
-    assert used.value == pytest.approx(4**power / 4)
-    held = the(findings, "holds", **about, level="largest first edit", x=STEPS)
+    used = the(findings, "tightness", **about, level="mean first edit")
+    assert (used.value, used.x) == (pytest.approx(8**power / 8), 8)
+    held = the(findings, "chains_hold", **about, level="largest first edit")
     # 8^0.5 < 8 for every chain; 8^1.5 scale > 8 * 1.2 for every chain.
     assert held.value == (1 if power < 1 else 0)
     assert 0 <= held.ci_low < held.ci_high <= 1
@@ -76,8 +76,7 @@ def test_the_share_within_k_epsilon_is_counted(tmp_path: Path) -> None:
 
     findings = found(write_study(tmp_path, chains(), {"theirs": behave}))
     about = {"variant": "theirs", "metric": "l2_latent", "level": "mean first edit"}
-    assert the(findings, "holds", **about, x=3).value == pytest.approx(4 / 6)
-    assert the(findings, "holds", **about, x=4).value == 1
+    assert the(findings, "holds", **about).value == pytest.approx(1 - 2 / (6 * 7))  # two of all steps but the first
     assert the(findings, "chains_hold", **about).value == pytest.approx(4 / 6)
 
 
@@ -130,9 +129,9 @@ def test_nothing_that_moves_has_no_exponent_and_no_line(tmp_path: Path) -> None:
     findings = found(write_study(tmp_path, chains(), variants))
     about = {"variant": "still", "metric": "l2_source"}
     assert math.isnan(the(findings, "exponent", **about).value)
-    assert the(findings, "exponent", **about).note == "the mean deviation is not positive after every edit"
-    assert math.isnan(the(findings, "holds", **about, level="mean first edit", x=2).value)
-    assert "no first edit changed anything" in the(findings, "chains_hold", **about, level="mean first edit").note
+    assert the(findings, "exponent", **about).note.startswith("the mean deviation is not positive after every edit")
+    assert not findings.select("holds", **about)
+    assert "no edit changed anything" in the(findings, "epsilon", **about, level="mean first edit").note
     absent = the(findings, "mean", variant="gone", metric="l2_source")
     assert (math.isnan(absent.value), absent.note) == (True, "no case has a value")
     assert the(findings, "mean", variant="still", metric="id_sim").note == "no case of any editor has a value"

@@ -54,7 +54,7 @@ class DriftParams:
 
 
 def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
-    """Return the drift of every variant: means after k edits, slopes, exponents, and the bound of theorem 2."""
+    """Return the drift of every variant: slopes, exponents, the bound of theorem 2, and means after k edits."""
     from editfrontier.chain_data import chain_data, only_experiment
     from editfrontier.chain_retention import retention, retention_by_attribute
 
@@ -62,19 +62,23 @@ def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
     weights = inputs.weights(data.scores.clusters, "chains", data.scores.task)
     rows = list({row.variant: row for row in inputs.rows}.values())
     found: list[Finding] = []
-    pooled: dict[str, list[Array]] = {}
+    growing: dict[str, list[Array]] = {}
+    used: dict[tuple[str, str], list[Array]] = {}
     for row in rows:
         found += _counts(inputs, data, row)
         for metric in METRICS:
             found += _curve(inputs, data, row, metric, weights)
-            if metric in DEVIATIONS:
-                found += _deviation(inputs, data, row, metric, weights)
-                if not row.control:
-                    pooled.setdefault(metric, []).append(deviation(data, row.variant, metric))
+        for metric in DEVIATIONS:
+            found += _deviation(inputs, data, row, metric, weights, growing, used)
         found += retention(inputs, data, row, weights)
-    for metric, parts in pooled.items():
-        found += _pooled(inputs, data, metric, parts, weights)
-    return [*found, *retention_by_attribute(inputs, data, rows, weights)]
+    for metric, parts in growing.items():
+        found.append(_exponent(inputs, data, parts, {"metric": metric}, weights))
+    for (metric, level), parts in used.items():
+        found += _bound(inputs, data, parts, {"metric": metric, "level": level}, weights)
+    found += retention_by_attribute(inputs, data, rows, weights)
+    # What answers the question first, and of that what speaks of all editors; the curves behind it.
+    order = list(ANALYSIS.quantities)
+    return sorted(found, key=lambda finding: (order.index(finding.quantity), finding.variant != ""))
 
 
 def deviation(data: ChainData, variant: str, metric: str) -> Array:
@@ -113,7 +117,7 @@ def _curve(inputs: Inputs, data: ChainData, row: Row, metric: str, weights: Arra
     for k in range(1, data.steps + 1):
         mean = mean_of(values[:, k - 1], data.cluster, weights, inputs.settings, rate)
         found.append(Finding(quantity="mean", **about, x=k, **mean.fields()))
-    for k in range(2, data.steps + 1):
+    for k in sorted({2, data.steps}) if data.steps > 1 else ():
         change = mean_of(values[:, k - 1] - values[:, 0], data.cluster, weights, inputs.settings)
         found.append(Finding(quantity="change", **about, x=k, **change.fields()))
     slope = mean_of(slopes(values), data.cluster, weights, inputs.settings)
@@ -121,29 +125,54 @@ def _curve(inputs: Inputs, data: ChainData, row: Row, metric: str, weights: Arra
     return [*found, Finding(quantity="slope", **about, **slope.fields(), note=note)]
 
 
-def _deviation(inputs: Inputs, data: ChainData, row: Row, metric: str, weights: Array) -> list[Finding]:
-    """The exponent of the growth, and for each epsilon how the deviation compares with k epsilon."""
+def _deviation(
+    inputs: Inputs,
+    data: ChainData,
+    row: Row,
+    metric: str,
+    weights: Array,
+    growing: dict[str, list[Array]],
+    used: dict[tuple[str, str], list[Array]],
+) -> list[Finding]:
+    """The exponent of the growth, and for each epsilon how the deviation compares with k epsilon.
+
+    What all editors together are made of is added to `growing` (metric -> deviations) and `used` (metric, level ->
+    shares of k epsilon).
+    """
     import numpy as np
 
     values = deviation(data, row.variant, metric)
     if not np.isfinite(values).any():
         return []
-    found = [_exponent(inputs, data, [values], row.variant, metric, weights)]
-    first = values[:, 0][np.isfinite(values[:, 0])]
-    epsilons = {}
-    if metric == "l2_source":
-        epsilons["largest edit"] = _largest_edit(inputs, data, row.variant)
-    if len(first):
-        epsilons |= {"largest first edit": float(first.max()), "mean first edit": float(first.mean())}
-    for level, epsilon in epsilons.items():
-        found += _bound(
-            inputs, data, values, epsilon, {"variant": row.variant, "metric": metric, "level": level}, weights
-        )
+    about: dict[str, Any] = {"variant": row.variant, "metric": metric}
+    found = [_exponent(inputs, data, [values], about, weights)]
+    if not row.control:
+        growing.setdefault(metric, []).append(values)
+    count = int(np.isfinite(values[:, 0]).sum())
+    for level, epsilon in _epsilons(inputs, data, row.variant, metric, values).items():
+        note = "" if epsilon > 0 else "no edit changed anything, so that nothing can be compared with it"
+        found.append(Finding(quantity="epsilon", **about, level=level, value=epsilon, n=count, note=note))
+        if epsilon > 0:
+            share = values / (np.arange(1.0, data.steps + 1) * epsilon)
+            found += _bound(inputs, data, [share], {**about, "level": level}, weights)
+            if not row.control:
+                used.setdefault((metric, level), []).append(share)
     return found
 
 
+def _epsilons(inputs: Inputs, data: ChainData, variant: str, metric: str, values: Array) -> dict[str, float]:
+    """The deviation of a single edit, by the levels that the metric has."""
+    import numpy as np
+
+    first = values[:, 0][np.isfinite(values[:, 0])]
+    found = {"largest edit": _largest_edit(inputs, data, variant)} if metric == "l2_source" else {}
+    return found | (
+        {"largest first edit": float(first.max()), "mean first edit": float(first.mean())} if len(first) else {}
+    )
+
+
 def _exponent(
-    inputs: Inputs, data: ChainData, parts: Sequence[Array], variant: str, metric: str, weights: Array
+    inputs: Inputs, data: ChainData, parts: Sequence[Array], about: Mapping[str, Any], weights: Array
 ) -> Finding:
     """The exponent p of k^p; of several editors the mean of theirs, those without one left out."""
     import numpy as np
@@ -151,17 +180,20 @@ def _exponent(
     from editfrontier.bootstrap import Estimates
     from editfrontier.chain_data import growth, interval_of
 
-    about: dict[str, Any] = {"quantity": "exponent", "variant": variant, "metric": metric}
     if data.steps < 2:
-        return Finding(**about, value=math.nan, note="a chain of one step has no growth")
-    each = [one for part in parts if np.isfinite((one := growth(part, data.cluster, weights)).point).all()]
+        return Finding(quantity="exponent", **about, value=math.nan, note="a chain of one step has no growth")
+    complete = [np.where(np.isfinite(part).all(1, keepdims=True), part, np.nan) for part in parts]
+    each = [(part, growth(part, data.cluster, weights)) for part in complete]
+    each = [(part, one) for part, one in each if np.isfinite(one.point).all()]
     if not each:
-        return Finding(**about, value=math.nan, note="the mean deviation is not positive after every edit")
+        note = "the mean deviation is not positive after every edit, or no chain is complete"
+        return Finding(quantity="exponent", **about, value=math.nan, note=note)
     fields = ("point", "resampled", "jackknife")
-    mean = Estimates(*(np.mean([getattr(one, name) for one in each], axis=0) for name in fields))
+    mean = Estimates(*(np.mean([getattr(one, name) for _, one in each], axis=0) for name in fields))
     value, low, high = interval_of(mean, inputs.settings)
-    chains = int(sum(np.isfinite(part).any(1).sum() for part in parts))
-    return Finding(**about, value=value, ci_low=low, ci_high=high, n=chains, note=growth_word(low, high))
+    chains = int(sum(np.isfinite(part).all(1).sum() for part, _ in each))
+    note = growth_word(low, high)
+    return Finding(quantity="exponent", **about, value=value, ci_low=low, ci_high=high, n=chains, note=note)
 
 
 def growth_word(low: float, high: float) -> str:
@@ -195,70 +227,28 @@ def _largest_edit(inputs: Inputs, data: ChainData, variant: str) -> float:
 
 
 def _bound(
-    inputs: Inputs, data: ChainData, values: Array, epsilon: float, about: Mapping[str, Any], weights: Array
+    inputs: Inputs, data: ChainData, parts: Sequence[Array], about: Mapping[str, Any], weights: Array
 ) -> list[Finding]:
-    """Epsilon, the share of chains below k epsilon, and how much of k epsilon is reached; epsilon counts as known."""
+    """Shares of chains and steps within k epsilon, and how much of it is reached at the end; epsilon counts as known.
+
+    parts: deviation over k epsilon [C, K] of one or several variants, each with its own epsilon.
+    """
     import numpy as np
 
     from editfrontier.chain_data import mean_of
 
-    steps = np.arange(1.0, data.steps + 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        used = np.where(epsilon > 0, values / (steps * epsilon), np.nan)
-    note = "" if epsilon > 0 else "no first edit changed anything, so that nothing can be compared with it"
-    found = [Finding(quantity="epsilon", **about, value=epsilon, n=int(np.isfinite(values[:, 0]).sum()), note=note)]
-    # Where a chain stands exactly on the line, rounding must not decide.
-    below = np.where(np.isfinite(used), used <= 1 + 1e-9, np.nan)
-    for k in range(1, data.steps + 1):
-        share = mean_of(used[:, k - 1], data.cluster, weights, inputs.settings)
-        found.append(Finding(quantity="tightness", **about, x=k, **share.fields(), note=note))
-    for k in range(2, data.steps + 1):
-        held = mean_of(below[:, k - 1], data.cluster, weights, inputs.settings, rate=True)
-        found.append(Finding(quantity="holds", **about, x=k, **held.fields(), note=note))
-    always = _always(below[:, 1:])
-    chains = mean_of(always, data.cluster, weights, inputs.settings, rate=True)
-    return [*found, Finding(quantity="chains_hold", **about, **chains.fields(), note=note)]
-
-
-def _always(below: Array) -> Array:
-    """Whether each chain [C] stays below at every step that it has, NaN without any."""
-    import numpy as np
-
-    known = np.isfinite(below).any(1)
-    return np.where(known, np.where(np.isfinite(below), below, 1.0).min(1, initial=1.0), np.nan)
-
-
-def _pooled(inputs: Inputs, data: ChainData, metric: str, parts: Sequence[Array], weights: Array) -> list[Finding]:
-    """All editors together: the mean exponent, and the share of chains that stay below each editor's own k epsilon."""
-    import numpy as np
-
-    from editfrontier.chain_data import mean_of
-
-    present = [part for part in parts if np.isfinite(part).any()]
-    if not present:
-        return []
-    found = [_exponent(inputs, data, present, "", metric, weights)]
-    steps = np.arange(1.0, data.steps + 1)
-    for level, reduce in (("largest first edit", np.nanmax), ("mean first edit", np.nanmean)):
-        scaled = []
-        for part in present:
-            epsilon = reduce(part[:, 0]) if np.isfinite(part[:, 0]).any() else math.nan
-            if epsilon > 0:
-                scaled.append(part / (steps * epsilon))
-        if not scaled:
-            continue
-        used = np.concatenate(scaled)
-        cluster = np.tile(data.cluster, len(scaled))
-        below = np.where(np.isfinite(used), used <= 1 + 1e-9, np.nan)
-        about: dict[str, Any] = {"metric": metric, "level": level}
-        for k in range(2, data.steps + 1):
-            held = mean_of(below[:, k - 1], cluster, weights, inputs.settings, rate=True)
-            found.append(Finding(quantity="holds", **about, x=k, **held.fields()))
-        chains = mean_of(_always(below[:, 1:]), cluster, weights, inputs.settings, rate=True)
-        last = mean_of(used[:, -1], cluster, weights, inputs.settings)
-        found.append(Finding(quantity="chains_hold", **about, **chains.fields()))
-        found.append(Finding(quantity="tightness", **about, x=data.steps, **last.fields()))
-    return found
+    used, cluster = np.concatenate(list(parts)), np.tile(data.cluster, len(parts))
+    # Where a chain stands exactly on the line, rounding must not decide. The first edit has nothing to prove.
+    below = np.where(np.isfinite(used), used <= 1 + 1e-9, np.nan)[:, 1:]
+    count = np.isfinite(below).sum(1)
+    kept = np.where(count > 0, np.nansum(below, axis=1) / np.maximum(count, 1), np.nan)
+    values = {"holds": kept, "chains_hold": np.where(count > 0, kept == 1, np.nan)}
+    found = [
+        Finding(quantity=name, **about, **mean_of(column, cluster, weights, inputs.settings, rate=True).fields())
+        for name, column in values.items()
+    ]
+    last = mean_of(used[:, -1], cluster, weights, inputs.settings)
+    return [*found, Finding(quantity="tightness", **about, x=data.steps, **last.fields())]
 
 
 # Figure and sentences -------------------------------------------------------------------------------------------------
@@ -313,19 +303,19 @@ ANALYSIS = Analysis(
     draw=draw,
     say=say,
     quantities={
-        "mean": "mean of the metric after x edits",
-        "change": "paired change of the metric from the first to the x-th edit",
-        "slope": "mean change of the metric per further edit, by least squares within each chain from k = 1 on",
         "exponent": "p in deviation ~ k^p, fitted to the mean deviation (1 - ID sim for identity); 1 is linear",
+        "chains_hold": "share of chains whose deviation is at most k epsilon after every edit from the second on",
+        "holds": "share of all steps from the second on whose deviation is at most k epsilon",
+        "tightness": "mean of deviation / (x epsilon) after the last edit, with the epsilon that the level names",
+        "slope": "mean change of the metric per further edit, by least squares within each chain from k = 1 on",
+        "change": "paired change of the metric from the first to the x-th edit",
+        "failed": "steps that failed",
+        "not_run": "steps that were not run because an earlier step of their chain failed",
         "epsilon": "deviation of one edit: " + "; ".join(f"{level}: {text}" for level, text in LEVELS.items()),
-        "tightness": "mean of deviation / (x epsilon) after x edits, with the epsilon that the level names",
-        "holds": "share of chains whose deviation after x edits is at most x epsilon",
-        "chains_hold": "share of chains whose deviation is at most k epsilon after every k from 2 on",
         "retained": "share of the attributes that are present and not to be changed that the classifier sees after x "
         "edits; the level names a single one, over all editors",
         "invented": "share of the attributes absent and not to be changed that the classifier sees after x edits",
-        "failed": "steps that failed",
-        "not_run": "steps that were not run because an earlier step of their chain failed",
+        "mean": "mean of the metric after x edits",
     },
     params=DriftParams,
 )
