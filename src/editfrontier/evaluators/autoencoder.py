@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from editfrontier.errors import UserError
 from editfrontier.evaluators.common import batched, check_images, check_precision, scale
@@ -42,12 +43,24 @@ class AutoencoderEvaluator:
             ) from error
 
     def latents(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> modes of their latents [B, C, h, w], less the shift, times the scaling factor."""
+        """Return the modes of the latents of images, less the shift, times the scaling factor.
+
+        Args:
+            images: uint8 [B, 3, H, W]; they are resized to the side that the autoencoder was trained at, so that images
+                of all sizes have latents of one size.
+
+        Returns:
+            [B, C, h, w] float32 on the CPU.
+        """
         check_images(images)
+        side = self.vae.config.sample_size
         shift, factor = float(self.vae.config.shift_factor or 0.0), self.vae.config.scaling_factor
 
         def encode(x: Tensor) -> Tensor:
-            mode: Tensor = self.vae.encode(scale(x)).latent_dist.mode()
+            pixels = scale(x)
+            if pixels.shape[2:] != (side, side):
+                pixels = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+            mode: Tensor = self.vae.encode(pixels).latent_dist.mode()
             return (mode - shift) * factor
 
         return batched(encode, images, device=self.device, bf16=self.bf16, batch=BATCH)
