@@ -38,8 +38,9 @@ GPUS = int(config["compute"]["device"] != "cpu")
 
 def planned(job):
     """A job of the run as the estimate of its time takes it."""
-    names = [job.wildcards[name] for name in ("variant", "analysis", "task") if name in job.wildcards.keys()]
-    return Job(job.rule.name, tuple(names), Path(str(job.benchmark)) if job.benchmark else None)
+    found = {name: job.wildcards[name] for name in ("variant", "task", "analysis") if name in job.wildcards.keys()}
+    both = [f"{found['task']}/{found['variant']}"] if "variant" in found else []
+    return Job(job.rule.name, (*both, *found.values()), Path(str(job.benchmark)) if job.benchmark else None)
 
 
 onstart:

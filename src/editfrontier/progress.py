@@ -28,7 +28,7 @@ class Job:
 
     Attributes:
         rule: its name.
-        names: its wildcards, of which the most telling stands first: for edits the variant.
+        names: what it is about, the most telling first: "task/variant", the variant, the task; or the analysis.
         benchmark: file that an earlier run of it may have left, None if it leaves none.
     """
 
@@ -169,7 +169,8 @@ def follow(
 def table_of(benchmarks: Path) -> list[tuple[str, str, float]]:
     """Return rows (rule, name, seconds) of the table of seconds from the benchmark files of a whole run.
 
-    Edits are told apart by their editor, analyses by their name, other jobs only by their rule; each row is a median.
+    Edits are told apart by task and editor, and by editor, scores by task, analyses by name, other jobs by their rule.
+    Each row is a median.
     """
     found: dict[tuple[str, str], list[float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
@@ -177,9 +178,13 @@ def table_of(benchmarks: Path) -> list[tuple[str, str, float]]:
         seconds = measured(path)
         if not math.isfinite(seconds):
             continue
-        found.setdefault((rule, ""), []).append(seconds)
-        if rule == "edit":
-            found.setdefault((rule, parts[1].partition("+")[0]), []).append(seconds)
-        elif rule == "analyse":
-            found.setdefault((rule, parts[0]), []).append(seconds)
+        names = [""]
+        match rule, parts:
+            case "edit", [task, variant, *_]:
+                editor = variant.partition("+")[0]
+                names += [editor, f"{task}/{editor}"]
+            case "score" | "analyse", [name, *_]:
+                names.append(name)
+        for name in names:
+            found.setdefault((rule, name), []).append(seconds)
     return [(*key, round(statistics.median(values), 1)) for key, values in sorted(found.items())]

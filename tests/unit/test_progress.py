@@ -25,6 +25,9 @@ def test_work_comes_from_an_earlier_run_then_from_the_table(tmp_path: Path) -> N
     assert work(Job("edit", ("sdedit", "portraits"), before), TABLE) == 22.5
     assert work(Job("edit", ("sdedit", "portraits"), tmp_path / "none.tsv"), TABLE) == 20.0
     assert work(Job("edit", ("sdedit+strength=0.3", "portraits")), TABLE) == 20.0
+    of_task = TABLE | {("edit", "drags/sdedit"): 11.0}
+    assert work(Job("edit", ("drags/sdedit+strength=0.3", "sdedit+strength=0.3", "drags")), of_task) == 11.0
+    assert work(Job("edit", ("scenes/sdedit", "sdedit", "scenes")), of_task) == 20.0
     assert work(Job("edit", ("mask_guided", "portraits")), TABLE) == 30.0
     assert work(Job("analyse", ("drift",)), TABLE) == 40.0
     assert 0 < work(Job("table", ("table1",)), TABLE) < 20
@@ -88,13 +91,18 @@ def test_table_of_a_run_has_medians_by_editor_and_analysis(tmp_path: Path) -> No
     for name, seconds in (("sdedit", 10), ("sdedit+strength=0.3", 20), ("sdedit+strength=0.9", 90), ("source", 4)):
         benchmark(tmp_path / "edit" / "portraits" / name / "shard-0.tsv", f"{seconds}\t0\t1\t1")
     benchmark(tmp_path / "analyse" / "drift.tsv", "7\t0\t1\t1")
+    benchmark(tmp_path / "score" / "drags" / "sdedit.tsv", "6\t0\t1\t1")
     benchmark(tmp_path / "validation.tsv", "33\t0\t1\t1")
     assert table_of(tmp_path) == [
         ("analyse", "", 7.0),
         ("analyse", "drift", 7.0),
         ("edit", "", 15.0),
+        ("edit", "portraits/sdedit", 20.0),
+        ("edit", "portraits/source", 4.0),
         ("edit", "sdedit", 20.0),
         ("edit", "source", 4.0),
+        ("score", "", 6.0),
+        ("score", "drags", 6.0),
         ("validation", "", 33.0),
     ]
 
