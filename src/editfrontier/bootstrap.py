@@ -113,12 +113,43 @@ def recentred(point: Array, resampled: Array, level: float = 0.95) -> tuple[Arra
     return point + low, point + high
 
 
-def rate_bounds(rate: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a rate over n independent units, for rates of 0 and 1 whose resamples do not vary."""
+def rate_bounds(rate: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a rate over n independent units (Wilson 1927)."""
     z = float(ndtri((1 + level) / 2))
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def rate_interval(outcomes: Array, cluster: npt.NDArray[np.integer], level: float = 0.95) -> tuple[float, float]:
+    """Interval of a rate: Wilson's, over as many units as would give the variance that the clusters have.
+
+    Bootstrap intervals of a rate jump with the count: at n = 64 they miss 95% by more than two points for a third
+    (percentile) or a seventh (BCa) of all rates, Wilson's for one in thirty.
+
+    Args:
+        outcomes: [n] in {0, 1}, without NaN.
+        cluster: [n], the cluster of each.
+        level: of the interval.
+
+    Returns:
+        bounds; NaN with fewer than two clusters. With one case a cluster it is Wilson's interval over the cases.
+
+    Source:
+        effective sample size after Korn and Graubard 1998, with the variance between clusters; at a rate of 0 or 1,
+        where none is seen, the number of clusters.
+    """
+    numbers = np.unique(cluster, return_inverse=True)[1]
+    units, n = int(numbers.max()) + 1, len(outcomes)
+    rate = float(outcomes.mean())
+    if units < 2:
+        return np.nan, np.nan
+    if units == n:
+        return rate_bounds(rate, n, level)
+    totals = np.bincount(numbers, outcomes - rate)
+    variance = units / (units - 1) * float((totals**2).sum()) / n**2
+    effective = rate * (1 - rate) / variance if variance > 0 and 0 < rate < 1 else units
+    return rate_bounds(rate, min(max(effective, 1.0), n), level)
 
 
 def random_signs(permutations: int, clusters: int, seed: int) -> npt.NDArray[np.float32]:

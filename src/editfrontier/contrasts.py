@@ -41,14 +41,14 @@ def means(
         cluster: [N] in 0..C-1.
         weights: [R, C] of `resamples`.
         settings: of the statistics.
-        rates: for each column whether it is 0 or 1, so that a mean of exactly 0 or 1 gets Wilson's bounds.
+        rates: for each column whether its values are 0 or 1, so that its interval is that of a rate.
     """
     estimates = bootstrap.means(values, cluster, weights)
     found = of_estimates(estimates, values, cluster, settings)
     for k, rate in enumerate(rates):
-        units = len(np.unique(cluster[~np.isnan(values[:, k])]))
-        if rate and units > 1 and found[k].value in (0.0, 1.0):
-            low, high = bootstrap.rate_bounds(found[k].value, units, settings.level)
+        held = ~np.isnan(values[:, k])
+        if rate and held.any():
+            low, high = bootstrap.rate_interval(values[held, k], cluster[held], settings.level)
             found[k] = replace(found[k], ci_low=low, ci_high=high)
     return found
 

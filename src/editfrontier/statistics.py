@@ -111,8 +111,8 @@ def summary(data: TaskScores, settings: Settings, sets: SetBootstrap | None = No
             units = len(np.unique(data.cluster[held]))
             if units < 2:
                 bounds = np.nan, np.nan
-            elif METRICS[name].binary and point in (0.0, 1.0):
-                bounds = bootstrap.rate_bounds(point, units, settings.level)
+            elif METRICS[name].binary:
+                bounds = bootstrap.rate_interval(data.values[held, i, j], data.cluster[held], settings.level)
             rows.append((data.task, variant, name, point, *bounds, int(held.sum()), data.failed[i]))
     rows += _set_rows(data, sets or SetBootstrap(data, settings), settings.level)
     columns = ["task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
@@ -77,6 +78,32 @@ def test_wilson_bounds_agree_with_statsmodels() -> None:
     for successes in (0, 30, 17):
         got = bootstrap.rate_bounds(successes / 30, 30)
         assert got == pytest.approx(proportion_confint(successes, 30, method="wilson"), abs=1e-12)
+
+
+def test_rate_interval_counts_what_clusters_tell() -> None:
+    outcomes = np.array([1.0] * 12 + [0.0] * 8)
+    alone = bootstrap.rate_interval(outcomes, np.arange(20))
+    assert alone == pytest.approx(bootstrap.rate_bounds(0.6, 20))
+    # Pairs that always agree tell as much as ten cases, less the correction for a variance from ten values.
+    low, high = bootstrap.rate_interval(outcomes, np.arange(20) // 2)
+    assert (low, high) == pytest.approx(bootstrap.rate_bounds(0.6, 9), abs=1e-9)
+    # Pairs that always differ show no variance between clusters; the number of clusters counts.
+    assert bootstrap.rate_interval(np.tile([1.0, 0.0], 10), np.arange(20) // 2) == pytest.approx(
+        bootstrap.rate_bounds(0.5, 10)
+    )
+    assert bootstrap.rate_interval(np.ones(20), np.arange(20) // 2) == bootstrap.rate_bounds(1.0, 10)
+    assert np.isnan(bootstrap.rate_interval(outcomes, np.zeros(20, dtype=int))).all()
+
+
+def test_mcnemar_agrees_with_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 5, 30):
+        a, b = (rng.uniform(size=n) < 0.4).astype(float), (rng.uniform(size=n) < 0.7).astype(float)
+        table = [[int(((a == i) & (b == j)).sum()) for j in (1, 0)] for i in (1, 0)]
+        if table[0][1] + table[1][0]:
+            assert bootstrap.mcnemar(a, b) == pytest.approx(mcnemar(table, exact=True).pvalue)
+    assert bootstrap.mcnemar(np.ones(5), np.ones(5)) == 1
+    assert bootstrap.mcnemar(np.ones(6), np.zeros(6)) == pytest.approx(2 / 64)
 
 
 def test_sign_flip_test_agrees_with_scipy_and_keeps_its_level() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.contingency_tables import mcnemar
 
 from editfrontier.errors import UserError
 from editfrontier.metrics import distribution
@@ -103,6 +105,61 @@ def test_differences_are_paired_and_adjusted_within_families() -> None:
     assert not frame[["p", "p_holm"]].isna().any().any()
 
 
+def test_binary_metrics_get_mcnemars_test_where_clusters_have_one_case() -> None:
+    data = _scores()
+    frame = differences(data, SETTINGS)
+    pair = {"variant_a": "weak", "variant_b": "strong"}
+    assert _row(frame, metric="success", **pair)["test"] == "sign flips"  # two cases a cluster
+    assert _row(frame, metric="fid", **pair)["test"] == "bootstrap"
+    alone = replace(data, cluster=np.arange(40))
+    row = _row(differences(alone, SETTINGS), metric="success", **pair)
+    weak, strong = data.values[:, 3, 2], data.values[:, 4, 2]
+    table = [[int(((weak == a) & (strong == b)).sum()) for b in (1, 0)] for a in (1, 0)]
+    assert row["test"] == "mcnemar"
+    assert row["p"] == pytest.approx(mcnemar(table, exact=True).pvalue)
+    assert _row(differences(alone, SETTINGS), metric="id_sim", **pair)["test"] == "sign flips"
+
+
+def test_prenamed_metrics_are_marked() -> None:
+    frame = differences(
+        _scores(), Settings(resamples=50, set_resamples=20, permutations=99, prenamed=("success", "fid"))
+    )
+    assert set(frame[frame["prenamed"]]["metric"]) == {"success", "fid"}
+    assert differences(_scores(), SETTINGS)["prenamed"].all()  # those of Table 1 by default
+    with pytest.raises(UserError, match="succes"):
+        Settings(prenamed=("succes",))
+
+
+def test_variants_without_a_common_case_have_rows_that_say_so() -> None:
+    data = _scores()
+    data.values[:20, 3] = np.nan
+    data.values[20:, 4] = np.nan
+    data.features["weak"] = (np.arange(20, 40), data.features["weak"][1][20:])
+    data.features["strong"] = (np.arange(20), data.features["strong"][1][:20])
+    frame = differences(data, SETTINGS)
+    rows = frame[(frame["variant_a"] == "weak") & (frame["variant_b"] == "strong")]
+    assert set(rows["metric"]) == {*METRICS, "fid", "kid"}
+    assert (rows["n"] == 0).all()
+    assert rows[["difference", "ci_low", "ci_high", "p", "p_holm"]].isna().all().all()
+    others = frame.drop(rows.index)
+    assert (others["n"] > 0).all()
+    assert not others[["p", "p_holm"]].isna().any().any()
+
+
+def test_a_variant_that_failed_everywhere_is_not_passed_over() -> None:
+    data = _scores()
+    data.values[:, 5] = np.nan
+    frame = differences(data, SETTINGS)
+    rows = frame[frame["variant_b"] == "worse"]
+    lost = rows[rows["metric"].isin(METRICS)]
+    assert len(lost) == 5 * len(METRICS)
+    assert (lost["n"] == 0).all()
+    data.values[:, 5] = 0.5
+    data.values[:, 4, 1] = np.nan  # has other metrics: it cannot have this one
+    frame = differences(data, SETTINGS)
+    assert frame[(frame["variant_a"] == "strong") & (frame["metric"] == "clip_directional")].empty
+
+
 def test_set_differences_use_the_cases_that_both_variants_have() -> None:
     data = _scores()
     data.features["weak"] = (np.arange(5, 40), data.features["weak"][1][5:])
@@ -153,6 +210,15 @@ def test_settings_name_the_wrong_key() -> None:
     with pytest.raises(UserError, match="interval"):
         Settings.of({"interval": "normal"})
     assert Settings.of({"fidelity": ["id_sim"]}).fidelity == ("id_sim",)
+
+
+def test_tasks_may_have_composites_of_their_own() -> None:
+    config = {"resamples": 50, "fidelity": ["id_sim"], "tasks": {"scenes": {"fidelity": ["psnr_bg", "ssim_bg"]}}}
+    assert Settings.of(config).fidelity == Settings.of(config, "portraits").fidelity == ("id_sim",)
+    scenes = Settings.of(config, "scenes")
+    assert (scenes.fidelity, scenes.resamples) == (("psnr_bg", "ssim_bg"), 50)
+    with pytest.raises(UserError, match="statistics.fidelty"):
+        Settings.of({"tasks": {"scenes": {"fidelty": ["psnr_bg"]}}}, "scenes")
 
 
 def _write(tmp_path: Path, data: TaskScores) -> dict[str, Any]:
