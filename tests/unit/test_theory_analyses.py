@@ -215,6 +215,11 @@ def test_guidance_bound(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
             assert averaged is not None
             assert plain.value == pytest.approx(scale * largest.value * total.value)
             assert averaged.value == pytest.approx(plain.value / math.sqrt(6))
+            wide = found.one("expected_tightness", level=f"{reading}/plain", x=scale)
+            deviation = found.one("deviation", x=scale)
+            assert wide is not None
+            assert deviation is not None
+            assert wide.value <= deviation.value / plain.value  # the largest G is at least the mean one
     norms = found.select("direction_norm", level="w = 5")
     largest = found.one("largest_direction", x=5.0)
     assert [row.x for row in norms] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]

@@ -143,6 +143,9 @@ def _scale_findings(
                 ratio = deviation / bound
             found += mean_findings(inputs, "bound", bound, clusters, level=level, x=scale)
             found += mean_findings(inputs, "tightness", ratio, clusters, level=level, x=scale)
+            everywhere = guidance.guidance_bound(scale, largest.max(), terms, averaged)
+            expected = deviation / everywhere if everywhere > 0 else np.full_like(deviation, np.nan)
+            found += mean_findings(inputs, "expected_tightness", expected, clusters, level=level, x=scale)
             violated = np.where(np.isfinite(ratio), deviation > bound, np.nan)
             found += mean_findings(inputs, "violated", violated, clusters, level=level, x=scale, rate=True)
         weighted = guidance.shares(terms[:, None] * lengths)
@@ -292,6 +295,7 @@ ANALYSIS = Analysis(
         "largest_direction": "largest norm of the guidance direction over the steps (G)",
         "bound": "bound of Theorem 3",
         "tightness": "deviation over its bound",
+        "expected_tightness": "mean deviation over the bound with the largest G of all cases; above 1 is a violation",
         "violated": "share of cases whose deviation exceeds the bound",
         "alignment": "norm of the weighted sum of directions over the sum of their norms",
         "direction_norm": "norm of the guidance direction at a step, mean over cases",
