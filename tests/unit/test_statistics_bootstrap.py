@@ -141,3 +141,46 @@ def test_recentred_interval_removes_the_shift_of_the_resamples() -> None:
     low, high = bootstrap.recentred(np.array([5.0]), resampled)
     assert low[0] == pytest.approx(5 - 1.96, abs=0.2)
     assert high[0] == pytest.approx(5 + 1.96, abs=0.2)
+
+
+def test_difference_of_paired_rates_by_hand_and_where_no_pair_differs() -> None:
+    first, second = np.array([1.0] * 9 + [0.0] * 41), np.array([0.0] * 6 + [1.0] * 5 + [0.0] * 39)
+    # 6 pairs fall one way and 2 the other; after half a unit in each cell of 52 they are 6.5 and 2.5.
+    half = 1.959964 * np.sqrt(6.5 + 2.5 - (6.5 - 2.5) ** 2 / 52) / 52
+    assert bootstrap.rate_difference_bounds(first, second) == pytest.approx((4 / 52 - half, 4 / 52 + half), abs=1e-6)
+    low, high = bootstrap.rate_difference_bounds(np.ones(30), np.ones(30))
+    assert low == pytest.approx(-high)
+    assert 0.05 < high < 0.1
+
+
+def test_standard_errors_are_those_of_means_and_of_clusters() -> None:
+    x = np.random.default_rng(0).normal(1e4, 1, size=(40, 1))
+    estimates = _estimates(x)
+    assert estimates.error is not None
+    assert estimates.error[0] == pytest.approx(x.std(ddof=1) / np.sqrt(40), rel=1e-9)
+    twice = _estimates(np.repeat(x, 2, axis=0), np.repeat(np.arange(40), 2))
+    assert twice.error is not None
+    assert twice.error[0] == pytest.approx(estimates.error[0], rel=1e-9)
+    weights = bootstrap.cluster_weights(40, 3, 0)
+    found = bootstrap.means(x, np.arange(40), weights)
+    assert found.resampled_error is not None
+    for row, counts in enumerate(weights.astype(int)):
+        drawn = np.repeat(x[:, 0], counts)
+        assert found.resampled_error[row, 0] == pytest.approx(drawn.std(ddof=1) / np.sqrt(40), rel=1e-6)
+
+
+def test_studentized_intervals_hold_the_level_of_skewed_values_and_fall_back() -> None:
+    x = np.random.default_rng(0).lognormal(0, 0.5, size=(32, 1500))
+    estimates = _estimates(x, resamples=1000)
+    truth = np.exp(0.125)
+    held = {}
+    for kind in bootstrap.INTERVALS:
+        low, high = bootstrap.intervals(estimates, kind=kind)
+        held[kind] = float(((low <= truth) & (truth <= high)).mean())
+    assert 0.93 <= held["studentized"] <= 0.97
+    assert held["studentized"] > held["bca"]
+    few = _estimates(x[:8, :3])
+    np.testing.assert_array_equal(bootstrap.intervals(few, kind="studentized"), bootstrap.intervals(few, kind="bca"))
+    flat = _estimates(np.full((30, 1), 0.4))
+    low, high = bootstrap.intervals(flat, kind="studentized")
+    assert (low[0], high[0]) == pytest.approx((0.4, 0.4))
