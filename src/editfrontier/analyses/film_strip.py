@@ -28,7 +28,7 @@ def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
     from editfrontier.chain_data import chain_data, only_experiment
 
     data = chain_data(inputs, only_experiment(inputs))
-    rows = list({row.variant: row for row in inputs.rows}.values())
+    rows = shown_rows(inputs)
     number = typical_chain(data, rows)
     chain = data.chains[number]
     found = []
@@ -48,6 +48,11 @@ def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
                 )
             )
     return found
+
+
+def shown_rows(inputs: Inputs) -> list[Row]:
+    """Return the rows of the strip, without the control that shows the original once more."""
+    return [row for row in {row.variant: row for row in inputs.rows}.values() if row.editor != "source"]
 
 
 def typical_chain(data: ChainData, rows: Sequence[Row]) -> int:
@@ -78,7 +83,7 @@ def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> No
     from editfrontier.results import row_styles
 
     data = chain_data(inputs, only_experiment(inputs))
-    rows = list({row.variant: row for row in inputs.rows}.values())
+    rows = shown_rows(inputs)
     chain = data.chains[typical_chain(data, rows)]
     task = data.scores.task
     look = row_styles(rows)
