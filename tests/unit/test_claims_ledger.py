@@ -146,7 +146,7 @@ def test_page_counts_verdicts_in_their_order(tmp_path: Path) -> None:
 
 def test_page_shows_effects_with_the_decimals_that_they_deserve(tmp_path: Path) -> None:
     row = shown(tmp_path, entry(paper=-0.14, p=0.0001, reported="a; b"))["rows"][0]
-    assert (row["effect"], row["interval"], row["paper"]) == ("0.123", "0.100 to 0.150", "−0.140")
+    assert (row["effect"], row["interval"], row["paper"]) == ("0.123", "0.100 to 0.150", "−0.14")
     assert (row["p"], row["reported"], row["link"]) == ("p < 0.001", ["a", "b"], "table1")
     bare = shown(tmp_path, entry(effect="", ci_low="", ci_high="", link="elsewhere"))["rows"][0]
     assert (bare["effect"], bare["interval"], bare["p"], bare["link"]) == ("", "", "", "")

@@ -93,7 +93,7 @@ def test_claims_carry_effect_interval_paper_and_link(html: str) -> None:
     rows = section(html, "claims").split("<tbody>")[1].split("</tr>")
     assert "−0.25" in rows[0]
     assert "(−0.30 to −0.20)" in rows[0]
-    assert '<span class="value">−0.10</span><small>SDEdit: FID 95.7</small><small>DragFlow: FID 50.1</small>' in rows[0]
+    assert '<span class="value">−0.1</span><small>SDEdit: FID 95.7</small><small>DragFlow: FID 50.1</small>' in rows[0]
     assert '<a href="#table1">evidence</a>' in rows[0]
     assert '<a href="#analysis-drift">evidence</a>' in rows[1]
     assert "p = 0.002" in rows[1]

@@ -139,13 +139,17 @@ class Evidence:
                 entry = of_metric[pair].iloc[0]
                 effect = replace(_effect(entry, "difference"), p=float(entry["p"]))
                 return effect if sign == 1 else -effect
+        run = set(self._statistics(table, "")["variant"])
+        for row in (a, b):
+            if row.variant not in run:
+                raise Absent(f"{row.label} was not run in the experiment '{table}'.")
         name = metric_display(metric).label
         raise Absent(f"{a.label} and {b.label} have no common case with {name} in the experiment '{table}'.")
 
     def compare(self, table: str, a: Row, b: Row, metric: str, sign: int, margin: float = 0.0) -> Part:
         """Return the part "a - b in this metric is above the margin" (sign 1) or "below minus the margin" (-1)."""
         display = metric_display(metric)
-        above, below = (margin, math.inf) if sign > 0 else (-math.inf, -margin)
+        above, below = (margin, math.inf) if sign > 0 else (-math.inf, 0.0 - margin)
         effect = self.difference(table, a, b, metric)
         return Part(
             what=f"{a.label} minus {b.label}, {display.label}",

@@ -46,7 +46,7 @@ def _row(entry: dict[str, str], anchors: Container[str]) -> dict[str, Any]:
         "sign": sign,
         "effect": signed(value, places),
         "interval": f"{signed(low, places)} to {signed(high, places)}" if math.isfinite(low) else "",
-        "paper": signed(paper, places),
+        "paper": f"{paper:.4g}".replace("-", "−") if math.isfinite(paper) else "",
         "reported": entry["reported"].split("; ") if entry["reported"] else [],
         "p": "" if math.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.2g}",
         "link": entry["link"] if entry["link"] in anchors else "",
