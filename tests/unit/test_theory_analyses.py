@@ -147,14 +147,25 @@ def test_locality(inputs: Callable[..., Inputs], tmp_path: Path, inside: str) ->
     assert beyond
     assert np.nanmax(beyond) == 0.0
     assert value("support_share", "decoder") == 1.0  # group normalisation
-    attention = found.select("kernel_radius", level="unet, t = 301")[0]
-    assert math.isnan(attention.value)
-    assert "attention" in attention.note
-    # Encoder and decoder one after the other reach as far as both together.
-    assert value("kernel_radius", "autoencoder") <= value("kernel_radius", "encoder") + value(
-        "kernel_radius", "decoder"
-    )
+    for level in ("unet, t = 301", "decoder"):  # this autoencoder has attention too
+        attention = found.select("kernel_radius", level=level)[0]
+        assert 14 <= attention.value <= 18  # from the middle to the edge of 32 pixels
+        assert "attention" in attention.note
     drawn("locality", found, given, tmp_path, **params)
+
+
+def test_kernels_wider_than_the_image_are_measured_on_a_larger_canvas(inputs: Callable[..., Inputs]) -> None:
+    """The shipped decoder has 9 convolutions on cells of 4 pixels, 5 on cells of 2, and 6 on pixels: 52 pixels."""
+    from editfrontier.analyses.locality import _field
+    from editfrontier.models import load_pipeline
+
+    model = maps.freeze(load_pipeline("text_to_image", "resources/micro/text-to-image"))
+    params = analysis_params(analysis("locality"), {})
+    points = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    rows = _field(inputs(), params, "decoder", maps.decoder(model), points, 1, 4, model, ["a"])
+    radius = next(row for row in rows if row.quantity == "kernel_radius")
+    assert abs(radius.value - 52) <= 2  # up to half a cell, since distances end at centres
+    assert "wider than the image" in radius.note
 
 
 def test_the_locked_composite_is_that_of_the_editor() -> None:

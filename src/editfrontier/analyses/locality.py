@@ -218,8 +218,6 @@ def _field(
     clusters: Sequence[str],
 ) -> list[Finding]:
     """Return the receptive field of one function, around the middle of its output."""
-    import math
-
     import numpy as np
     import torch
 
@@ -232,13 +230,16 @@ def _field(
         apart = receptive.unit_distances(middle, output_unit, size, input_unit)
         return receptive.response(function, inputs_, middle).cpu().numpy(), apart
 
-    attends = name.startswith("unet")
+    network = model.unet if name.startswith("unet") else model.vae
     live, apart = measured(points)
-    with receptive.frozen_statistics(model.unet if attends else model.vae):
+    with receptive.frozen_statistics(network):
         frozen, _ = measured(points)
-        # Kernels reach beyond an image of this size, so that their radius is read on a larger canvas.
-        canvas = torch.randn(1, points.shape[1], *(3 * side for side in points.shape[-2:]), device=points.device)
-        kernels = math.nan if attends else receptive.support_radius(*(part.squeeze() for part in measured(canvas)))
+        if attends := receptive.has_attention(network):
+            kernels = float(apart.max())
+        else:
+            # Kernels reach beyond an image of this size, so that their radius is read on a larger canvas.
+            canvas = torch.randn(1, points.shape[1], *(3 * side for side in points.shape[-2:]), device=points.device)
+            kernels = receptive.support_radius(*(part.squeeze() for part in measured(canvas)))
     found: list[Finding] = []
     for metric, power in (("amplitude", 1), ("energy", 2)):
         radii = [receptive.holding_radius(one**power, apart, params.share) for one in live]
@@ -246,7 +247,7 @@ def _field(
         radii = [receptive.holding_radius(one**power, apart, params.share) for one in frozen]
         found += mean_findings(inputs, "effective_radius_frozen", radii, clusters, level=name, metric=metric)
     alike = receptive.holding_radius(np.ones_like(apart), apart, params.share)
-    note = "attention reaches the whole image" if attends else ""
+    note = "attention reaches the whole image, so that it bounds nothing" if attends else ""
     if kernels > apart.max():
         note = "wider than the image, so that it bounds nothing at this size"
     reached = [float((one > 0).mean()) for one in live]

@@ -97,6 +97,13 @@ def _normalise_frozen(layer: nn.GroupNorm, values: Tensor) -> Tensor:
     return scaled * layer.weight.reshape(shape) + layer.bias.reshape(shape)
 
 
+def has_attention(network: nn.Module) -> bool:
+    """Return whether a network of diffusers has attention layers, through which every place reads every other."""
+    from diffusers.models.attention_processor import Attention
+
+    return any(isinstance(module, Attention) for module in network.modules())
+
+
 def mask_distances(mask: npt.NDArray[np.bool_]) -> Floats:
     """Return Chebyshev distances in pixels [H, W] from each pixel to the mask, 0 inside it.
 
