@@ -136,6 +136,19 @@ def test_analyses_show_sentences_figure_and_findings(html: str) -> None:
     assert '<td class="reason">no case has it</td>' in text
 
 
+def test_long_lists_of_sentences_are_folded(study: Study, tmp_path: Path) -> None:
+    path = study.root / "analyses" / "drift.parquet"
+    before = path.read_bytes()
+    write_findings(path, FINDINGS, {"sentences": [f"Sentence {number}." for number in range(9)]})
+    build_report(study.root, {**study.config, **CONFIG}, study.tables, study.reported, tmp_path / "index.html")
+    path.write_bytes(before)
+    text = (tmp_path / "index.html").read_text().split('id="analysis-drift"')[1].split("<h3")[0]
+    first, folded = text.split("3 more sentences")
+    assert "Sentence 5." in first
+    assert "Sentence 6." not in first
+    assert all(f"Sentence {number}." in folded for number in (6, 7, 8))
+
+
 def test_findings_can_be_copied_as_they_are_on_disk(html: str, study: Study) -> None:
     copied = page_data(html)["sources"]
     assert copied["analysis-drift-csv"] == (study.root / "analyses" / "drift.csv").read_text()
