@@ -452,8 +452,8 @@ function outline(item, index, colour) {
         }
       }
       context.lineCap = "square";
-      for (const [colour, thickness] of [["#ffffff", 10], [colour, 5]]) {
-        context.strokeStyle = colour;
+      for (const [stroke, thickness] of [["#ffffff", 10], [colour, 5]]) {
+        context.strokeStyle = stroke;
         context.lineWidth = thickness;
         context.stroke();
       }
