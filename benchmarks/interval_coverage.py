@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from editfrontier.bootstrap import INTERVALS
 from editfrontier.coverage import coverage, render_population
 
 
@@ -29,15 +30,15 @@ def main() -> None:
         population = render_population(options.portraits, draws, options.seed, Path("resources/micro/attributes"))
         found = coverage(population, options.studies, options.clusters, options.seed)
         print(f"{options.clusters} clusters of {draws}, {options.studies} studies")
-        print(f"  {'quantity':28}{'mean':>9}{'bca':>9}{'percentile':>12}{'wilson':>9}")
+        kinds = ("reported", *INTERVALS)
+        print(f"  {'quantity':28}{'mean':>9}" + "".join(f"{kind:>13}" for kind in kinds))
         values = population.values.mean(axis=(0, 1))
         for name, shares in found.items():
             editor, metric = name.split()
             column = population.metrics.index(metric)
             mean = values[0, column] - values[1, column] if editor == "difference" else None
             mean = values[("weak", "strong").index(editor), column] if mean is None else mean
-            wilson = f"{shares['wilson']:9.3f}" if "wilson" in shares else ""
-            print(f"  {name:28}{mean:9.3f}{shares['bca']:9.3f}{shares['percentile']:12.3f}{wilson}", flush=True)
+            print(f"  {name:28}{mean:9.3f}" + "".join(f"{shares[kind]:13.3f}" for kind in kinds), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from editfrontier.language import load_language
 from editfrontier.metrics import background, truth
 from editfrontier.microworld.edits import portrait_edits
 from editfrontier.seeding import stable_seed
+from editfrontier.taskscores import Settings
 
 EDITORS = ("weak", "strong")
 BINARY = ("success",)
@@ -98,13 +99,14 @@ def coverage(
 
     Returns:
         quantity -> kind of interval -> share of studies. Quantities are "<editor> <metric>" and "difference <metric>";
-        kinds are "bca", "percentile" and, for rates, "wilson" (`bootstrap.rate_interval`).
+        kinds are those of `bootstrap.INTERVALS` and "reported", the one that the study reports: for rates
+        `bootstrap.rate_interval`, for their differences on single cases `bootstrap.rate_difference_bounds`, else the
+        default of `Settings`.
     """
     rng = random.Random(seed)
     size, draws, editors, m = population.values.shape
     names = [f"{editor} {metric}" for editor in EDITORS for metric in population.metrics]
     names += [f"difference {metric}" for metric in population.metrics]
-    rates = [name.split()[1] in BINARY and not name.startswith("difference") for name in names]
     gaps = population.values[:, :, :1] - population.values[:, :, 1:]
     table = np.concatenate([population.values, gaps], axis=2).reshape(size, draws, (editors + 1) * m)
     means = table.mean(axis=(0, 1))
@@ -118,11 +120,28 @@ def coverage(
         for kind in bootstrap.INTERVALS:
             low, high = bootstrap.intervals(estimates, level, kind)
             _count(hits, names, kind, (low <= means) & (means <= high))
+            if kind == Settings().interval:
+                held = (low <= means) & (means <= high)
         for k, name in enumerate(names):
-            if rates[k]:
-                bounds = bootstrap.rate_interval(values[:, k], cluster, level)
-                hits[name]["wilson"] = hits[name].get("wilson", 0) + int(bounds[0] <= means[k] <= bounds[1])
+            if name.split()[1] in BINARY:
+                bounds = _rate_bounds(values, k, names, cluster, level)
+                if bounds is not None:
+                    held[k] = bounds[0] <= means[k] <= bounds[1]
+        _count(hits, names, "reported", held)
     return {name: {kind: count / studies for kind, count in found.items()} for name, found in hits.items()}
+
+
+def _rate_bounds(
+    values: Array, k: int, names: list[str], cluster: npt.NDArray[np.intp], level: float
+) -> tuple[float, float] | None:
+    """The interval of a rate or of a difference of rates, None where it is an ordinary mean's."""
+    editor, metric = names[k].split()
+    if editor != "difference":
+        return bootstrap.rate_interval(values[:, k], cluster, level)
+    if len(np.unique(cluster)) < len(cluster):
+        return None
+    first, second = (values[:, names.index(f"{name} {metric}")] for name in EDITORS)
+    return bootstrap.rate_difference_bounds(first, second, level)
 
 
 def _count(hits: dict[str, dict[str, int]], names: list[str], kind: str, held: npt.NDArray[np.bool_]) -> None:

@@ -80,6 +80,8 @@ def _mean_differences(
         p, test = float(flips[k]), "sign flips"
         if METRICS[name].binary and len(clusters) == held.sum():
             p, test = bootstrap.mcnemar(first[held, k], second[held, k]), "mcnemar"
+            if len(clusters) > 1:
+                bounds = bootstrap.rate_difference_bounds(first[held, k], second[held, k], settings.level)
         rows.append(_row(name, float(estimates.point[k]), bounds, p, test, int(held.sum())))
     return rows
 

@@ -34,17 +34,17 @@ class Settings:
     """How a task is summarised.
 
     resamples, set_resamples: bootstrap resamples for means, and for FID and KID. level: of the intervals.
-    interval: "bca" or "percentile" (means; FID and KID take recentred percentiles). permutations: of the paired test.
-    seed: of all of them. controls: variants that are no editors; they take no part in the front.
-    fidelity, controllability: metrics of the composite scores. fidelity_anchors, controllability_anchors: the variants
-    at which every metric of a composite is 0 and 1; a number stands for the metric's value itself. prenamed: metrics
-    that tests were planned for before any result was seen.
+    interval: "studentized", "bca" or "percentile" (means; rates take Wilson's, FID and KID recentred percentiles).
+    permutations: of the paired test. seed: of all of them. controls: variants that are no editors; they take no part
+    in the front. fidelity, controllability: metrics of the composite scores. fidelity_anchors, controllability_anchors:
+    the variants at which every metric of a composite is 0 and 1; a number stands for the metric's value itself.
+    prenamed: metrics that tests were planned for before any result was seen.
     """
 
     resamples: int = 1000
     set_resamples: int = 500
     level: float = 0.95
-    interval: str = "bca"
+    interval: str = "studentized"
     permutations: int = 9999
     seed: int = 0
     controls: tuple[str, ...] = ("source", "autoencoder_round_trip", "random_image", "true_edit", "copy_paste")
@@ -56,7 +56,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.interval not in bootstrap.INTERVALS:
-            raise UserError(f"statistics.interval: '{self.interval}' is unknown, expected bca or percentile.")
+            raise UserError(
+                f"statistics.interval: '{self.interval}' is unknown, expected studentized, bca or percentile."
+            )
         if not 0 < self.level < 1:
             raise UserError(f"statistics.level: got {self.level}, expected a number between 0 and 1, such as 0.95.")
         for key in ("resamples", "set_resamples", "permutations"):
