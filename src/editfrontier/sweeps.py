@@ -138,7 +138,7 @@ def _of_means(data: TaskScores, rows: Sequence[Row], metric: str, weights: Array
         for place in np.flatnonzero(np.isin(estimates.point, (0.0, 1.0))):
             low[place], high[place] = bootstrap.rate_bounds(float(estimates.point[place]), units, settings.level)
     some = int((~np.isnan(values[:, held])).any(axis=1).sum()) if held.any() else 0
-    note = _missing([row.label for row, ok in zip(rows, held, strict=True) if not ok], some - len(kept))
+    note = _missing([row.label for row, ok in zip(rows, held, strict=True) if not ok], some - len(kept), some)
     chosen = tuple(row for row, ok in zip(rows, held, strict=True) if ok)
     return Curve(metric, chosen, estimates, low, high, kept, cluster, data.clusters, note)
 
@@ -156,13 +156,13 @@ def _of_sets(
     tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
     low, high = np.quantile(resampled, tails, axis=0) if columns else (np.zeros(0), np.zeros(0))
     estimates = Estimates(point, resampled, np.zeros((0, len(held))))
-    note = _missing([row.label for row in rows if row not in held], 0)
+    note = _missing([row.label for row in rows if row not in held], 0, 0)
     return Curve(metric, tuple(held), estimates, low, high, None, data.cluster, data.clusters, note)
 
 
-def _missing(rows: Sequence[str], cases: int) -> str:
+def _missing(rows: Sequence[str], cases: int, of: int) -> str:
     parts = [f"no value for {', '.join(rows)}"] if rows else []
-    parts += [f"{cases} cases left out that some of the others lack"] if cases else []
+    parts += [f"{cases} of {of} cases left out, which not all rows have"] if cases else []
     return "; ".join(parts)
 
 

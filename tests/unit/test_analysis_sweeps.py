@@ -112,7 +112,7 @@ def test_means_are_of_the_cases_that_have_every_value_and_the_note_counts_the_ot
     means = found.select("mean")
     assert [row.x for row in means] == [w for w in W if w != 12.0]
     assert {row.n for row in means} == {CASES - 3}
-    assert means[0].note == "no value for w = 12; 3 cases left out that some of the others lack"
+    assert means[0].note == "no value for w = 12; 3 of 40 cases left out, which not all rows have"
     assert means[0].value == pytest.approx(values[3:, 0, 0].mean())
 
 
@@ -188,7 +188,7 @@ def test_levels_are_compared_with_the_reference_and_corrected(tmp_path: Path) ->
     assert only(found, "best_share", metric="centroid_shift", level="mid_block").value > 0.95  # lower is better
     assert sum(row.value for row in found.select("best_share", metric="iou_target")) == pytest.approx(1.0)
     sentences = LEVELS.say(found, inputs)
-    assert "down_blocks.0 against mid_block: worse by" in sentences[0]
+    assert "down_blocks.0 against mid_block: worse, difference -0" in sentences[0]
     assert "mid_block is best in" in sentences[1]
     LEVELS.draw(found, inputs, analysis_params(LEVELS, {"reference": "mid_block"}), tmp_path / "figure")
     assert (tmp_path / "figure.png").exists()
@@ -202,7 +202,7 @@ def test_two_levels_without_common_cases_are_counted_and_not_hidden(tmp_path: Pa
     (gap,) = found.select("difference")
     assert math.isnan(gap.value)
     assert gap.n == 0
-    assert gap.note == f"{CASES} cases left out that some of the others lack"
+    assert gap.note == f"{CASES} of {CASES} cases left out, which not all rows have"
     assert "nothing to compare" in LEVELS.say(found, inputs)[0]
 
 

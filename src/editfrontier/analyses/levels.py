@@ -202,8 +202,8 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             if gap is not None and row.value <= alpha:
                 better = _better(metric, gap.value)
                 parts.append(
-                    f"{row.level}: {better}by {short(abs(gap.value))} ({short(gap.ci_low)} to {short(gap.ci_high)}; "
-                    f"{short_p(row.value)})"
+                    f"{row.level}: {better}, difference {short(gap.value)} ({short(gap.ci_low)} to "
+                    f"{short(gap.ci_high)}; {short_p(row.value)})"
                 )
         shares = findings.select("best_share", metric=metric)
         if shares:
@@ -219,8 +219,8 @@ def _better(metric: str, gap: float) -> str:
 
     direction = METRICS[metric].direction
     if direction == "none":
-        return "higher " if gap > 0 else "lower "
-    return "better " if (gap > 0) == (direction == "higher") else "worse "
+        return "higher" if gap > 0 else "lower"
+    return "better" if (gap > 0) == (direction == "higher") else "worse"
 
 
 ANALYSIS = Analysis(name="levels", run=run, draw=draw, say=say, quantities=QUANTITIES, params=LevelsParams)
