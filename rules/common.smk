@@ -176,8 +176,8 @@ def inputs_of_analysis(wildcards):
         found["cases"].append(f"<results>/data/{table['task']}/cases.parquet")
         found.setdefault("sources", []).append(f"<results>/scores/{table['task']}/sources.npz")
         for row in table["rows"]:
-            for file in ("scores/{}/{}.parquet", "features/{}/{}.npz"):
-                found.setdefault("scores", []).append("<results>/" + file.format(table["task"], row["variant"]))
+            for file in ("<results>/scores/{}/{}.parquet", "<results>/features/{}/{}.npz"):
+                found.setdefault("scores", []).append(file.format(table["task"], row["variant"]))
     if entry["analysis"] == "user_study":
         found["design"] = ["<results>/user_study/design.json"]
     return {name: list(dict.fromkeys(files)) for name, files in found.items()}

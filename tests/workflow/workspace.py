@@ -28,9 +28,9 @@ for option, value in zip(arguments, arguments[1:]):
         path.parent.mkdir(parents=True, exist_ok=True)
         # JSON is YAML too.
         path.write_text(arguments[arguments.index("--config") + 1] if arguments[0] == "config" else " ".join(arguments))
-        if arguments[0] == "figures":
-            for suffix in (".pdf", ".png"):
-                path.with_suffix(suffix).write_text("figure")
+        beside = {"figures": (".pdf", ".png"), "analyse": (".csv", ".svg", ".pdf", ".png")}
+        for suffix in beside.get(arguments[0], ()):
+            path.with_suffix(suffix).write_text("figure")
 """
 
 
