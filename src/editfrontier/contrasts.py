@@ -67,12 +67,16 @@ def of_estimates(
     return found
 
 
-def paired(gaps: Array, cluster: npt.NDArray[np.intp], weights: Array, settings: Settings) -> list[Contrast]:
-    """Return the mean of every column of paired differences with its interval and a test that flips whole clusters.
+def paired(
+    gaps: Array, cluster: npt.NDArray[np.intp], weights: Array, settings: Settings, rate: bool = False
+) -> list[Contrast]:
+    """Return the mean of every column of paired differences with its interval and a test.
 
     Args:
         gaps: [N, K], NaN where one of a pair is missing.
         cluster, weights, settings: as for `means`.
+        rate: whether they are differences of outcomes that are 0 or 1. Where each cluster has one case they are then
+            tested by McNemar's exact test, with the interval of a difference of rates; else whole clusters are flipped.
     """
     clusters = weights.shape[1]
     sums = np.zeros((clusters, gaps.shape[1]))
@@ -80,9 +84,17 @@ def paired(gaps: Array, cluster: npt.NDArray[np.intp], weights: Array, settings:
     signs = bootstrap.random_signs(settings.permutations, clusters, stable_seed("sign-flips", settings.seed))
     p = bootstrap.sign_flip_test(sums, signs)
     found = means(gaps, cluster, weights, settings)
-    return [
-        replace(contrast, p=float(p[k]) if np.isfinite(contrast.ci_low) else np.nan) for k, contrast in enumerate(found)
-    ]
+    for k, contrast in enumerate(found):
+        if not np.isfinite(contrast.ci_low):
+            continue
+        held = ~np.isnan(gaps[:, k])
+        if rate and len(np.unique(cluster[held])) == held.sum():
+            ahead, behind = (gaps[held, k] > 0).astype(np.float64), (gaps[held, k] < 0).astype(np.float64)
+            low, high = bootstrap.rate_difference_bounds(ahead, behind, settings.level)
+            found[k] = replace(contrast, ci_low=low, ci_high=high, p=bootstrap.mcnemar(ahead, behind))
+        else:
+            found[k] = replace(contrast, p=float(p[k]))
+    return found
 
 
 def adjusted(contrasts: Sequence[Contrast]) -> list[float]:

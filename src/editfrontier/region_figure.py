@@ -19,7 +19,7 @@ from editfrontier.plotting import figure_style, save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
-COLUMNS = 6
+COLUMNS = 5
 
 
 def draw_regions(findings: Findings, inputs: Inputs, regions: Sequence[str], stem: Path) -> None:
@@ -31,7 +31,7 @@ def draw_regions(findings: Findings, inputs: Inputs, regions: Sequence[str], ste
         regions: columns of the table.
         stem: path without suffix.
     """
-    rows = [row for row in inputs.rows if row.editor != "source"]
+    rows = [row for row in inputs.rows if row.editor not in ("source", "true_edit")]  # which change nothing there
     rows = list({row.variant: row for row in rows}.values())
     names = ("face", *regions)
     table = np.full((len(rows), len(names)), np.nan)

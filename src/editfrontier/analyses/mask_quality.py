@@ -144,6 +144,7 @@ def _differences(
     data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
 ) -> Iterator[Finding]:
     from editfrontier import contrasts
+    from editfrontier.metrics import METRICS
 
     kinds = data.masks.kinds[1:]
     found = {}
@@ -151,7 +152,9 @@ def _differences(
         values = _of(data, metric, variant)
         gaps = values[:, 1:] - values[:, :1]
         for kind, contrast in zip(
-            kinds, contrasts.paired(gaps, data.masks.cluster, weights, inputs.settings), strict=True
+            kinds,
+            contrasts.paired(gaps, data.masks.cluster, weights, inputs.settings, METRICS[metric].binary),
+            strict=True,
         ):
             found[variant, kind] = contrast
     places = dict(zip(data.masks.kinds, _places(data), strict=True))
@@ -287,15 +290,31 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             f"{inputs.labels[row.variant]}, {row.level} mask: {metric_display(row.metric).label} changes by "
             f"{found.value:+.3g} [{found.ci_low:+.3g}, {found.ci_high:+.3g}]."
         )
+    sentences += _losses(findings, inputs)
+    return sentences
+
+
+def _losses(findings: Findings, inputs: Inputs) -> list[str]:
+    """Say what worse masks cost more than the editor compared with: in seams, and wherever the data tell."""
+    from editfrontier.results import metric_display
+
+    sentences, tested, clear = [], 0, 0
     for row in findings.select("extra_loss", level=""):
         p = findings.one("extra_loss_p", variant=row.variant, metric=row.metric)
-        if p is not None and math.isfinite(row.value):
-            word = "more" if row.value > 0 else "less"
-            sure = "" if p.value < 1 - inputs.settings.level else ", which the data do not tell from zero"
-            sentences.append(
-                f"Worse masks cost {inputs.labels[row.variant]} {abs(row.value):.3g} {word} in "
-                f"{metric_display(row.metric).label} ({row.note.partition(', ')[2]}){sure}."
-            )
+        if p is None or not math.isfinite(row.value):
+            continue
+        sure = p.value < 1 - inputs.settings.level
+        tested, clear = tested + 1, clear + sure
+        if row.metric != "boundary" and not sure:
+            continue
+        word = "more" if row.value > 0 else "less"
+        doubt = "" if sure else ", which the data do not tell from zero"
+        sentences.append(
+            f"Worse masks cost {inputs.labels[row.variant]} {abs(row.value):.3g} {word} in "
+            f"{metric_display(row.metric).label} ({row.note.partition(', ')[2]}){doubt}."
+        )
+    if tested:
+        sentences.append(f"{clear} of {tested} such comparisons between editors tell them apart.")
     return sentences
 
 

@@ -259,7 +259,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         if levels:
             most = max(levels, key=lambda one: one.value)
             sentences.append(
-                f"{row.label}: the {most.level} drift most, {most.value:.2f} times the face as a whole "
+                f"{row.label}: most in the region {most.level}, {most.value:.2f} times the drift of the whole face "
                 f"[{most.ci_low:.2f}, {most.ci_high:.2f}]."
             )
     return sentences
