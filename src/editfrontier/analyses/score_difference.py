@@ -269,6 +269,7 @@ def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams, stem
     levels = list(dict.fromkeys(row.level for row in findings.select("deviation")))
     with figure_style():
         import matplotlib.pyplot as plt
+        from matplotlib.ticker import MaxNLocator
 
         figure, panels = plt.subplots(
             1, len(levels), figsize=(3.3 * len(levels), 3.3), layout="constrained", squeeze=False
@@ -288,6 +289,7 @@ def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams, stem
                     label = f"{label} ({rows[-1].n} cases)"
                 axes.plot([row.x for row in rows], [10**row.value for row in rows], color=colour, label=label)
             axes.set_yscale("log")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlabel("step, from noise (left) to image (right)")
             axes.set_title(FLOWS[level].capitalize(), loc="left", fontsize=7)
         panels[0][0].set_ylabel("L2 distance of the two paths, geometric mean")
