@@ -311,7 +311,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             f"exceeded the integral in {percent(findings.one('exceeds_integral', level=level))} of cases, and their "
             f"rank correlation over cases is {number(findings.one('rank_correlation', level=level), 2)}."
         )
-        for kind, name in (("secant", "secants between the two paths"), ("local", "local constants on the path")):
+        for kind, name in (("secant", "secants between the two paths"), ("local", "power iteration on the first path")):
             tight = findings.one("tightness", level=level, metric=kind)
             if tight is not None:
                 held = percent(findings.one("holds", level=level, metric=kind))
