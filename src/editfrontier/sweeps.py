@@ -211,7 +211,9 @@ def holm_of(p: Mapping[Any, float]) -> dict[Any, float]:
 
 def short(value: float) -> str:
     """Return a number as sentences show it."""
-    return f"{value:.3g}" if math.isfinite(value) else "unknown"
+    if math.isfinite(value):
+        return f"{value:.3g}"
+    return "unknown" if math.isnan(value) else "infinity"
 
 
 def short_p(p: float) -> str:

@@ -81,4 +81,4 @@ def _pairs(part: SubFigure, worst: dict[str, list[Finding]], pairs: int, inputs:
             ):
                 axes = grid[line, 3 * number + column]
                 axes.imshow(read_image(file), interpolation="nearest")
-                axes.set_title("\n".join(textwrap.wrap(text, 22)[:4]), fontsize=6.5)
+                axes.set_title("\n".join(textwrap.wrap(text, 24, max_lines=5, placeholder=" ...")), fontsize=6.5)

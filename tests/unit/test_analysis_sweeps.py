@@ -130,9 +130,9 @@ def test_a_sweep_of_one_value_keeps_its_mean_and_says_what_it_lacks(tmp_path: Pa
     assert len(found.select("mean")) == 1
     assert found.one("optimum") is None
     (optimum,) = found.select("optimum")
-    assert optimum.note == "1 values of guidance_scale, expected at least 2"
+    assert optimum.note == "values of guidance_scale: 1, expected at least 2"
     assert "expected at least 4" in found.select("p_break")[0].note
-    assert "1 values of guidance_scale" in SWEEP.say(found, inputs)[0]
+    assert "values of guidance_scale: 1" in SWEEP.say(found, inputs)[0]
     SWEEP.draw(found, inputs, analysis_params(SWEEP, {}), tmp_path / "figure")
     assert (tmp_path / "figure.svg").exists()
 

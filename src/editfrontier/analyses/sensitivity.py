@@ -215,8 +215,8 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             continue
         sentences.append(
             f"{label}: outputs of two wordings at one seed differ {short(ratio.value)} times as much as those of two "
-            f"seeds at one wording ({short(ratio.ci_low)} to {short(ratio.ci_high)}), which is "
-            f"{100 * share.value:.0f}% of what the edit changes ({100 * share.ci_low:.0f}% to "
+            f"seeds at one wording ({short(ratio.ci_low)} to {short(ratio.ci_high)}); other words "
+            f"move {100 * share.value:.0f}% of what the edit changes ({100 * share.ci_low:.0f}% to "
             f"{100 * share.ci_high:.0f}%)."
         )
         flips = [

@@ -155,7 +155,7 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
     from editfrontier import curves
 
     if len(x) < 3 or not curve.n:
-        note = curve.note or f"{len(x)} strengths, expected at least 3"
+        note = curve.note or f"strengths: {len(x)}, expected at least 3"
         return [
             Finding(quantity=name, metric=curve.metric, level=level, value=math.nan, n=curve.n, note=note)
             for name in _LAWS

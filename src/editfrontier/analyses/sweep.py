@@ -139,7 +139,7 @@ def _too_few(values: int, cases: int, params: SweepParams) -> dict[str, str]:
     def need(least: int) -> str:
         if not cases:
             return "no case has the metric at all values"
-        return "" if values >= least else f"{values} values of {params.param}, expected at least {least}"
+        return "" if values >= least else f"values of {params.param}: {values}, expected at least {least}"
 
     wanted = {"optimum": 2, **dict.fromkeys(_SHAPE, 3), **dict.fromkeys(_BREAK, LEAST_FOR_BREAK)}
     return {name: need(least) for name, least in (wanted | {"slope_below": 2, "slope_past": 2}).items()}
@@ -223,7 +223,7 @@ def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> li
     found = []
     for name, kept in (("slope_below", x <= threshold), ("slope_past", x >= threshold)):
         if kept.sum() < 2:
-            note = f"{kept.sum()} values on this side of {threshold:g}, expected at least 2"
+            note = f"values on this side of {threshold:g}: {kept.sum()}, expected at least 2"
             found.append(Finding(quantity=name, metric=curve.metric, x=threshold, value=math.nan, note=note))
             continue
         value, low, high = _interval(inputs, curve, curves.slope_contrast(x, kept))
