@@ -161,7 +161,9 @@ def mean_of(
         return Mean(point, np.nan, np.nan, int(held.sum()))
     if rate and point in (0.0, 1.0):
         return Mean(point, *bootstrap.rate_bounds(point, units, settings.level), int(held.sum()))
-    low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
+    # A studentized interval of a rate may leave the range from 0 to 1.
+    kind = "bca" if rate and settings.interval == "studentized" else settings.interval
+    low, high = bootstrap.intervals(estimates, settings.level, kind)
     return Mean(point, float(low[0]), float(high[0]), int(held.sum()))
 
 
