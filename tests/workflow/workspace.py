@@ -21,7 +21,8 @@ import sys
 from pathlib import Path
 
 arguments = sys.argv[1:]
-outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier --subsets --design".split()
+outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier --subsets".split()
+outputs.append("--design")
 for option, value in zip(arguments, arguments[1:]):
     if option in outputs:
         path = Path(value)
