@@ -52,6 +52,12 @@ def test_what_is_estimated_is_shown_rather_than_what_was_counted() -> None:
     assert decide([part(0.9, 0.0, above=0.95), part(3.0, 0.1)]).effect == 0.9
 
 
+def test_the_weakest_part_is_found_whatever_the_units() -> None:
+    tiny, large = part(0.01, 0.001), part(30.0, 20.0)
+    assert decide([tiny, large]).effect == 30.0
+    assert decide([part(-0.01, 0.001), part(-30.0, 20.0)]).effect == -0.01
+
+
 def test_p_values_are_corrected_over_the_parts() -> None:
     parts = [part(1.0, 0.5, p=0.02) for _ in range(3)]
     assert decide(parts[:1]).verdict == "supported"

@@ -80,10 +80,17 @@ class Part:
 
     @property
     def slack(self) -> float:
-        """How far inside the claimed range the effect lies; negative outside, without a limit if counted inside."""
-        if self.effect.low == self.effect.high and self.state() == "holds":
-            return math.inf
-        return self.effect.value if self.chance else min(self.effect.value - self.above, self.below - self.effect.value)
+        """How far inside the claimed range the effect lies, in widths of its interval; negative outside.
+
+        Without a limit for what is counted, whose interval has no width; so parts of any units can be compared.
+        """
+        if self.chance:
+            return self.effect.value
+        distance = min(self.effect.value - self.above, self.below - self.effect.value)
+        width = self.effect.high - self.effect.low
+        if width == 0:
+            return math.inf if distance > 0 else -math.inf
+        return distance / width if math.isfinite(width) else distance
 
 
 def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdict:
