@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from claims_fixture import World, claims, verdict
 from editfrontier.claims import Absent
 from editfrontier.claims.editing import rank_correlation
 from editfrontier.metrics import METRICS
+from editfrontier.parquet import write_parquet
 from editfrontier.results import PAPER_METRICS
 from editfrontier.taskscores import TaskScores
 
@@ -157,6 +159,20 @@ def test_a_method_of_the_paper_that_was_not_run_makes_claims_of_all_methods_unte
     found = claim.test(made.evidence(), claim.params)
     assert found.verdict == "not testable at this scale"
     assert found.reason == "'tf_icon' of the paper was not run in the experiment 'table1'."
+
+
+def test_two_methods_without_a_common_case_make_a_claim_untestable(tmp_path: Path) -> None:
+    evidence = world(tmp_path, TRUE["C02"], 0.001).evidence()
+    path = tmp_path / "statistics" / "portraits.differences.parquet"
+    frame = pd.read_parquet(path)
+    apart = frame["variant_a"].str.startswith("drag_flow") | frame["variant_b"].str.startswith("drag_flow")
+    frame.loc[apart, ["difference", "ci_low", "ci_high", "p"]] = np.nan
+    frame.loc[apart, "n"] = 0
+    write_parquet(path, frame, {})
+    claim = claims()["C02"]
+    found = claim.test(evidence, claim.params)
+    assert found.verdict == "not testable at this scale"
+    assert found.reason.startswith("DragFlow and InstructPix2Pix have no common case with ID sim")
 
 
 def test_the_papers_numbers_stand_beside_ours(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class Evidence:
         of_metric = frame[frame["metric"] == metric]
         for first, second, sign in ((a, b, 1), (b, a, -1)):
             pair = (of_metric["variant_a"] == first.variant) & (of_metric["variant_b"] == second.variant)
-            if pair.any():
+            if pair.any() and int(of_metric[pair].iloc[0]["n"]) > 0:
                 entry = of_metric[pair].iloc[0]
                 effect = replace(_effect(entry, "difference"), p=float(entry["p"]))
                 return effect if sign == 1 else -effect
