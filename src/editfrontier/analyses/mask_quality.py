@@ -80,6 +80,8 @@ def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
     weights = contrasts.resamples(data.masks.cluster, inputs.settings, inputs.name)
     found = list(_overlaps(data, inputs, weights))
     editors = [row.variant for row in data.rows if not row.control]
+    named = (row.variant for row in data.rows if not row.control and row.editor == params.against)
+    against = next(named, params.against)
     for metric in params.metrics:
         if metric not in data.metrics:
             found.append(Finding(quantity="mean", metric=metric, value=math.nan, note="no case has this metric"))
@@ -89,7 +91,7 @@ def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
         found += _slopes(data, inputs, weights, metric, editors)
     for metric in params.metrics:
         if metric in data.metrics:
-            found += _extra_losses(data, inputs, weights, metric, editors, params.against)
+            found += _extra_losses(data, inputs, weights, metric, editors, against)
     return found
 
 
