@@ -41,7 +41,7 @@ def retention(inputs: Inputs, data: ChainData, row: Row, weights: Array) -> list
             chosen = np.where(kept == state, verdicts[:, k - 1], np.nan)
             count = np.isfinite(chosen).sum(1)
             share = np.where(count > 0, np.nansum(chosen, axis=1) / np.maximum(count, 1), np.nan)
-            mean = mean_of(share, data.cluster, weights, inputs.settings)
+            mean = mean_of(share, data.cluster, weights, inputs.settings, rate=True)
             found.append(Finding(quantity=quantity, variant=row.variant, metric="success", x=k, **mean.fields()))
     return found
 

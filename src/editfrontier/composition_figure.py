@@ -41,7 +41,7 @@ def draw_composition(findings: Findings, inputs: Inputs, paper: float | None, st
     """
     rows = list({row.variant: row for row in inputs.rows}.values())
     look = row_styles(rows)
-    entries: list[tuple[str, str, str, bool]] = [("", ALL, INK, False)]
+    entries: list[tuple[str, str, str, bool]] = [("", ALL, "#777777", False)]
     entries += [(row.variant, row.label, look[row.variant].colour, row.control) for row in _ordered(rows)]
     with figure_style():
         import matplotlib.pyplot as plt
@@ -76,7 +76,7 @@ def _draw_panel(
     quantities: Sequence[str],
 ) -> None:
     size = 0.34
-    low, high = 0.0, 1.0
+    low, high = 0.0, 0.1
     for place, (variant, _, colour, control) in enumerate(entries):
         for number, quantity in enumerate(quantities):
             found = findings.select(quantity, variant=variant, level="")
@@ -100,6 +100,7 @@ def _draw_panel(
             if math.isfinite(row.ci_low) and math.isfinite(row.ci_high):
                 axes.plot([row.ci_low, row.ci_high], [y, y], color=INK, linewidth=0.9, zorder=3)
                 low, high = min(low, row.ci_low), max(high, row.ci_high)
+            low, high = min(low, row.value), max(high, row.value)
     axes.axhline(0.5, color="#BBBBBB", linewidth=0.7)
     axes.axvline(0, color="#9A9A9A", linewidth=0.7, zorder=1)
     axes.set_xlim(low - 0.02 if low < 0 else 0, high + 0.02)

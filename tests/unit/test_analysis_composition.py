@@ -160,4 +160,4 @@ def test_findings_and_figure_are_written(tmp_path: Path) -> None:
     sentences = read_findings(out).provenance["sentences"]
     assert "are both there in 0% [0%, 56%] of 12 sequences, three in 0% [0%, 56%] of 6" in sentences[0]
     assert "washes a first one out in 100%" in sentences[1]
-    assert ": more often, by +100%" in sentences[1]
+    assert ": more often (+100%" in sentences[1]

@@ -194,7 +194,7 @@ def test_findings_and_figure_are_written(tmp_path: Path, name: str) -> None:
     sentences = findings.provenance["sentences"]
     assert sentences
     if name == "drift":
-        assert "0.880 after one edit, 0.860 after two" in sentences[0]
+        assert "Identity similarity falls fastest with Sdedit: 0.880 after one edit, 0.860 after two" in sentences[0]
 
 
 def test_the_strip_shows_the_typical_chain(tmp_path: Path) -> None:

@@ -276,13 +276,13 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         word = "more" if gap.ci_low > 0 else "less" if gap.ci_high < 0 else "neither more nor less"
         sentences.append(
             f"A second edit washes a first one out in {percent(lost)} of {lost.n} pairs and fails itself in "
-            f"{percent(failed)}: {word} often, by {gap.value:+.0%} [{gap.ci_low:+.0%}, {gap.ci_high:+.0%}]."
+            f"{percent(failed)}: {word} often ({gap.value:+.0%} [{gap.ci_low:+.0%}, {gap.ci_high:+.0%}])."
         )
     last = findings.one("last_minus_first", variant="")
     if last:
         sentences.append(
-            f"An attribute is there at the end {last.value:+.0%} [{last.ci_low:+.0%}, {last.ci_high:+.0%}] more often "
-            "when it is edited last than when it is edited first."
+            "To edit an attribute last instead of first changes how often it is there at the end by "
+            f"{last.value:+.0%} [{last.ci_low:+.0%}, {last.ci_high:+.0%}]."
         )
     counts = {name: int(sum(row.value for row in findings.select(name))) for name in ("failed", "not_run")}
     if any(counts.values()):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 METRICS = ("id_sim", "clip_score", "success", "lpips_bg_masked", "quality", "l2_source", "l2_latent")
 DEVIATIONS = {"id_sim": "1 - ID sim", "lpips_bg_masked": "", "l2_source": "", "l2_latent": ""}
 """Metrics that say how far an image is from the original, with what is taken instead of the metric itself."""
+_ROUNDING = 1e-5
 LEVELS = {
     "largest edit": "the largest change that any edit made to the image it was given",
     "largest first edit": "the largest change that a first edit made",
@@ -83,8 +84,14 @@ def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
 
 def deviation(data: ChainData, variant: str, metric: str) -> Array:
     """Return how far each chain is from its original [C, K] in a metric of `DEVIATIONS`, 0 for the original itself."""
+    import numpy as np
+
     values = data.values(variant, metric)
-    return 1.0 - values if metric == "id_sim" else values
+    if metric != "id_sim":
+        return values
+    # The similarity of an image and itself is 1 up to rounding, which is no deviation.
+    gap = 1.0 - values
+    return np.where(np.abs(gap) < _ROUNDING, 0.0, gap)
 
 
 # Parts of the findings ------------------------------------------------------------------------------------------------
@@ -274,8 +281,17 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             text += f"{slope.value:+.3f} per further edit [{slope.ci_low:+.3f}, {slope.ci_high:+.3f}]"
             falls.append((slope.value, text))
     if falls:
+        sentences.append(f"Identity similarity falls fastest with {min(falls)[1]}.")
+    last = max((found.x for found in findings.select("mean", metric="id_sim")), default=math.nan)
+    ends = [
+        (found.value, inputs.labels[variant])
+        for variant in dict.fromkeys(editors)
+        if (found := findings.one("mean", variant=variant, metric="id_sim", x=last))
+    ]
+    if len(ends) > 1:
+        (low, worst), (high, best) = min(ends), max(ends)
         sentences.append(
-            "Identity similarity, the steepest fall first. " + "; ".join(t for _, t in sorted(falls)) + "."
+            f"After {last:g} edits it is highest with {best} ({high:.3f}) and lowest with {worst} ({low:.3f})."
         )
     pooled = findings.one("exponent", variant="", metric="l2_source")
     if pooled:
