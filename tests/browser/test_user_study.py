@@ -185,9 +185,14 @@ def test_a_key_held_down_or_pressed_at_once_answers_one_pair(study: Study, page:
     page.wait_for_timeout(SETTLED)
     for _ in range(4):
         page.keyboard.down("ArrowLeft")  # without a release, the later ones are repeats
+        page.wait_for_timeout(SETTLED)
     page.keyboard.up("ArrowLeft")
-    page.keyboard.press("ArrowLeft")  # too soon for anybody to have seen the pair
     assert page.locator("#count").text_content() == "Pair 2 of 12"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")  # too soon for anybody to have seen the next pair
+    page.wait_for_function("document.getElementById('count').textContent === 'Pair 3 of 12'")
+    page.wait_for_timeout(SETTLED)
+    assert page.locator("#count").text_content() == "Pair 3 of 12"
 
 
 def test_nothing_tells_editors_apart_and_hostile_text_stays_text(study: Study, page: Page) -> None:
