@@ -279,6 +279,25 @@ def test_carried_latents_are_those_that_were_decoded(
     assert "encode" not in vars(model.vae)
 
 
+@pytest.mark.parametrize(
+    ("editor", "kind", "encoded"),
+    [
+        ("instruct_pix2pix", "instruct_pix2pix", 1),  # the source; diffusers' pipeline encodes it
+        ("sd_inpaint", "inpainting", 1 + 3),  # the source, and the image without its masked part at every step
+    ],
+)
+def test_pipelines_of_diffusers_get_carried_latents_too(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, editor: str, kind: str, encoded: int
+) -> None:
+    pipeline = tiny_pipeline(kind)
+    counts = count_calls(monkeypatch, pipeline.vae)
+    spec = {"params": {"num_inference_steps": 2}, "carry": "latents"}
+    rows = run(cases, tmp_path / "out", editor, model=pipeline, spec=spec)
+    assert {row.status for row in rows.values()} == {"ok"}
+    assert all('"latents_kept": 1.0' in row.measures for row in rows.values())
+    assert counts == {"encode": encoded, "decode": 3}
+
+
 @pytest.mark.parametrize("editor", ["mask_guided", "sdedit"])
 def test_latents_survive_a_kill(cases: Path, tmp_path: Path, model: Any, editor: str) -> None:
     spec = {"params": QUICK, "carry": "latents"}
