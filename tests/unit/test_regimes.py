@@ -165,6 +165,16 @@ def test_agreement_with_the_papers_regimes(tmp_path: Path) -> None:
     assert agreement.ci_high < 0.2
 
 
+def test_editors_that_the_paper_puts_apart_say_nothing_of_its_regimes(tmp_path: Path) -> None:
+    apart = {name: PLACES[name] for name in (*CONTROLS, "drag_flow", "ultraedit", "tf_icon", "sdedit")}
+    inputs = inputs_of(
+        tmp_path, {"one": _scores(apart, "portraits")}, {"one": rows_of(list(apart), CONTROLS)}, statistics=SETTINGS
+    )
+    (row,) = found_by(ANALYSIS, inputs, references=20, resamples=20).select("paper_agreement")
+    assert math.isnan(row.value)
+    assert "two of one" in row.note
+
+
 def test_tasks_without_controls_or_with_few_editors_are_named(tmp_path: Path) -> None:
     few = {name: PLACES[name] for name in (*CONTROLS, "mask_guided", "sdedit")}
     bare = {name: PLACES[name] for name in ("source", "mask_guided")}

@@ -224,8 +224,8 @@ def _against_paper(plane: Plane, held: Stability, inputs: Inputs, params: Regime
             first.setdefault(row.editor, place)
     keys: dict[str, Any] = {"quantity": "paper_agreement", "level": plane.name, "x": float(params.paper)}
     names = {PAPER[editor] for editor in first}
-    if len(names) < 2:
-        note = "fewer than two of the paper's regimes have an editor here"
+    if not 2 <= len(names) < len(first):
+        note = "needs editors of two of the paper's regimes, and two of one"
         return Finding(value=math.nan, n=len(first), note=note, **keys)
     numbers = {name: i for i, name in enumerate(sorted(names))}
     paper = np.array([numbers[PAPER[editor]] for editor in first], dtype=np.intp)
@@ -261,9 +261,10 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         sure = [row for row in findings.select("on_front", level=task) if row.value >= inputs.settings.level]
         names = "; ".join(inputs.labels[row.variant] for row in sure) or "none"
         best = max(findings.select("dominates", level=task), key=lambda row: row.value)
+        beats = f"{inputs.labels[best.variant]} most often beats all others in both, in {best.value:.0%}"
         sentences.append(
-            f"{task}: on the front in at least {inputs.settings.level:.0%} of resamples: {names}. The editor that most "
-            f"often beats all others in both is {inputs.labels[best.variant]}, in {best.value:.0%}."
+            f"{task}: on the front in at least {inputs.settings.level:.0%} of resamples: {names}. "
+            f"{beats if best.value >= 0.01 else 'No editor beats all others in both in 1% of them'}."
         )
     if (any_one := findings.one("dominates_everywhere", variant="", level=ALL)) is not None:
         sentences.append(f"One editor dominates in every task that it ran in, in {any_one.value:.0%} of resamples.")
