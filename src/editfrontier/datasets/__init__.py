@@ -31,8 +31,9 @@ RENDERED = ("portraits", "scenes", "sessions", "drags", "mask_quality", "chains"
 """Names of the data sets of the micro world (`microworld.dataset.DATASETS`), which are no modules of this package."""
 
 _SHARED = (
-    "files",
     "build",
+    "choice",
+    "files",
 )
 
 
