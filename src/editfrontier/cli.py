@@ -79,8 +79,12 @@ def data(
     values = _json(spec, "--spec")
     task, dataset, count, seed = (_field(values, key, "--spec") for key in ("task", "dataset", "cases", "seed"))
     options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
-    from editfrontier.microworld.dataset import build_task
+    from editfrontier.datasets import RENDERED
 
+    if dataset in RENDERED:
+        from editfrontier.microworld.dataset import build_task
+    else:
+        from editfrontier.datasets.build import build_task
     cases = build_task(task, count, seed, out.parent, dataset=dataset, language=language, **options)
     print(f"{len(cases)} cases in {out}")
 
@@ -314,6 +318,26 @@ def report(
 
     study = load_study(config)
     build_report(root, study.config, study.tables, reported, out, root / "benchmarks")
+
+
+@app.command()
+def weights(
+    config: ConfigFiles = DEFAULT_CONFIG,
+    study: Annotated[str | None, typer.Option(help="The complete config as JSON, instead of --config.")] = None,
+    pin: Annotated[bool, typer.Option(help="Ask the hub for revisions that nobody pinned, and note them.")] = False,
+    check: Annotated[bool, typer.Option(help="Only say what is missing; nothing is fetched.")] = False,
+) -> None:
+    """Fetch the models of a config, where the network can be reached; jobs run without it."""
+    from editfrontier.config import load_study, resolve_study
+    from editfrontier.weights import fetch_models, models_of, summary
+
+    complete = (resolve_study(_json(study, "--study")) if study else load_study(config)).config
+    if check:
+        print("\n".join(summary(models_of(complete))))
+        return
+    if problems := fetch_models(complete, pin):
+        raise UserError("\n".join([f"{len(problems)} models cannot be used yet:", *problems]))
+    print("All models are here.")
 
 
 @app.command()

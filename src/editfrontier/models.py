@@ -241,7 +241,11 @@ def _digest(hashes: Iterable[tuple[str, str]]) -> str:
 HEAVY = ("unet", "transformer")
 """Parts of a pipeline that run in every step, and are the largest."""
 
-LARGE_TEXT = {"flux": ("text_encoder_2",), "ultraedit_freeform": ("text_encoder_3",), "ultraedit_mask": ("text_encoder_3",)}
+LARGE_TEXT = {
+    "flux": ("text_encoder_2",),
+    "ultraedit_freeform": ("text_encoder_3",),
+    "ultraedit_mask": ("text_encoder_3",),
+}
 """Kind -> its T5 encoders, of 4.8 billion parameters, published in half precision."""
 
 
@@ -284,7 +288,9 @@ def load_pipeline(
         )
     import torch
 
-    precision = dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    precision = (
+        dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    )
     try:
         pipeline = (
             _load_parts(kind, folder, precision) if kind.startswith("ultraedit") else _load(kind, folder, precision)

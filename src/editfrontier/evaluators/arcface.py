@@ -29,7 +29,9 @@ from editfrontier.evaluators.common import (
 
 ARCHITECTURE = "arcface_ir_se50"
 SIDE = 112
-TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 """Where eyes, nose and corners of the mouth (first those left in the image) lie in an aligned face of 112 pixels."""
 
 STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
@@ -195,7 +197,9 @@ class ArcFaceEvaluator:
         config = read_config(folder, ARCHITECTURE)
         weights = folder / str(config.get("weights"))
         network = fill_module(ArcFaceNet(), read_checkpoint(weights), weights).to(device)
-        return cls(network, YuNet(folder / str(config.get("detector"))), device, precision, config.get("channels", "rgb"))
+        return cls(
+            network, YuNet(folder / str(config.get("detector"))), device, precision, config.get("channels", "rgb")
+        )
 
     def landmarks(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> float32 [B, 5, 2] (x, y) of the largest face of each image, NaN where there is none."""

@@ -114,9 +114,7 @@ PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {"legacy_tensorflow": res
 class InceptionEvaluator:
     """The 2048 features of the last pooling. preprocessing: a key of PREPROCESSING."""
 
-    def __init__(
-        self, network: nn.Module, preprocessing: str, device: str = "cpu", precision: str = "fp32"
-    ) -> None:
+    def __init__(self, network: nn.Module, preprocessing: str, device: str = "cpu", precision: str = "fp32") -> None:
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.bf16 = check_precision(precision)
 
