@@ -408,7 +408,9 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
     entry = config["editors"][editor.name]
     params = _overrides(files, [*path, "params"], editor, entry.get("params", {}) | row.get("params", {}))
     model, carry = entry.get("model", editor.model), row.get("carry", "png")
-    size = _size(config, files, path if "size" in row else ["editors", editor.name], row | {"editor": editor.name}, model)
+    size = _size(
+        config, files, path if "size" in row else ["editors", editor.name], {**row, "editor": editor.name}, model
+    )
     try:
         name = variant_name(editor.name, params | _unusual(carry, size))
     except UserError as error:

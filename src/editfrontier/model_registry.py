@@ -151,7 +151,7 @@ def load_registry(path: Path = REGISTRY, lock: Path | None = None) -> dict[str, 
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    # Not that of `config`: jobs import this module, and would run again whenever something of the config's code changes.
+    # Not that of `config`: jobs import this module, and would run again whenever the code of configs changes.
     import yaml
 
     try:

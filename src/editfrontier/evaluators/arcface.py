@@ -39,8 +39,8 @@ STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
 
 CONFIDENCE = 0.6
 MARGIN = 0.5
-"""Detectors miss faces that fill the image, as those of CelebA-HQ and FFHQ do. Where none is found, the image is searched
-again with a border of this share of its sides."""
+"""Detectors miss faces that fill the image, as those of CelebA-HQ and FFHQ do. Where none is found, the image is
+searched again with a border of this share of its sides."""
 
 
 # Network --------------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class YuNet:
 class ArcFaceEvaluator:
     """Maps the face of an image to a unit vector. Edits are aligned by the face of their source.
 
-    detector: RGB uint8 [H, W, 3] -> landmarks [5, 2] or None. channels: "rgb" or "bgr", what the network was trained on.
+    detector: RGB uint8 [H, W, 3] -> landmarks [5, 2] or None. channels: "rgb" or "bgr", as the network was trained.
     """
 
     def __init__(
