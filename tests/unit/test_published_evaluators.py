@@ -428,7 +428,7 @@ def test_musiq_of_the_installed_package(tmp_path: Path) -> None:
 
     network = MUSIQ(pretrained=False)
     config = {"architecture": "musiq", "weights": "w.pth"}
-    judge = load_evaluator("QualityEvaluator", folder_of(tmp_path, config, w={"params": network.state_dict()}))
+    judge = load_evaluator("QualityEvaluator", folder_of(tmp_path, config, w=network.state_dict()))
     batch = images(2, 64)
     with torch.no_grad():
         expected = network.eval()(batch.float() / 255).flatten()
