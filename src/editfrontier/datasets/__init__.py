@@ -33,6 +33,8 @@ RENDERED = ("portraits", "scenes", "sessions", "drags", "mask_quality", "chains"
 _SHARED = (
     "files",
     "build",
+    "json_files",
+    "magicbrush_files",
 )
 
 
