@@ -71,7 +71,7 @@ class Study:
             "model": self.config["models"][chosen.model]["path"] if chosen.model else None,
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
-            "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor)),
+            "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor), chosen.params),
         } | ({} if chosen.carry == "png" else {"carry": chosen.carry})
 
     def controls(self, task: str) -> list[str]:
@@ -80,11 +80,14 @@ class Study:
         return sorted({row["variant"] for row in rows if row.get("control", row["editor"] in CONTROLS)})
 
 
-def _data_hash(editor: Editor) -> str:
-    """Return "+" and a hash of the drags that stand for attributes, for editors that take those, else nothing."""
-    if "optional_drags" not in editor.needs:
-        return ""
-    return f"+{hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12]}"
+def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
+    """Return a "+" and a hash for each of: the drags that stand for attributes, and files of the editor's own."""
+    hashes = []
+    if "optional_drags" in editor.needs:
+        hashes.append(hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12])
+    if editor.fingerprint is not None:
+        hashes.append(editor.fingerprint(make_params(editor, params)))
+    return "".join(f"+{found}" for found in hashes)
 
 
 def load_study(files: Sequence[Path]) -> Study:

@@ -38,6 +38,8 @@ _SHARED = (
     "choice",
     "face_attributes",
     "files",
+    "json_files",
+    "magicbrush_files",
     "output",
     "parsing",
     "reference",
