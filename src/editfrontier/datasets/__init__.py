@@ -36,6 +36,8 @@ _SHARED = (
     "balance",
     "build",
     "choice",
+    "coco_masks",
+    "coco_texts",
     "face_attributes",
     "files",
     "json_files",
