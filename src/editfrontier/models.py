@@ -351,4 +351,6 @@ def _load_parts(kind: str, folder: Path, precision: Any) -> Any:
         chosen = precision.get(name, precision["default"]) if isinstance(precision, dict) else precision
         options: dict[str, Any] = {"dtype": chosen, "use_safetensors": True} if network else {}
         loaded[name] = cls.from_pretrained(str(folder), subfolder=subfolder, local_files_only=True, **options)
+        if network:
+            loaded[name].to(chosen)  # what is read without `accelerate` keeps the precision of its file
     return getattr(diffusers, KINDS[kind])(**loaded)
