@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editfrontier import model_registry
 from editfrontier.cases import write_bytes
 from editfrontier.errors import UserError
 from editfrontier.model_registry import (
-    LOCK,
     UNPINNED,
     FilesReference,
     HubReference,
@@ -30,6 +30,11 @@ from editfrontier.model_registry import (
 )
 
 log = logging.getLogger(__name__)
+
+
+def lock_file() -> Path:
+    """Return the lock file, which lies beside the registry."""
+    return model_registry.REGISTRY.with_name(model_registry.LOCK.name)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def _snapshot(hub: HubReference) -> Path | None:
 
 def _absent(folder: Path, entry: ModelEntry | None) -> list[str]:
     """Return the files of the lock that are not there; without a lock, nothing is known to be absent."""
-    locked = read_lock(LOCK).get(entry.name, {}) if entry else {}
+    locked = read_lock(lock_file()).get(entry.name, {}) if entry else {}
     if not locked or locked.get("revision") != folder.name:
         return []
     return [name for name in locked.get("files", {}) if not (folder / name).is_file()]
@@ -102,18 +107,17 @@ def _absent(folder: Path, entry: ModelEntry | None) -> list[str]:
 # Fetching -------------------------------------------------------------------------------------------------------------
 
 
-def fetch_models(config: Mapping[str, Any], pin: bool = False, lock: Path = LOCK) -> list[str]:
+def fetch_models(config: Mapping[str, Any], pin: bool = False) -> list[str]:
     """Fetch what is missing, verify what is known of it, and note checksums in the lock file.
 
     Args:
         config: complete config of a study.
         pin: whether to ask the hub for the present revision of repositories that have none, and note it.
-        lock: the lock file.
 
     Returns:
         problems that are left, one line each; the other models are here.
     """
-    problems = []
+    problems, lock = [], lock_file()
     for model in models_of(config):
         name = model.entry.name if model.entry else model.reference
         if model.problem and model.entry:
@@ -232,7 +236,6 @@ def _note(lock: Path, name: str, values: Mapping[str, Any]) -> None:
         "# Written by `editfrontier weights`: revisions of repositories that models.yaml does not pin, and checksums.\n"
     )
     write_bytes(lock, (head + yaml.safe_dump({**content, name: dict(values)}, sort_keys=True)).encode())
-    load_registry.cache_clear()
 
 
 def summary(models: Iterable[Model]) -> list[str]:

@@ -132,14 +132,12 @@ def test_lock_pins_what_the_registry_does_not(tmp_path: Path) -> None:
     lock = tmp_path / "models.lock.yaml"
     lock.write_text(yaml.safe_dump({"sd2_base": {"revision": REVISION, "files": {}}}))
     assert load_registry(shortened(tmp_path))["sd2_base"].revision == REVISION
-    load_registry.cache_clear()
     lock.write_text("sd2_base: main\n")
     with pytest.raises(UserError, match=r"models\.lock\.yaml: key 'sd2_base': 'main', expected `revision`"):
         load_registry(tmp_path / "models.yaml")
     lock.write_text("sd3_base: {}\n")
     with pytest.raises(UserError, match=r"'sd3_base' is no model of .*Did you mean 'sd2_base'"):
         load_registry(tmp_path / "models.yaml")
-    load_registry.cache_clear()
 
 
 @pytest.mark.parametrize(
