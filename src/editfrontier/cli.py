@@ -93,10 +93,15 @@ def data(
 def reference(spec: Spec, out: Out) -> None:
     """Make the reference images that FID and KID compare with."""
     values = _json(spec, "--spec")
-    count, seed, population = (_field(values, key, "--spec") for key in ("images", "seed", "population"))
-    from editfrontier.microworld.dataset import build_reference
+    count, seed = (_field(values, key, "--spec") for key in ("images", "seed"))
+    if "dataset" in values:
+        from editfrontier.datasets.reference import build_reference as copy_reference
 
-    build_reference(count, seed, population, out)
+        copy_reference(values["dataset"], count, seed, out, **values.get("options", {}))
+    else:
+        from editfrontier.microworld.dataset import build_reference
+
+        build_reference(count, seed, _field(values, "population", "--spec"), out)
     print(f"{count} images in {out}")
 
 

@@ -126,7 +126,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         complete = merge(read_yaml(sources[0]), complete)
     _check_schema(complete, sources)
     variants, tables = _resolve_experiments(complete, sources)
-    for path, problem in [*dataset_problems(complete["tasks"]), *settings_problems(complete, tables)]:
+    for path, problem in [*dataset_problems(complete), *settings_problems(complete, tables)]:
         raise _wrong(sources, path, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
