@@ -21,6 +21,7 @@ from editfrontier.evaluators.celeba_attributes import CELEBA_NAMES, CelebAttribu
 from editfrontier.evaluators.common import fill_module, read_checkpoint
 from editfrontier.evaluators.inception import build_inception, resize_clean, resize_legacy
 from editfrontier.sources import image_networks
+from paper_fixture import write_clip, write_evaluators
 
 
 def images(count: int, side: int, seed: int = 0) -> torch.Tensor:
@@ -335,30 +336,7 @@ def test_lpips_refuses_a_file_of_another_trunk(tmp_path: Path) -> None:
 
 @pytest.fixture
 def clip_folder(tmp_path: Path) -> Path:
-    """A tiny CLIP in the layout of a hub repository whose config does not speak of its activation."""
-    import open_clip
-
-    model_cfg = {
-        "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 16, "head_width": 16},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
-    }
-    mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-    folder = tmp_path / "clip"
-    folder.mkdir()
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": model_cfg, "preprocess_cfg": {"mean": mean, "std": std}})
-    )
-    torch.manual_seed(0)
-    from safetensors.torch import save_file
-
-    model = open_clip.CLIP(**model_cfg)
-    for parameter in model.parameters():
-        parameter.data.mul_(4)  # signals large enough for the two activations to differ
-    save_file(
-        {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "open_clip_model.safetensors"
-    )
-    return folder
+    return write_clip(tmp_path / "clip")
 
 
 def test_clip_of_openai_gets_its_own_activation(clip_folder: Path) -> None:
@@ -433,6 +411,59 @@ def test_musiq_of_the_installed_package(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = network.eval()(batch.float() / 255).flatten()
     torch.testing.assert_close(judge.quality(batch), expected, rtol=1e-4, atol=1e-3)
+
+
+# All of them together -------------------------------------------------------------------------------------------------
+
+
+def test_a_task_is_scored_by_the_published_evaluators(tmp_path: Path, hub_folder: Any) -> None:
+    """Every metric of faces and drags that the micro evaluators give comes from these too, but for quality."""
+    from editfrontier.config import read_yaml
+    from editfrontier.edit_record import Row, write_record
+    from editfrontier.metrics import METRICS
+    from editfrontier.microworld.dataset import build_task
+    from editfrontier.model_registry import reference_of
+    from editfrontier.parquet import read_parquet
+    from editfrontier.score import score_variant
+    from editfrontier.sources import prepare_sources
+
+    entries = write_evaluators(tmp_path / "evaluators", hub_folder("sd2_base"))
+    judges = {kind: reference_of(entry) for kind, entry in entries.items()}
+    root = Path(__file__).resolve().parents[2]
+    paper = read_yaml(root / "config/paper.yaml")
+    assert set(paper["evaluators"]) - {"quality"} == set(judges)
+    reference = tmp_path / "reference.npz"
+    np.savez(reference, images=images(4, 64).permute(0, 2, 3, 1).numpy())
+    found: dict[str, set[str]] = {}
+    for task, count in (("portraits", 2), ("drags", 1)):
+        folder = tmp_path / task
+        cases = build_task(task, count, 5, folder, dataset=task)
+        rows = [Row(case.case_id, "ok", image=case.true_edit) for case in cases]
+        write_record(folder / "record.parquet", rows, {"variant": "true_edit"})
+        prepare_sources(folder / "cases.parquet", reference, judges, folder / "sources.npz")
+        score_variant(
+            folder / "cases.parquet",
+            [folder / "record.parquet"],
+            folder / "sources.npz",
+            judges,
+            folder / "scores.parquet",
+            folder / "features.npz",
+        )
+        frame, about = read_parquet(folder / "scores.parquet", "")
+        assert about["counts"]["failed"] == 0
+        found[task] = set(frame["metric"])
+    assert found["portraits"] >= {"id_sim", "clip_score", "clip_directional", "lpips_bg_masked", "lpips_bg_spatial"}
+    assert found["drags"] >= {"iou_target", "if_bg", "if_s2t", "if_s2s", "md1"}
+    measured = found["portraits"] | found["drags"]
+    wanted = {
+        name
+        for table in ("table1", "table4")
+        for name in paper["experiments"][table]["metrics"]
+        if METRICS[name].per_image and not METRICS[name].recorded
+    }
+    # Whether an attribute of a rendered face is one of CelebA's, and an object is found by random weights, is chance.
+    chance = {"success", "centroid_shift", "moved_towards", "object_found", "md2", "mean_distance"}
+    assert wanted - measured <= {"quality", "artifact"} | chance
 
 
 # Pickles --------------------------------------------------------------------------------------------------------------
