@@ -125,10 +125,11 @@ def of_variants(pattern):
 
 
 def settings_of(wildcards):
-    """How a task is summarised, with the controls among its variants."""
+    """How a task is summarised, with the controls among its variants and the variants of each experiment."""
     common = {key: value for key, value in config["statistics"].items() if key != "tasks"}
     own = config["statistics"].get("tasks", {}).get(wildcards.task, {})
-    return canonical({"controls": STUDY.controls(wildcards.task), **common, **own})
+    experiments = STUDY.experiments(wildcards.task)
+    return canonical({"controls": STUDY.controls(wildcards.task), "experiments": experiments, **common, **own})
 
 
 def table_entry(wildcards):

@@ -79,6 +79,11 @@ class Study:
         rows = [row for table in self.tables.values() if table["task"] == task for row in table["rows"]]
         return sorted({row["variant"] for row in rows if row.get("control", row["editor"] in CONTROLS)})
 
+    def experiments(self, task: str) -> dict[str, list[str]]:
+        """Return the variants of each experiment on a task."""
+        tables = {name: table for name, table in self.tables.items() if table["task"] == task and "by" not in table}
+        return {name: list(dict.fromkeys(row["variant"] for row in table["rows"])) for name, table in tables.items()}
+
 
 def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
     """Return a "+" and a hash for each of: the drags that stand for attributes, and files of the editor's own."""

@@ -164,8 +164,8 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
 
     Source:
         DragFlow: the external contours of the drawing are its regions, and an operation moves the one that holds its
-        first centroid. A deformation is moved like a relocation. A target region is its source, moved so that the mean
-        of its pixels, cut to whole numbers, comes to the second centroid; the metrics' map is the difference of both.
+        first centroid. A deformation is moved like a relocation. The map goes from one centroid to the other, as in
+        their metrics; their masks of targets start from the mean of the pixels instead, which is a pixel off at most.
     """
     import numpy as np
 
@@ -191,12 +191,9 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
         if kind == "rotation":
             anchor = _anchor(operation, where)
             affine = rotation(anchor, _turn(start, end, anchor, where))
-            target = warp_mask(source, rotation(anchor, _turn(_mean(source), end, anchor, where)))
         else:
             affine = translation(end[0] - start[0], end[1] - start[1])
-            column, row = (int(value) for value in _mean(source))
-            target = warp_mask(source, translation(end[0] - column, end[1] - row))
-        regions.append(Region(kind, source, affine, target, (), anchor))
+        regions.append(Region(kind, source, affine, warp_mask(source, affine), (), anchor))
     pairs, left_out = by_region(_handles(content, file), [region.source for region in regions])
     made = [
         Region(one.kind, one.source, np.asarray(one.affine), one.target, tuple(own), one.anchor)
@@ -223,13 +220,6 @@ def _parts(drawn: Mask) -> list[Mask]:
 def _holds(part: Mask, point: tuple[float, float]) -> bool:
     column, row = round(point[0]), round(point[1])
     return 0 <= row < part.shape[0] and 0 <= column < part.shape[1] and bool(part[row, column])
-
-
-def _mean(mask: Mask) -> tuple[float, float]:
-    import numpy as np
-
-    rows, columns = np.nonzero(mask)
-    return float(columns.mean()), float(rows.mean())
 
 
 def _turn(start: tuple[float, float], end: tuple[float, float], anchor: tuple[float, float], where: str) -> float:

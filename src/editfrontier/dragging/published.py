@@ -76,7 +76,9 @@ def drag_case(sample: DragSample, task: str, folder: Path, size: int, fit: Fit) 
         handles += len(whole.points) - len(region.points)
         lost = max(lost, 1 - region.source.sum() / whole.source.sum())
         regions.append(region)
-    mask = frame.mask(sample.mask) if sample.mask is not None else _rectangles(regions)
+    mask = frame.mask(sample.mask if sample.mask is not None else _rectangles(sample.regions))
+    if sample.mask is None:
+        mask = np.logical_or.reduce([mask, *(part for region in regions for part in (region.source, region.target))])
     images: dict[str, Any] = {"image": frame.image(sample.image), "mask": mask, "background_mask": ~mask}
     paths = {role: f"{role}/{case_id}.png" for role in images}
     for role, pixels in images.items():
