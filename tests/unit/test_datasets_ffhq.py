@@ -28,13 +28,16 @@ SIZE = 64
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "config" / "manifests" / "ffhq.csv"
 COUNT = 12
+SEED = 2026
+"""That of the studies, which the manifest is made with."""
 
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """The images that seed 0 takes first, for cases and as reference, with their metadata."""
+    """The images that seed 0 takes first, for cases and as reference, and the manifest; with their metadata."""
     root = tmp_path / "ffhq"
     wanted = [*ffhq.chosen("validation", 0)[:COUNT], *ffhq.chosen("validation", 0, "reference")[:COUNT]]
+    wanted += ffhq.chosen("validation", SEED)[:4]
     metadata = {}
     for name in dict.fromkeys(wanted):
         number = int(name)
@@ -83,23 +86,21 @@ def test_without_labels_cases_ask_for_the_image_itself(raw: Path, tmp_path: Path
 
 def test_the_committed_manifest_is_what_the_rule_gives(raw: Path, tmp_path: Path) -> None:
     ids = [row["id"] for row in read_manifest(MANIFEST)]
-    assert ids == [f"ffhq-{int(name):05d}" for name in ffhq.chosen("validation", 0)[: len(ids)]]
+    assert ids == [f"ffhq-{int(name):05d}" for name in ffhq.chosen("validation", SEED)[: len(ids)]]
     assert len(ids) == len(set(ids)) == 1000
     assert all(60000 <= int(name.removeprefix("ffhq-")) < 70000 for name in ids)
-    assert len(build(raw, tmp_path / "out", manifest=str(MANIFEST))) == 4
+    cases = build_task("i", 4, SEED, tmp_path / "out", dataset="ffhq", root=str(raw), size=SIZE, manifest=str(MANIFEST))
+    assert [case.cluster for case in cases] == ids[:4]
     with pytest.raises(UserError, match=r"ffhq.csv: row 1 has id 'ffhq-\d+' but the data give"):
-        build_task("i", 1, 0, tmp_path / "o", dataset="ffhq", root=str(flat(raw)), size=SIZE, split="all",
-                   manifest=str(MANIFEST))  # fmt: skip
+        build(raw, tmp_path / "other", manifest=str(MANIFEST))
 
 
 def flat(raw: Path) -> Path:
-    """The same images in one folder, as mirrors have them, without metadata, and the first of all 70,000."""
+    """The same images in one folder, as mirrors have them, without metadata."""
     root = raw.parent / "flat"
     (root / "images1024x1024").mkdir(parents=True)
     for path in raw.rglob("*.png"):
         (root / "images1024x1024" / path.name).write_bytes(path.read_bytes())
-    for name in ffhq.chosen("all", 0)[:2]:
-        draw_face(int(name), 128).save(root / "images1024x1024" / f"{int(name):05d}.png")
     return root
 
 
@@ -184,6 +185,10 @@ def test_reference_images_are_a_folder_that_scoring_reads(raw: Path, tmp_path: P
     assert (batches[0][0].permute(1, 2, 0).numpy() == expected).all()
     build_reference("ffhq", 4, 0, out, root=str(raw), size=SIZE)
     assert {path.name for path in (out.parent / "reference").iterdir()} < first
+
+
+def test_no_image_beyond_those_asked_for_is_read(raw: Path, tmp_path: Path) -> None:
+    build_reference("ffhq", COUNT, 0, tmp_path / "reference.npz", root=str(raw), size=SIZE)  # there are no more
 
 
 def test_more_reference_images_than_there_are_is_an_error(
