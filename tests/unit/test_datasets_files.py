@@ -421,6 +421,10 @@ def test_problems_of_a_config_are_named_by_their_key() -> None:
         ["reference", "dataset"],
     ]
     assert "Did you mean 'coco'" in found[0][1]
+    assert "has no images apart from edits" in next(
+        text for _, text in dataset_problems({"tasks": {}, "reference": {"dataset": "red_bench"}})
+    )
+    assert [path for path, _ in dataset_problems({"tasks": {}, "reference": {"images": 4}})] == [["reference"]]
 
 
 def test_what_may_be_downloaded_is(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

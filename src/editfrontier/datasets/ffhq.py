@@ -43,10 +43,10 @@ class FfhqOptions(Options):
 
     Attributes:
         split: part of the images.
-        labels: CSV file with a column `id`, the number of the image, and a column for each attribute of the language that
-            a classifier tells, with the probability that the image has it, or 0 and 1; an empty cell = not known. Images
-            that it does not name are left out. It must not come from the classifier that judges edits, for that one
-            would agree with itself. "" = no attribute is known, and cases ask for nothing but the image itself.
+        labels: CSV file with a column `id`, the number of the image, and a column for each attribute of the language
+            that a classifier tells, with the probability that the image has it, or 0 and 1; an empty cell = not known.
+            Images that it does not name are left out. It must not come from the classifier that judges edits, for that
+            one would agree with itself. "" = no attribute is known, and cases ask for nothing but the image itself.
         free_form_share: expected share of free-form instructions of attribute edits, in [0, 1].
     """
 
