@@ -27,7 +27,7 @@ envvars:
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 
 # Jobs never look for a newer model, nor wait for a hub that a compute node cannot reach; `weights` fetches all of them.
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.update(HF_HUB_OFFLINE="1")
 
 EVALUATORS = canonical({name: reference_of(model) for name, model in config["evaluators"].items()})
 TASKS = list(config["tasks"])

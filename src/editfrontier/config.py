@@ -16,7 +16,7 @@ from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.config_models import edit_size, model_problems
-from editfrontier.config_rows import swept
+from editfrontier.config_rows import split_table, swept, unusual
 from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
@@ -75,7 +75,7 @@ class Study:
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
             "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor), chosen.params),
-        } | _unusual(chosen.carry, chosen.size)
+        } | unusual(chosen.carry, chosen.size)
 
     def controls(self, task: str) -> list[str]:
         """Return the variants of a task that are no editors: by their editor, or because a row says so."""
@@ -86,11 +86,6 @@ class Study:
         """Return the variants of each experiment on a task."""
         tables = {name: table for name, table in self.tables.items() if table["task"] == task and "by" not in table}
         return {name: list(dict.fromkeys(row["variant"] for row in table["rows"])) for name, table in tables.items()}
-
-
-def _unusual(carry: str, size: int | None) -> dict[str, Any]:
-    """Return what stands in specs and names of variants only where it differs from what is usual."""
-    return ({} if carry == "png" else {"carry": carry}) | ({} if size is None else {"size": size})
 
 
 def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
@@ -301,7 +296,7 @@ def _resolve_experiments(
         whole = {key: value for key, value in experiment.items() if key != "by"}
         tables[name] = {"name": name, **whole, "rows": rows}
         for split in experiment.get("by", []):
-            table = _split_table(tables[name], split)
+            table = split_table(tables[name], split)
             if table["name"] in config["run"]:
                 problem = f"'{name}' split by {split} has the same name. Rename one of them."
                 raise _wrong(files, ["experiments", table["name"]], problem)
@@ -311,20 +306,6 @@ def _resolve_experiments(
     for figure, entry in config["figures"].items():
         _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
     return variants, tables
-
-
-def _split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """Return a table with its rows for each part of the cases. Metrics of sets need more images than a part has."""
-    metrics = [name for name in table["metrics"] if METRICS[name].per_image]
-    text = {"title": f"{table['title']}, by {split}", "caption": ""}
-    return {
-        **table,
-        **text,
-        "name": f"{table['name']}_{split}",
-        "metrics": metrics,
-        "by": split,
-        "parent": table["name"],
-    }
 
 
 def _resolve_analyses(
@@ -409,7 +390,7 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
         where = path if "size" in row else ["editors", editor.name]
         raise _wrong(files, [*where, "size"], str(error)) from None
     try:
-        name = variant_name(editor.name, params | _unusual(carry, size))
+        name = variant_name(editor.name, params | unusual(carry, size))
     except UserError as error:
         raise _wrong(files, [*path, "params"], str(error)) from None
     return Variant(name, editor.name, model, params, editor.edit.__module__, carry, size)

@@ -21,6 +21,21 @@ MODELS = {
 """Kind of a model -> name of its checkpoint in `hub_layout`."""
 
 
+def images(count: int, side: int, seed: int = 0) -> torch.Tensor:
+    """Random images, uint8 [count, 3, side, side]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+def folder_of(path: Path, config: dict[str, Any], **files: Any) -> Path:
+    """Write a folder with config.json and pickled weights; keyword = file name without .pth."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config))
+    for name, content in files.items():
+        torch.save(content, path / f"{name}.pth")
+    return path
+
+
 def write_models(folder: Path) -> dict[str, dict[str, Any]]:
     """Write a checkpoint of each kind; return the `models` of a config."""
     for kind, name in MODELS.items():
