@@ -21,7 +21,8 @@ import pytest
 from editfrontier.datasets import RENDERED, dataset_names, dataset_problems, get_dataset
 from editfrontier.datasets import files as library
 from editfrontier.datasets.choice import check_manifest, read_manifest, salted, write_manifest
-from editfrontier.datasets.files import ExpectedFile, data_folder, download, find_file, missing, unpack, verify_file
+from editfrontier.datasets.downloads import download
+from editfrontier.datasets.files import ExpectedFile, data_folder, find_file, missing, unpack, verify_file
 from editfrontier.datasets.inventory import describe, fetch_files, summary
 from editfrontier.errors import UserError
 

@@ -118,7 +118,7 @@ def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
 
 
 def _plain_case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str) -> Case:
-    caption = PLAIN.format(person=pick(request.language.young_person, None))
+    caption = PLAIN[0].format(person=pick(request.language.young_person, None))
     texts = {"source_caption": caption, "target_caption": caption, "instruction": ""}
     return _case(request, folder, photos, name, f"{request.task}-{int(name):05d}", edit_type="reconstruction", **texts)
 
