@@ -75,7 +75,7 @@ def server(tmp_path):
 
 def client(path, *arguments, **options):
     environment = {**ENVIRONMENT, "EDITFRONTIER_WARM": str(path), **options.pop("env", {})}
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(
         [sys.executable, "-c", CLIENT, "job", *arguments], env=environment, text=True, **pipes, **options
     )
