@@ -6,6 +6,7 @@ from pathlib import Path
 
 from editfrontier import warm
 from editfrontier.config import resolve_study
+from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import UserError
 from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, weights_hash
@@ -89,6 +90,30 @@ EXECUTION = ("shards", "batch_size")  # keys of a task that do not change its ca
 def task_spec(wildcards):
     task = {key: value for key, value in config["tasks"][wildcards.task].items() if key not in EXECUTION}
     return canonical({**task, "task": wildcards.task, "seed": config["seed"]})
+
+
+def is_rendered(wildcards):
+    """Whether the cases of a task are of the micro world; others are read from files, which may have to be unpacked."""
+    return config["tasks"][wildcards.task]["dataset"] in RENDERED
+
+
+def gpus_of_cases(wildcards):
+    """A segmenter runs on a GPU."""
+    return GPUS if config["tasks"][wildcards.task].get("options", {}).get("sam") else 0
+
+
+def code_of_dataset(wildcards):
+    if is_rendered(wildcards):
+        return code_hash("editfrontier.microworld.dataset")
+    dataset = config["tasks"][wildcards.task]["dataset"]
+    return code_hash("editfrontier.datasets.build", get_dataset(dataset).build.__module__)
+
+
+def code_of_reference(wildcards):
+    if "dataset" not in config["reference"]:
+        return code_hash("editfrontier.microworld.dataset")
+    images = get_dataset(config["reference"]["dataset"]).images
+    return code_hash("editfrontier.datasets.reference", images.__module__)
 
 
 def edit_spec(wildcards):

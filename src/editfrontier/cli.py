@@ -79,20 +79,48 @@ def data(
     values = _json(spec, "--spec")
     task, dataset, count, seed = (_field(values, key, "--spec") for key in ("task", "dataset", "cases", "seed"))
     options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
-    from editfrontier.microworld.dataset import build_task
+    from editfrontier.datasets import RENDERED
 
+    if dataset in RENDERED:
+        from editfrontier.microworld.dataset import build_task
+    else:
+        from editfrontier.datasets.build import build_task
     cases = build_task(task, count, seed, out.parent, dataset=dataset, language=language, **options)
     print(f"{len(cases)} cases in {out}")
+
+
+@app.command()
+def datasets(
+    name: Annotated[str, typer.Argument(help="A data set; without it, all of them are listed.")] = "",
+    root: Annotated[str, typer.Option(help="Folder of its raw files.")] = "",
+    fetch: Annotated[
+        bool, typer.Option(help="Download what a program may download; a broken download goes on.")
+    ] = False,
+) -> None:
+    """Say where a data set comes from, on which terms, and which of its raw files are here; or download them."""
+    from editfrontier.datasets.inventory import describe, fetch_files, summary
+
+    if not name:
+        print(summary())
+        return
+    if fetch:
+        fetch_files(name, root)
+    print(describe(name, root))
 
 
 @app.command()
 def reference(spec: Spec, out: Out) -> None:
     """Make the reference images that FID and KID compare with."""
     values = _json(spec, "--spec")
-    count, seed, population = (_field(values, key, "--spec") for key in ("images", "seed", "population"))
-    from editfrontier.microworld.dataset import build_reference
+    count, seed = (_field(values, key, "--spec") for key in ("images", "seed"))
+    if "dataset" in values:
+        from editfrontier.datasets.reference import build_reference as copy_reference
 
-    build_reference(count, seed, population, out)
+        copy_reference(values["dataset"], count, seed, out, **values.get("options", {}))
+    else:
+        from editfrontier.microworld.dataset import build_reference
+
+        build_reference(count, seed, _field(values, "population", "--spec"), out)
     print(f"{count} images in {out}")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.config_rows import swept
+from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
@@ -70,7 +71,7 @@ class Study:
             "model": self.config["models"][chosen.model]["path"] if chosen.model else None,
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
-            "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor)),
+            "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor), chosen.params),
         } | ({} if chosen.carry == "png" else {"carry": chosen.carry})
 
     def controls(self, task: str) -> list[str]:
@@ -84,11 +85,14 @@ class Study:
         return {name: list(dict.fromkeys(row["variant"] for row in table["rows"])) for name, table in tables.items()}
 
 
-def _data_hash(editor: Editor) -> str:
-    """Return "+" and a hash of the drags that stand for attributes, for editors that take those, else nothing."""
-    if "optional_drags" not in editor.needs:
-        return ""
-    return f"+{hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12]}"
+def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
+    """Return a "+" and a hash for each of: the drags that stand for attributes, and files of the editor's own."""
+    hashes = []
+    if "optional_drags" in editor.needs:
+        hashes.append(hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12])
+    if editor.fingerprint is not None:
+        hashes.append(editor.fingerprint(make_params(editor, params)))
+    return "".join(f"+{found}" for found in hashes)
 
 
 def load_study(files: Sequence[Path]) -> Study:
@@ -122,7 +126,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         complete = merge(read_yaml(sources[0]), complete)
     _check_schema(complete, sources)
     variants, tables = _resolve_experiments(complete, sources)
-    for path, problem in settings_problems(complete, tables):
+    for path, problem in [*dataset_problems(complete), *settings_problems(complete, tables)]:
         raise _wrong(sources, path, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
