@@ -62,10 +62,11 @@ onstart:
         lambda line: print(line, file=sys.stderr, flush=True),
     )
     # Importing torch and the rest takes longer than many a job: a server that has done so forks a process for each job.
-    # EDITFRONTIER_WARM=0 in the environment switches it off. What it cannot do, jobs do as ever, on their own.
+    # EDITFRONTIER_WARM=0 in the environment switches it off. What it cannot do, jobs do as ever, on their own. It needs
+    # Linux, which can fork a process that has loaded these libraries.
     heavy = sum(job.rule.name in warm.COMMANDS for job in jobs)
     local = workflow.is_main_process and workflow.local_exec and not workflow.touch and not GPUS
-    if local and heavy >= 8 and os.environ.get(warm.VARIABLE) != "0":
+    if local and heavy >= 8 and sys.platform == "linux" and os.environ.get(warm.VARIABLE) != "0":
         server, socket = warm.start(config["compute"]["threads"], Path(config["results"]) / "logs" / "warm.log")
         WARM.append(server)
         os.environ[warm.VARIABLE] = str(socket)
