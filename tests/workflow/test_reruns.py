@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from editfrontier.config import load_study
+from editfrontier.config import Study, load_study
 from workspace import Workspace, make_workspace
 
-# What depends on the scores of a task, whatever has changed in them.
-SUMMARIES = {
-    "Intervals of portraits",
-    "Table table1",
-    "Table table3",
-    "Figure frontier",
-    "Figure ablation",
-    "Figure qualitative",
+CONFIG, REPORT, CLAIMS = (
+    "Complete config of this run",
     "The report: results/smoke/index.html",
-}
+    "Verdicts on the claims of the paper",
+)
+USER_STUDY = "Page of the user study: results/smoke/user_study/index.html"
 
 
-def edits_and_scores(variant: str, shards: int = 2) -> set[str]:
-    return {f"Edits of portraits by {variant}, shard {shard}" for shard in range(shards)} | {
-        f"Scores of {variant} on portraits"
-    }
+def runs_of(study: Study, changed: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return the jobs that run again when the edits of some variants of some tasks do, with what follows from them."""
+    jobs = {REPORT, CLAIMS}
+    for task, variants in changed.items():
+        jobs.add(f"Intervals of {task}")
+        for variant in variants:
+            shards = study.config["tasks"][task]["shards"]
+            jobs |= {f"Edits of {task} by {variant}, shard {shard}" for shard in range(shards)}
+            jobs.add(f"Scores of {variant} on {task}")
+    tables = {name for name, table in study.tables.items() if table["task"] in changed}
+    jobs |= {f"Table {name}" for name in tables}
+    jobs |= {f"Figure {name}" for name, entry in study.config["figures"].items() if entry["table"] in tables}
+
+    def shows(table: Mapping[str, Any]) -> bool:
+        return any(row["variant"] in changed.get(table["task"], ()) for row in table["rows"])
+
+    for name, entry in study.analyses.items():
+        if any(shows(table) for table in entry["experiments"].values()):
+            jobs.add(f"Analysis {name}")
+    if shows(study.tables[study.config["user_study"]["experiment"]]):
+        jobs |= {USER_STUDY, "Analysis user_study"}
+    return jobs
+
+
+def study_of(workspace: Workspace) -> Study:
+    return load_study([workspace.folder / workspace.config])
 
 
 def test_nothing_runs_again_when_nothing_changed(workspace: Workspace) -> None:
@@ -47,22 +67,36 @@ def test_comments_and_docstrings_run_nothing(workspace: Workspace) -> None:
 
 def test_changed_code_of_an_editor_runs_its_edits_and_what_follows(workspace: Workspace) -> None:
     workspace.edit("src/editfrontier/editors/sdedit.py", "guidance_scale=params.guidance_scale", "guidance_scale=2.0")
-    assert workspace.plan() == edits_and_scores("sdedit") | SUMMARIES
+    study = study_of(workspace)
+    changed = {
+        task: names
+        for task, variants in study.variants.items()
+        if (names := [name for name, variant in variants.items() if variant.editor == "sdedit"])
+    }
+    assert set(changed) == {"portraits", "repeats"}
+    assert workspace.plan() == runs_of(study, changed)
 
 
 def test_changed_hyperparameter_runs_the_new_variant_only(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "guidance_scale: 3.0", "guidance_scale: 4")
-    new = edits_and_scores("mask_guided+guidance_scale=4")
-    assert workspace.plan() == new | SUMMARIES | {"Complete config of this run"}
+    changed = {"portraits": ["mask_guided+guidance_scale=4"]}
+    assert workspace.plan() == runs_of(study_of(workspace), changed) | {CONFIG}
 
 
 def test_added_editor_runs_its_own_jobs_only(workspace: Workspace) -> None:
+    study = study_of(workspace)  # of before: this process has no editor of the new name
+    table1 = {f"Analysis {name}" for name, entry in study.analyses.items() if "table1" in entry["experiments"]}
     editors = workspace.folder / "src/editfrontier/editors"
     text = (editors / "source.py").read_text().replace('name="source"', 'name="my_editor"')
     (editors / "my_editor.py").write_text(text)
     workspace.edit("config/micro.yaml", "  source: {}", "  source: {}\n  my_editor: {}")
     workspace.edit("config/smoke.yaml", "    rows:", "    rows:\n      - { editor: my_editor }")
-    assert workspace.plan() == edits_and_scores("my_editor") | SUMMARIES | {"Complete config of this run"}
+    plan = workspace.plan()
+    new = runs_of(study, {"portraits": ["my_editor"]})
+    assert plan == new | table1 | {CONFIG, USER_STUDY, "Analysis user_study"}
+    assert {message for message in plan if message.startswith("Edits")} == {
+        f"Edits of portraits by my_editor, shard {shard}" for shard in range(2)
+    }
 
 
 def test_changed_metric_code_scores_again_but_edits_nothing(workspace: Workspace) -> None:
@@ -80,13 +114,13 @@ def test_changed_metric_code_scores_again_but_edits_nothing(workspace: Workspace
 
 def test_batch_size_and_device_change_no_result(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "batch_size: 4", "batch_size: 8")
-    assert workspace.plan() == {"Complete config of this run", "The report: results/smoke/index.html"}
+    assert workspace.plan() == {CONFIG, CLAIMS, REPORT}
 
 
 def test_changed_weights_run_the_editors_that_use_them(workspace: Workspace) -> None:
     (workspace.folder / "resources/micro/text-to-image/provenance.json").write_text('{"files": {}}')
     plan = workspace.plan()
-    assert edits_and_scores("sdedit") <= plan
+    assert {"Edits of portraits by sdedit, shard 0", "Scores of sdedit on portraits"} <= plan
     assert not {message for message in plan if message.startswith("Edits") and "by true_edit" in message}
 
 

@@ -146,4 +146,5 @@ def test_command_line_errors_are_one_line(arguments: list[str], message: str) ->
 
 def test_variants_lists_every_variant_with_its_experiments(root: Path) -> None:
     lines = command_line("variants", "--config", str(root / "config/smoke.yaml")).stdout.splitlines()
-    assert "portraits\tmask_guided\ttable1, table3" in lines
+    assert "portraits\tmask_guided\ttable1, table3, guidance, guidance_schedules" in lines
+    assert "drags\tcopy_paste\ttable4, table4_kind, table4_size" in lines
