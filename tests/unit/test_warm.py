@@ -76,6 +76,8 @@ def server(tmp_path):
 def client(path, *arguments, **options):
     environment = {**ENVIRONMENT, "EDITFRONTIER_WARM": str(path), **options.pop("env", {})}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    # A shell starts what runs in its background with SIGINT ignored, and that is inherited.
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         [sys.executable, "-c", CLIENT, "job", *arguments], env=environment, text=True, **pipes, **options
     )
