@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from editfrontier.config import resolve_study
+from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import UserError
 from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, weights_hash
@@ -64,6 +65,13 @@ EXECUTION = ("shards", "batch_size")  # keys of a task that do not change its ca
 def task_spec(wildcards):
     task = {key: value for key, value in config["tasks"][wildcards.task].items() if key not in EXECUTION}
     return canonical({**task, "task": wildcards.task, "seed": config["seed"]})
+
+
+def code_of_dataset(wildcards):
+    dataset = config["tasks"][wildcards.task]["dataset"]
+    if dataset in RENDERED:
+        return code_hash("editfrontier.microworld.dataset")
+    return code_hash("editfrontier.datasets.build", get_dataset(dataset).build.__module__)
 
 
 def edit_spec(wildcards):

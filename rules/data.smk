@@ -21,7 +21,7 @@ rule cases:
         runtime=30,
     params:
         spec=task_spec,
-        code=code_of("microworld.dataset"),
+        code=code_of_dataset,
     message:
         "Cases of {wildcards.task}"
     shell:

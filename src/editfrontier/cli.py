@@ -79,8 +79,12 @@ def data(
     values = _json(spec, "--spec")
     task, dataset, count, seed = (_field(values, key, "--spec") for key in ("task", "dataset", "cases", "seed"))
     options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
-    from editfrontier.microworld.dataset import build_task
+    from editfrontier.datasets import RENDERED
 
+    if dataset in RENDERED:
+        from editfrontier.microworld.dataset import build_task
+    else:
+        from editfrontier.datasets.build import build_task
     cases = build_task(task, count, seed, out.parent, dataset=dataset, language=language, **options)
     print(f"{len(cases)} cases in {out}")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.config_rows import swept
+from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
@@ -117,7 +118,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         complete = merge(read_yaml(sources[0]), complete)
     _check_schema(complete, sources)
     variants, tables = _resolve_experiments(complete, sources)
-    for path, problem in settings_problems(complete, tables):
+    for path, problem in [*dataset_problems(complete["tasks"]), *settings_problems(complete, tables)]:
         raise _wrong(sources, path, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 

@@ -75,7 +75,7 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         ),
         (["tasks", "portraits", "cases"], 0, ["key 'tasks.portraits.cases'", "0", "at least 1"]),
         (["tasks", "portraits", "cases"], ..., ["key 'tasks.portraits.cases'", "missing"]),
-        (["tasks", "portraits", "dataset"], "portrait", ["'portrait'", "one of portraits", "'portraits'"]),
+        (["tasks", "portraits", "dataset"], "portrait", ["'portrait'", "is no dataset", "'portraits'"]),
         (["tasks", "Faces"], {"dataset": "portraits", "cases": 1, "shards": 1}, ["key 'tasks.Faces'", "small letters"]),
         (["compute", "dtype"], "float23", ["key 'compute.dtype'", "'float32'"]),
         (["editors", "sd_edit"], {}, ["key 'editors.sd_edit'", "no such editor", "'sdedit'", "editors/sd_edit.py"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from editfrontier.microworld.regions import write_regions
 from editfrontier.microworld.segment import Image, Mask, automatic_mask
 from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.microworld.wordings import WORDINGS, worded_cases
+from editfrontier.repeats import repeated
 from editfrontier.seeding import stable_seed
 
 LICENCE = "CC0-1.0, rendered"
@@ -266,29 +267,6 @@ def build_wordings(
         raise UserError(f"task '{task}': wordings is {wordings!r}, expected a whole number from 1. Correct it.")
     base = build_portraits(task, -(-n // wordings), seed, folder, lang, population=population, free_form_share=0.0)
     return [worded for case in base for worded in worded_cases(case, lang, wordings)][:n]
-
-
-def repeated(cases: Sequence[Case], repeats: int) -> list[Case]:
-    """Return the cases with further ones for other seeds: the same edit of the same cluster with noise of its own.
-
-    The first of `repeats` keeps its name, so that more repeats leave the edits that are there; number r of the others
-    has "-r<r>" behind its id and that of its chain, and says so in its design.
-    """
-    return [_repeat(case, number) for number in range(repeats) for case in cases]
-
-
-def _repeat(case: Case, number: int) -> Case:
-    if number == 0:
-        return case
-    design = json.loads(case.design or "{}") | {"repeat": number}
-    if "noise" in design:
-        design["noise"] = f"{design['noise']}-r{number}"
-    return replace(
-        case,
-        case_id=f"{case.case_id}-r{number}",
-        chain=f"{case.chain}-r{number}" if case.chain else "",
-        design=json.dumps(design, separators=(",", ":")),
-    )
 
 
 Builder = Callable[..., list[Case]]

@@ -1,0 +1,154 @@
+"""What a data set is, and where data sets are found.
+
+A data set is a module of this package with a constant `DATASET` of the class below, or an installed package with an
+entry point of the group `editfrontier.datasets`. A task of the config names it; `build.build_task` turns its raw files,
+which nobody but their owners may hand out, into cases. This module imports nothing heavy, so that a config can be
+checked without loading numpy or pandas; the modules of data sets import such libraries inside their functions.
+
+The data sets of the micro world are rendered instead of read; `microworld.dataset` builds them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.datasets.files import ExpectedFile, data_folder
+from editfrontier.errors import UserError, did_you_mean
+from editfrontier.params import fill_params
+
+if TYPE_CHECKING:
+    from editfrontier.cases import Case
+    from editfrontier.language import Language
+
+ENTRY_POINT_GROUP = "editfrontier.datasets"
+RENDERED = ("portraits", "scenes", "sessions", "drags", "mask_quality", "chains", "wordings")
+"""Names of the data sets of the micro world (`microworld.dataset.DATASETS`), which are no modules of this package."""
+
+_SHARED = (
+    "build",
+    "choice",
+    "files",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options that every data set has; its own `options` class inherits from this one.
+
+    Attributes:
+        root: folder of the raw files; "" = the folder `<name>` of the environment variable EDITFRONTIER_DATA, or of
+            `data` if that is not set.
+        size: height and width of the images of the cases, pixels (the evaluation resolution).
+    """
+
+    root: str = ""
+    size: int = 256
+
+    def __post_init__(self) -> None:
+        if self.size < 16:
+            raise UserError(f"option 'size': {self.size}, expected at least 16 pixels. Correct the value.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a task asks of a data set.
+
+    Attributes:
+        task: name of the task, the start of its case ids.
+        cases: number of cases, at least 1.
+        seed: of the data.
+        folder: where the images of the cases go (`<role>/<case id>.png`); paths of cases are relative to it.
+        raw: folder of the raw files.
+        language: captions and instructions.
+        options: an instance of the data set's `options`.
+    """
+
+    task: str
+    cases: int
+    seed: int
+    folder: Path
+    raw: Path
+    language: Language
+    options: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set of others, as it is published.
+
+    Attributes:
+        name: the module's name.
+        title: as its authors call it.
+        home: address of the page that it is published on.
+        licence: of the data, in a few words; stands in every case.
+        terms: what a user agrees to, one or two sentences.
+        files: the raw files, by path relative to the folder of raw files.
+        by_hand: what a person must do, which no program can: accept terms, fill in a form, download by a browser.
+        build: (request) -> cases, at most as many as it asks for, whose images are written. Raises `UserError` if the
+            data cannot give one case of what is asked; `build.build_task` says if there are fewer.
+        options: frozen dataclass that inherits from `Options` (types as in `params.fill_params`).
+    """
+
+    name: str
+    title: str
+    home: str
+    licence: str
+    terms: str
+    files: tuple[ExpectedFile, ...]
+    by_hand: str
+    build: Callable[[Request], list[Case]]
+    options: type = Options
+
+
+def dataset_names() -> list[str]:
+    """Return the names of the data sets of this package and of installed packages, without the rendered ones."""
+    own = [module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED]
+    return sorted({*own, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def get_dataset(name: str) -> Dataset:
+    """Return a data set by name; raise `UserError` if there is none, or its module has no `DATASET`."""
+    if any(module.name == name and name not in _SHARED for module in pkgutil.iter_modules(__path__)):
+        found = getattr(importlib.import_module(f"{__name__}.{name}"), "DATASET", None)
+    else:
+        points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+        if name not in points:
+            near = did_you_mean(name, [*dataset_names(), *RENDERED])
+            raise UserError(f"dataset '{name}': there is no such data set.{near} Correct the name.")
+        found = points[name].load()
+        found = getattr(found, "DATASET", found)
+    if not isinstance(found, Dataset):
+        raise UserError(f"dataset '{name}': its module defines no DATASET of class Dataset. Add one as its last line.")
+    return found
+
+
+def dataset_options(dataset: Dataset, overrides: Mapping[str, Any]) -> Any:
+    """Return the options of a data set with some defaults replaced; raise `UserError` for a wrong one."""
+    return fill_params(f"dataset '{dataset.name}'", dataset.options, overrides, "option")
+
+
+def raw_folder(dataset: Dataset, options: Any = None) -> Path:
+    """Return the folder where the raw files of a data set are looked for."""
+    return data_folder(dataset.name, options.root if options is not None else "")
+
+
+def dataset_problems(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[list[str], str]]:
+    """Yield what is wrong with the data sets and options of a config's tasks, as (path of the key, problem)."""
+    for name, task in tasks.items():
+        if task["dataset"] in RENDERED:
+            continue  # their builders check their options
+        known = [*dataset_names(), *RENDERED]
+        if task["dataset"] not in known:
+            near = did_you_mean(task["dataset"], known)
+            yield ["tasks", name, "dataset"], f"'{task['dataset']}' is no dataset.{near} Correct the name."
+            continue
+        try:
+            dataset_options(get_dataset(task["dataset"]), task.get("options", {}))
+        except UserError as error:
+            yield ["tasks", name, "options"], str(error)

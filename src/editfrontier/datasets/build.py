@@ -1,0 +1,100 @@
+"""From the raw files of a data set to the cases of a task: what all data sets have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from editfrontier.cases import Case, write_cases
+from editfrontier.datasets import Dataset, Request, dataset_options, get_dataset, raw_folder
+from editfrontier.datasets.files import find_file, present
+from editfrontier.errors import UserError
+from editfrontier.language import load_language
+from editfrontier.repeats import repeated
+
+log = logging.getLogger(__name__)
+
+
+def build_task(
+    task: str,
+    n: int,
+    seed: int,
+    out_dir: Path,
+    *,
+    dataset: str | None = None,
+    language: Path | None = None,
+    repeats: int = 1,
+    **options: Any,
+) -> list[Case]:
+    """Build the cases of a task from the raw files of a data set: PNG files and, last, `cases.parquet`.
+
+    Args:
+        task: name of the task, the start of its case ids.
+        n: number of cases, at least 1. Where the data gives fewer, there are fewer, and a line of the log says so.
+        seed: of the data.
+        out_dir: folder for the table and the images.
+        dataset: name of a data set (None: the name of the task).
+        language: language file (None: the default one).
+        repeats: seeds that every case is edited with, at least 1 (see `repeats.repeated`).
+        options: of the data set.
+
+    Returns:
+        the cases, as written.
+
+    Raises:
+        UserError: unknown data set or option, a value out of range, raw files that are missing or damaged, or no case.
+    """
+    found = get_dataset(dataset if dataset is not None else task)
+    chosen = dataset_options(found, options)
+    for name, value in (("cases", n), ("repeats", repeats)):
+        if value < 1:
+            raise UserError(f"task '{task}': {name} is {value}, expected at least 1. Raise it.")
+    raw = raw_folder(found, chosen)
+    request = Request(
+        task=task, cases=n, seed=seed, folder=out_dir, raw=raw, language=load_language(language), options=chosen
+    )
+    cases = found.build(request)
+    _check_cases(found, request, cases)
+    if len(cases) < n:
+        log.warning("task '%s': dataset '%s' gives %d cases, %d were asked for", task, found.name, len(cases), n)
+    cases = repeated(cases, repeats)
+    write_cases(out_dir / "cases.parquet", cases)
+    return cases
+
+
+def _check_cases(dataset: Dataset, request: Request, cases: list[Case]) -> None:
+    if not cases:
+        raise UserError(
+            f"task '{request.task}': dataset '{dataset.name}' in {request.raw} gives no case for these options. "
+            "Loosen the options."
+        )
+    twice = [name for name, count in Counter(case.case_id for case in cases).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{request.raw}: dataset '{dataset.name}' gives the case '{twice[0]}' twice (and {len(twice) - 1} others). "
+            "Its raw files name an image twice: remove one of them."
+        )
+
+
+def raw_file(dataset: Dataset, folder: Path, path: str, password: bytes | None = None) -> Path:
+    """Return where a raw file of a data set is, unpacking its archive where only that is there.
+
+    Args:
+        dataset: it.
+        folder: of its raw files.
+        path: of one of its expected files.
+        password: of an encrypted archive.
+
+    Raises:
+        UserError: the file is not there, and what to do, or its archive is damaged.
+    """
+    (file,) = (file for file in dataset.files if file.path == path)
+    return find_file(dataset.name, folder, file, dataset.by_hand, password)
+
+
+def optional_file(dataset: Dataset, folder: Path, path: str) -> Path | None:
+    """Return where a raw file of a data set is as `raw_file` does, None if it is not there."""
+    (file,) = (file for file in dataset.files if file.path == path)
+    return find_file(dataset.name, folder, file, dataset.by_hand) if present(folder, file) else None
