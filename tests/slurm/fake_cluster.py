@@ -154,6 +154,10 @@ class FakeCluster:
         command = ["squeue", "-h", "--states=all", "-o", "%T", "-j", job]
         return subprocess.run(command, text=True, capture_output=True, check=False).stdout.strip()
 
+    def command(self, *command: str) -> None:
+        """Run a command of SLURM that must succeed."""
+        self._run(*command)
+
     def kill_node(self, node: str) -> None:
         """Let a node crash: its daemon and all processes of its jobs end at once."""
         for pid in [self._pid(f"slurmd-{node}"), *self._processes(node)]:
