@@ -7,6 +7,7 @@ from pathlib import Path
 from editfrontier.config import resolve_study
 from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import UserError
+from editfrontier.model_registry import reference_of
 from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, weights_hash
 
@@ -25,7 +26,10 @@ envvars:
 # Jobs run the `python` of the environment that Snakemake itself runs in, activated or not.
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 
-EVALUATORS = canonical({name: model["path"] for name, model in config["evaluators"].items()})
+# Jobs never look for a newer model, nor wait for a hub that a compute node cannot reach; `weights` fetches all of them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+EVALUATORS = canonical({name: reference_of(model) for name, model in config["evaluators"].items()})
 TASKS = list(config["tasks"])
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # What the page of results is drawn with, apart from the library.
@@ -82,16 +86,16 @@ def edit_spec(wildcards):
     return canonical(spec)
 
 
-def weights_of(folder):
+def weights_of(model):
     """Hash of a model's weights. They are no input files, so that no run ever starts to train what is missing."""
     try:
-        return weights_hash(Path(folder))
+        return weights_hash(model)
     except UserError as error:
         sys.exit(f"error: {error}")
 
 
 def evaluator_weights(wildcards):
-    return canonical({name: weights_of(model["path"]) for name, model in config["evaluators"].items()})
+    return canonical({name: weights_of(reference_of(model)) for name, model in config["evaluators"].items()})
 
 
 def shard_count(wildcards):
@@ -118,10 +122,11 @@ def of_variants(pattern):
 
 
 def settings_of(wildcards):
-    """How a task is summarised, with the controls among its variants."""
+    """How a task is summarised, with the controls among its variants and the variants of each experiment."""
     common = {key: value for key, value in config["statistics"].items() if key != "tasks"}
     own = config["statistics"].get("tasks", {}).get(wildcards.task, {})
-    return canonical({"controls": STUDY.controls(wildcards.task), **common, **own})
+    experiments = STUDY.experiments(wildcards.task)
+    return canonical({"controls": STUDY.controls(wildcards.task), "experiments": experiments, **common, **own})
 
 
 def table_entry(wildcards):
@@ -143,7 +148,9 @@ def splits_of(wildcards):
     return json.dumps(sorted(found))
 
 
-FIGURES = [*config["figures"], "validation"]
+# Metrics are validated on rendered portraits, which networks that are trained on photographs do not know.
+VALIDATION = ["<results>/validation.csv"] if "validation" in config else []
+FIGURES = [*config["figures"], *(["validation"] if VALIDATION else [])]
 
 
 def entry_of_figure(wildcards):

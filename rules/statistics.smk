@@ -6,7 +6,7 @@
 rule statistics:
     input:
         collect("<results>/statistics/{task}.parquet", task=EDITED_TASKS),
-        "<results>/validation.csv",
+        VALIDATION,
 
 
 rule tables:
@@ -70,7 +70,7 @@ rule validation:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=canonical({**config["validation"], "seed": config["seed"]}),
+        spec=canonical({**config.get("validation", {}), "seed": config["seed"]}),
         evaluators=EVALUATORS,
         weights=evaluator_weights,
         code=code_of("validation"),

@@ -17,9 +17,10 @@ from typing import Any
 from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.config_rows import swept
 from editfrontier.datasets import dataset_problems
-from editfrontier.editors import Editor, get_editor, make_params
+from editfrontier.editors import MODEL_KINDS, Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
+from editfrontier.model_registry import entry_problem, reference_of, size_of
 from editfrontier.results import CONTROLS, variant_label
 from editfrontier.spec import code_hash, variant_name
 from editfrontier.userstudy.settings import response_patterns, settings_problems
@@ -28,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
 ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
 RUNNER = "editfrontier.edit"
+EVALUATOR_MODELS = {"dift": ("dift", "text_to_image"), "autoencoder": ("autoencoder", *MODEL_KINDS)}
+"""Kinds of evaluator that other models serve as -> the kinds of model that the registry may name there."""
 
 _TYPE_NAMES = {
     "object": "a mapping",
@@ -50,6 +53,7 @@ class Variant:
     params: Mapping[str, Any]  # those that differ from the editor's defaults
     module: str  # where its code is
     carry: str = "png"  # what a step of a chain hands to the next one
+    size: int | None = None  # shorter side of the images that the editor gets; None = as they are
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,26 @@ class Study:
             "editor": chosen.editor,
             "variant": chosen.name,
             "params": dict(chosen.params),
-            "model": self.config["models"][chosen.model]["path"] if chosen.model else None,
+            "model": reference_of(self.config["models"][chosen.model]) if chosen.model else None,
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
             "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor)),
-        } | ({} if chosen.carry == "png" else {"carry": chosen.carry})
+        } | _unusual(chosen.carry, chosen.size)
 
     def controls(self, task: str) -> list[str]:
         """Return the variants of a task that are no editors: by their editor, or because a row says so."""
         rows = [row for table in self.tables.values() if table["task"] == task for row in table["rows"]]
         return sorted({row["variant"] for row in rows if row.get("control", row["editor"] in CONTROLS)})
+
+    def experiments(self, task: str) -> dict[str, list[str]]:
+        """Return the variants of each experiment on a task."""
+        tables = {name: table for name, table in self.tables.items() if table["task"] == task and "by" not in table}
+        return {name: list(dict.fromkeys(row["variant"] for row in table["rows"])) for name, table in tables.items()}
+
+
+def _unusual(carry: str, size: int | None) -> dict[str, Any]:
+    """Return what stands in specs and names of variants only where it differs from what is usual."""
+    return ({} if carry == "png" else {"carry": carry}) | ({} if size is None else {"size": size})
 
 
 def _data_hash(editor: Editor) -> str:
@@ -117,6 +131,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         sources.insert(0, (sources[0].parent if sources else ROOT / "config") / base)
         complete = merge(read_yaml(sources[0]), complete)
     _check_schema(complete, sources)
+    _check_models(complete, sources)
     variants, tables = _resolve_experiments(complete, sources)
     for path, problem in [*dataset_problems(complete["tasks"]), *settings_problems(complete, tables)]:
         raise _wrong(sources, path, problem)
@@ -253,6 +268,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _check_models(config: Mapping[str, Any], files: Sequence[Path]) -> None:
+    for section in ("models", "evaluators"):
+        for name, entry in config[section].items():
+            kinds = MODEL_KINDS if section == "models" else EVALUATOR_MODELS.get(name, (name,))
+            if problem := entry_problem(entry, kinds):
+                raise _wrong(files, [section, name], problem)
+
+
 # --- experiments -----------------------------------------------------------------------------------------------------
 
 
@@ -335,8 +358,8 @@ def _resolve_analyses(
             "caption": entry.get("caption", ""),
             "experiments": {key: tables[key] for key in entry.get("experiments", [])},
             "tasks": list(entry.get("tasks", [])),
-            "models": {key: config["models"][key]["path"] for key in entry.get("models", [])},
-            "evaluators": {key: model["path"] for key, model in config["evaluators"].items()},
+            "models": {key: reference_of(config["models"][key]) for key in entry.get("models", [])},
+            "evaluators": {key: reference_of(model) for key, model in config["evaluators"].items()},
             "params": dict(entry.get("params", {})),
             "files": sorted(file for pattern in patterns for file in glob(pattern, recursive=True)),
             "statistics": dict(config["statistics"]),
@@ -373,7 +396,8 @@ def _label(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     usual, own = (asdict(make_params(editor, params)) for params in (entry, entry | row.get("params", {})))
     changed = {key: own[key] for key in own if own[key] != usual[key]}
     carried = {"carry": row["carry"]} if row.get("carry", "png") != "png" else {}
-    return variant_label(variant_name(editor.name, changed | carried))
+    sized = {"size": row["size"]} if "size" in row else {}
+    return variant_label(variant_name(editor.name, changed | carried | sized))
 
 
 def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[Any], row: Mapping[str, Any]) -> Variant:
@@ -383,9 +407,30 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
         raise _wrong(files, [*path, "editor"], f"'{editor.name}' has no entry under 'editors'. {fix}")
     entry = config["editors"][editor.name]
     params = _overrides(files, [*path, "params"], editor, entry.get("params", {}) | row.get("params", {}))
+    model, carry = entry.get("model", editor.model), row.get("carry", "png")
+    size = _size(config, files, path if "size" in row else ["editors", editor.name], row | {"editor": editor.name}, model)
     try:
-        carry = row.get("carry", "png")
-        name = variant_name(editor.name, params if carry == "png" else {**params, "carry": carry})
+        name = variant_name(editor.name, params | _unusual(carry, size))
     except UserError as error:
         raise _wrong(files, [*path, "params"], str(error)) from None
-    return Variant(name, editor.name, entry.get("model", editor.model), params, editor.edit.__module__, carry)
+    return Variant(name, editor.name, model, params, editor.edit.__module__, carry, size)
+
+
+def _size(
+    config: Mapping[str, Any], files: Sequence[Path], path: Sequence[Any], row: Mapping[str, Any], model: str | None
+) -> int | None:
+    """Return the size of the images that a row's editor gets, None for the images as they are."""
+    size = row.get("size", config["editors"][row["editor"]].get("size", "evaluation"))
+    if size == "evaluation":
+        return None
+    if model is None:
+        problem = f"'{row['editor']}' runs no model, so that no size suits it better than another. Remove the size."
+        raise _wrong(files, [*path, "size"], problem)
+    if row.get("carry", "png") == "latents":
+        problem = "images that are scaled back have no latents to carry. Remove the size, or carry png."
+        raise _wrong(files, [*path, "size"], problem)
+    found = size_of(config["models"][model]) if size == "native" else int(size)
+    if found is None:
+        problem = f"the size that the model '{model}' was trained at is not known. Add `size` to its entry of `models`."
+        raise _wrong(files, [*path, "size"], problem)
+    return found

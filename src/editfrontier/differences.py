@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,25 +19,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    *("task", "metric", "variant_a", "variant_b", "difference", "ci_low", "ci_high", "p", "p_holm", "test", "family"),
-    *("prenamed", "n"),
+    *("task", "experiment", "metric", "variant_a", "variant_b", "difference", "ci_low", "ci_high", "p", "p_holm"),
+    *("test", "family", "prenamed", "n"),
 )
 
 
 def differences(data: TaskScores, settings: Settings, sets: SetBootstrap | None = None) -> pd.DataFrame:
-    """Paired differences of all pairs of variants, on the cases that both have.
+    """Paired differences of all pairs of variants of an experiment, on the cases that both have.
 
-    Returns columns task, metric, variant_a, variant_b, difference (a - b), ci_low, ci_high, p, p_holm, test, family,
-    prenamed, n. test: what gave p.
+    Returns columns task, experiment ("" where the settings name none, so that all variants are compared), metric,
+    variant_a, variant_b, difference (a - b), ci_low, ci_high, p, p_holm, test, family, prenamed, n. test: what gave p.
 
     - "mcnemar": McNemar's exact test, for binary metrics where every cluster has one case;
     - "sign flips" of whole clusters, for all other means: cases of one cluster are not independent, as McNemar's test
       would take them to be;
     - "bootstrap": recentred, for FID and KID.
 
-    p_holm: adjusted over the pairs of one metric and family; the family "controls" holds the pairs with a control,
-    "editors" all others. prenamed: whether the metric is among `settings.prenamed`, named before the results were seen.
-    Variants without a common case have a row with n = 0 and NaN for every metric that both might have.
+    p_holm: adjusted over the pairs of one experiment, metric and family; the family "controls" holds the pairs with a
+    control, "editors" all others. prenamed: whether the metric is among `settings.prenamed`, named before the results
+    were seen. Variants without a common case have a row with n = 0 and NaN for every metric that both might have.
     """
     import pandas as pd
 
@@ -45,17 +46,25 @@ def differences(data: TaskScores, settings: Settings, sets: SetBootstrap | None 
     signs = bootstrap.random_signs(settings.permutations, data.clusters, seed)
     sets = sets or SetBootstrap(data, settings)
     rows: list[dict[str, Any]] = []
-    for i, j in itertools.combinations(range(len(data.variants)), 2):
-        pair = {"task": data.task, "variant_a": data.variants[i], "variant_b": data.variants[j]}
+    for experiment, (i, j) in _pairs(data, settings):
+        pair = {"task": data.task, "experiment": experiment}
+        pair |= {"variant_a": data.variants[i], "variant_b": data.variants[j]}
         pair["family"] = "controls" if {pair["variant_a"], pair["variant_b"]} & set(settings.controls) else "editors"
         rows += [pair | row for row in _mean_differences(data, (i, j), weights, signs, settings)]
         rows += [pair | row for row in _set_differences(data, sets, (i, j), settings.level)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["prenamed"] = frame["metric"].isin(settings.prenamed)
     adjusted = np.full(len(frame), np.nan)
-    for index in frame.groupby(["metric", "family"]).indices.values():
+    for index in frame.groupby(["experiment", "metric", "family"]).indices.values():
         adjusted[index] = bootstrap.holm(frame["p"].to_numpy(dtype=np.float64)[index])
     return frame.assign(p_holm=adjusted)
+
+
+def _pairs(data: TaskScores, settings: Settings) -> Iterator[tuple[str, tuple[int, int]]]:
+    for experiment, names in (settings.experiments or {"": data.variants}).items():
+        members = [place for place, name in enumerate(data.variants) if name in names]
+        for pair in itertools.combinations(members, 2):
+            yield experiment, pair
 
 
 def _mean_differences(

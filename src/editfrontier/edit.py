@@ -24,6 +24,7 @@ from editfrontier.chains import Link, chains_of, links_by_step, not_run
 from editfrontier.edit_inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
 from editfrontier.edit_outcomes import Edited, measured, out_of_memory, with_measure
 from editfrontier.edit_record import EditSpec, Row
+from editfrontier.edit_size import edit_sides, scaled_batch, scaled_images
 from editfrontier.errors import UserError
 from editfrontier.latent_carry import carrying, read_carried, write_latents
 from editfrontier.seeding import stable_seed
@@ -171,7 +172,7 @@ def _weights(spec: EditSpec) -> str:
         return ""
     from editfrontier.models import weights_sha256
 
-    return weights_sha256(Path(spec.model))
+    return weights_sha256(spec.model)
 
 
 class _Runner:
@@ -191,9 +192,9 @@ class _Runner:
         if editor.model is not None and model is None:
             if not spec.model:
                 raise UserError(f"editor '{editor.name}': needs a {editor.model} model. Set `model` in the config.")
-            from editfrontier.models import load_pipeline
+            from editfrontier.models import load_pipeline, mixed_precision
 
-            self.model = load_pipeline(editor.model, Path(spec.model))
+            self.model = load_pipeline(editor.model, spec.model, dtype=mixed_precision(editor.model, spec.dtype))
         if self.model is not None:
             self.counter = sampling.prepare_model(self.model, device, spec.dtype)
         self.cache: Callable[[], Any] = lambda: None  # makes the cache of inversions of a batch
@@ -276,12 +277,17 @@ class _Runner:
         for name in sorted(self.editor.needs & set(TEXTS)):
             sampling.check_prompt(tokenizer, getattr(one.case, name), f"case {one.case.case_id}, {name}")
         factor = sampling.size_factor(self.model)
-        height, width = one.image.shape[:2]
+        height, width = self.sides(one)
         if height % factor or width % factor:
             raise UserError(
                 f"case {one.case.case_id}: the image is {width}x{height}, expected sides divisible by {factor} "
                 "for this model. Resize or crop it."
             )
+
+    def sides(self, one: Inputs) -> tuple[int, int]:
+        """Return the height and width that a case is edited at."""
+        height, width = one.image.shape[:2]
+        return edit_sides((height, width), self.spec.size, sampling.size_factor(self.model) if self.model else 1)
 
     def edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
         """Edit cases, those that break their batch apart from the others."""
@@ -314,7 +320,8 @@ class _Runner:
         kept = self.model is not None and self.spec.carry == "latents"
         carry = carrying(self.model.vae, [(one.image, one.latents) for one in filled]) if kept else nullcontext()
         with torch.no_grad(), carry as carried:
-            inputs = replace(make_batch(filled, self.spec, self.device), inversions=self.cache())
+            sides = self.sides(batch[0])
+            inputs = replace(scaled_batch(make_batch(filled, self.spec, self.device), sides), inversions=self.cache())
             result = self.editor.edit(self.model, inputs, self.params)
         latents: list[Tensor | None] = [None] * len(filled)
         if carried is not None:
@@ -324,11 +331,12 @@ class _Runner:
         if inverting:
             result = with_measure(result, "inversion_seconds", inverting)
         made, measures = measured(result, len(filled), self.editor.name)
-        expected = (len(filled), 3, *batch[0].image.shape[:2])
+        expected = (len(filled), 3, *sides)
         if tuple(made.shape) != expected:
             raise UserError(f"editor '{self.editor.name}': returned {tuple(made.shape)}, expected {expected}. Mend it.")
         finite = made.flatten(1).isfinite().all(1).tolist()
-        arrays = to_arrays(made)
+        height, width = batch[0].image.shape[:2]
+        arrays = to_arrays(scaled_images(made.float(), (height, width)))
         elapsed = time.perf_counter() - started
         shares = [elapsed / len(filled)] * len(filled)
         if inputs.inversions is not None and inverting:

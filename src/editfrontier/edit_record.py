@@ -32,12 +32,13 @@ class EditSpec:
         editor: its name.
         params: hyperparameters that differ from the editor's defaults.
         variant: name of the variant; it enters the seed of each case.
-        model: folder of the pipeline, None if the editor needs no model.
+        model: folder of the pipeline or a text of `model_registry`, None if the editor needs no model.
         seed: seed of the study.
         dtype: precision of the denoiser: float32, bfloat16 or float16.
         code: hash of the code that runs; it only makes the specs of changed code differ.
         carry: what a step of a chain hands to the next one: its image as "png", or the "latents" that it was decoded
             from.
+        size: shorter side in pixels of the images that the editor gets, None for the images as they are.
     """
 
     editor: str
@@ -48,6 +49,7 @@ class EditSpec:
     dtype: str = "float32"
     code: str = ""
     carry: str = "png"
+    size: int | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> EditSpec:
@@ -67,7 +69,9 @@ class EditSpec:
 
 def key(spec: EditSpec, weights: str) -> str:
     """Return 16 hexadecimal digits that name what a spec makes with these weights (a sha256)."""
-    return hashlib.sha256(json.dumps([asdict(spec), weights], sort_keys=True).encode()).hexdigest()[:16]
+    # What is at its default is left out, so that a further field names nothing anew.
+    values = {name: value for name, value in asdict(spec).items() if (name, value) != ("size", None)}
+    return hashlib.sha256(json.dumps([values, weights], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

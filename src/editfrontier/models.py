@@ -14,6 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import UserError, did_you_mean
+from editfrontier.model_registry import (
+    ALLOW,
+    IGNORE,
+    UNPINNED,
+    FilesReference,
+    HubReference,
+    entry_of,
+    parse_reference,
+    reference_hash,
+    weights_root,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -51,12 +62,18 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
     """Local folder of a model reference.
 
-    reference: a path, or a mapping with `path` (a local folder), or with `id` and `revision` (a hub repository and
-        the 40 hex digits of a commit; downloaded into the hub cache on first use, safetensors and text files only),
-        each with an optional `sha256` that `weights_sha256` of the folder must equal.
+    reference: a path, a text of `model_registry`, or a mapping with `path` (a local folder), or with `id` and
+        `revision` (a hub repository and the 40 hex digits of a commit; downloaded into the hub cache on first use,
+        unless HF_HUB_OFFLINE is set; safetensors and text files only), each with an optional `sha256` that
+        `weights_sha256` of the folder must equal.
     Raises UserError if the reference is malformed, the folder is missing, or the checksum does not match.
     """
     if isinstance(reference, str | Path):
+        match parse_reference(reference):
+            case HubReference() as hub:
+                return _folder(_download(hub.id, hub.revision), hub)
+            case FilesReference() as files:
+                return _files_folder(files)
         reference = {"path": str(reference)}
     unknown = sorted(set(reference) - {"path", "id", "revision", "sha256"})
     if unknown:
@@ -82,7 +99,35 @@ def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
     return folder
 
 
+def _folder(snapshot: Path, hub: HubReference) -> Path:
+    folder = snapshot / hub.subfolder
+    if not folder.is_dir():
+        raise UserError(
+            f"model {hub.id}: has no folder '{hub.subfolder}' at revision {hub.revision}, or it was not fetched. "
+            "Correct `subfolder` in the config, or run `snakemake weights` where the hub can be reached"
+        )
+    return folder
+
+
+def _files_folder(files: FilesReference) -> Path:
+    folder = weights_root() / files.name
+    entry = entry_of(f"weights:{files.name}@{files.digest}")
+    wanted = ["config.json", *(file.name for file in entry.files)] if entry else ["config.json"]
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder / missing[0]}: is missing, expected a file of the model '{files.name}'. Run `snakemake weights` "
+            "where the network can be reached, or set EDITFRONTIER_WEIGHTS to the folder that holds the models"
+        )
+    return folder
+
+
 def _download(identifier: str, revision: str) -> Path:
+    if revision == UNPINNED:
+        raise UserError(
+            f"model {identifier}: its revision is not pinned, expected the 40 hex digits of a commit. "
+            "Run `editfrontier weights --pin` where the hub can be reached, or set `revision` in the config"
+        )
     if not _REVISION.fullmatch(revision):
         raise UserError(
             f"model {identifier}: revision is {revision!r}, expected the 40 hex digits of a commit. "
@@ -91,9 +136,10 @@ def _download(identifier: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
+    entry = entry_of(f"{identifier}@{revision}")
+    allow, ignore = (list(entry.allow), list(entry.ignore)) if entry else (list(ALLOW), list(IGNORE))
     try:
-        patterns = ["*.json", "*.txt", "*.safetensors", "*.model"]
-        return Path(snapshot_download(identifier, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(identifier, revision=revision, allow_patterns=allow, ignore_patterns=ignore))
     except GatedRepoError as error:
         raise UserError(
             f"model {identifier}: its weights are gated and the hub refused them, expected a token of an account that "
@@ -112,7 +158,7 @@ def _download(identifier: str, revision: str) -> Path:
     except Exception as error:  # the hub client raises many unrelated types for "offline" and "not found"
         raise UserError(
             f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled "
-            "cache. Check the id and the network, or download it beforehand and give `path`"
+            "cache. Run `snakemake weights` where the hub can be reached, check the id, or give `path` to a copy"
         ) from error
 
 
@@ -169,13 +215,16 @@ def verify_provenance(folder: Path) -> dict[str, Any]:
     return record
 
 
-def weights_sha256(folder: Path) -> str:
+def weights_sha256(folder: Path | str) -> str:
     """One sha256 over names and contents of all files of a model folder, its provenance aside; checks the
-    provenance if any.
+    provenance if any. A text of `model_registry` is hashed itself: it names its weights exactly.
 
     Raises UserError if the folder holds no file or does not match its provenance.
     """
-    folder = Path(folder)
+    reference = parse_reference(folder)
+    if not isinstance(reference, Path):
+        return reference_hash(reference)
+    folder = reference
     if (folder / PROVENANCE).exists():
         hashes = dict(verify_provenance(folder)["files"])
     else:
@@ -189,11 +238,35 @@ def _digest(hashes: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
 
 
-def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch.dtype | str = "float32") -> Any:
+HEAVY = ("unet", "transformer")
+"""Parts of a pipeline that run in every step, and are the largest."""
+
+LARGE_TEXT = {"flux": ("text_encoder_2",), "ultraedit_freeform": ("text_encoder_3",), "ultraedit_mask": ("text_encoder_3",)}
+"""Kind -> its T5 encoders, of 4.8 billion parameters, published in half precision."""
+
+
+def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:
+    """Return the precision of each part of a pipeline whose denoiser runs in `dtype`, for `load_pipeline`.
+
+    The denoiser and a T5 are loaded in it at once: at float32 those of FLUX would not fit beside each other on a card.
+    All other parts, autoencoder and CLIP among them, keep float32. T5 overflows in float16 and takes bfloat16 there.
+    """
+    import torch
+
+    if dtype == "float32":
+        return {"default": torch.float32}
+    text = dict.fromkeys(LARGE_TEXT.get(kind, ()), torch.bfloat16)
+    return {"default": torch.float32, **dict.fromkeys(HEAVY, getattr(torch, dtype)), **text}
+
+
+def load_pipeline(
+    kind: str, path: Path | str, device: str = "cpu", dtype: torch.dtype | str | Mapping[str, torch.dtype] = "float32"
+) -> Any:
     """Load a diffusers pipeline from a local folder: verified files, safetensors only, no safety checker, no
     progress bar.
 
-    kind: a key of KINDS. dtype: a torch dtype or its name; applies to every network of the pipeline.
+    kind: a key of KINDS. path: a folder or a text of `model_registry`. dtype: a torch dtype or its name, for every
+        network of the pipeline; or one for each part, with a "default" (`mixed_precision`).
     Raises UserError for an unknown kind, a missing folder or file, a checksum that does not match, or an unloadable
     model.
     """
@@ -211,7 +284,7 @@ def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch
         )
     import torch
 
-    precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    precision = dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
     try:
         pipeline = (
             _load_parts(kind, folder, precision) if kind.startswith("ultraedit") else _load(kind, folder, precision)
@@ -231,7 +304,14 @@ def load_pipeline(kind: str, path: Path | str, device: str = "cpu", dtype: torch
     return pipeline.to(device)
 
 
-def _load(kind: str, folder: Path, precision: torch.dtype) -> Any:
+def _low_memory() -> bool:
+    """Whether networks are filled while they are made, which halves the memory of loading; it takes `accelerate`."""
+    import importlib.util
+
+    return importlib.util.find_spec("accelerate") is not None
+
+
+def _load(kind: str, folder: Path, precision: Any) -> Any:
     import diffusers
 
     options: dict[str, Any] = {} if kind == "flux" else {"safety_checker": None}
@@ -239,13 +319,13 @@ def _load(kind: str, folder: Path, precision: torch.dtype) -> Any:
         str(folder),
         dtype=precision,
         use_safetensors=True,
-        low_cpu_mem_usage=False,  # the alternative needs a package that nothing else here needs
+        low_cpu_mem_usage=_low_memory(),
         local_files_only=True,
         **options,
     )
 
 
-def _load_parts(kind: str, folder: Path, precision: torch.dtype) -> Any:
+def _load_parts(kind: str, folder: Path, precision: Any) -> Any:
     import diffusers
     import transformers
 
@@ -262,6 +342,7 @@ def _load_parts(kind: str, folder: Path, precision: torch.dtype) -> Any:
     }
     loaded = {}
     for name, (cls, subfolder, network) in parts.items():
-        options: dict[str, Any] = {"dtype": precision, "use_safetensors": True} if network else {}
+        chosen = precision.get(name, precision["default"]) if isinstance(precision, dict) else precision
+        options: dict[str, Any] = {"dtype": chosen, "use_safetensors": True} if network else {}
         loaded[name] = cls.from_pretrained(str(folder), subfolder=subfolder, local_files_only=True, **options)
     return getattr(diffusers, KINDS[kind])(**loaded)

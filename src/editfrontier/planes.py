@@ -61,7 +61,7 @@ class Plane:
 
 
 def planes_of(inputs: Inputs) -> tuple[list[Plane], dict[str, str]]:
-    """Return the plane of every task that has composites, and task -> reason for the others."""
+    """Return the plane of every task that has composites, most editors first, and task -> reason for the others."""
     planes, absent = [], {}
     for name, table in inputs.experiments.items():
         data = inputs.scores(name)
@@ -81,7 +81,7 @@ def planes_of(inputs: Inputs) -> tuple[list[Plane], dict[str, str]]:
         kept = tuple(row for row, place in zip(rows, places, strict=True) if place in held)
         cases = tuple(int((~np.isnan(data.values[:, place])).any(axis=1).sum()) for place in held)
         planes.append(Plane(table.task, kept, x, y, cases))
-    return planes, absent
+    return sorted(planes, key=lambda plane: -len(plane.rows)), absent
 
 
 def together(planes: Sequence[Plane]) -> Plane:

@@ -125,7 +125,7 @@ def score_variant(
     pending = [case for case in cases if case.case_id not in scores.failures]
     for chunk in chunks(pending, batch_size):
         for batch in _load_batches(chunk, folder, edited, scores):
-            outputs = image_networks(networks, batch.edited)
+            outputs = image_networks(networks, batch.edited, source_data.landmarks(batch.ids))
             _score_batch(batch, outputs, source_data, networks.get("lpips"), scores)
             score_drags(batch.cases, folder, (batch.source, batch.edited), source_data.arrays, networks, scores)
             score_regions(batch.cases, folder, (batch.source, batch.edited), scores)
@@ -208,7 +208,7 @@ def _score_batch(
             "id_sim",
             chosen,
             identity.identity_similarity(sources.by_image("identity", chosen), edit["identity"][people]),
-            "",
+            "no face is found in the source",
         )
         for case in batch.cases:
             if not case.identity:

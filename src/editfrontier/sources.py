@@ -53,7 +53,7 @@ def evaluators_for(cases: Sequence[Case], evaluators: Mapping[str, Any]) -> dict
 
 
 def load_evaluators(evaluators: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
-    """Load each evaluator whose value is a model folder; a value that is an evaluator already is kept as it is."""
+    """Load each evaluator whose value is a folder or another text that names a model; an evaluator is kept as it is."""
     import editfrontier.evaluators as library
 
     loaded = {}
@@ -62,9 +62,8 @@ def load_evaluators(evaluators: Mapping[str, Any], device: str = "cpu") -> dict[
             raise UserError(
                 f"evaluators: '{name}' is no kind of evaluator.{did_you_mean(name, EVALUATORS)} Correct the config."
             )
-        loaded[name] = (
-            getattr(library, EVALUATORS[name]).load(Path(value), device) if isinstance(value, str | Path) else value
-        )
+        known = not isinstance(value, str | Path)
+        loaded[name] = value if known else library.load_evaluator(EVALUATORS[name], value, device)
     return loaded
 
 
@@ -84,7 +83,7 @@ def prepare_sources(
         reference_path: .npz with one array of uint8 [N,H,W,3], or a folder of images; None leaves FID and KID out.
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
-            (clip_image, identity, attributes, features, quality, artifact, latents), clip_text, reference,
+            (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text, reference,
             artifact_threshold, those of `drag_scores.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
             source image cannot be read).
     """
@@ -152,6 +151,10 @@ class Sources:
         rows = self.arrays["image_row"][[self.row[case_id] for case_id in case_ids]]
         return torch.from_numpy(self.arrays[key][rows])
 
+    def landmarks(self, case_ids: Sequence[str]) -> Tensor | None:
+        """Faces of the sources of these cases [B, 5, 2], which their edits are aligned by; None if nothing is."""
+        return self.by_image("landmarks", case_ids) if "landmarks" in self.arrays else None
+
     def text(self, key: str, case_ids: Sequence[str]) -> Tensor:
         """CLIP embeddings of `source_text_row` or `target_text_row`; NaN where a case has no such caption."""
         rows = self.arrays[key][[self.row[case_id] for case_id in case_ids]]
@@ -177,13 +180,21 @@ def read_sources(path: Path, cases: Sequence[Case] | None = None) -> Sources:
     return Sources(arrays, provenance["failures"], {case_id: i for i, case_id in enumerate(ids)})
 
 
-def image_networks(networks: Mapping[str, Any], images: Tensor) -> dict[str, npt.NDArray[Any]]:
-    """Outputs of all networks that take one image, as arrays with one row an image; images uint8 [B,3,H,W]."""
+def image_networks(
+    networks: Mapping[str, Any], images: Tensor, landmarks: Tensor | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """Outputs of all networks that take one image, as arrays with one row an image; images uint8 [B,3,H,W].
+
+    landmarks: [B, 5, 2] of the faces that an identity network with a detector aligns by; None = it detects them.
+    """
     outputs: dict[str, Tensor] = {}
     with torch.no_grad():
         if "clip" in networks:
             outputs["clip_image"] = networks["clip"].image(images)
-        if "identity" in networks:
+        if "identity" in networks and hasattr(networks["identity"], "landmarks"):
+            outputs["landmarks"] = networks["identity"].landmarks(images) if landmarks is None else landmarks
+            outputs["identity"] = networks["identity"].embed(images, outputs["landmarks"])
+        elif "identity" in networks:
             outputs["identity"] = networks["identity"].embed(images)
         if "attributes" in networks:
             outputs["attributes"] = networks["attributes"].probabilities(images)
@@ -281,4 +292,4 @@ def _weights_of(evaluator: Any) -> str:
         return type(evaluator).__name__
     from editfrontier.models import weights_sha256
 
-    return weights_sha256(Path(evaluator))
+    return weights_sha256(evaluator)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.errors import UserError
+from editfrontier.model_registry import parse_reference, reference_hash
 
 PACKAGE = "editfrontier"
 _SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
@@ -192,17 +193,27 @@ def _absolute(package: str, level: int, module: str | None) -> str:
 # Weights -------------------------------------------------------------------------------------------------------------
 
 
-def weights_hash(folder: Path) -> str:
-    """Return 12 hexadecimal digits that stand for a model's weights: of provenance.json, which holds their checksums.
+def weights_hash(model: str | Path) -> str:
+    """Return 12 hexadecimal digits that stand for a model's weights.
+
+    Args:
+        model: a text of `model_registry`, which names weights that need not be here; or a folder. Of a folder the
+            provenance.json stands for it, which holds its checksums; without one, names, sizes and times of its files.
 
     Raises:
-        UserError: the file is missing.
+        UserError: the folder holds nothing.
     """
-    file = folder / "provenance.json"
-    try:
+    reference = parse_reference(model)
+    if not isinstance(reference, Path):
+        return reference_hash(reference)[:12]
+    file = reference / "provenance.json"
+    if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    except OSError:
+    files = sorted(path for path in reference.rglob("*.*") if path.is_file()) if reference.is_dir() else []
+    if not files:
         raise UserError(
-            f"{file}: no such file, expected a model with its provenance. "
-            f"Restore it with `git checkout -- {folder}`, or train it with `snakemake zoo`."
-        ) from None
+            f"{file}: no such file, expected a model with its provenance, or a folder with a model of your own. "
+            f"Restore it with `git checkout -- {reference}`, train it with `snakemake zoo`, or correct `path`."
+        )
+    found = [(path.relative_to(reference).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ class Settings:
     permutations: of the paired test. seed: of all of them. controls: variants that are no editors; they take no part
     in the front. fidelity, controllability: metrics of the composite scores. fidelity_anchors, controllability_anchors:
     the variants at which every metric of a composite is 0 and 1; a number stands for the metric's value itself.
-    prenamed: metrics that tests were planned for before any result was seen.
+    prenamed: metrics that tests were planned for before any result was seen. experiments: name -> its variants; only
+    variants of one experiment are compared, so that a further experiment on the task weakens no test of another.
     """
 
     resamples: int = 1000
@@ -53,6 +54,7 @@ class Settings:
     fidelity_anchors: tuple[str | float, str | float] = ("random_image", "source")
     controllability_anchors: tuple[str | float, str | float] = ("source", "true_edit")
     prenamed: tuple[str, ...] = TABLE_1
+    experiments: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.interval not in bootstrap.INTERVALS:

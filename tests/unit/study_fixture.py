@@ -181,6 +181,7 @@ def make_study(
     pairs = [
         {
             "task": task,
+            "experiment": "table1",
             "metric": metric,
             "variant_a": a,
             "variant_b": b,

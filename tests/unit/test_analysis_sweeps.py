@@ -137,6 +137,16 @@ def test_a_sweep_of_one_value_keeps_its_mean_and_says_what_it_lacks(tmp_path: Pa
     assert (tmp_path / "figure.svg").exists()
 
 
+def test_equal_means_have_no_optimum(tmp_path: Path) -> None:
+    inputs = sweep_inputs(tmp_path, {"success": lambda w: 0 * w})
+    inputs.known["e"].values[:] = 0.0
+    found = found_by(SWEEP, inputs, metrics=("success",))
+    assert found.one("optimum") is None
+    assert found.select("optimum")[0].note == "all means are equal"
+    assert only(found, "p_u").value == 1.0
+    assert only(found, "p_break").value == 1.0
+
+
 def test_a_metric_that_no_case_has_is_said(tmp_path: Path) -> None:
     inputs = sweep_inputs(tmp_path, {"id_sim": lambda w: 0 * w})
     found = found_by(SWEEP, inputs, metrics=("id_sim", "iou_target", "fid"))
@@ -204,6 +214,14 @@ def test_two_levels_without_common_cases_are_counted_and_not_hidden(tmp_path: Pa
     assert gap.n == 0
     assert gap.note == f"{CASES} of {CASES} cases left out, which not all rows have"
     assert "nothing to compare" in LEVELS.say(found, inputs)[0]
+
+
+def test_levels_that_tie_share_being_the_best(tmp_path: Path) -> None:
+    inputs = level_inputs(tmp_path)
+    inputs.known["e"].values[:] = 0.0
+    found = found_by(LEVELS, inputs, metrics=("iou_target",), reference="mid_block")
+    assert [row.value for row in found.select("best_share")] == pytest.approx([0.25] * 4)
+    assert {row.value for row in found.select("p")} == {1.0}
 
 
 def test_wrong_labels_are_refused_by_name(tmp_path: Path) -> None:

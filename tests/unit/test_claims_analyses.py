@@ -108,7 +108,7 @@ def of_locality(agrees: float, radius: float, half: float) -> list[Finding]:
     return [
         row("agrees_beyond_feather", agrees, 0.1, level="mask_guided/locked"),
         row("leakage_radius", radius, half, level="mask_guided/soft"),
-        row("kernel_radius", 10.0, 0.0, level="autoencoder"),
+        row("effective_radius", 10.0, 0.0, metric="amplitude", level="autoencoder"),
     ]
 
 

@@ -178,19 +178,24 @@ def test_editors_that_the_paper_puts_apart_say_nothing_of_its_regimes(tmp_path: 
 def test_tasks_without_controls_or_with_few_editors_are_named(tmp_path: Path) -> None:
     few = {name: PLACES[name] for name in (*CONTROLS, "mask_guided", "sdedit")}
     bare = {name: PLACES[name] for name in ("source", "mask_guided")}
+    alone = {name: PLACES[name] for name in (*CONTROLS, "mask_guided")}
+    given = {"one": (few, "portraits"), "two": (bare, "drags"), "three": (alone, "scenes")}
     inputs = inputs_of(
         tmp_path,
-        {"one": _scores(few, "portraits"), "two": _scores(bare, "drags")},
-        {"one": rows_of(list(few), CONTROLS), "two": rows_of(list(bare), CONTROLS)},
+        {name: _scores(*one) for name, one in given.items()},
+        {name: rows_of(list(one[0]), CONTROLS) for name, one in given.items()},
         statistics={**SETTINGS, "tasks": {"drags": {"fidelity_anchors": ["oracle", "source"]}}},
     )
     found = found_by(ANALYSIS, inputs)
     (lost,) = found.select("fidelity", level="drags")
     assert math.isnan(lost.value)
     assert "'oracle' was not run" in lost.note
-    (groups,) = found.select("regimes")
-    assert math.isnan(groups.value)
-    assert "2 editors, expected at least 4" in groups.note
+    groups = {row.level: row for row in found.select("regimes")}
+    assert all(math.isnan(row.value) for row in groups.values())
+    assert "2 editors, expected at least 4" in groups["portraits"].note
+    (only,) = found.select("on_front", level="scenes")
+    assert math.isnan(only.value)
+    assert only.note == "the only editor of the task"
     assert found.select("dominates_everywhere")[0].note == "no editor ran in several tasks"
     said = " ".join(ANALYSIS.say(found, inputs))
     assert "drags: no composites" in said

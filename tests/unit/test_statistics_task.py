@@ -105,6 +105,16 @@ def test_differences_are_paired_and_adjusted_within_families() -> None:
     assert not frame[["p", "p_holm"]].isna().any().any()
 
 
+def test_only_variants_of_one_experiment_are_compared_and_adjusted_together() -> None:
+    experiments = {"small": ("weak", "strong"), "large": ("weak", "strong", "worse", "source")}
+    frame = differences(_scores(), replace(SETTINGS, experiments=experiments))
+    assert frame["experiment"].value_counts().to_dict() == {"small": 1 * 6, "large": 6 * 6}
+    pair = {"variant_a": "weak", "variant_b": "strong", "metric": "id_sim"}
+    small, large = (_row(frame, experiment=name, **pair) for name in ("small", "large"))
+    assert small["p"] == small["p_holm"] == large["p"]  # one pair, nothing to adjust for
+    assert large["p_holm"] == pytest.approx(3 * large["p"])
+
+
 def test_binary_metrics_get_mcnemars_test_where_clusters_have_one_case() -> None:
     data = _scores()
     frame = differences(data, SETTINGS)

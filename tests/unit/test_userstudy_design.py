@@ -167,6 +167,15 @@ def test_catch_trials_need_true_edits(tmp_path: Path) -> None:
     assert {trial.kind for own in design.trials for trial in own} == {"pair"}
 
 
+def test_a_source_that_cannot_be_read_is_never_shown(tmp_path: Path) -> None:
+    table = make_results(tmp_path, cases=4)
+    (tmp_path / "data/portraits/case-001.png").write_bytes(b"\x89PNG cut off")
+    settings = StudySettings("table1", participants=2, pairs=9, raters=1, catch_trials=4, repeats=0)
+    design, _ = make_design(tmp_path, table, settings)  # 18 comparisons, all that three cases give
+    assert set(design.sources) == {"case-000", "case-002", "case-003"}
+    assert {trial.case for own in design.trials for trial in own} == set(design.sources)
+
+
 def config_of(**section: object) -> dict:
     return {
         "run": ["table1"],

@@ -106,7 +106,6 @@ def _pairs(inputs: Inputs, params: LevelsParams) -> list[tuple[str, str, str]]:
 
 
 def _means(curve: Curve) -> list[Finding]:
-    import numpy as np
 
     from editfrontier.metrics import METRICS
 
@@ -114,7 +113,9 @@ def _means(curve: Curve) -> list[Finding]:
         return [Finding(quantity="mean", metric=curve.metric, value=math.nan, note=curve.note or "no case has it")]
     direction = METRICS[curve.metric].direction
     sign = -1.0 if direction == "lower" else 1.0
-    best = np.argmax(sign * curve.estimates.resampled, axis=1)
+    signed = sign * curve.estimates.resampled
+    best = signed == signed.max(axis=1, keepdims=True)
+    shares = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)  # levels that tie share a resample
     found = []
     for i, row in enumerate(curve.rows):
         about = Finding(
@@ -130,8 +131,8 @@ def _means(curve: Curve) -> list[Finding]:
         )
         found.append(about)
         if direction != "none" and len(curve.rows) > 1:
-            share = float((best == i).mean())
-            found.append(replace(about, quantity="best_share", value=share, ci_low=math.nan, ci_high=math.nan))
+            share = replace(about, quantity="best_share", value=float(shares[i]), ci_low=math.nan, ci_high=math.nan)
+            found.append(share)
     return found
 
 

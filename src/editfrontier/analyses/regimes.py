@@ -110,7 +110,7 @@ def _places(plane: Plane, inputs: Inputs) -> Iterator[Finding]:
             tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
             low, high = np.nanquantile(estimates.resampled, tails, axis=0)
         for i, variant in enumerate(plane.variants):
-            note = f"mean over {plane.cases[i]} tasks" if plane.name == ALL else ""
+            note = f"tasks: {plane.cases[i]}" if plane.name == ALL else ""
             yield Finding(
                 quantity=axis,
                 variant=variant,
@@ -128,6 +128,12 @@ def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
 
     from editfrontier.regimes import front_shares
 
+    for plane in planes:
+        if len(plane.rows) == 1:
+            note = "the only editor of the task"
+            keys: dict[str, Any] = {"variant": plane.variants[0], "level": plane.name, "n": plane.cases[0]}
+            yield Finding(quantity="on_front", value=math.nan, note=note, **keys)
+    planes = [plane for plane in planes if len(plane.rows) > 1]
     names = {key: row.variant for plane in reversed(planes) for key, row in zip(plane.keys, plane.rows, strict=True)}
     order = list(dict.fromkeys(key for plane in planes for key in plane.keys))
     everywhere = {key: [np.ones(len(planes[0].resampled), dtype=bool)] * 2 for key in order}
@@ -135,7 +141,7 @@ def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
         shares = front_shares(plane.resampled[..., 0], plane.resampled[..., 1])
         for i, key in enumerate(plane.keys):
             for quantity, share in zip(("on_front", "dominates"), shares, strict=True):
-                keys: dict[str, Any] = {"variant": plane.variants[i], "level": plane.name, "n": plane.cases[i]}
+                keys = {"variant": plane.variants[i], "level": plane.name, "n": plane.cases[i]}
                 yield Finding(quantity=quantity, value=float(share[:, i].mean()), **keys)
             everywhere[key] = [kept & share[:, i] for kept, share in zip(everywhere[key], shares, strict=True)]
     for place, quantity in enumerate(("on_front_everywhere", "dominates_everywhere")):
@@ -257,7 +263,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     for row in findings.select("fidelity"):
         if row.note.startswith("no composites"):
             sentences.append(f"{row.level}: {row.note}.")
-    for task in dict.fromkeys(row.level for row in findings.select("on_front")):
+    for task in dict.fromkeys(row.level for row in findings.select("dominates")):
         sure = [row for row in findings.select("on_front", level=task) if row.value >= inputs.settings.level]
         names = "; ".join(inputs.labels[row.variant] for row in sure) or "none"
         best = max(findings.select("dominates", level=task), key=lambda row: row.value)

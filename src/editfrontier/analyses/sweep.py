@@ -148,6 +148,9 @@ def _too_few(values: int, cases: int, params: SweepParams) -> dict[str, str]:
 def _optimum(inputs: Inputs, curve: Curve, x: Array, direction: str) -> list[Finding]:
     from editfrontier import curves
 
+    if curve.estimates.point.max() == curve.estimates.point.min():
+        note = "all means are equal"
+        return [Finding(quantity="optimum", metric=curve.metric, value=math.nan, n=curve.n, note=note)]
     best = float(curves.optimum(x, curve.estimates.point, direction))
     resampled = curves.optimum(x, curve.estimates.resampled, direction)
     low, high = curves.percentile_interval(resampled, inputs.settings.level)

@@ -80,19 +80,20 @@ def local_by_masks(evidence: Evidence, *, analysis: str, hard: str, soft: str, f
     """Edits of images that agree outside the mask agree there, and what leaks stays within the receptive field.
 
     hard: the editor that carries the guarantee, judged beyond its feather. soft: the editor that leaks. field: the
-    network whose kernels bound the leakage.
+    network whose effective receptive field, as measured by amplitude like the leakage, is to bound it; the reach of its
+    kernels is wider than a small image and bounds nothing there.
     """
     findings = evidence.findings(analysis)
     agrees = findings.one("agrees_beyond_feather", level=hard)
     leaks = findings.one("leakage_radius", level=soft)
-    reach = findings.one("kernel_radius", level=field)
+    reach = findings.one("effective_radius", level=field, metric="amplitude")
     for name, row in ((hard, agrees), (soft, leaks), (field, reach)):
         if row is None:
             raise Absent(f"The analysis '{analysis}' did not measure '{name}'.")
     assert agrees is not None
     assert leaks is not None
     assert reach is not None
-    what = f"{soft}: distance within which most of the leakage lies, against the reach of the {field}'s kernels"
+    what = f"{soft}: distance within which most of the leakage lies, against the {field}'s effective receptive field"
     return evidence.decide(
         [
             counted(f"{hard}: pairs that agree beyond the feather", agrees, always=True),

@@ -7,7 +7,11 @@ The names are loaded on first use, so that importing this package costs nothing.
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 from typing import Any
+
+from editfrontier.model_registry import entry_of, parse_reference
 
 _HOME = {
     "ClipEvaluator": "clip",
@@ -19,19 +23,68 @@ _HOME = {
     "SegmentationEvaluator": "segmentation",
     "DiftEvaluator": "dift",
     "AutoencoderEvaluator": "autoencoder",
+    "ArcFaceEvaluator": "arcface",
+    "CelebAttributeEvaluator": "celeba_attributes",
+    "InceptionEvaluator": "inception",
+    "MusiqEvaluator": "musiq",
 }
 
+PUBLISHED = {
+    "arcface_ir_se50": "ArcFaceEvaluator",
+    "resnet50_attributes": "CelebAttributeEvaluator",
+    "fid_inception": "InceptionEvaluator",
+    "musiq": "MusiqEvaluator",
+}
+"""What `architecture` in a folder's config.json may say beside the networks of the micro scale -> class for it.
+
+The other published networks, CLIP, LPIPS, diffusion features and autoencoders, are read by the classes of the micro scale.
+"""
+
 __all__ = [
+    "ArcFaceEvaluator",
     "AttributeEvaluator",
     "AutoencoderEvaluator",
+    "CelebAttributeEvaluator",
     "ClipEvaluator",
     "DiftEvaluator",
     "FeatureEvaluator",
     "IdentityEvaluator",
+    "InceptionEvaluator",
     "LpipsEvaluator",
+    "MusiqEvaluator",
     "QualityEvaluator",
     "SegmentationEvaluator",
+    "load_evaluator",
 ]
+
+
+def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> Any:
+    """Load an evaluator; the folder says which class reads it.
+
+    Args:
+        usual: name of the class of its kind at the micro scale.
+        reference: folder, or a text of `model_registry`.
+        device: where it runs.
+
+    Raises:
+        UserError: the folder is missing or holds another kind of network, or its files cannot be read.
+    """
+    entry, folder = entry_of(reference), Path(reference)
+    if not isinstance(parse_reference(reference), Path):
+        from editfrontier.models import resolve_model
+
+        folder = resolve_model(reference)
+    name = PUBLISHED.get(_architecture(folder), usual)
+    options = dict(entry.options) if entry else {}
+    return __getattr__(name).load(folder, device, **options)
+
+
+def _architecture(folder: Path) -> str:
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""  # the class that reads the folder says what is wrong
+    return str(content.get("architecture", "")) if isinstance(content, dict) else ""
 
 
 def __getattr__(name: str) -> Any:

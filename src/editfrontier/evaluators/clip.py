@@ -41,15 +41,33 @@ class ClipEvaluator:
         self.size = tuple(size) if isinstance(size, tuple | list) else (size, size)
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> ClipEvaluator:
-        """path: folder in open_clip's local-dir layout. Raises UserError if it is not one."""
+    def load(
+        cls, path: Path, device: str = "cpu", precision: str = "fp32", quick_gelu: bool | None = None
+    ) -> ClipEvaluator:
+        """Load CLIP from a folder.
+
+        Args:
+            path: folder in open_clip's local-dir layout.
+            device: where it runs.
+            precision: "fp32" or "bf16".
+            quick_gelu: whether it was trained with the activation x sigmoid(1.702 x), as all models of OpenAI were;
+                None = what the folder's config says. open_clip runs a network with another activation than its own
+                without more than a warning.
+
+        Raises:
+            UserError: the folder holds no CLIP, or one that the config says has another activation.
+        """
         import open_clip
 
         folder = Path(path)
         try:
             config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             preprocess = config["preprocess_cfg"]
-            model = open_clip.create_model(f"local-dir:{folder}", device=device, require_pretrained=True)
+            if quick_gelu is False and config["model_cfg"].get("quick_gelu"):
+                raise ValueError("its config says quick_gelu, the registry does not")
+            model = open_clip.create_model(
+                f"local-dir:{folder}", device=device, require_pretrained=True, force_quick_gelu=bool(quick_gelu)
+            )
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(

@@ -17,8 +17,8 @@ PRECISIONS = ("fp32", "bf16")
 WEIGHTS = "model.safetensors"
 
 
-def read_config(folder: Path, architecture: str) -> dict[str, Any]:
-    """Read config.json of a model folder and check that it describes `architecture`.
+def read_config(folder: Path, architecture: str, *others: str) -> dict[str, Any]:
+    """Read config.json of a model folder and check that it describes `architecture`, or one of `others`.
 
     Raises UserError naming the file if it is missing, unreadable or of another architecture.
     """
@@ -31,7 +31,7 @@ def read_config(folder: Path, architecture: str) -> dict[str, Any]:
             "Run `snakemake zoo`, or `git checkout` the folder"
         ) from error
     found = config.get("architecture")
-    if found != architecture:
+    if found not in (architecture, *others):
         raise UserError(
             f"{path}: architecture is {found!r}, expected {architecture!r}. Point the config at another folder"
         )
@@ -51,6 +51,55 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "Run `snakemake zoo`, or `git checkout` the file"
         ) from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read weights that are published as a pickle, tensors only: nothing in it is run.
+
+    The state may stand under the key "state_dict" or "params", and its names may start with "module.".
+
+    Raises:
+        UserError: the file is missing, no checkpoint, or holds anything else than tensors.
+    """
+    import pickle
+
+    fix = "Delete it and run `snakemake weights`."
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, expected published weights. Run `snakemake weights`.") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path}: cannot be read as tensors only ({first}), expected published weights. {fix}"
+        ) from None
+    for key in ("state_dict", "params"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: holds no weights by name, expected those of one network. {fix}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def fill_module(module: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
+    """Fill a network with published weights; raise `UserError` that names the file and the first key that differs."""
+    # Counters of batches are of no use after training, and old files lack them.
+    own = {name for name in module.state_dict() if not name.endswith("num_batches_tracked")}
+    given = {name for name in state if not name.endswith("num_batches_tracked")}
+    for names, problem in ((own - given, "has no"), (given - own, "has an unknown")):
+        if names:
+            raise UserError(
+                f"{path}: {problem} '{min(names)}' (and {len(names) - 1} more), expected the published weights of "
+                f"{type(module).__name__}. Fetch the file again, or correct config.json beside it."
+            )
+    try:
+        module.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: does not fit {type(module).__name__} ({str(error).splitlines()[-1].strip()}). Fetch the file "
+            "again, or correct config.json beside it."
+        ) from None
+    return module.float().eval().requires_grad_(False)
 
 
 def load_module(module: nn.Module, folder: Path, device: str) -> nn.Module:

@@ -10,14 +10,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from editfrontier.evaluators.common import batched, check_images, check_precision, load_module, read_config, scale
+from editfrontier.evaluators.common import (
+    batched,
+    check_images,
+    check_precision,
+    fill_module,
+    load_module,
+    read_checkpoint,
+    read_config,
+    scale,
+)
 
 ARCHITECTURE = "lpips"
+PUBLISHED = "lpips_torchvision"
+"""The published LPIPS: torchvision's trunk from a file, and the linear heads that the package `lpips` brings."""
 BATCH = 32  # the maps of larger batches do not fit into the caches of a CPU
 
 
-def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
-    """`lpips.LPIPS` with a random trunk (never downloads) of config key `net`; weights are loaded afterwards."""
+def build_lpips(config: dict[str, Any], trainable: bool = False, heads: bool = False) -> nn.Module:
+    """`lpips.LPIPS` with a random trunk (never downloads) of config key `net`; weights are loaded afterwards.
+
+    heads: whether the linear heads are those of the package; without it they are random too.
+    """
     import lpips
 
     with warnings.catch_warnings():
@@ -25,7 +39,7 @@ def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
         warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
         return lpips.LPIPS(
             net=config["net"],
-            pretrained=False,
+            pretrained=heads,
             pnet_rand=True,
             pnet_tune=trainable,
             use_dropout=True,
@@ -34,9 +48,28 @@ def build_lpips(config: dict[str, Any], trainable: bool = False) -> nn.Module:
         )
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear resize of float [B, 3, H, W]; SqueezeNet's strides leave a 3x3 map of 64 pixels, 5x5 of 96."""
-    if images.shape[-1] == size and images.shape[-2] == size:
+def load_published(config: dict[str, Any], folder: Path) -> nn.Module:
+    """LPIPS with the heads of the package and the trunk of torchvision's file `config["trunk"]` in a folder.
+
+    The trunk goes in by itself: `lpips.LPIPS(model_path=...)` takes a file of heads, and takes that of a trunk without
+    a word and without an effect.
+    """
+    network = build_lpips(config, heads=True)
+    path = folder / str(config.get("trunk"))
+    found = {k.removeprefix("features."): v for k, v in read_checkpoint(path).items() if k.startswith("features.")}
+    trunk: Any = network.net
+    slices = {name.split(".", 1)[1]: name for name in trunk.state_dict()}  # a layer's number -> its name in a slice
+    # The heads read no layer after the last slice; torchvision's file has one more of some networks.
+    fill_module(trunk, {slices[name]: value for name, value in found.items() if name in slices}, path)
+    return network
+
+
+def resize(images: Tensor, size: int | None) -> Tensor:
+    """Bilinear resize of float [B, 3, H, W]; SqueezeNet's strides leave a 3x3 map of 64 pixels, 5x5 of 96.
+
+    size: None = the images as they are, as the published LPIPS takes them.
+    """
+    if size is None or (images.shape[-1] == size and images.shape[-2] == size):
         return images
     return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)
 
@@ -44,14 +77,18 @@ def resize(images: Tensor, size: int) -> Tensor:
 class LpipsEvaluator:
     """Perceptual distance, 0 for identical images. Images are resized to `input_size` before the trunk."""
 
-    def __init__(self, network: nn.Module, input_size: int, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(self, network: nn.Module, input_size: int | None, device: str = "cpu", precision: str = "fp32") -> None:
         self.network, self.input_size, self.device = network, input_size, device
         self.bf16 = check_precision(precision)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> LpipsEvaluator:
-        """path: model folder with config.json and model.safetensors. Raises UserError if it is not one."""
-        config = read_config(Path(path), ARCHITECTURE)
+        """path: model folder with config.json and model.safetensors, or torchvision's trunk. Raises UserError if it
+        is not one."""
+        config = read_config(Path(path), ARCHITECTURE, PUBLISHED)
+        if config["architecture"] == PUBLISHED:
+            network = load_published(config, Path(path)).to(device)
+            return cls(network, config.get("input_size"), device, precision)
         return cls(load_module(build_lpips(config), Path(path), device), config["input_size"], device, precision)
 
     def distance_map(self, a: Tensor, b: Tensor) -> Tensor:

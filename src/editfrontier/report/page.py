@@ -309,7 +309,9 @@ def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
         return []
     frame, _ = read_parquet(path, _FIX)
     editors = {row.variant: row.label for row in spec.rows if not row.control}
-    kept = frame[frame["variant_a"].isin(editors) & frame["variant_b"].isin(editors) & (frame["task"] == spec.task)]
+    kept = frame[
+        frame["variant_a"].isin(editors) & frame["variant_b"].isin(editors) & (frame["experiment"] == spec.name)
+    ]
     return [
         {
             "metric": str(entry["metric"]),
