@@ -1,12 +1,13 @@
 """A real SLURM on one machine: several nodes, GPUs that are only device files, everything in one folder.
 
 It needs root, and the Debian packages slurmctld, slurmd, slurm-client and munge; no systemd, no cgroups, no database.
-Its only trace outside of its folder is the link /etc/slurm/slurm.conf, which goes when it stops: the plugin of Snakemake
-takes SLURM_CONF out of the environment of a job's steps, so that the file must lie where SLURM looks by default.
+Its only trace outside of its folder is the link /etc/slurm/slurm.conf, which goes when it stops: the plugin of
+Snakemake takes SLURM_CONF out of the environment of a job's steps, so that the file must lie where SLURM looks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -50,8 +51,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=200
 GresTypes=gpu
-NodeName=g[1-{gpu_nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=16 RealMemory=500000 Gres=gpu:a100:{gpus} State=UNKNOWN
-NodeName=c1 NodeHostname={host} NodeAddr=127.0.0.1 Port={cpu_port} CPUs=16 RealMemory=500000 State=UNKNOWN
+NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=500000 State=UNKNOWN
+NodeName=g[1-{gpu_nodes}] Port=[{first}-{last}] Gres=gpu:a100:{gpus}
+NodeName=c1 Port={cpu_port}
 PartitionName=gpu Nodes=g[1-{gpu_nodes}] MaxTime=1-0 DefaultTime=10 State=UP
 PartitionName=cpu Nodes=c1 Default=YES MaxTime=1-0 DefaultTime=10 State=UP
 # Short periods everywhere.
@@ -212,7 +214,9 @@ class FakeCluster:
             raise ClusterError(f"{' '.join(command)}: {result.stdout}\n{self._logs()}")
 
     def _works(self, *command: str) -> bool:
-        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        return (
+            subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        )
 
     def _wait(self, seconds: float, what: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds
@@ -258,10 +262,8 @@ class FakeCluster:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""A small study that tests run on SLURM: real jobs, one editor with a shipped model, and one that can be held in mid-shard."""
+"""A small study to run on SLURM: real jobs, an editor with a shipped model, and one that can be held in mid-shard."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ EVENTS = ("cancelled", "requeued", "timed_out", "node_lost")
 BATCHES = 3
 CONFIG = "config/cluster.yaml"
 
-# Mirrors the sources. Of every batch it notes where it was edited; while there is a file gates/<name>.hold, it stops in the
-# second batch that a process begins.
+# Mirrors the sources. Of every batch it notes where it was edited; while there is a file gates/<name>.hold, it stops in
+# the second batch that a process begins.
 HELD = '''
 """For tests: an editor that stops in mid-shard while it is told to."""
 
@@ -65,7 +65,7 @@ EDITOR = Editor(name="held", params=HeldParams, edit=edit)
 
 def make_study(folder: Path) -> Workspace:
     """Make a workspace whose study has one task of six portraits, in batches of two, and six variants."""
-    workspace = make_workspace(folder, stub=False)
+    make_workspace(folder, stub=False)
     (folder / "src/editfrontier/editors/held.py").write_text(HELD.lstrip())
     (folder / "gates").mkdir()
     config: dict[str, Any] = dict(load_study([ROOT / "config/smoke.yaml"]).config)

@@ -40,7 +40,9 @@ def test_jobs_on_gpus_get_one_each_and_the_partition_that_has_them(undisturbed: 
             assert note["SLURMD_NODENAME"].startswith("g")
     chosen = dict(re.findall(r"Auto-selected partition '(\w+)' for job (\w+)", said)[::-1])
     assert chosen.keys() == {"gpu", "cpu"}
-    by_rule = {rule: partition for partition, rule in re.findall(r"Auto-selected partition '(\w+)' for job (\w+)", said)}
+    by_rule = {
+        rule: partition for partition, rule in re.findall(r"Auto-selected partition '(\w+)' for job (\w+)", said)
+    }
     assert {rule for rule, partition in by_rule.items() if partition == "gpu"} == {
         "edit",
         "sources",
@@ -94,7 +96,12 @@ def test_cancelled_timed_out_lost_and_requeued_jobs_change_no_result(
         attempts = {note["pid"]: note for note in notes}
         assert len(attempts) == 2, name
         # Two batches were begun, one was finished: the second attempt makes the second and the third.
-        assert [note["cases"] for note in notes] == [notes[0]["cases"], notes[1]["cases"], notes[1]["cases"], notes[3]["cases"]]
+        assert [note["cases"] for note in notes] == [
+            notes[0]["cases"],
+            notes[1]["cases"],
+            notes[1]["cases"],
+            notes[3]["cases"],
+        ]
         assert len({tuple(note["cases"]) for note in notes}) == BATCHES
         again = notes[-1]["SLURM_JOB_ID"] == job[name]
         # SLURM itself puts back what it lost and what is requeued; the others are new jobs.

@@ -1,8 +1,8 @@
 """Seconds and bytes of the jobs that would run: measured where an earlier run measured them, else estimated.
 
-On processor cores the seconds are those of config/job_seconds.csv, which a whole micro study measured. On a GPU they are
-those of config/gpu_seconds.csv, start + cases x case. Its rows say whether they were measured or estimated; estimates come
-from the number of network evaluations and published times on an A100 (docs/cluster.md).
+On processor cores the seconds are those of config/job_seconds.csv, which a whole micro study measured. On a GPU they
+are those of config/gpu_seconds.csv, start + cases x case. Its rows say whether they were measured or estimated;
+estimates come from the number of network evaluations and published times on an A100 (docs/cluster.md).
 """
 
 from __future__ import annotations
@@ -77,9 +77,8 @@ def read_gpu_seconds(path: Path = GPU_SECONDS) -> dict[tuple[str, str], GpuSecon
             try:
                 seconds = GpuSeconds(float(row["start"]), float(row["case"]), row["source"] == "measured")
             except (KeyError, TypeError, ValueError):
-                raise UserError(
-                    f"{path}, line {number}: expected rule, name, start and case in seconds, and source. Correct the line."
-                ) from None
+                problem = "expected rule, name, start and case in seconds, and source. Correct the line."
+                raise UserError(f"{path}, line {number}: {problem}") from None
             if row["source"] not in ("measured", "estimate"):
                 raise UserError(f"{path}, line {number}: source is '{row['source']}', expected measured or estimate.")
             found[row["rule"], row["name"]] = seconds
