@@ -54,7 +54,7 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lock: $(STAMP)
-	@$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --allow-unsafe --no-header --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml && sed -i.bak -E 's/^((nvidia|cuda)-[^ ]+|triton==[^ ]+)/\1 ; sys_platform == "linux"/' requirements.lock && rm requirements.lock.bak
+	@$(BIN)/pip-compile --quiet --upgrade --extra dev --extra slurm --strip-extras --allow-unsafe --no-header --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml && sed -i.bak -E 's/^((nvidia|cuda)-[^ ]+|triton==[^ ]+)/\1 ; sys_platform == "linux"/' requirements.lock && rm requirements.lock.bak
 
 clean:
 	rm -rf $(VENV)

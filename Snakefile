@@ -35,6 +35,7 @@ include: "rules/userstudy.smk"
 include: "rules/analyses.smk"
 include: "rules/claims.smk"
 include: "rules/report.smk"
+include: "rules/plan.smk"
 
 
 localrules:

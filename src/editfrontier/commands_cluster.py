@@ -34,7 +34,7 @@ def plan(config: Configs = MICRO, study: StudyText = None) -> None:
     with _files(config, study) as files:
         found = load_study(files)
         jobs = jobs_to_run(files, Path())
-        title = ", ".join(map(str, config)) if study is None else "this config"
+        title = "this config" if study is not None else ", ".join(map(str, config))
     print(plan_text(found, title, stages(found, jobs), needs(found, jobs)))
 
 
@@ -87,7 +87,10 @@ def doctor(
         if reached:
             checks += slurm.check_orphans(cluster, Path())
         if reached and probe:
+            closed = {check.name for check in checks if check.state == "wrong"}
             for partition, gres in slurm.probe_kinds(cluster):
+                if f"partition {partition}" in closed:
+                    continue  # it would wait in vain
                 checks.append(slurm.check_probe(cluster, partition, gres, results, patience, _say))
     print(doctor_text(checks))
     if any(check.state == "wrong" for check in checks):

@@ -51,9 +51,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=200
 GresTypes=gpu
-NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=500000 State=UNKNOWN
-NodeName=g[1-{gpu_nodes}] Port=[{first}-{last}] Gres=gpu:a100:{gpus}
-NodeName=c1 Port={cpu_port}
+NodeName=DEFAULT CPUs=16 RealMemory=500000 State=UNKNOWN
+NodeName=g[1-{gpu_nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] Gres=gpu:a100:{gpus}
+NodeName=c1 NodeHostname={host} NodeAddr=127.0.0.1 Port={cpu_port}
 PartitionName=gpu Nodes=g[1-{gpu_nodes}] MaxTime=1-0 DefaultTime=10 State=UP
 PartitionName=cpu Nodes=c1 Default=YES MaxTime=1-0 DefaultTime=10 State=UP
 # Short periods everywhere.

@@ -27,7 +27,8 @@ def test_lock_pins_exactly_and_names_no_place(root: Path) -> None:
 
 def test_lock_holds_every_dependency(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["slurm"]]
     normal = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lock_lines(root)}
     names = {re.sub(r"[-_.]+", "-", re.split(r"[<>=\[]", entry)[0]).lower() for entry in wanted}
     assert names - normal == set()

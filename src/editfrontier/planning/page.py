@@ -29,9 +29,12 @@ def plan_text(study: Study, title: str, stages: Sequence[Stage], needs: Sequence
     if share > 0.005:
         lines += ["", f"{100 * share:.0f} % of the hours are estimates that nobody measured (config/gpu_seconds.csv)."]
     wanted = [need for need in needs if need.kind != "token" and not need.present]
-    if needs:
+    listed = [need for need in needs if need.size or need.licence or not need.present]
+    if listed:
         lines += ["", "What it reads from outside:"]
-        lines += _table([("", "name", "size", "there", "licence"), *(_need_row(need) for need in needs)])
+        lines += _table([("", "name", "size", "there", "licence"), *(_need_row(need) for need in listed)])
+    if len(listed) < len(needs):
+        lines += ["", f"Models in local folders, all there: {len(needs) - len(listed)}."]
     if wanted:
         unknown = sum(need.size == 0 for need in wanted)
         more = f", and {unknown} of unknown size" if unknown else ""
