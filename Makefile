@@ -51,7 +51,7 @@ reproduce: $(STAMP)
 	@$(BIN)/python -m editfrontier where --config $(CONFIG)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile $(PYTEST_ARGS)
 
 lock: $(STAMP)
 	@$(BIN)/pip-compile --quiet --upgrade --extra dev --extra slurm --strip-extras --allow-unsafe --no-header --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml && sed -i.bak -E 's/^((nvidia|cuda)-[^ ]+|triton==[^ ]+)/\1 ; sys_platform == "linux"/' requirements.lock && rm requirements.lock.bak
