@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -106,7 +109,7 @@ def test_cancelled_timed_out_lost_and_requeued_jobs_change_no_result(
         again = notes[-1]["SLURM_JOB_ID"] == job[name]
         # SLURM itself puts back what it lost and what is requeued; the others are new jobs.
         assert again == (name in ("requeued", "node_lost")), name
-    assert notes and "SLURM status is: 'CANCELLED'" in said
+    assert "SLURM status is: 'CANCELLED'" in said
     assert "SLURM status is: 'TIMEOUT'" in said
     assert said.count("Trying to restart") == 2
 
@@ -129,6 +132,36 @@ def same_results(one: Workspace, other: Workspace) -> None:
         assert (one.results / file).read_bytes() == (other.results / file).read_bytes()
 
 
+def doctor(workspace: Workspace, *options: str) -> str:
+    """Return what `doctor` says of the workspace and the cluster."""
+    command = [sys.executable, "-m", "editfrontier", "doctor", "--config", workspace.config]
+    environment = os.environ | {"PYTHONPATH": str(workspace.folder / "src")}
+    result = subprocess.run(
+        [*command, "--profile", "profiles/slurm-a100", *options],
+        cwd=workspace.folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert result.returncode == ("\nwrong " in result.stdout), result.stdout
+    return result.stdout
+
+
+def test_doctor_probes_a_node_of_each_kind(undisturbed: tuple[Workspace, str]) -> None:
+    said = doctor(undisturbed[0], "--patience", "60")
+    assert re.search(r"^ok +partition gpu +up, 5 nodes with gpu:a100:1$", said, flags=re.MULTILINE), said
+    assert re.search(r"^ok +partition cpu +up, 1 nodes$", said, flags=re.MULTILINE), said
+    assert re.search(r"^ok +MinJobAge +600 s", said, flags=re.MULTILINE), said
+    assert re.search(r"^ok +orphans ", said, flags=re.MULTILINE), said
+    # The GPUs are device files only. SLURM gave one to the probe, and the probe says that torch cannot use it.
+    assert re.search(
+        r"^wrong +probe gpu +node g\d, .*CUDA_VISIBLE_DEVICES=0, but torch sees no GPU", said, re.MULTILINE
+    )
+    assert re.search(r"^ok +probe cpu +node c1, Python 3", said, flags=re.MULTILINE), said
+    assert not list(undisturbed[0].results.glob(".probe-*"))
+
+
 def test_run_after_a_killed_one_goes_on_where_it_was(
     cluster: FakeCluster, undisturbed: tuple[Workspace, str], tmp_path: Path
 ) -> None:
@@ -144,9 +177,13 @@ def test_run_after_a_killed_one_goes_on_where_it_was(
         run.process.wait()
     orphan = calls(workspace, name)[0]["SLURM_JOB_ID"]
     assert cluster.state(orphan) == "RUNNING"
+    found = doctor(workspace, "--no-probe")
+    assert re.search(rf"^wrong +orphans .*scancel {orphan}$", found, flags=re.MULTILINE), found
+    assert re.search(r"^wrong +lock .*snakemake --unlock", found, flags=re.MULTILINE), found
     cluster.command("scancel", orphan)
     until("the orphan to end", lambda: cluster.state(orphan) == "CANCELLED", 20)
     release(workspace, name)
     workspace.run("--unlock")
+    assert re.search(r"^ok +orphans ", doctor(workspace, "--no-probe"), flags=re.MULTILINE)
     start_run(workspace, record, name="again").wait(120)
     assert len(calls(workspace, name)) == 2 + BATCHES - 1
