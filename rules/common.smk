@@ -78,6 +78,13 @@ def code_of_dataset(wildcards):
     return code_hash("editfrontier.datasets.build", get_dataset(dataset).build.__module__)
 
 
+def code_of_reference(wildcards):
+    if "dataset" not in config["reference"]:
+        return code_hash("editfrontier.microworld.dataset")
+    images = get_dataset(config["reference"]["dataset"]).images
+    return code_hash("editfrontier.datasets.reference", images.__module__)
+
+
 def edit_spec(wildcards):
     """Everything that determines the images of a variant apart from its cases: hyperparameters, seed, code, weights."""
     spec = STUDY.edit_spec(wildcards.task, wildcards.variant)

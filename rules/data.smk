@@ -40,7 +40,7 @@ rule reference:
         runtime=30,
     params:
         spec=canonical({**config["reference"], "seed": config["seed"]}),
-        code=code_of("microworld.dataset"),
+        code=code_of_reference,
     message:
         "Reference images"
     shell:

@@ -95,10 +95,15 @@ def data(
 def reference(spec: Spec, out: Out) -> None:
     """Make the reference images that FID and KID compare with."""
     values = _json(spec, "--spec")
-    count, seed, population = (_field(values, key, "--spec") for key in ("images", "seed", "population"))
-    from editfrontier.microworld.dataset import build_reference
+    count, seed = (_field(values, key, "--spec") for key in ("images", "seed"))
+    if "dataset" in values:
+        from editfrontier.datasets.reference import build_reference as copy_reference
 
-    build_reference(count, seed, population, out)
+        copy_reference(values["dataset"], count, seed, out, **values.get("options", {}))
+    else:
+        from editfrontier.microworld.dataset import build_reference
+
+        build_reference(count, seed, _field(values, "population", "--spec"), out)
     print(f"{count} images in {out}")
 
 
@@ -320,6 +325,26 @@ def report(
 
     study = load_study(config)
     build_report(root, study.config, study.tables, reported, out, root / "benchmarks")
+
+
+@app.command()
+def weights(
+    config: ConfigFiles = DEFAULT_CONFIG,
+    study: Annotated[str | None, typer.Option(help="The complete config as JSON, instead of --config.")] = None,
+    pin: Annotated[bool, typer.Option(help="Ask the hub for revisions that nobody pinned, and note them.")] = False,
+    check: Annotated[bool, typer.Option(help="Only say what is missing; nothing is fetched.")] = False,
+) -> None:
+    """Fetch the models of a config, where the network can be reached; jobs run without it."""
+    from editfrontier.config import load_study, resolve_study
+    from editfrontier.weights import fetch_models, models_of, summary
+
+    complete = (resolve_study(_json(study, "--study")) if study else load_study(config)).config
+    if check:
+        print("\n".join(summary(models_of(complete))))
+        return
+    if problems := fetch_models(complete, pin):
+        raise UserError("\n".join([f"{len(problems)} models cannot be used yet:", *problems]))
+    print("All models are here.")
 
 
 @app.command()

@@ -75,7 +75,7 @@ class Study:
             "model": reference_of(self.config["models"][chosen.model]) if chosen.model else None,
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
-            "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor)),
+            "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor), chosen.params),
         } | _unusual(chosen.carry, chosen.size)
 
     def controls(self, task: str) -> list[str]:
@@ -94,11 +94,14 @@ def _unusual(carry: str, size: int | None) -> dict[str, Any]:
     return ({} if carry == "png" else {"carry": carry}) | ({} if size is None else {"size": size})
 
 
-def _data_hash(editor: Editor) -> str:
-    """Return "+" and a hash of the drags that stand for attributes, for editors that take those, else nothing."""
-    if "optional_drags" not in editor.needs:
-        return ""
-    return f"+{hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12]}"
+def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
+    """Return a "+" and a hash for each of: the drags that stand for attributes, and files of the editor's own."""
+    hashes = []
+    if "optional_drags" in editor.needs:
+        hashes.append(hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12])
+    if editor.fingerprint is not None:
+        hashes.append(editor.fingerprint(make_params(editor, params)))
+    return "".join(f"+{found}" for found in hashes)
 
 
 def load_study(files: Sequence[Path]) -> Study:
@@ -133,7 +136,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     _check_schema(complete, sources)
     _check_models(complete, sources)
     variants, tables = _resolve_experiments(complete, sources)
-    for path, problem in [*dataset_problems(complete["tasks"]), *settings_problems(complete, tables)]:
+    for path, problem in [*dataset_problems(complete), *settings_problems(complete, tables)]:
         raise _wrong(sources, path, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
@@ -408,7 +411,9 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
     entry = config["editors"][editor.name]
     params = _overrides(files, [*path, "params"], editor, entry.get("params", {}) | row.get("params", {}))
     model, carry = entry.get("model", editor.model), row.get("carry", "png")
-    size = _size(config, files, path if "size" in row else ["editors", editor.name], row | {"editor": editor.name}, model)
+    size = _size(
+        config, files, path if "size" in row else ["editors", editor.name], {**row, "editor": editor.name}, model
+    )
     try:
         name = variant_name(editor.name, params | _unusual(carry, size))
     except UserError as error:

@@ -118,26 +118,30 @@ def weights_root() -> Path:
 # The registry ---------------------------------------------------------------------------------------------------------
 
 
-@cache
-def load_registry(path: Path = REGISTRY, lock: Path | None = None) -> dict[str, ModelEntry]:
-    """Read the registry, with the revisions of the lock file where the registry has none.
+def load_registry(path: Path | None = None) -> dict[str, ModelEntry]:
+    """Read the registry, with the revisions of the lock file beside it (which may be missing) where it has none.
 
     Args:
-        path: the registry.
-        lock: of `editfrontier weights --pin`; None = models.lock.yaml beside the registry. It may be missing.
+        path: the registry; None = `REGISTRY`.
 
     Raises:
         UserError: a file is missing or malformed; the message names file, entry and key.
     """
+    path = path or REGISTRY
+    lock = path.with_name(LOCK.name)
+    stamps = tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in (path, lock))
+    return _read_registry(path, lock, stamps)
+
+
+@cache
+def _read_registry(path: Path, lock: Path, stamps: tuple[int, ...]) -> dict[str, ModelEntry]:
+    """stamps: times of both files, so that changed ones are read again."""
     content = _read_yaml(path)
     _check(path, content)
-    pins = read_lock(lock or path.with_name(LOCK.name))
+    pins = read_lock(lock)
     for name in pins:
         if name not in content:
-            raise UserError(
-                f"{lock or path.with_name(LOCK.name)}: '{name}' is no model of {path}.{did_you_mean(name, content)} "
-                "Remove it."
-            )
+            raise UserError(f"{lock}: '{name}' is no model of {path}.{did_you_mean(name, content)} Remove it.")
     known = {item.name for item in fields(ModelEntry)}
     entries = {}
     for name, values in content.items():
@@ -151,7 +155,7 @@ def load_registry(path: Path = REGISTRY, lock: Path | None = None) -> dict[str, 
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    # Not that of `config`: jobs import this module, and would run again whenever something of the config's code changes.
+    # Not that of `config`: jobs import this module, and would run again whenever the code of configs changes.
     import yaml
 
     try:

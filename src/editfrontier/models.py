@@ -241,7 +241,11 @@ def _digest(hashes: Iterable[tuple[str, str]]) -> str:
 HEAVY = ("unet", "transformer")
 """Parts of a pipeline that run in every step, and are the largest."""
 
-LARGE_TEXT = {"flux": ("text_encoder_2",), "ultraedit_freeform": ("text_encoder_3",), "ultraedit_mask": ("text_encoder_3",)}
+LARGE_TEXT = {
+    "flux": ("text_encoder_2",),
+    "ultraedit_freeform": ("text_encoder_3",),
+    "ultraedit_mask": ("text_encoder_3",),
+}
 """Kind -> its T5 encoders, of 4.8 billion parameters, published in half precision."""
 
 
@@ -284,7 +288,9 @@ def load_pipeline(
         )
     import torch
 
-    precision = dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    precision = (
+        dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    )
     try:
         pipeline = (
             _load_parts(kind, folder, precision) if kind.startswith("ultraedit") else _load(kind, folder, precision)
@@ -345,4 +351,6 @@ def _load_parts(kind: str, folder: Path, precision: Any) -> Any:
         chosen = precision.get(name, precision["default"]) if isinstance(precision, dict) else precision
         options: dict[str, Any] = {"dtype": chosen, "use_safetensors": True} if network else {}
         loaded[name] = cls.from_pretrained(str(folder), subfolder=subfolder, local_files_only=True, **options)
+        if network:
+            loaded[name].to(chosen)  # what is read without `accelerate` keeps the precision of its file
     return getattr(diffusers, KINDS[kind])(**loaded)

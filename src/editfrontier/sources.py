@@ -80,7 +80,8 @@ def prepare_sources(
 
     Args:
         cases_path: case table of the task.
-        reference_path: .npz with one array of uint8 [N,H,W,3], or a folder of images; None leaves FID and KID out.
+        reference_path: .npz with one array of uint8 [N,H,W,3], or with `files`, paths of images relative to its folder,
+            or a folder of images; None leaves FID and KID out.
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
             (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text, reference,
@@ -232,23 +233,32 @@ def _reference_features(path: Path, features: Any, batch_size: int) -> npt.NDArr
 
 def _reference_images(path: Path, batch_size: int) -> Iterator[Tensor]:
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-        for chunk in chunks(files, batch_size):
-            images = {p.name: read_image(p) for p in chunk}
-            for names in by_shape(images):
-                yield stack([images[name] for name in names])
+        yield from _listed_images(
+            sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")), batch_size
+        )
         return
     try:
         with np.load(path, allow_pickle=False) as file:
-            array = file["images"] if "images" in file.files else file[file.files[0]]
+            listed = file["files"] if "files" in file.files else None
+            array = listed if listed is not None else file["images"] if "images" in file.files else file[file.files[0]]
     except (OSError, ValueError, IndexError) as error:
         raise UserError(
             f"{path}: not readable reference images ({error}), expected .npz or a folder. Make it again."
         ) from None
+    if listed is not None:
+        yield from _listed_images([path.parent / str(name) for name in listed], batch_size)
+        return
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
         raise UserError(f"{path}: holds {array.dtype} {array.shape}, expected uint8 [N,H,W,3]. Make it again.")
     for chunk in chunks(array, batch_size):
         yield stack(list(chunk))
+
+
+def _listed_images(files: Sequence[Path], batch_size: int) -> Iterator[Tensor]:
+    for chunk in chunks(files, batch_size):
+        images = {str(file): read_image(file) for file in chunk}
+        for names in by_shape(images):
+            yield stack([images[name] for name in names])
 
 
 def chunks(items: Any, size: int) -> Iterator[Any]:

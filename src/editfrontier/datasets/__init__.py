@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.datasets.files import ExpectedFile, data_folder
 from editfrontier.errors import UserError, did_you_mean
@@ -24,6 +24,7 @@ from editfrontier.params import fill_params
 
 if TYPE_CHECKING:
     from editfrontier.cases import Case
+    from editfrontier.framing import Pixels
     from editfrontier.language import Language
 
 ENTRY_POINT_GROUP = "editfrontier.datasets"
@@ -31,9 +32,20 @@ RENDERED = ("portraits", "scenes", "sessions", "drags", "mask_quality", "chains"
 """Names of the data sets of the micro world (`microworld.dataset.DATASETS`), which are no modules of this package."""
 
 _SHARED = (
+    "automatic",
+    "balance",
     "build",
     "choice",
+    "coco_masks",
+    "coco_texts",
+    "face_attributes",
     "files",
+    "json_files",
+    "magicbrush_files",
+    "output",
+    "parsing",
+    "reference",
+    "sam",
 )
 
 
@@ -45,14 +57,41 @@ class Options:
         root: folder of the raw files; "" = the folder `<name>` of the environment variable EDITFRONTIER_DATA, or of
             `data` if that is not set.
         size: height and width of the images of the cases, pixels (the evaluation resolution).
+        manifest: file that names the images behind the cases (see `choice.check_manifest`), which must be the same;
+            "" = none. `manifest.csv` beside the case table is such a file.
     """
 
     root: str = ""
     size: int = 256
+    manifest: str = ""
 
     def __post_init__(self) -> None:
         if self.size < 16:
             raise UserError(f"option 'size': {self.size}, expected at least 16 pixels. Correct the value.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskOptions(Options):
+    """Options of data sets whose edit masks are drawn by people; `build.build_task` sees to them.
+
+    Attributes:
+        masks: "human" = those; "automatic" = what a segmenter finds in their bounding boxes; "all" = each edit once
+            with every mask of `microworld.mask_quality`, where those drawn by people stand for "exact".
+        sam: folder of a SAM or SAM 2 checkpoint in the format of transformers, needed for masks that are not "human";
+            with "human" masks it fills the column `automatic_mask`.
+        sam_device: where it runs: "cpu", "cuda", or "auto" = a GPU if there is one.
+    """
+
+    masks: Literal["human", "automatic", "all"] = "human"
+    sam: str = ""
+    sam_device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.masks != "human" and not self.sam:
+            raise UserError(
+                f"option 'masks': {self.masks!r} needs the option 'sam', the folder of a checkpoint of SAM. Add it."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +131,8 @@ class Dataset:
         by_hand: what a person must do, which no program can: accept terms, fill in a form, download by a browser.
         build: (request) -> cases, at most as many as it asks for, whose images are written. Raises `UserError` if the
             data cannot give one case of what is asked; `build.build_task` says if there are fewer.
+        images: (request) -> names and images uint8 [size, size, 3] without edits, in an order that depends on the seed
+            alone, for the reference of FID and KID; None = the data set is no such reference.
         options: frozen dataclass that inherits from `Options` (types as in `params.fill_params`).
     """
 
@@ -103,6 +144,7 @@ class Dataset:
     files: tuple[ExpectedFile, ...]
     by_hand: str
     build: Callable[[Request], list[Case]]
+    images: Callable[[Request], Iterator[tuple[str, Pixels]]] | None = None
     options: type = Options
 
 
@@ -138,17 +180,25 @@ def raw_folder(dataset: Dataset, options: Any = None) -> Path:
     return data_folder(dataset.name, options.root if options is not None else "")
 
 
-def dataset_problems(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[list[str], str]]:
-    """Yield what is wrong with the data sets and options of a config's tasks, as (path of the key, problem)."""
-    for name, task in tasks.items():
-        if task["dataset"] in RENDERED:
+def dataset_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield what is wrong with the data sets that a config names and their options, as (path of the key, problem)."""
+    users: list[tuple[list[str], Mapping[str, Any], tuple[str, ...]]]
+    users = [(["tasks", name], task, RENDERED) for name, task in config["tasks"].items()]
+    if "dataset" in config["reference"]:
+        users.append((["reference"], config["reference"], ()))
+    for path, entry, rendered in users:
+        if entry["dataset"] in rendered:
             continue  # their builders check their options
-        known = [*dataset_names(), *RENDERED]
-        if task["dataset"] not in known:
-            near = did_you_mean(task["dataset"], known)
-            yield ["tasks", name, "dataset"], f"'{task['dataset']}' is no dataset.{near} Correct the name."
+        known = [*dataset_names(), *rendered]
+        if entry["dataset"] not in known:
+            near = did_you_mean(entry["dataset"], known)
+            yield [*path, "dataset"], f"'{entry['dataset']}' is no dataset.{near} Correct the name."
             continue
         try:
-            dataset_options(get_dataset(task["dataset"]), task.get("options", {}))
+            dataset = get_dataset(entry["dataset"])
+            dataset_options(dataset, entry.get("options", {}))
         except UserError as error:
-            yield ["tasks", name, "options"], str(error)
+            yield [*path, "options"], str(error)
+            continue
+        if not rendered and dataset.images is None:
+            yield [*path, "dataset"], f"'{dataset.name}' has no images apart from edits. Name another one."

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from editfrontier.cases import Case, write_cases
-from editfrontier.datasets import Dataset, Request, dataset_options, get_dataset, raw_folder
+from editfrontier.datasets import Dataset, MaskOptions, Request, dataset_options, get_dataset, raw_folder
+from editfrontier.datasets.choice import check_manifest, write_manifest
 from editfrontier.datasets.files import find_file, present
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
 from editfrontier.repeats import repeated
 
 log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.csv"
 
 
 def build_task(
@@ -28,7 +33,7 @@ def build_task(
     repeats: int = 1,
     **options: Any,
 ) -> list[Case]:
-    """Build the cases of a task from the raw files of a data set: PNG files and, last, `cases.parquet`.
+    """Build the cases of a task from the raw files of a data set: PNG files, `manifest.csv` and, last, `cases.parquet`.
 
     Args:
         task: name of the task, the start of its case ids.
@@ -55,13 +60,46 @@ def build_task(
     request = Request(
         task=task, cases=n, seed=seed, folder=out_dir, raw=raw, language=load_language(language), options=chosen
     )
-    cases = found.build(request)
-    _check_cases(found, request, cases)
+    cases = _cases(found, request)
     if len(cases) < n:
         log.warning("task '%s': dataset '%s' gives %d cases, %d were asked for", task, found.name, len(cases), n)
+    rows = manifest_rows(cases)
+    write_manifest(out_dir / MANIFEST, rows)
+    if chosen.manifest:
+        check_manifest(Path(chosen.manifest), rows)
     cases = repeated(cases, repeats)
     write_cases(out_dir / "cases.parquet", cases)
     return cases
+
+
+def _cases(dataset: Dataset, request: Request) -> list[Case]:
+    if not isinstance(request.options, MaskOptions) or not request.options.sam:
+        cases = dataset.build(request)
+        _check_cases(dataset, request, cases)
+        return cases
+    from editfrontier.datasets.automatic import edits_behind, with_masks
+    from editfrontier.datasets.sam import load_segmenter
+
+    options = request.options
+    segment = load_segmenter(Path(options.sam), options.sam_device)
+    edits = dataset.build(replace(request, cases=edits_behind(request.cases, options)))
+    _check_cases(dataset, request, edits)
+    return with_masks(edits, request.folder, options, segment)[: request.cases]
+
+
+def manifest_rows(cases: Sequence[Case]) -> list[dict[str, str]]:
+    """Return what a manifest says of cases: the image of each and its licence, and what is asked of it."""
+    return [
+        {
+            "id": case.cluster,
+            "edit_type": case.edit_type,
+            "attribute": case.attribute,
+            "desired": str(case.desired).lower(),
+            "step": str(case.step),
+            "licence": case.licence,
+        }
+        for case in cases
+    ]
 
 
 def _check_cases(dataset: Dataset, request: Request, cases: list[Case]) -> None:

@@ -95,6 +95,8 @@ class Editor:
             and draws from `batch.generators[i]` only.
         needs: what it reads of a case beside the image, a subset of NEEDS; a case that lacks one of them fails.
         model: which kind of diffusers pipeline it gets (one of MODEL_KINDS), None if it gets None.
+        fingerprint: (params) -> a hash of what its edits depend on beside code, weights and cases, such as files that
+            the hyperparameters name; None if there is no such thing.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Editor:
     edit: Callable[[Any, EditBatch, Any], Tensor | Measured]
     needs: frozenset[str] = frozenset()
     model: str | None = None
+    fingerprint: Callable[[Any], str] | None = None
 
     def __post_init__(self) -> None:
         for need in self.needs - NEEDS:

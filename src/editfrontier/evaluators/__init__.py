@@ -37,7 +37,7 @@ PUBLISHED = {
 }
 """What `architecture` in a folder's config.json may say beside the networks of the micro scale -> class for it.
 
-The other published networks, CLIP, LPIPS, diffusion features and autoencoders, are read by the classes of the micro scale.
+The other published networks (CLIP, LPIPS, diffusion features, autoencoders) are read by the classes of the micro scale.
 """
 
 __all__ = [

@@ -29,7 +29,9 @@ from editfrontier.evaluators.common import (
 
 ARCHITECTURE = "arcface_ir_se50"
 SIDE = 112
-TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 """Where eyes, nose and corners of the mouth (first those left in the image) lie in an aligned face of 112 pixels."""
 
 STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
@@ -37,8 +39,8 @@ STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
 
 CONFIDENCE = 0.6
 MARGIN = 0.5
-"""Detectors miss faces that fill the image, as those of CelebA-HQ and FFHQ do. Where none is found, the image is searched
-again with a border of this share of its sides."""
+"""Detectors miss faces that fill the image, as those of CelebA-HQ and FFHQ do. Where none is found, the image is
+searched again with a border of this share of its sides."""
 
 
 # Network --------------------------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class YuNet:
 class ArcFaceEvaluator:
     """Maps the face of an image to a unit vector. Edits are aligned by the face of their source.
 
-    detector: RGB uint8 [H, W, 3] -> landmarks [5, 2] or None. channels: "rgb" or "bgr", what the network was trained on.
+    detector: RGB uint8 [H, W, 3] -> landmarks [5, 2] or None. channels: "rgb" or "bgr", as the network was trained.
     """
 
     def __init__(
@@ -195,7 +197,9 @@ class ArcFaceEvaluator:
         config = read_config(folder, ARCHITECTURE)
         weights = folder / str(config.get("weights"))
         network = fill_module(ArcFaceNet(), read_checkpoint(weights), weights).to(device)
-        return cls(network, YuNet(folder / str(config.get("detector"))), device, precision, config.get("channels", "rgb"))
+        return cls(
+            network, YuNet(folder / str(config.get("detector"))), device, precision, config.get("channels", "rgb")
+        )
 
     def landmarks(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> float32 [B, 5, 2] (x, y) of the largest face of each image, NaN where there is none."""

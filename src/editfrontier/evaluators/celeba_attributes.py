@@ -1,4 +1,4 @@
-"""The 40 attributes of CelebA, judged by a ResNet-50 with two logits for each, as anycost-gan (Lin et al. 2021) has it."""
+"""The 40 attributes of CelebA, judged by a ResNet-50 with two logits each, as that of anycost-gan (Lin et al. 2021)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,75 @@ from editfrontier.evaluators.common import (
 ARCHITECTURE = "resnet50_attributes"
 SIDE = 256
 BATCH = 64
-NAMES = tuple(
-    (
-        "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
-        "Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones "
-        "Male Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline "
-        "Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick "
-        "Wearing_Necklace Wearing_Necktie Young"
-    ).split()
+CELEBA_NAMES = (
+    "5_o_Clock_Shadow",
+    "Arched_Eyebrows",
+    "Attractive",
+    "Bags_Under_Eyes",
+    "Bald",
+    "Bangs",
+    "Big_Lips",
+    "Big_Nose",
+    "Black_Hair",
+    "Blond_Hair",
+    "Blurry",
+    "Brown_Hair",
+    "Bushy_Eyebrows",
+    "Chubby",
+    "Double_Chin",
+    "Eyeglasses",
+    "Goatee",
+    "Gray_Hair",
+    "Heavy_Makeup",
+    "High_Cheekbones",
+    "Male",
+    "Mouth_Slightly_Open",
+    "Mustache",
+    "Narrow_Eyes",
+    "No_Beard",
+    "Oval_Face",
+    "Pale_Skin",
+    "Pointy_Nose",
+    "Receding_Hairline",
+    "Rosy_Cheeks",
+    "Sideburns",
+    "Smiling",
+    "Straight_Hair",
+    "Wavy_Hair",
+    "Wearing_Earrings",
+    "Wearing_Hat",
+    "Wearing_Lipstick",
+    "Wearing_Necklace",
+    "Wearing_Necktie",
+    "Young",
 )
 """The attributes in the order of CelebA's annotations."""
 
+STUDY_NAMES = {
+    "smile": ("Smiling", True),
+    "open_mouth": ("Mouth_Slightly_Open", True),
+    "glasses": ("Eyeglasses", True),
+    "hat": ("Wearing_Hat", True),
+    "beard": ("No_Beard", False),
+    "moustache": ("Mustache", True),
+    "earrings": ("Wearing_Earrings", True),
+    "lipstick": ("Wearing_Lipstick", True),
+    "old": ("Young", False),
+    "bangs": ("Bangs", True),
+    "necklace": ("Wearing_Necklace", True),
+    "black_hair": ("Black_Hair", True),
+    "brown_hair": ("Brown_Hair", True),
+    "blond_hair": ("Blond_Hair", True),
+    "grey_hair": ("Gray_Hair", True),
+}
+"""Attribute of a case -> that of CelebA, and its value where the case's is true."""
+
 
 class CelebAttributeEvaluator:
-    """Probabilities of CelebA's attributes. They are not calibrated: 0.5 is where the two logits are equal."""
+    """Probabilities of CelebA's attributes under the names of cases. They are not calibrated: 0.5 is where the two
+    logits are equal."""
 
-    names = NAMES
+    names = tuple(STUDY_NAMES)
 
     def __init__(self, network: nn.Module, device: str = "cpu", precision: str = "fp32") -> None:
         self.network, self.device = network, device
@@ -48,18 +101,20 @@ class CelebAttributeEvaluator:
         """path: folder with config.json (architecture, weights) and the weights. Raises UserError if it is not one."""
         folder = Path(path)
         weights = folder / str(read_config(folder, ARCHITECTURE).get("weights"))
-        network = resnet50(weights=None, num_classes=2 * len(NAMES))
+        network = resnet50(weights=None, num_classes=2 * len(CELEBA_NAMES))
         return cls(fill_module(network, read_checkpoint(weights), weights).to(device), device, precision)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] of aligned faces -> [B, 40] in [0, 1], in the order of `names`."""
+        """uint8 [B, 3, H, W] of aligned faces -> [B, A] in [0, 1], in the order of `names`."""
         check_images(images)
+        columns = [CELEBA_NAMES.index(name) for name, _ in STUDY_NAMES.values()]
+        sides = [int(value) for _, value in STUDY_NAMES.values()]
 
         def classify(x: Tensor) -> Tensor:
             pixels = scale(x)
             if pixels.shape[-2:] != (SIDE, SIDE):
                 pixels = functional.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
-            logits = self.network(pixels).float().reshape(len(x), len(NAMES), 2)
-            return torch.softmax(logits, dim=2)[..., 1]
+            logits = self.network(pixels).float().reshape(len(x), len(CELEBA_NAMES), 2)
+            return torch.softmax(logits, dim=2)[:, columns, sides]
 
         return batched(classify, images, device=self.device, bf16=self.bf16, batch=BATCH)

@@ -1,10 +1,10 @@
 """Inception v3 of FID (Heusel et al. 2017) in the published layout, with preprocessing that has a name.
 
-FID depends on how images are resized to the 299 pixels of the network as much as on the models that are compared (Parmar
-et al., CVPR 2022), so values of different preprocessing are not comparable:
+FID depends on how images are resized to the 299 pixels of the network as much as on the models that are compared
+(Parmar et al., CVPR 2022), so values of different preprocessing are not comparable:
 
-    legacy_tensorflow  bilinear without antialiasing and without half-pixel centres, as TensorFlow 1 did and torch-fidelity does
-    clean              Pillow's bicubic on floats, antialiased, cut to [0, 255], as clean-fid does
+    legacy_tensorflow  bilinear without antialiasing and without half-pixel centres, as TensorFlow 1 and torch-fidelity
+    clean              Pillow's bicubic on floats, antialiased, cut to [0, 255], as clean-fid
 
 Both go on with (x - 128) / 128. The network is torchvision's with the pooling of the original graph, as pytorch-fid and
 torch-fidelity patch it; its file is weights-inception-2015-12-05-6726825d.pth of torch-fidelity.
@@ -114,9 +114,7 @@ PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {"legacy_tensorflow": res
 class InceptionEvaluator:
     """The 2048 features of the last pooling. preprocessing: a key of PREPROCESSING."""
 
-    def __init__(
-        self, network: nn.Module, preprocessing: str, device: str = "cpu", precision: str = "fp32"
-    ) -> None:
+    def __init__(self, network: nn.Module, preprocessing: str, device: str = "cpu", precision: str = "fp32") -> None:
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.bf16 = check_precision(precision)
 

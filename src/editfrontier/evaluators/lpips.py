@@ -77,7 +77,9 @@ def resize(images: Tensor, size: int | None) -> Tensor:
 class LpipsEvaluator:
     """Perceptual distance, 0 for identical images. Images are resized to `input_size` before the trunk."""
 
-    def __init__(self, network: nn.Module, input_size: int | None, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self, network: nn.Module, input_size: int | None, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
         self.network, self.input_size, self.device = network, input_size, device
         self.bf16 = check_precision(precision)
 

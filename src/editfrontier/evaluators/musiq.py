@@ -21,8 +21,8 @@ BATCH = 16
 class MusiqEvaluator:
     """quality = MUSIQ, about 0 to 100, higher is better; artifact = 1 - quality / 100.
 
-    The paper names no classifier of artifacts. Here an image counts as one with artifacts if MUSIQ rates it below almost
-    all unedited sources (`metrics.quality.artifact_threshold`), which is a rate of low quality, not of visible defects.
+    The paper names no classifier of artifacts. Here an image counts as one with artifacts if MUSIQ rates it below
+    almost all unedited sources (`metrics.quality.artifact_threshold`): a rate of low quality, not of visible defects.
     """
 
     def __init__(self, metric: Any, device: str = "cpu", precision: str = "fp32") -> None:

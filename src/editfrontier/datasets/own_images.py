@@ -1,0 +1,297 @@
+"""A user's own pictures: a table (CSV) that names them with their texts and masks, or a folder of pictures alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from editfrontier.datasets import Dataset, Options, Request
+from editfrontier.datasets.files import ExpectedFile
+from editfrontier.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from editfrontier.cases import Case
+    from editfrontier.framing import Mask
+
+log = logging.getLogger(__name__)
+
+TABLE = "images.csv"
+COLUMNS = {
+    "image": "path of the picture, the only column that must be there",
+    "id": "name of the case: letters, digits, _ and -; by default the number of the row and the name of the picture",
+    "instruction": "what to do, in words",
+    "source_caption": "what the picture shows",
+    "target_caption": "what it shall show",
+    "mask": "path of a mask, white where it may change",
+    "background_mask": "path of a mask, white where it must not change; by default the rest of `mask`",
+    "true_edit": "path of a right result",
+    "edit_type": "a word by which tables can be split",
+    "source": "name of the source image: rows that share it are resampled together; by default the path of the picture",
+    "licence": "of the picture",
+}
+"""Columns of the table, in any order; the paths are relative to the table."""
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_ID = re.compile(r"^[A-Za-z0-9_-]+$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnImagesOptions(Options):
+    """Options of a user's own pictures.
+
+    Attributes:
+        table: file name of the table below the folder of raw files; "" = `images.csv`, or if there is none every
+            picture of the folder with the texts of the options below.
+        columns: other names of columns in the table, "theirs=ours" each, for example "prompt=instruction".
+        instruction, source_caption, target_caption: texts of rows (and of the pictures of a folder) without their own.
+        mask_from: "grey", white is where it may change, or "alpha", transparent is.
+        fit: "crop" keeps the largest square around the mask, "stretch" the whole picture.
+        licence: of rows without their own.
+    """
+
+    table: str = ""
+    columns: tuple[str, ...] = ()
+    instruction: str = ""
+    source_caption: str = ""
+    target_caption: str = ""
+    mask_from: Literal["grey", "alpha"] = "grey"
+    fit: Literal["crop", "stretch"] = "crop"
+    licence: str = "not stated"
+
+
+def build(request: Request) -> list[Case]:
+    """Return the first rows of the table, or pictures of the folder by name."""
+    options: OwnImagesOptions = request.options
+    table = request.raw / (options.table or TABLE)
+    if table.is_file():
+        rows = read_table(table, options.columns)
+        where = str(table)
+    elif options.table or not request.raw.is_dir():
+        raise UserError(
+            f"{table}: no such table of pictures. {DATASET.by_hand} Give the folder by the option `root`, the file by "
+            "`table`."
+        )
+    else:
+        rows, where = list_folder(request.raw), str(request.raw)
+    named = with_ids(rows, where)
+    return [_case(request, name, row, table.parent) for name, row in list(named.items())[: request.cases]]
+
+
+def read_table(path: Path, renamed: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read a table of pictures.
+
+    Args:
+        path: a CSV file in UTF-8 with a line of column names; columns are separated by commas, semicolons or tabs.
+        renamed: "theirs=ours" each, for columns of another name.
+
+    Returns:
+        for each line the columns of `COLUMNS` that are not empty, and "line", its number in the file.
+
+    Raises:
+        UserError: it is unreadable, has no rows, lacks `image`, or has a column whose name is nearly one that is
+            missing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not in UTF-8 (byte {error.start}). Save it as CSV in UTF-8.") from None
+    if "\0" in text:
+        raise UserError(f"{path}: is no text but a binary file. Save the table as CSV in UTF-8.")
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        lines.extend((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: no readable CSV ({error}). Correct the quotes.") from None
+    if len(lines) < 2:
+        raise UserError(f"{path}: has no row below its column names, expected one a picture. Fill it in.")
+    names = _names([cell.strip() for cell in lines[0][1]], renamed, path)
+    rows = []
+    for line, cells in lines[1:]:
+        if len(cells) > len(names):
+            raise UserError(
+                f"{path}, line {line}: has {len(cells)} cells but there are {len(names)} columns. Put texts with "
+                f"{delimiter!r} in them into double quotes."
+            )
+        row = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if name and cell.strip()}
+        if "image" not in row:
+            raise UserError(f"{path}, line {line}: its image is empty, expected the path of a picture. Fill it in.")
+        rows.append(row | {"line": str(line)})
+    return rows
+
+
+def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[str]:
+    """Our name of each column, "" for one that is not ours."""
+    ours = {}
+    for pair in renamed:
+        theirs, equals, name = (part.strip() for part in pair.partition("="))
+        if not equals or name not in COLUMNS:
+            near = did_you_mean(name, COLUMNS)
+            raise UserError(
+                f"option 'columns': {pair!r}, expected \"theirs=ours\" with a column of ours.{near} Correct it."
+            )
+        if theirs not in header:
+            raise UserError(
+                f"{path}: has no column '{theirs}'.{did_you_mean(theirs, header)} Correct the option `columns`."
+            )
+        ours[theirs] = name
+    names = [ours.get(column, column if column in COLUMNS else "") for column in header]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: has the column '{twice[0]}' twice. Remove one of them.")
+    free = [name for name in COLUMNS if name not in names]
+    for column, name in zip(header, names, strict=True):
+        if name or not column:
+            continue
+        near = did_you_mean(column.lower(), free) if free else ""
+        if "Did you mean" in near:
+            raise UserError(f"{path}: there is no column '{column}'.{near} Correct the name, or give it by `columns`.")
+        log.info("%s: the column '%s' is not read", path, column)
+    if "image" not in names:
+        raise UserError(
+            f"{path}: has no column 'image' among {', '.join(header)}. Name the column of the pictures so, or give its "
+            "name by the option `columns`."
+        )
+    return names
+
+
+def list_folder(folder: Path) -> list[dict[str, str]]:
+    """Return the pictures of a folder by name, each with the mask of its name in the folder `masks`, if any."""
+    files = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in ENDINGS and entry.is_file())
+    if not files:
+        inner = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name != "masks"]
+        deeper = next(
+            (entry for entry in inner if any(file.suffix.lower() in ENDINGS for file in entry.iterdir())), None
+        )
+        hint = f" There are some in {deeper}: give that folder by the option `root`." if deeper else ""
+        raise UserError(
+            f"{folder}: holds neither {TABLE} nor a picture ({', '.join(ENDINGS)}).{hint} {DATASET.by_hand}"
+        )
+    rows = []
+    for file in files:
+        masks = [folder / "masks" / f"{file.stem}{ending}" for ending in ENDINGS]
+        found = [str(mask.relative_to(folder)) for mask in masks if mask.is_file()]
+        if len(found) > 1:
+            raise UserError(f"{folder}: the picture {file.name} has the masks {' and '.join(found)}. Keep one of them.")
+        rows.append({"image": file.name, "line": file.name} | ({"mask": found[0]} if found else {}))
+    return rows
+
+
+def with_ids(rows: Sequence[Mapping[str, str]], where: str) -> dict[str, Mapping[str, str]]:
+    """Return the rows by name: their `id`, or their number and the name of their picture.
+
+    Raises:
+        UserError: a name stands twice, or has letters that a file name should not have.
+    """
+    from editfrontier.framing import safe_name
+
+    named: dict[str, Mapping[str, str]] = {}
+    for number, row in enumerate(rows, start=1):
+        name = row.get("id") or f"{number:05d}-{safe_name([Path(row['image']).stem])}"
+        if not _ID.match(name):
+            raise UserError(
+                f"{where}, line {row['line']}: the id {name!r} has other characters than letters, digits, _ and -. "
+                "Change it."
+            )
+        if name in named:
+            raise UserError(
+                f"{where}: the id '{name}' stands in the lines {named[name]['line']} and {row['line']}. Give each row "
+                "its own."
+            )
+        named[name] = row
+    return named
+
+
+def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> Case:
+    from editfrontier.cases import Case, write_png
+    from editfrontier.framing import frame_of, open_picture, rgb
+
+    options: OwnImagesOptions = request.options
+    image = rgb(open_picture(folder / row["image"]), upright=True)
+    picture = (image.shape[0], image.shape[1])
+    mask = _mask(folder / row["mask"], options, picture) if "mask" in row else None
+    background = _mask(folder / row["background_mask"], options, picture) if "background_mask" in row else None
+    if mask is not None and not mask.any():
+        raise UserError(
+            f"{folder / row['mask']}: the mask is empty, expected a {_meaning(options)} area. Draw it, or leave the "
+            "cell empty."
+        )
+    frame = frame_of(picture, options.size, options.fit, mask)
+    if min(frame.height, frame.width) < options.size:
+        log.warning("%s: is enlarged from %dx%d pixels", folder / row["image"], frame.width, frame.height)
+    written: dict[str, Any] = {"image": frame.image(image)}
+    if mask is not None:
+        written["mask"] = frame.mask(mask)
+    if background is not None:
+        written["background_mask"] = frame.mask(background)
+    if "true_edit" in row:
+        path = folder / row["true_edit"]
+        true_edit = rgb(open_picture(path), upright=True)
+        if true_edit.shape[:2] != picture:
+            raise UserError(
+                f"{path}: the true edit is {true_edit.shape[1]}x{true_edit.shape[0]} but its image is "
+                f"{picture[1]}x{picture[0]} pixels. Resize it, or leave the cell empty."
+            )
+        written["true_edit"] = frame.image(true_edit)
+    case_id = f"{request.task}-{name}"
+    paths = {role: f"{role}/{case_id}.png" for role in written}
+    for role, pixels in written.items():
+        write_png(request.folder / paths[role], pixels)
+    return Case(
+        case_id=case_id,
+        task=request.task,
+        image=paths["image"],
+        mask=paths.get("mask", ""),
+        background_mask=paths.get("background_mask", ""),
+        true_edit=paths.get("true_edit", ""),
+        source_caption=row.get("source_caption", options.source_caption),
+        target_caption=row.get("target_caption", options.target_caption),
+        instruction=row.get("instruction", options.instruction),
+        instruction_origin="free_form",
+        edit_type=row.get("edit_type", "own"),
+        mask_origin="human",
+        cluster=f"{request.task}-{row.get('source', row['image'])}",
+        licence=row.get("licence", options.licence),
+    )
+
+
+def _mask(path: Path, options: OwnImagesOptions, picture: tuple[int, int]) -> Mask:
+    from editfrontier.framing import alpha_mask, grey_mask, open_picture, same_size
+
+    image = open_picture(path)
+    if options.mask_from == "grey":
+        return same_size(grey_mask(image), picture, str(path))
+    clear = alpha_mask(image)
+    if clear is None:
+        raise UserError(
+            f"{path}: has no alpha channel, which `mask_from: alpha` reads. Give `mask_from: grey`, or redraw it."
+        )
+    return same_size(clear, picture, str(path))
+
+
+def _meaning(options: OwnImagesOptions) -> str:
+    return "white" if options.mask_from == "grey" else "transparent"
+
+
+DATASET = Dataset(
+    name="own_images",
+    title="Own images",
+    home="",
+    licence="as the user states",
+    terms="Those of the pictures.",
+    files=(ExpectedFile(path=TABLE, what="a table of pictures, or pictures alone", optional=True),),
+    by_hand=(
+        f"Put pictures into the folder, with masks of the same names in its folder `masks`, or a table {TABLE} with "
+        f"the columns {', '.join(COLUMNS)}."
+    ),
+    build=build,
+    options=OwnImagesOptions,
+)
