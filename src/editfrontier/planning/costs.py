@@ -1,8 +1,8 @@
 """Seconds and bytes of the jobs that would run: measured where an earlier run measured them, else estimated.
 
-On processor cores the seconds are those of config/job_seconds.csv, which a whole micro study measured. On a GPU they
-are those of config/gpu_seconds.csv, start + cases x case. Its rows say whether they were measured or estimated;
-estimates come from the number of network evaluations and published times on an A100 (docs/cluster.md).
+Of a study on processor cores the seconds are those of config/job_seconds.csv, which a whole micro study measured. Of
+one on GPUs they are those of config/gpu_seconds.csv, start + cases x case. Its rows say whether they were measured or
+estimated; estimates come from the number of network evaluations and published times on an A100 (docs/cluster.md).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Stage:
 
 
 def read_gpu_seconds(path: Path = GPU_SECONDS) -> dict[tuple[str, str], GpuSeconds]:
-    """Return (rule, name) -> seconds of a job on a GPU; the name "" stands for every other job of the rule."""
+    """Return (rule, name) -> seconds of a job of a study on GPUs; the name "" stands for all others of the rule."""
     found = {}
     with path.open(newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
@@ -118,13 +118,13 @@ def job_seconds(study: Study, job: PlannedJob) -> tuple[float, bool]:
     before = measured(job.benchmark)
     if math.isfinite(before):
         return before, True
-    names = _names(study, job)
-    if job.gpu:
+    names, on_gpu = _names(study, job), study.config["compute"]["device"] != "cpu"
+    if on_gpu:
         for name in (*names, ""):
             if (job.rule, name) in _gpu_table():
                 row = _gpu_table()[job.rule, name]
                 return row.start + row.case * cases_of_job(study, job), row.measured
-    return work(Job(job.rule, names), _table()), not job.gpu and study.config["compute"]["device"] == "cpu"
+    return work(Job(job.rule, names), _table()), not on_gpu
 
 
 @cache
@@ -151,7 +151,9 @@ def cases_of_task(task: Mapping[str, Any]) -> int:
 
 
 def cases_of_job(study: Study, job: PlannedJob) -> int:
-    """Return how many cases a job treats: a shard of its task's, or all of them; 0 if it has no task."""
+    """Return how many cases or images a job treats: a shard of its task's, or all of them; 0 if it has no task."""
+    if job.rule == "reference":
+        return int(study.config["reference"]["images"])
     task = study.config["tasks"].get(job.wildcards.get("task", ""))
     if task is None:
         return 0
@@ -160,10 +162,10 @@ def cases_of_job(study: Study, job: PlannedJob) -> int:
 
 
 def image_size(task: Mapping[str, Any]) -> int:
-    """Return the side in pixels of the images of a task's cases."""
+    """Return the side in pixels of the images of a task, or of the reference images."""
     from editfrontier.datasets import RENDERED, dataset_options, get_dataset
 
-    if task["dataset"] in RENDERED:
+    if task.get("dataset", RENDERED[0]) in RENDERED:
         return _RENDERED_SIZE
     return int(dataset_options(get_dataset(task["dataset"]), task.get("options", {})).size)
 
@@ -172,7 +174,8 @@ def job_bytes(study: Study, job: PlannedJob) -> float:
     """Return the bytes that a job writes, roughly."""
     task = study.config["tasks"].get(job.wildcards.get("task", ""))
     if job.rule == "reference":
-        return float(study.config["reference"]["images"]) * _RENDERED_SIZE**2 * BYTES_PER_PIXEL
+        reference = study.config["reference"]
+        return float(reference["images"]) * image_size(reference) ** 2 * BYTES_PER_PIXEL
     if task is None:
         return 0.0
     cases = cases_of_job(study, job)

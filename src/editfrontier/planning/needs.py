@@ -56,7 +56,7 @@ def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
 
 
 def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
-    """Return the texts of the models that jobs load, each once."""
+    """Return the texts of the models that jobs load, each once, without the folders of them that are meant."""
     found: dict[str, None] = {}
     for job in jobs:
         if job.rule == "edit":
@@ -67,7 +67,12 @@ def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
             found |= {reference_of(entry): None for entry in study.config["evaluators"].values()}
         if job.rule == "analyse":
             found |= dict.fromkeys(study.analyses[job.wildcards["analysis"]]["models"].values())
-    return list(found)
+    return list(dict.fromkeys(_whole(text) for text in found))
+
+
+def _whole(text: str) -> str:
+    reference = parse_reference(text)
+    return f"{reference.id}@{reference.revision}" if isinstance(reference, HubReference) else text
 
 
 def _weights(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
@@ -99,18 +104,24 @@ def _in_cache(reference: HubReference) -> bool:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = Path(HF_HUB_CACHE, f"models--{reference.id.replace('/', '--')}")
-    snapshot = folder / "snapshots" / reference.revision / reference.subfolder
+    snapshot = folder / "snapshots" / reference.revision
     return snapshot.is_dir() and any(snapshot.iterdir()) and not list((folder / "blobs").glob("*.incomplete"))
 
 
 def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
     seen: set[tuple[str, Path]] = set()
     for job in jobs:
-        task = study.config["tasks"][job.wildcards["task"]] if job.rule == "cases" else None
-        if task is None or task["dataset"] in RENDERED:
+        match job.rule:
+            case "cases":
+                entry = study.config["tasks"][job.wildcards["task"]]
+            case "reference":
+                entry = study.config["reference"]
+            case _:
+                continue
+        if entry.get("dataset", RENDERED[0]) in RENDERED:
             continue
-        dataset = get_dataset(task["dataset"])
-        folder = raw_folder(dataset, dataset_options(dataset, task.get("options", {})))
+        dataset = get_dataset(entry["dataset"])
+        folder = raw_folder(dataset, dataset_options(dataset, entry.get("options", {})))
         if (dataset.name, folder) in seen:
             continue
         seen.add((dataset.name, folder))
