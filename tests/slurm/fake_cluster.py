@@ -136,9 +136,9 @@ class FakeCluster:
         for pid in pids:
             _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and any(map(_alive, pids)):
+        while time.monotonic() < deadline and any(map(alive, pids)):
             time.sleep(0.1)
-        for pid in [*filter(_alive, pids), *self._processes()]:
+        for pid in [*filter(alive, pids), *self._processes()]:
             _signal(pid, signal.SIGKILL)
         if LINK.is_symlink() and LINK.readlink() == self.root / "etc/slurm.conf":
             LINK.unlink()
@@ -167,10 +167,12 @@ class FakeCluster:
                 _signal(pid, signal.SIGKILL)
         (self.root / f"run/slurmd-{node}.pid").unlink(missing_ok=True)
 
-    def start_node(self, node: str) -> None:
-        """Bring a node back."""
-        self._run("slurmd", "-N", node)
-        self._wait(30, f"node {node}", lambda: "down" not in self._states(node)[0])
+    def start_lost_nodes(self) -> None:
+        """Bring back the nodes that crashed."""
+        for node in self.nodes:
+            if not self._pid(f"slurmd-{node}"):
+                self._run("slurmd", "-N", node)
+                self._wait(30, f"node {node}", lambda node=node: "down" not in self._states(node)[0])
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -266,7 +268,8 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and that nobody waits for does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

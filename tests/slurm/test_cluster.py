@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fake_cluster import FakeCluster
+from fake_cluster import FakeCluster, alive
 from study import BATCHES, EVENTS, calls, copy_study, hold, images_of, release, start_run, until
 from workspace import Workspace
 
@@ -68,7 +68,7 @@ def test_cancelled_timed_out_lost_and_requeued_jobs_change_no_result(
         hold(workspace, name)
     run = start_run(workspace)
     try:
-        until("four shards in their second batch", lambda: all(len(calls(workspace, n)) == 2 for n in EVENTS), 240, run)
+        until("four shards in their second batch", lambda: all(len(calls(workspace, n)) == 2 for n in EVENTS), 400, run)
         first = {name: calls(workspace, name)[0] for name in EVENTS}
         job = {name: first[name]["SLURM_JOB_ID"] for name in EVENTS}
         assert len({note["SLURMD_NODENAME"] for note in first.values()}) == len(EVENTS)
@@ -79,20 +79,20 @@ def test_cancelled_timed_out_lost_and_requeued_jobs_change_no_result(
         cluster.command("scontrol", "requeue", job["requeued"])
         for name, states in (
             ("cancelled", {"CANCELLED"}),
-            ("requeued", {"PENDING"}),
+            ("requeued", {"PENDING", "RUNNING"}),
             ("node_lost", {"PENDING", "RUNNING"}),
             ("timed_out", {"TIMEOUT"}),
         ):
 
             def gone(name: str = name, states: set[str] = states) -> bool:
-                return cluster.state(job[name]) in states and not Path(f"/proc/{first[name]['pid']}").exists()
+                return cluster.state(job[name]) in states and not alive(first[name]["pid"])
 
             until(f"the job to be {name}", gone, 120, run)
             release(workspace, name)
-        said = run.wait(300)
+        said = run.wait(400)
     finally:
         run.stop()
-        cluster.start_node(first["node_lost"]["SLURMD_NODENAME"])
+        cluster.start_lost_nodes()
 
     for name in EVENTS:
         notes = calls(workspace, name)
