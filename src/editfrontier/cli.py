@@ -92,6 +92,25 @@ def data(
 
 
 @app.command()
+def datasets(
+    name: Annotated[str, typer.Argument(help="A data set; without it, all of them are listed.")] = "",
+    root: Annotated[str, typer.Option(help="Folder of its raw files.")] = "",
+    fetch: Annotated[
+        bool, typer.Option(help="Download what a program may download; a broken download goes on.")
+    ] = False,
+) -> None:
+    """Say where a data set comes from, on which terms, and which of its raw files are here; or download them."""
+    from editfrontier.datasets.inventory import describe, fetch_files, summary
+
+    if not name:
+        print(summary())
+        return
+    if fetch:
+        fetch_files(name, root)
+    print(describe(name, root))
+
+
+@app.command()
 def reference(spec: Spec, out: Out) -> None:
     """Make the reference images that FID and KID compare with."""
     values = _json(spec, "--spec")

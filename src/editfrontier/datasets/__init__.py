@@ -40,6 +40,7 @@ _SHARED = (
     "coco_texts",
     "face_attributes",
     "files",
+    "inventory",
     "json_files",
     "magicbrush_files",
     "output",

@@ -53,7 +53,7 @@ def load_segmenter(folder: Path, device: str = "auto") -> Segmenter:
 
     @torch.inference_mode()
     def segment(image: Pixels, boxes: Sequence[Box]) -> list[Mask]:
-        inputs = processor(images=[image], input_boxes=[[list(box) for box in boxes]], return_tensors="pt")
+        inputs = processor(images=[image.copy()], input_boxes=[[list(box) for box in boxes]], return_tensors="pt")
         if "pixel_values" in inputs and inputs["input_boxes"].dtype == torch.float64:
             inputs["input_boxes"] = inputs["input_boxes"].float()
         moved = {name: value.to(place) for name, value in inputs.items() if name in ("pixel_values", "input_boxes")}

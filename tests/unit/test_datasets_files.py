@@ -1,0 +1,471 @@
+"""Raw files of data sets: finding, checking, unpacking, downloading; nothing half-written is taken for whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import http.server
+import io
+import os
+import shutil
+import stat
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from editfrontier.datasets import RENDERED, dataset_names, dataset_problems, get_dataset
+from editfrontier.datasets import files as library
+from editfrontier.datasets.choice import check_manifest, read_manifest, salted, write_manifest
+from editfrontier.datasets.files import ExpectedFile, data_folder, download, find_file, missing, unpack, verify_file
+from editfrontier.datasets.inventory import describe, fetch_files, summary
+from editfrontier.errors import UserError
+
+CONTENT = bytes(range(256)) * 4000  # about a megabyte
+MD5 = hashlib.md5(CONTENT).hexdigest()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def make_zip(path: Path, names: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in names.items():
+            file.writestr(name, content)
+    return path
+
+
+def make_tar(path: Path, names: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as file:
+        for name, content in names.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            file.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+# --- where files lie -------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_is_the_option_the_variable_or_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDITFRONTIER_DATA", raising=False)
+    assert data_folder("coco") == Path("data/coco")
+    monkeypatch.setenv("EDITFRONTIER_DATA", "/shelf")
+    assert data_folder("coco") == Path("/shelf/coco")
+    assert data_folder("coco", "/here") == Path("/here")
+
+
+def test_a_file_in_its_archive_is_unpacked_once(tmp_path: Path) -> None:
+    file = ExpectedFile(path="images/", what="images", archive="all.zip", inside="Top")
+    make_zip(tmp_path / "all.zip", {"Top/images/1.png": b"1", "Top/table.txt": b"t", "readme.txt": b"r"})
+    assert find_file("d", tmp_path, file, "by hand") == tmp_path / "images/"
+    assert tree(tmp_path) == {"all.zip", "images/1.png", "table.txt"}
+    (tmp_path / "all.zip").write_bytes(b"no longer looked at")
+    assert find_file("d", tmp_path, file, "by hand") == tmp_path / "images/"
+
+
+def test_what_is_missing_is_listed_without_optional_files(tmp_path: Path) -> None:
+    needed = ExpectedFile(path="a.txt", what="a")
+    packed = ExpectedFile(path="b/", what="b", archive="b.zip")
+    optional = ExpectedFile(path="c.txt", what="c", optional=True)
+    assert missing(tmp_path, [needed, packed, optional]) == [needed, packed]
+    (tmp_path / "b.zip").touch()
+    assert missing(tmp_path, [needed, packed, optional]) == [needed]
+
+
+def test_one_folder_too_deep_is_said_with_the_fix(tmp_path: Path) -> None:
+    inner = tmp_path / "Set-v1"
+    (inner / "images").mkdir(parents=True)
+    file = ExpectedFile(path="images/", what="images", archive="all.zip")
+    with pytest.raises(UserError) as error:
+        find_file("d", tmp_path, file, "by hand")
+    assert f"Move the content of {inner} to {tmp_path}, or give the option `root: {inner}`" in str(error.value)
+
+
+def test_an_unfinished_download_is_not_taken_for_missing(tmp_path: Path) -> None:
+    (tmp_path / "all.zip.part").write_bytes(b"12345")
+    file = ExpectedFile(path="images/", what="images", archive="all.zip", url="http://nowhere")
+    with pytest.raises(UserError, match=r"all.zip.part: the download of 'd' is not finished \(5 bytes are there\)"):
+        find_file("d", tmp_path, file, "by hand")
+
+
+def test_another_archive_of_the_same_name_is_said_to_be_one(tmp_path: Path) -> None:
+    make_zip(tmp_path / "all.zip", {"other/1.png": b"1"})
+    file = ExpectedFile(path="images/", what="images", archive="all.zip")
+    with pytest.raises(UserError, match=r"all.zip: holds no 'images/'"):
+        find_file("d", tmp_path, file, "by hand")
+
+
+# --- checking --------------------------------------------------------------------------------------------------------
+
+
+def test_checksums_and_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    verify_file(path, size=len(CONTENT), md5=MD5, sha256=SHA256)
+    verify_file(path)
+    with pytest.raises(UserError, match=rf"has the md5 {MD5}, expected 00. It is damaged or another version"):
+        verify_file(path, md5="00")
+    with pytest.raises(UserError, match=f"has the sha256 {SHA256}, expected 11"):
+        verify_file(path, md5=MD5, sha256="11")
+    with pytest.raises(UserError, match="is truncated, it has 1024000 bytes and 1024001 were expected"):
+        verify_file(path, size=len(CONTENT) + 1)
+
+
+def test_an_archive_with_a_wrong_checksum_is_not_unpacked(tmp_path: Path) -> None:
+    make_zip(tmp_path / "all.zip", {"images/1.png": b"1"})
+    file = ExpectedFile(path="images/", what="images", archive="all.zip", md5="00")
+    with pytest.raises(UserError, match=r"all.zip: has the md5 .*delete it and download it again"):
+        find_file("d", tmp_path, file, "by hand")
+    assert tree(tmp_path) == {"all.zip"}
+
+
+# --- unpacking -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:\\evil.txt"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_paths_outside_of_the_folder_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    make = make_zip if kind == "zip" else make_tar
+    archive = make(tmp_path / f"a.{kind}", {"good.txt": b"good", name: b"evil"})
+    with pytest.raises(UserError, match="leads outside of the folder"):
+        unpack(archive, tmp_path / "deep" / "out")
+    assert tree(tmp_path) == {f"a.{kind}"}
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    entry = zipfile.ZipInfo("link")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr(entry, "/etc/passwd")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    for name in ("a.zip", "a.tar"):
+        with pytest.raises(UserError, match="'link' is a link or a device"):
+            unpack(tmp_path / name, tmp_path / "out")
+    assert tree(tmp_path / "out") == set()
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("zip", 0.5), ("zip", 0.99), ("tar.gz", 0.5), ("tar.gz", 0.9)])
+def test_a_truncated_archive_leaves_nothing(tmp_path: Path, kind: str, kept: float) -> None:
+    names = {f"images/{number}.bin": os.urandom(5000) for number in range(20)}
+    archive = (make_zip if kind == "zip" else make_tar)(tmp_path / f"a.{kind}", names)
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(UserError, match=r"a.(zip|tar.gz): is truncated or damaged .*download it again"):
+        unpack(archive, tmp_path / "out")
+    assert tree(tmp_path / "out") == set()
+
+
+def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"1.bin": CONTENT})
+    damaged = bytearray(archive.read_bytes())
+    damaged[5000] ^= 255
+    archive.write_bytes(damaged)
+    with pytest.raises(UserError, match="is truncated or damaged"):
+        unpack(archive, tmp_path / "out")
+    assert tree(tmp_path / "out") == set()
+
+
+def test_a_web_page_in_place_of_an_archive_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_text("<html>Google Drive: quota exceeded</html>")
+    with pytest.raises(UserError, match="is truncated or damaged"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_an_encrypted_archive_needs_its_password(tmp_path: Path) -> None:
+    # Python reads encrypted files but does not write them: here the flag alone says that it is one.
+    archive = make_zip(tmp_path / "a.zip", {"1.bin": b"x" * 100})
+    raw = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        raw[raw.index(signature) + offset] |= 1
+    archive.write_bytes(raw)
+    with pytest.raises(UserError, match=r"cannot be unpacked \(.*password"):
+        unpack(archive, tmp_path / "out")
+    assert tree(tmp_path / "out") == set()
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"1.bin": CONTENT})
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(library.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(UserError, match="its files need 1024000 bytes but the disk of .* has 1000 left"):
+        unpack(archive, tmp_path / "out")
+    assert tree(tmp_path / "out") == set()
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"1.bin": CONTENT, "2.bin": CONTENT})
+
+    def full(source: object, target: object, length: int = 0) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(library.shutil, "copyfileobj", full)
+    with pytest.raises(UserError, match=r"a.zip: the disk is full. Free some space and run again"):
+        unpack(archive, tmp_path / "out")
+    assert tree(tmp_path / "out") == set()
+
+
+def test_files_that_are_there_stay_and_others_come_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    (tmp_path / "out" / "images" / "1.png").write_bytes(b"mine")
+    unpack(make_zip(tmp_path / "a.zip", {"images/1.png": b"theirs", "images/2.png": b"2"}), tmp_path / "out")
+    assert (tmp_path / "out" / "images" / "1.png").read_bytes() == b"mine"
+    assert (tmp_path / "out" / "images" / "2.png").read_bytes() == b"2"
+
+
+def test_what_a_mac_adds_is_left_out(tmp_path: Path) -> None:
+    unpack(make_zip(tmp_path / "a.zip", {"1.png": b"1", "__MACOSX/._1.png": b"x"}), tmp_path / "out")
+    assert tree(tmp_path / "out") == {"1.png"}
+
+
+# --- downloading -----------------------------------------------------------------------------------------------------
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves `CONTENT`, and breaks off as often as the test wants."""
+
+    breaks = 0
+    ranges = True
+    tag = '"one"'
+    requests: list[str] = []  # noqa: RUF012 - reset by each test
+
+    def do_GET(self) -> None:
+        cls = type(self)
+        cls.requests.append(self.headers.get("Range", ""))
+        if self.path == "/gone":
+            self.send_error(404)
+            return
+        if self.path == "/gated":
+            self.send_error(403)
+            return
+        start = 0
+        if cls.ranges and self.headers.get("Range") and self.headers.get("If-Range", cls.tag) == cls.tag:
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        body = CONTENT[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", cls.tag)
+        self.end_headers()
+        if cls.breaks:
+            cls.breaks -= 1
+            body = body[: len(body) // 3]
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Handler.breaks, Handler.ranges, Handler.tag, Handler.requests = 0, True, '"one"', []
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{running.server_address[1]}"
+    running.shutdown()
+    running.server_close()
+
+
+def test_a_download_is_checked_and_named_last(server: str, tmp_path: Path) -> None:
+    download(f"{server}/a", tmp_path / "x" / "a.zip", size=len(CONTENT), md5=MD5, sha256=SHA256)
+    assert (tmp_path / "x" / "a.zip").read_bytes() == CONTENT
+    assert tree(tmp_path) == {"x/a.zip"}
+    download(f"{server}/a", tmp_path / "x" / "a.zip")  # nothing to do
+    assert len(Handler.requests) == 1
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server: str, tmp_path: Path) -> None:
+    Handler.breaks = 2
+    download(f"{server}/a", tmp_path / "a.zip", md5=MD5, wait=0)
+    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+    assert Handler.requests[0] == "" and [text != "" for text in Handler.requests[1:]] == [True, True]
+
+
+def test_a_later_run_goes_on_too(server: str, tmp_path: Path) -> None:
+    Handler.breaks = 1
+    with pytest.raises(UserError, match=r"cannot be downloaded .*a.zip.part is kept, a further run continues it"):
+        download(f"{server}/a", tmp_path / "a.zip", tries=1)
+    done = (tmp_path / "a.zip.part").stat().st_size
+    assert 0 < done < len(CONTENT) and not (tmp_path / "a.zip").exists()
+    download(f"{server}/a", tmp_path / "a.zip", md5=MD5)
+    assert Handler.requests[-1] == f"bytes={done}-"
+
+
+def test_a_file_that_has_changed_is_downloaded_anew(server: str, tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(b"start of the old file")
+    (tmp_path / "a.zip.part.tag").write_text('"zero"')
+    download(f"{server}/a", tmp_path / "a.zip", md5=MD5)
+    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_sends_it_anew(server: str, tmp_path: Path) -> None:
+    Handler.ranges, Handler.breaks = False, 1
+    download(f"{server}/a", tmp_path / "a.zip", md5=MD5, wait=0)
+    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+
+
+def test_a_part_of_unknown_origin_is_not_continued(server: str, tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(b"what is this")
+    download(f"{server}/a", tmp_path / "a.zip", md5=MD5)
+    assert Handler.requests == [""]
+
+
+def test_a_part_that_is_too_long_is_thrown_away(server: str, tmp_path: Path) -> None:
+    (tmp_path / "a.zip.part").write_bytes(CONTENT + b"more")
+    (tmp_path / "a.zip.part.tag").write_text('"one"')
+    download(f"{server}/a", tmp_path / "a.zip", md5=MD5, wait=0)
+    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+
+
+def test_content_with_a_wrong_checksum_is_not_kept(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="what was downloaded is not what was expected: .*md5"):
+        download(f"{server}/a", tmp_path / "a.zip", md5="00", by_hand="Ask the authors.")
+    assert tree(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("gone", "there is nothing any more .HTTP 404."),
+        ("gated", "access was refused .HTTP 403.; terms must be accepted"),
+    ],
+)
+def test_refusals_say_what_to_do_by_hand(server: str, tmp_path: Path, path: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"{message}.*Ask the authors. The file goes to .*a.zip"):
+        download(f"{server}/{path}", tmp_path / "a.zip", by_hand="Ask the authors.", wait=0)
+    assert len(Handler.requests) == 1  # asking again would not help
+
+
+def test_without_network_the_message_says_what_to_do_by_hand(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be downloaded .*Ask the authors. The file goes to .*a.zip"):
+        download("http://127.0.0.1:9/a", tmp_path / "a.zip", by_hand="Ask the authors.", tries=2, wait=0)
+
+
+def test_a_full_disk_keeps_the_part(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Handler.breaks = 1
+    with pytest.raises(UserError):
+        download(f"{server}/a", tmp_path / "a.zip", tries=1)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(library.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(UserError, match=r"a.zip.part: the disk is full"):
+        download(f"{server}/a", tmp_path / "a.zip", wait=0)
+    assert (tmp_path / "a.zip.part").stat().st_size > 0
+
+
+def test_progress_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    times = iter([0.0, 1.0, 11.0, 12.0, 25.0])
+    report = library.reporter("downloading a", period=10, clock=lambda: next(times))
+    with caplog.at_level("INFO"):
+        for done in (1, 2, 3, 4):
+            report(done * 10**9, 5 * 10**9)
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        "downloading a: 40 % of 5.00 GB",
+        "downloading a: 80 % of 5.00 GB",
+    ]
+
+
+# --- the registry ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_every_data_set_says_where_it_comes_from_and_on_which_terms(name: str) -> None:
+    dataset = get_dataset(name)
+    assert dataset.name == name and name not in RENDERED
+    for text in (dataset.title, dataset.licence, dataset.terms, dataset.by_hand):
+        assert text.strip()
+    text = describe(name, "/nowhere")
+    assert dataset.licence in text
+    for file in dataset.files:
+        assert file.path in text
+        assert not Path(file.path).is_absolute() and ".." not in Path(file.path).parts
+        assert all(character in "0123456789abcdef" for character in file.md5 + file.sha256)
+    assert name in summary()
+
+
+def test_data_sets_of_the_micro_world_are_known_by_name() -> None:
+    from editfrontier.microworld.dataset import DATASETS
+
+    assert set(RENDERED) == set(DATASETS)
+
+
+def test_an_unknown_data_set_is_named_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="dataset 'celeba-hq': there is no such data set. Did you mean 'celeba_hq'"):
+        get_dataset("celeba-hq")
+    with pytest.raises(UserError, match="there is no such data set"):
+        get_dataset("files")
+
+
+def test_problems_of_a_config_are_named_by_their_key() -> None:
+    tasks = {
+        "a": {"dataset": "portraits"},
+        "b": {"dataset": "cocoa"},
+        "c": {"dataset": "coco", "options": {"kinds": ["paint"]}},
+    }
+    found = list(dataset_problems({"tasks": tasks, "reference": {"dataset": "portraits"}}))
+    assert [path for path, _ in found] == [
+        ["tasks", "b", "dataset"],
+        ["tasks", "c", "options"],
+        ["reference", "dataset"],
+    ]
+    assert "Did you mean 'coco'" in found[0][1]
+
+
+def test_what_may_be_downloaded_is(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from editfrontier.datasets import coco
+
+    files = tuple(
+        dataclasses.replace(file, url=f"{server}/{file.archive}", size=len(CONTENT), md5=MD5)
+        for file in coco.DATASET.files
+    )
+    monkeypatch.setattr(coco, "DATASET", dataclasses.replace(coco.DATASET, files=files))
+    assert fetch_files("coco", str(tmp_path)) == [tmp_path / "val2017.zip", tmp_path / "annotations_trainval2017.zip"]
+    assert len(Handler.requests) == 2  # two tables come from one archive
+    assert fetch_files("coco", str(tmp_path)) == []
+
+
+def test_what_may_not_be_downloaded_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing of it may be downloaded by a program. Read the agreement"):
+        fetch_files("celeba_hq", str(tmp_path))
+
+
+# --- choice and manifest ---------------------------------------------------------------------------------------------
+
+
+def test_the_salted_order_is_that_of_the_hash() -> None:
+    ids = [str(number) for number in range(100)]
+    order = salted(range(100), "salt")
+    assert sorted(order) == sorted(ids) and order != ids
+    digests = [hashlib.sha256(f"salt:{name}".encode()).hexdigest() for name in order]
+    assert digests == sorted(digests)
+    assert salted(range(100), "pepper") != order
+    assert [name for name in order if int(name) < 50] == salted(range(50), "salt")
+
+
+def test_manifests_are_written_read_and_checked(tmp_path: Path) -> None:
+    rows = [{"id": "a", "licence": "x, y"}, {"id": "b", "licence": ""}]
+    write_manifest(tmp_path / "m.csv", rows)
+    assert read_manifest(tmp_path / "m.csv") == rows
+    check_manifest(tmp_path / "m.csv", rows)
+    check_manifest(tmp_path / "m.csv", rows[:1])
+    with pytest.raises(UserError, match="row 2 has id 'b' but the data give 'c'"):
+        check_manifest(tmp_path / "m.csv", [rows[0], {"id": "c", "licence": ""}])
+    with pytest.raises(UserError, match="names 2 images, 3 were chosen"):
+        check_manifest(tmp_path / "m.csv", [*rows, rows[0]])
+    (tmp_path / "m.csv").write_text("name\na\n")
+    with pytest.raises(UserError, match="has no column 'id'"):
+        read_manifest(tmp_path / "m.csv")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_manifest(tmp_path / "nowhere.csv")

@@ -1,0 +1,176 @@
+"""Automatic masks: SAM and SAM 2 on tiny checkpoints of the real classes, and the cases that are made with them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from celeba_files import write_celeba
+from editfrontier.cases import Case, read_mask, write_png
+from editfrontier.datasets import MaskOptions, celeba_hq
+from editfrontier.datasets.automatic import Box, bounding_box, edits_behind, with_masks
+from editfrontier.datasets.build import build_task
+from editfrontier.datasets.sam import load_segmenter
+from editfrontier.errors import UserError
+from editfrontier.framing import Mask, Pixels
+from editfrontier.microworld.mask_quality import MASK_KINDS
+from tiny_sam import write_sam, write_sam2
+
+CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
+    "sam": write_sam,
+    "sam2": write_sam2,
+    "sam2_video": lambda folder: write_sam2(folder, video=True),
+}
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: write(tmp_path_factory.mktemp(name)) for name, write in CHECKPOINTS.items()}
+
+
+@pytest.fixture(scope="module")
+def image() -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_each_box_gets_a_mask_of_the_size_of_the_image(checkpoints: dict[str, Path], name: str, image: Pixels) -> None:
+    segment = load_segmenter(checkpoints[name], "cpu")
+    boxes: list[Box] = [(10, 10, 40, 50), (0, 0, 20, 20)]
+    both = segment(image, boxes)
+    assert [(mask.shape, mask.dtype) for mask in both] == [((96, 80), np.bool_)] * 2
+    assert (both[0] != both[1]).any()
+    for box, mask in zip(boxes, both, strict=True):
+        (alone,) = segment(image, [box])
+        assert (alone != mask).mean() < 0.001  # sums of another order may move a pixel at the threshold
+
+
+def test_the_mask_is_that_of_the_model_s_own_call(checkpoints: dict[str, Path], image: Pixels) -> None:
+    """SAM by hand: the image scaled to 64 pixels and padded, the box with it, the mask scaled back and cut."""
+    from transformers import SamImageProcessor, SamModel
+
+    model = SamModel.from_pretrained(checkpoints["sam"]).eval()
+    processor = SamImageProcessor.from_pretrained(checkpoints["sam"])
+    prepared = processor(image, return_tensors="pt")
+    height, width = 64, round(80 * 64 / 96)
+    assert prepared["reshaped_input_sizes"].tolist() == [[height, width]]
+    box = torch.tensor([[[10 * width / 80, 10 * height / 96, 40 * width / 80, 50 * height / 96]]])
+    with torch.inference_mode():
+        logits = model(pixel_values=prepared["pixel_values"], input_boxes=box, multimask_output=False).pred_masks[:, 0]
+        scaled = torch.nn.functional.interpolate(logits, (64, 64), mode="bilinear")[..., :height, :width]
+        expected = torch.nn.functional.interpolate(scaled, (96, 80), mode="bilinear")[0, 0] > 0
+    (found,) = load_segmenter(checkpoints["sam"], "cpu")(image, [(10, 10, 40, 50)])
+    assert (found != expected.numpy()).mean() < 0.001
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config.json: not readable, expected a checkpoint of SAM or SAM 2"):
+        load_segmenter(tmp_path / "nowhere", "cpu")
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(UserError, match="is of the type 'clip', expected one of sam"):
+        load_segmenter(tmp_path, "cpu")
+
+
+def test_pickled_weights_are_not_loaded(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_text((checkpoints["sam"] / name).read_text())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"not a readable checkpoint of SAM \(.*with model.safetensors"):
+        load_segmenter(tmp_path, "cpu")
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------
+
+
+def one_case(folder: Path) -> tuple[Case, Mask]:
+    human = np.zeros((SIZE, SIZE), dtype=bool)
+    human[10:30, 20:50] = True
+    write_png(folder / "image" / "a.png", np.full((SIZE, SIZE, 3), 90, dtype=np.uint8))
+    write_png(folder / "mask" / "a.png", human)
+    case = Case(case_id="a", task="t", image="image/a.png", mask="mask/a.png", mask_origin="human", cluster="a",
+                source_caption="", target_caption="", instruction="", edit_type="remove", licence="none")  # fmt: skip
+    return case, human
+
+
+def lower_half(image: Pixels, boxes: Sequence[Box]) -> list[Mask]:
+    found = []
+    for left, top, right, bottom in boxes:
+        mask = np.zeros(image.shape[:2], dtype=bool)
+        mask[int(top + bottom) // 2 : int(bottom), int(left) : int(right)] = True
+        found.append(mask)
+    return found
+
+
+def options(masks: str) -> MaskOptions:
+    return MaskOptions(masks=masks, sam="somewhere")  # type: ignore[arg-type]
+
+
+def test_automatic_masks_stand_beside_those_by_people(tmp_path: Path) -> None:
+    case, _ = one_case(tmp_path)
+    (made,) = with_masks([case], tmp_path, options("human"), lower_half)
+    assert made == dataclasses.replace(case, automatic_mask="automatic_mask/a.png")
+    assert read_mask(tmp_path / made.automatic_mask, (SIZE, SIZE)).sum() == 300
+    with (tmp_path / "automatic_masks.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"case_id": "a", "iou": "0.5000", "box_only": "no"}]
+
+
+def test_automatic_masks_take_the_place_of_those_by_people_but_what_is_kept_stays(tmp_path: Path) -> None:
+    case, human = one_case(tmp_path)
+    (made,) = with_masks([case], tmp_path, options("automatic"), lower_half)
+    assert (made.mask, made.mask_origin) == ("automatic_mask/a.png", "automatic")
+    assert (read_mask(tmp_path / made.background_mask, (SIZE, SIZE)) == ~human).all()
+
+
+def test_all_masks_of_an_edit_become_cases(tmp_path: Path) -> None:
+    case, _ = one_case(tmp_path)
+    made = with_masks([case], tmp_path, options("all"), lower_half)
+    assert [json.loads(one.design)["mask"] for one in made] == list(MASK_KINDS)
+    assert [one.mask_origin for one in made][:3] == ["human", "automatic", "degraded"]
+    assert json.loads(made[1].design)["iou"] == 0.5
+    assert {one.cluster for one in made} == {"a"}
+
+
+def test_where_the_segmenter_finds_nothing_the_box_is_the_mask_and_the_table_says_so(tmp_path: Path) -> None:
+    case, human = one_case(tmp_path)
+    (made,) = with_masks([case], tmp_path, options("human"), lambda image, boxes: [np.zeros((SIZE, SIZE), dtype=bool)])
+    assert (read_mask(tmp_path / made.automatic_mask, (SIZE, SIZE)) == human).all()
+    assert (tmp_path / "automatic_masks.csv").read_text().splitlines()[1] == "a,1.0000,yes"
+
+
+def test_boxes_hold_the_outer_edges_of_pixels() -> None:
+    mask = np.zeros((6, 8), dtype=bool)
+    mask[2:4, 1:7] = True
+    assert bounding_box(mask) == (1.0, 2.0, 7.0, 4.0)
+
+
+def test_with_all_masks_fewer_edits_are_needed() -> None:
+    assert [edits_behind(n, options("all")) for n in (1, 6, 7)] == [1, 1, 2]
+    assert edits_behind(7, options("automatic")) == 7
+
+
+@pytest.mark.parametrize(("masks", "count"), [("automatic", 3), ("all", 8)])
+def test_a_task_is_built_with_masks_of_a_checkpoint(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: str, count: int
+) -> None:
+    files = tuple(dataclasses.replace(file, md5="") for file in celeba_hq.DATASET.files)
+    monkeypatch.setattr(celeba_hq, "DATASET", dataclasses.replace(celeba_hq.DATASET, files=files))
+    raw = write_celeba(tmp_path / "raw", count=8, size=64)
+    chosen: dict[str, Any] = {"masks": masks, "sam": str(checkpoints["sam"]), "sam_device": "cpu", "split": "all"}
+    out = tmp_path / "out"
+    cases = build_task("t", count, 0, out, dataset="celeba_hq", root=str(raw), size=SIZE, **chosen)
+    assert len(cases) == count
+    assert len({case.cluster for case in cases}) == (count if masks == "automatic" else 2)
+    for case in cases:
+        assert case.mask_origin != "exact"
+        read_mask(out / case.mask, (SIZE, SIZE))
+        assert read_mask(out / case.background_mask, (SIZE, SIZE)).any()
+    assert len((out / "automatic_masks.csv").read_text().splitlines()) == 1 + (count if masks == "automatic" else 2)
