@@ -11,7 +11,7 @@ rule weights:
     log:
         "<results>/logs/weights.log",
     params:
-        config=canonical(config),
+        config=lambda wildcards: canonical(config),
     message:
         "Fetching models, see {log}"
     shell:

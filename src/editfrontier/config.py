@@ -29,7 +29,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
 ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
 RUNNER = "editfrontier.edit"
-EVALUATOR_MODELS = {"dift": ("dift", "text_to_image"), "autoencoder": ("autoencoder", *MODEL_KINDS)}
+EVALUATOR_MODELS = {
+    "dift": ("dift", "text_to_image"),
+    "segmentation": ("text_to_image",),
+    "autoencoder": ("autoencoder", *MODEL_KINDS),
+}
 """Kinds of evaluator that other models serve as -> the kinds of model that the registry may name there."""
 
 _TYPE_NAMES = {

@@ -23,6 +23,7 @@ CONTROLS = ("reference", "source", "autoencoder_round_trip", "random_image", "tr
 
 LABELS = {
     "source": "Source, unedited",
+    "ready_made": "Ready-made edits",
     "autoencoder_round_trip": "Autoencoder round trip",
     "random_image": "Random other image",
     "true_edit": "True edit",

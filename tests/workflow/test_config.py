@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from editfrontier.config import SCHEMA, load_study, merge, read_yaml
 from editfrontier.errors import UserError
 
-STUDIES = ("micro", "smoke")
+STUDIES = ("micro", "smoke", "paper")
 
 
 def changed(tmp_path: Path, root: Path, path: list[Any], value: Any) -> Path:

@@ -27,6 +27,7 @@ _HOME = {
     "CelebAttributeEvaluator": "celeba_attributes",
     "InceptionEvaluator": "inception",
     "MusiqEvaluator": "musiq",
+    "PropagationEvaluator": "propagation",
 }
 
 PUBLISHED = {
@@ -52,6 +53,7 @@ __all__ = [
     "InceptionEvaluator",
     "LpipsEvaluator",
     "MusiqEvaluator",
+    "PropagationEvaluator",
     "QualityEvaluator",
     "SegmentationEvaluator",
     "load_evaluator",
@@ -75,6 +77,8 @@ def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> An
 
         folder = resolve_model(reference)
     name = PUBLISHED.get(_architecture(folder), usual)
+    if usual == "SegmentationEvaluator" and (folder / "model_index.json").is_file():
+        name = "PropagationEvaluator"  # by the features of a diffusion model
     options = dict(entry.options) if entry else {}
     return __getattr__(name).load(folder, device, **options)
 

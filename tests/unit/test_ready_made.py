@@ -1,0 +1,135 @@
+"""Edits that were made elsewhere, scored like those of an editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from editfrontier import edit
+from editfrontier.cases import read_image
+from editfrontier.config import load_study, merge, read_yaml
+from editfrontier.edit_record import Row
+from editfrontier.editors import get_editor, make_params
+from editfrontier.editors.ready_made import VARIABLE
+from editfrontier.errors import UserError
+from editfrontier.spec import variant_name
+from tiny_pipelines import SIZE, tiny_cases
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "made"))
+    folder = tmp_path / "made" / "service-1"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def save(path: Path, side: int = SIZE, grey: int = 7, width: int | None = None) -> None:
+    Image.fromarray(np.full((side, width or side, 3), grey, np.uint8)).save(path, quality=100)
+
+
+def run(cases: Path, out: Path, **params: Any) -> dict[str, Row]:
+    values = {"folder": "service-1", **params}
+    spec = {"editor": "ready_made", "variant": variant_name("ready_made", values), "params": values, "seed": 1}
+    rows = edit.run_shard(
+        cases, 0, 1, spec, out / "shard-0.parquet", out / "images", batch_size=4, progress=lambda line: None
+    )
+    return {row.case_id: row for row in rows}
+
+
+def test_files_become_edits_and_what_is_wrong_fails_with_its_reason(tmp_path: Path, place: Path) -> None:
+    cases = tiny_cases(tmp_path / "data", 8)
+    save(place / "case-0.png", grey=10)
+    save(place / "case-1.jpg", grey=20)
+    save(place / "case-2.png", side=2 * SIZE)
+    save(place / "case-3.png", width=2 * SIZE)
+    (place / "case-4.png").write_bytes((place / "case-0.png").read_bytes()[:60])
+    save(place / "case-5.png")
+    save(place / "case-5.webp")
+    Image.fromarray(np.full((SIZE, SIZE, 4), 30, np.uint8)).save(place / "case-6.png")
+    rows = run(cases, tmp_path / "out")
+    assert [row.status for row in rows.values()] == ["ok", "ok", *["failed"] * 4, "ok", "failed"]
+    for case_id, grey in {"case-0": 10, "case-1": 20, "case-6": 30}.items():
+        assert np.abs(read_image(tmp_path / "out" / rows[case_id].image).astype(int) - grey).max() <= 1
+    reasons = {case_id: row.reason for case_id, row in rows.items() if row.reason}
+    assert "case-2.png: is 64x64 but its source is 32x32 pixels. Resize it" in reasons["case-2"]
+    assert "case-3.png: is 64x32 but its source is 32x32 pixels, which is another shape. Crop" in reasons["case-3"]
+    assert "case-4.png: is no readable image" in reasons["case-4"]
+    assert "case-5.png and case-5.webp: two ready-made edits of one case" in reasons["case-5"]
+    assert "case-7.png: there is no such ready-made edit" in reasons["case-7"]
+
+
+def test_edits_are_resized_only_if_told(tmp_path: Path, place: Path) -> None:
+    cases = tiny_cases(tmp_path / "data", 2)
+    save(place / "case-0.png", side=3 * SIZE, grey=40)
+    save(place / "case-1.png", side=SIZE, grey=50)
+    assert [row.status for row in run(cases, tmp_path / "plain").values()] == ["failed", "ok"]
+    rows = run(cases, tmp_path / "resized", resize=True)
+    made = [read_image(tmp_path / "resized" / row.image) for row in rows.values()]
+    assert [(image.shape, int(image.mean())) for image in made] == [((SIZE, SIZE, 3), 40), ((SIZE, SIZE, 3), 50)]
+    save(place / "case-0.png", side=SIZE, width=2 * SIZE)
+    assert "another shape" in run(cases, tmp_path / "again", resize=True)["case-0"].reason
+
+
+def test_a_folder_that_is_missing_fails_every_case(tmp_path: Path, place: Path) -> None:
+    place.rmdir()
+    rows = run(tiny_cases(tmp_path / "data", 2), tmp_path / "out")
+    assert all("service-1: no such folder of ready-made edits" in row.reason for row in rows.values())
+
+
+def test_the_folder_is_a_name_and_no_path() -> None:
+    editor = get_editor("ready_made")
+    for folder in ("a/b", "", "..", "/tmp"):
+        with pytest.raises(UserError, match=rf"hyperparameter 'folder': {folder!r}.* {VARIABLE}"):
+            make_params(editor, {"folder": folder})
+
+
+def test_changed_files_make_another_spec(tmp_path: Path, place: Path) -> None:
+    root = Path(__file__).parents[2]
+    row = {"editor": "ready_made", "params": {"folder": "service-1"}, "label": "A closed service"}
+    config = merge(read_yaml(root / "config/micro.yaml"), {"editors": {"ready_made": {}}})
+    config["experiments"]["table1"]["rows"].append(row)
+    import yaml
+
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(config))
+    study = load_study([file])
+    (name,) = (name for name in study.variants["portraits"] if name.startswith("ready_made"))
+    assert name == "ready_made+folder=service-1"
+
+    def spec() -> dict[str, Any]:
+        return study.edit_spec("portraits", name)
+
+    empty = spec()
+    save(place / "case-0.png", grey=1)
+    first = spec()
+    assert first == spec() and first["code"] != empty["code"]
+    save(place / "case-0.png", grey=2)
+    second = spec()
+    assert second["code"] != first["code"] and second["code"].partition("+")[0] == first["code"].partition("+")[0]
+    (place / "notes.txt").write_text("no edit")
+    assert spec() == second
+    (place / "case-0.png").rename(place / "case-1.png")
+    assert spec()["code"] != second["code"]
+
+
+def test_changed_files_are_read_anew_by_a_run_that_goes_on(tmp_path: Path, place: Path) -> None:
+    """Images of an earlier run are taken over where the spec is the same, and here it is not."""
+    cases = tiny_cases(tmp_path / "data", 1)
+    editor = get_editor("ready_made")
+    assert editor.fingerprint is not None
+    greys = []
+    for grey in (60, 90):
+        save(place / "case-0.png", grey=grey)
+        params = {"folder": "service-1"}
+        code = editor.fingerprint(make_params(editor, params))
+        spec = {"editor": "ready_made", "variant": "ready_made", "params": params, "code": code}
+        (row,) = edit.run_shard(
+            cases, 0, 1, spec, tmp_path / "shard-0.parquet", tmp_path / "images", progress=lambda line: None
+        )
+        greys.append(int(read_image(tmp_path / row.image).mean()))
+    assert greys == [60, 90]
