@@ -1,4 +1,4 @@
-"""The study at the scale of the paper, and ten times its jobs, is planned in seconds, without weights, data or network."""
+"""The study at the scale of the paper, and ten times its jobs, is planned in seconds, without weights and data."""
 
 from __future__ import annotations
 
