@@ -37,6 +37,6 @@ def undisturbed(cluster: FakeCluster, tmp_path_factory: pytest.TempPathFactory) 
     workspace = make_study(tmp_path_factory.mktemp("undisturbed"))
     run = start_run(workspace)
     try:
-        return workspace, run.wait(600)
+        return workspace, run.wait(900)
     finally:
         run.stop()
