@@ -71,10 +71,20 @@ def task_spec(wildcards):
     return canonical({**task, "task": wildcards.task, "seed": config["seed"]})
 
 
+def is_rendered(wildcards):
+    """Whether the cases of a task are of the micro world; others are read from files, which may have to be unpacked."""
+    return config["tasks"][wildcards.task]["dataset"] in RENDERED
+
+
+def gpus_of_cases(wildcards):
+    """A segmenter runs on a GPU."""
+    return GPUS if config["tasks"][wildcards.task].get("options", {}).get("sam") else 0
+
+
 def code_of_dataset(wildcards):
-    dataset = config["tasks"][wildcards.task]["dataset"]
-    if dataset in RENDERED:
+    if is_rendered(wildcards):
         return code_hash("editfrontier.microworld.dataset")
+    dataset = config["tasks"][wildcards.task]["dataset"]
     return code_hash("editfrontier.datasets.build", get_dataset(dataset).build.__module__)
 
 

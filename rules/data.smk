@@ -17,8 +17,9 @@ rule cases:
     benchmark:
         "<results>/benchmarks/cases/{task}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        gpu=gpus_of_cases,
+        mem_mb=lambda wildcards: 2000 if is_rendered(wildcards) else 8000,
+        runtime=lambda wildcards: 30 if is_rendered(wildcards) else 240,
     params:
         spec=task_spec,
         code=code_of_dataset,
@@ -36,8 +37,8 @@ rule reference:
     benchmark:
         "<results>/benchmarks/reference.tsv"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=4000 if "dataset" in config["reference"] else 2000,
+        runtime=120 if "dataset" in config["reference"] else 30,
     params:
         spec=canonical({**config["reference"], "seed": config["seed"]}),
         code=code_of_reference,

@@ -83,10 +83,10 @@ def intervals(estimates: Estimates, level: float = 0.95, kind: str = "bca") -> t
     """Lower and upper bounds [K] of confidence intervals.
 
     kind: "percentile", "bca" (bias-corrected and accelerated, Efron 1987; acceleration from the jackknife over
-    clusters), or "studentized" (bootstrap-t, Efron 1981). The last holds the level best for skewed values. It is "bca"
-    where standard errors are not or hardly known: for estimates that are no means, below `LEAST_STUDENTIZED` clusters,
-    and where one resample in a hundred has no spread. Both bounds are NaN when there are fewer than two clusters; they
-    equal the point where no resample differs from it.
+    clusters), or "studentized" (bootstrap-t, Efron 1981, within the range of the clusters). The last holds the level
+    best for skewed values. It is "bca" where standard errors are not or hardly known: for estimates that are no means,
+    below `LEAST_STUDENTIZED` clusters, and where one resample in a hundred has no spread. Both bounds are NaN when
+    there are fewer than two clusters; they equal the point where no resample differs from it.
     """
     if kind == "studentized":
         return _studentized(estimates, level)
@@ -117,7 +117,13 @@ def _studentized(estimates: Estimates, level: float) -> tuple[Array, Array]:
     tails = (np.full(estimates.point.shape, tail) for tail in ((1 + level) / 2, (1 - level) / 2))
     bounds = [estimates.point - _quantile(ordered, finite, tail) * estimates.error for tail in tails]
     known = finite > 0.99 * len(t)
-    return np.where(known, bounds[0], low), np.where(known, bounds[1], high)
+    # A resample that misses an outlier has hardly any spread and a huge t; a mean lies between the least and the
+    # greatest cluster all the same (for means the jackknife tells the clusters' values).
+    clusters = len(estimates.jackknife)
+    values = clusters * estimates.point - (clusters - 1) * estimates.jackknife
+    least, greatest = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    low, high = np.where(known, bounds[0], low), np.where(known, bounds[1], high)
+    return np.maximum(low, least), np.minimum(high, greatest)
 
 
 def _bca_level(estimates: Estimates, tail: float, finite: npt.NDArray[np.integer]) -> Array:

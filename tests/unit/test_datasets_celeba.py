@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
 from collections import Counter
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celeba_files import labels, original, pack, table, write_celeba
+from celeba_files import draw_face, labels, original, pack, table, write_celeba
 from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.datasets import celeba_hq, face_attributes, get_dataset, parsing
+from editfrontier.datasets import celeba_faces, celeba_hq, face_attributes, face_designs, get_dataset, parsing
 from editfrontier.datasets.build import build_task
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
@@ -24,7 +25,7 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_celeba(tmp_path_factory.mktemp("celeba") / "celeba_hq")
+    return write_celeba(tmp_path_factory.mktemp("celeba") / "celeba_hq", size=192)
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +155,20 @@ def test_masks_of_512_lie_on_images_of_1024_as_they_are_drawn(raw: Path, built: 
     assert not parts["hat"].any()
 
 
+def test_images_of_1024_are_scaled_with_their_masks(tmp_path: Path) -> None:
+    root = write_celeba(tmp_path / "large", count=3, size=1024)
+    (case,) = build(root, tmp_path / "out", n=1, attributes=["lipstick"], split="all")
+    mask, pixels = (
+        read_mask(tmp_path / "out" / case.mask, (SIZE, SIZE)),
+        read_image(tmp_path / "out" / case.image),
+    )
+    expected = draw_face(number_of(case), 1024).resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    assert np.abs(pixels.astype(int) - np.asarray(expected).astype(int)).mean() < 3  # a JPEG file lies between them
+    rows, columns = np.nonzero(mask)
+    assert (columns.mean() + 0.5) * 4 == pytest.approx(256, abs=2)  # the lips lie around (256, 353) of 512 pixels
+    assert (rows.mean() + 0.5) * 4 == pytest.approx(353, abs=4)
+
+
 def test_regions_are_disjoint_and_later_parts_own_the_pixels(raw: Path, built: tuple[list[Case], Path]) -> None:
     regions = parsing.face_regions(parsing.read_parts(raw / "CelebAMask-HQ-mask-anno", 2, SIZE))
     total = np.sum([mask.astype(int) for mask in regions.values()], axis=0)
@@ -268,7 +283,7 @@ def test_windows_line_ends_and_a_last_empty_line_are_read(tmp_path: Path) -> Non
 
 def test_a_mapping_whose_numbers_do_not_fit_is_refused(copy: Path, tmp_path: Path) -> None:
     path = copy / "CelebA-HQ-to-CelebA-mapping.txt"
-    assert celeba_hq.read_mapping(path)["1"] == f"{original(1) + 1:06d}.jpg"
+    assert celeba_faces.read_mapping(path)["1"] == f"{original(1) + 1:06d}.jpg"
     good = path.read_text()
     path.write_text(good.replace(f"{original(1) + 1:06d}.jpg", f"{original(1):06d}.jpg"))
     with pytest.raises(UserError, match=r"line 3: .* expected a number"):
@@ -345,3 +360,82 @@ def test_identities_are_taken_where_their_file_is(copy: Path, tmp_path: Path) ->
 
 def test_the_data_set_is_found_by_its_name() -> None:
     assert get_dataset("celeba_hq").title.startswith("CelebA-HQ")
+
+
+# --- designed experiments --------------------------------------------------------------------------------------------
+
+
+def test_repeated_edits_ask_for_what_is_there_from_the_second_step_on(raw: Path, tmp_path: Path) -> None:
+    cases = build(raw, tmp_path, n=12, design="repeated", steps=4, split="all")
+    assert [case.step for case in cases] == [1, 2, 3, 4] * 3
+    assert len({case.chain for case in cases}) == len({case.cluster for case in cases}) == 3
+    for first, *later in (cases[place : place + 4] for place in range(0, 12, 4)):
+        assert first.desired and first.source_caption != first.target_caption
+        background = read_mask(tmp_path / first.background_mask, (SIZE, SIZE))
+        assert (background == ~read_mask(tmp_path / first.mask, (SIZE, SIZE))).all()
+        for case in later:
+            assert case.source_caption == case.target_caption == first.target_caption
+            assert (case.image, case.mask, case.instruction) == (first.image, first.mask, first.instruction)
+            assert json.loads(case.source_attributes)[case.attribute]
+            assert json.loads(case.design) == {"design": "repeated"}
+    assert build(raw, tmp_path / "one", n=4, design="repeated", steps=4, split="all") == cases[:4]
+
+
+def test_composed_edits_end_alike_in_both_orders(raw: Path, tmp_path: Path) -> None:
+    cases = build(raw, tmp_path, n=20, design="composed", split="all")
+    assert len(cases) == 20 and len({case.image for case in cases}) == len({case.cluster for case in cases}) == 2
+    chains: dict[str, list[Case]] = {}
+    for case in cases:
+        chains.setdefault(case.chain, []).append(case)
+    assert Counter(len(chain) for chain in chains.values()) == {2: 4, 3: 4}
+    for chain in chains.values():
+        assert [case.step for case in chain] == list(range(1, len(chain) + 1))
+        kept = np.ones((SIZE, SIZE), dtype=bool)
+        for before, after in itertools.pairwise(chain):
+            assert before.target_attributes == after.source_attributes
+        for case in chain:
+            kept &= ~read_mask(tmp_path / case.mask, (SIZE, SIZE))
+            assert (read_mask(tmp_path / case.background_mask, (SIZE, SIZE), allow_empty=True) == kept).all()
+        assert len({case.attribute for case in chain}) == len(chain)
+        forward, backward = (
+            chains[chain[0].chain.rpartition("-")[0] + f"-{order}"] for order in ("forward", "reversed")
+        )
+        assert forward[-1].target_attributes == backward[-1].target_attributes
+        assert [case.attribute for case in forward] == [case.attribute for case in backward][::-1]
+        assert {case.instruction for case in forward} == {case.instruction for case in backward}
+
+
+def test_attributes_that_hide_one_another_are_not_composed(raw: Path, tmp_path: Path) -> None:
+    cases = build(raw, tmp_path, n=50, design="composed", split="all", attributes=["hat", "bangs", "smile", "glasses"])
+    assert cases
+    for cluster in {case.cluster for case in cases}:
+        assert not {"hat", "bangs"} <= {case.attribute for case in cases if case.cluster == cluster}
+
+
+def test_orders_are_those_of_the_micro_world() -> None:
+    from editfrontier.microworld import chains
+
+    assert face_designs.ORDERS == chains.ORDERS
+    assert face_designs.COMPOSED_CASES == chains.COMPOSED_CASES
+
+
+def test_wordings_of_an_edit_differ_in_words_alone(raw: Path, tmp_path: Path) -> None:
+    cases = build(raw, tmp_path, n=12, design="wordings", wordings=4, split="all")
+    for group in (cases[place : place + 4] for place in range(0, 12, 4)):
+        assert len({case.instruction for case in group}) == len({case.target_caption for case in group}) == 4
+        assert len({(case.image, case.mask, case.source_caption, case.cluster) for case in group}) == 1
+        assert [json.loads(case.design)["wording"] for case in group] == [0, 1, 2, 3]
+        assert len({json.loads(case.design)["noise"] for case in group}) == 1
+    with pytest.raises(UserError, match="option 'wordings': 40, but case"):
+        build(raw, tmp_path / "many", n=40, design="wordings", wordings=40, split="all")
+
+
+@pytest.mark.parametrize(("design", "size"), [("repeated", 8), ("composed", 10)])
+def test_chains_are_not_cut(raw: Path, tmp_path: Path, design: str, size: int) -> None:
+    with pytest.raises(UserError, match=f"cases is 21, expected a multiple of {size}.*Take {21 // size * size}"):
+        build(raw, tmp_path, n=21, design=design, split="all")
+
+
+def test_chains_keep_to_human_masks(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="option 'design': 'repeated' takes human masks only"):
+        build(raw, tmp_path, n=8, design="repeated", masks="all", sam="somewhere")

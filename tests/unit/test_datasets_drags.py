@@ -17,6 +17,7 @@ from PIL import Image
 from drag_fixture import CHANGE, TEXT, bench_sample, box, dense, drag_bench, operation, picture, red_bench, red_sample
 from editfrontier import editors
 from editfrontier.cases import Case, read_cases, read_image, read_mask
+from editfrontier.datasets import dataset_names, dataset_options, get_dataset
 from editfrontier.datasets import drag_bench as bench_module
 from editfrontier.datasets import red_bench as red_module
 from editfrontier.datasets.build import build_task
@@ -34,6 +35,22 @@ def built(dataset: str, out: Path, n: int = 500, **options: Any) -> dict[str, Ca
 
 def drags(case: Case, folder: Path, size: int) -> list[Any]:
     return parse_drags(case.drags, folder, (size, size), case.case_id)
+
+
+@pytest.mark.parametrize("name", ["magicbrush", "red_bench", "drag_bench", "pie_bench", "own_images"])
+def test_data_sets_are_found_by_name_and_say_how_to_get_them(name: str) -> None:
+    dataset = get_dataset(name)
+    assert name in dataset_names() and dataset.name == name
+    assert dataset.title and dataset.licence and dataset.terms and dataset.by_hand and dataset.files
+    assert dataset_options(dataset, {"size": 128}).size == 128
+    with pytest.raises(UserError, match=rf"dataset '{name}', option 'sice'.* Did you mean 'size'"):
+        dataset_options(dataset, {"sice": 128})
+
+
+def test_modules_that_only_help_are_no_data_sets() -> None:
+    assert not {"json_files", "magicbrush_files", "build", "files"} & set(dataset_names())
+    with pytest.raises(UserError, match=r"dataset 'red_bensh': there is no such data set\. Did you mean 'red_bench'"):
+        get_dataset("red_bensh")
 
 
 # ReD-Bench ------------------------------------------------------------------------------------------------------------
@@ -90,6 +107,11 @@ def test_a_rotation_turns_about_its_anchor_and_keeps_its_angle(tmp_path: Path) -
 def test_a_region_is_its_contour_and_a_speck_is_none(tmp_path: Path) -> None:
     (region,) = red_module.read_sample(red_bench(tmp_path) / "ReD_Bench" / "c1").regions
     assert region.source.sum() == 256 and region.source[26, 26]  # the hole is filled
+    drawn = region.source.copy()
+    drawn[2, 2] = True
+    speck = {"region_operations": {"0": operation("transformation", [2, 2], [5, 5])}}
+    with pytest.raises(UserError, match=r"\(2, 2\) lies in none of the 1 regions"):
+        red_module.read_regions(speck, drawn, tmp_path)
     first, second = red_module.read_sample(tmp_path / "ReD_Bench" / "a3").regions
     assert first.source[34, 34] and second.source[8, 8] and (first.source & second.source).sum() == 0
     assert first.points == (((33.0, 33.0), (23.0, 33.0)),) and second.kind == "deformation"

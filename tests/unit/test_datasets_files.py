@@ -21,7 +21,8 @@ import pytest
 from editfrontier.datasets import RENDERED, dataset_names, dataset_problems, get_dataset
 from editfrontier.datasets import files as library
 from editfrontier.datasets.choice import check_manifest, read_manifest, salted, write_manifest
-from editfrontier.datasets.files import ExpectedFile, data_folder, download, find_file, missing, unpack, verify_file
+from editfrontier.datasets.downloads import download
+from editfrontier.datasets.files import ExpectedFile, data_folder, find_file, missing, unpack, verify_file
 from editfrontier.datasets.inventory import describe, fetch_files, summary
 from editfrontier.errors import UserError
 
@@ -421,6 +422,10 @@ def test_problems_of_a_config_are_named_by_their_key() -> None:
         ["reference", "dataset"],
     ]
     assert "Did you mean 'coco'" in found[0][1]
+    assert "has no images apart from edits" in next(
+        text for _, text in dataset_problems({"tasks": {}, "reference": {"dataset": "red_bench"}})
+    )
+    assert [path for path, _ in dataset_problems({"tasks": {}, "reference": {"images": 4}})] == [["reference"]]
 
 
 def test_what_may_be_downloaded_is(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

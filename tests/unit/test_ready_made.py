@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def save(path: Path, side: int = SIZE, grey: int = 7, width: int | None = None) -> None:
+    """Write an edit of one grey; its time of change is that grey, as two writes may fall into one tick of the clock."""
     Image.fromarray(np.full((side, width or side, 3), grey, np.uint8)).save(path, quality=100)
+    os.utime(path, (grey, grey))
 
 
 def run(cases: Path, out: Path, **params: Any) -> dict[str, Row]:

@@ -184,3 +184,12 @@ def test_studentized_intervals_hold_the_level_of_skewed_values_and_fall_back() -
     flat = _estimates(np.full((30, 1), 0.4))
     low, high = bootstrap.intervals(flat, kind="studentized")
     assert (low[0], high[0]) == pytest.approx((0.4, 0.4))
+
+
+def test_an_outlier_does_not_carry_an_interval_beyond_what_was_seen() -> None:
+    values = np.full((32, 1), -0.001) + 1e-4 * np.random.default_rng(0).standard_normal((32, 1))
+    values[0] = -0.1
+    clusters = np.arange(32)
+    estimates = bootstrap.means(values, clusters, bootstrap.cluster_weights(32, 1000, 0))
+    (low,), (high,) = bootstrap.intervals(estimates, 0.95, "studentized")
+    assert values.min() - 1e-9 <= low < estimates.point[0] < high <= values.max() + 1e-9

@@ -35,10 +35,13 @@ _SHARED = (
     "automatic",
     "balance",
     "build",
+    "celeba_faces",
     "choice",
     "coco_masks",
     "coco_texts",
+    "downloads",
     "face_attributes",
+    "face_designs",
     "files",
     "inventory",
     "json_files",
@@ -185,6 +188,8 @@ def dataset_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str
     """Yield what is wrong with the data sets that a config names and their options, as (path of the key, problem)."""
     users: list[tuple[list[str], Mapping[str, Any], tuple[str, ...]]]
     users = [(["tasks", name], task, RENDERED) for name, task in config["tasks"].items()]
+    if not {"dataset", "population"} & set(config["reference"]):
+        yield ["reference"], "names no images, expected the key 'population' or 'dataset'. Add one."
     if "dataset" in config["reference"]:
         users.append((["reference"], config["reference"], ()))
     for path, entry, rendered in users:

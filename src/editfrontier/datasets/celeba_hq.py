@@ -1,21 +1,31 @@
 """CelebA-HQ: aligned portraits with 40 attributes and parsing masks, from CelebAMask-HQ.
 
-Numbers of images are those of CelebA-HQ, which were shuffled: image `<idx>.jpg` is `orig_file` of CelebA, by the
-mapping file. Its column `orig_idx` counts from 0 while file names count from 1, so everything is joined on `orig_file`.
+Edits come single, repeated on one another, composed in two orders, or in several wordings, as in the micro world.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from editfrontier.datasets import Dataset, MaskOptions, Request
 from editfrontier.datasets.balance import balanced
+from editfrontier.datasets.celeba_faces import (
+    ARCHIVE,
+    ATTRIBUTES,
+    IDENTITIES,
+    IMAGES,
+    MAPPING,
+    MASKS,
+    PARTITION,
+    Faces,
+    read_face,
+    read_faces,
+)
 from editfrontier.datasets.choice import salted
 from editfrontier.datasets.face_attributes import (
     CELEBA,
@@ -26,8 +36,6 @@ from editfrontier.datasets.face_attributes import (
     edited_attributes,
     face_caption,
     known_attributes,
-    read_attribute_table,
-    read_lines,
 )
 from editfrontier.datasets.files import ExpectedFile
 from editfrontier.errors import UserError
@@ -38,14 +46,6 @@ if TYPE_CHECKING:
     from editfrontier.framing import Pixels
     from editfrontier.masks import Mask
 
-IMAGES = "CelebA-HQ-img/"
-MASKS = "CelebAMask-HQ-mask-anno/"
-ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
-MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
-PARTITION = "list_eval_partition.txt"
-IDENTITIES = "identity_CelebA.txt"
-ARCHIVE = "CelebAMask-HQ.zip"
-SPLITS = {"train": "0", "val": "1", "test": "2"}
 LICENCE = "CelebAMask-HQ agreement: non-commercial research only, no redistribution"
 
 Edit = tuple[str, bool]
@@ -61,197 +61,194 @@ class CelebaHqOptions(MaskOptions):
             well enough (`face_attributes.USUAL`).
         split: part of CelebA (`list_eval_partition.txt`) that images come from. The classifier that judges edits is
             trained on "train", so cases should not come from there. "all" does without that file.
-        free_form_share: expected share of free-form instructions, in [0, 1].
+        free_form_share: expected share of free-form instructions, in [0, 1]; with "wordings" there are none.
+        design: "single" = each case by itself; "repeated" = chains that add one attribute again and again; "composed" =
+            chains that add two and three attributes, forward and reversed; "wordings" = each edit in several wordings.
+        steps: of a repeated chain.
+        wordings: of an edit.
     """
 
     attributes: tuple[str, ...] = ()
     split: Literal["test", "val", "train", "all"] = "test"
     free_form_share: float = 0.2
+    design: Literal["single", "repeated", "composed", "wordings"] = "single"
+    steps: int = 8
+    wordings: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_names(self.attributes, "attributes")
         if not 0 <= self.free_form_share <= 1:
             raise UserError(f"option 'free_form_share': {self.free_form_share}, expected 0 to 1. Correct the value.")
-
-
-@dataclass(frozen=True)
-class Faces:
-    """The tables of the data set, and where its images and masks are.
-
-    Attributes:
-        images, masks: folders.
-        labels: number -> attribute of CelebA -> value.
-        identities: number -> person, empty if that is not known.
-        numbers: of the images of the split, in increasing order.
-    """
-
-    images: Path
-    masks: Path
-    labels: Mapping[str, Mapping[str, bool]]
-    identities: Mapping[str, str]
-    numbers: Sequence[str]
+        if min(self.steps, self.wordings) < 1:
+            raise UserError("options 'steps' and 'wordings': expected whole numbers from 1. Correct them.")
+        if self.design != "single" and self.masks != "human":
+            raise UserError(f"option 'design': {self.design!r} takes human masks only. Leave out the option 'masks'.")
 
 
 def build(request: Request) -> list[Case]:
-    """Build attribute edits, balanced over attributes and directions, each with an exemplar."""
-    from editfrontier.cases import Case
-    from editfrontier.datasets.output import write_images, write_regions
-    from editfrontier.datasets.parsing import edit_mask, face_regions, read_parts
+    """Build attribute edits in the design that the options name."""
+    from editfrontier.datasets.face_designs import COMPOSED_CASES, composed_cases, repeated_cases, worded_cases
 
     options: CelebaHqOptions = request.options
-    faces = _faces(request.raw, options.split)
-    order = salted(faces.numbers, f"celeba_hq-{request.seed}")
-    edits = directions(options.attributes or USUAL)
-    candidates = {edit: [name for name in order if editable(faces.labels[name], *edit)] for edit in edits}
-    parts_of = lru_cache(maxsize=64)(lambda name: read_parts(faces.masks, int(name), options.size))
-    cases = []
-    made = balanced(candidates, request.cases, lambda name, edit: edit_mask(parts_of(name), *edit))
-    for number, (name, (attribute, desired), mask) in enumerate(made):
-        before = known_attributes(faces.labels[name])
-        after = edited_attributes(before, attribute, desired)
-        direction = "add" if desired else "remove"
-        case_id = f"{request.task}-{number:05d}-{attribute}-{direction}"
-        instruction, origin = _instruction(request, name, (attribute, desired))
-        written: dict[str, Pixels | Mask] = {"image": _image(faces, name, options.size), "mask": mask}
-        donor = _donor(faces, order, name, (attribute, desired), lambda other: parts_of(other))
-        if donor is not None:
-            written |= {"exemplar": _image(faces, donor[0], options.size), "exemplar_mask": donor[1]}
-        paths = write_images(request.folder, case_id, written)
-        cases.append(
-            Case(
-                case_id=case_id,
-                task=request.task,
-                image=paths["image"],
-                mask=paths["mask"],
-                exemplar=paths.get("exemplar", ""),
-                exemplar_mask=paths.get("exemplar_mask", ""),
-                source_caption=face_caption(request.language, before),
-                target_caption=face_caption(request.language, after),
-                instruction=instruction,
-                instruction_origin=origin,
-                edit_type=f"attribute_{direction}",
-                attribute=attribute,
-                desired=desired,
-                mask_origin="human",
-                source_attributes=json.dumps(before, separators=(",", ":")),
-                target_attributes=json.dumps(after, separators=(",", ":")),
-                identity=faces.identities.get(name, f"celeba_hq-{name}"),
-                cluster=f"celeba_hq-{name}",
-                regions=write_regions(request.folder, case_id, face_regions(parts_of(name))),
-                split=options.split,
-                licence=LICENCE,
-            )
+    sizes = {"repeated": options.steps, "composed": COMPOSED_CASES}
+    size = sizes.get(options.design, 1)
+    if request.cases % size:
+        raise UserError(
+            f"task '{request.task}': cases is {request.cases}, expected a multiple of {size}, the cases of one "
+            f"{'chain' if options.design == 'repeated' else 'portrait'}. Take {max(request.cases // size, 1) * size}."
         )
-    return cases
+    maker = _Maker(request, read_faces(DATASET, request.raw, options.split))
+    match options.design:
+        case "repeated":
+            chains = maker.edits(request.cases // size, adding=True)
+            return [step for case in chains for step in repeated_cases(case, options.steps, request.folder)]
+        case "composed":
+            return composed_cases(request, maker, request.cases // size)
+        case "wordings":
+            edits = maker.edits(-(-request.cases // options.wordings), free_form_share=0.0)
+            worded = [one for case in edits for one in worded_cases(case, request.language, options.wordings)]
+            return worded[: request.cases]
+    return maker.edits(request.cases)
+
+
+class _Maker:
+    """Makes cases of faces, and keeps the parsing of the last of them.
+
+    Attributes:
+        request, faces: what is asked for, and the data.
+        order: numbers of the images in the order in which they are taken.
+        names: attributes that are edited.
+    """
+
+    def __init__(self, request: Request, faces: Faces) -> None:
+        from editfrontier.datasets.parsing import read_parts
+
+        self.request, self.faces = request, faces
+        self.order = salted(faces.numbers, f"celeba_hq-{request.seed}")
+        self.names: Sequence[str] = request.options.attributes or USUAL
+        self.parts: Callable[[str], Mapping[str, Mask]] = lru_cache(maxsize=64)(
+            lambda name: read_parts(faces.masks, int(name), request.options.size)
+        )
+
+    def mask(self, name: str, edit: Edit) -> Mask | None:
+        """Return where an edit may change a face, None if that is hidden."""
+        from editfrontier.datasets.parsing import edit_mask
+
+        return edit_mask(self.parts(name), *edit)
+
+    def edits(self, n: int, *, adding: bool = False, free_form_share: float | None = None) -> list[Case]:
+        """Return up to `n` edits, balanced over attributes and directions, each with an exemplar.
+
+        Args:
+            n: number of edits.
+            adding: whether all of them make an attribute true.
+            free_form_share: of free-form instructions, None = that of the options.
+        """
+        wanted = [edit for edit in directions(self.names) if edit[1] or not adding]
+        labels = self.faces.labels
+        candidates = {edit: [name for name in self.order if editable(labels[name], *edit)] for edit in wanted}
+        cases = []
+        for number, (name, edit, mask) in enumerate(balanced(candidates, n, self.mask)):
+            case_id = f"{self.request.task}-{number:05d}-{edit[0]}-{'add' if edit[1] else 'remove'}"
+            written: dict[str, Pixels | Mask] = {"mask": mask}
+            donor = self._donor(name, edit)
+            if donor is not None:
+                written |= {"exemplar": self._image(donor[0]), "exemplar_mask": donor[1]}
+            cases.append(self.case(name, edit, case_id, written, free_form_share=free_form_share))
+        return cases
+
+    def case(
+        self,
+        name: str,
+        edit: Edit,
+        case_id: str,
+        images: Mapping[str, Pixels | Mask],
+        before: Mapping[str, bool] | None = None,
+        shared: Mapping[str, str] | None = None,
+        free_form_share: float | None = None,
+    ) -> Case:
+        """Return the case of an edit, and write its images.
+
+        Args:
+            name: number of the image.
+            edit: of it.
+            case_id: of the case.
+            images: role, a column of the case -> image or mask.
+            before: attributes that the face has, None = its labels.
+            shared: columns that `shared` gave for other cases of this face, None = they are of this case.
+            free_form_share: as of `edits`.
+        """
+        from editfrontier.cases import Case
+        from editfrontier.datasets.output import write_images
+
+        (attribute, desired), lang = edit, self.request.language
+        source = known_attributes(self.faces.labels[name]) if before is None else dict(before)
+        target = edited_attributes(source, attribute, desired)
+        share = self.request.options.free_form_share if free_form_share is None else free_form_share
+        instruction, origin = self._instruction(name, edit, share)
+        return Case(
+            case_id=case_id,
+            task=self.request.task,
+            source_caption=face_caption(lang, source),
+            target_caption=face_caption(lang, target),
+            instruction=instruction,
+            instruction_origin=origin,
+            edit_type=f"attribute_{'add' if desired else 'remove'}",
+            attribute=attribute,
+            desired=desired,
+            mask_origin="human",
+            source_attributes=json.dumps(source, separators=(",", ":")),
+            target_attributes=json.dumps(target, separators=(",", ":")),
+            identity=self.faces.identities.get(name, f"celeba_hq-{name}"),
+            cluster=f"celeba_hq-{name}",
+            split=self.request.options.split,
+            licence=LICENCE,
+            **(self.shared(name, case_id) if shared is None else shared),  # type: ignore[arg-type]
+            **write_images(self.request.folder, case_id, images),  # type: ignore[arg-type]
+        )
+
+    def shared(self, name: str, label: str) -> dict[str, str]:
+        """Write the image and the regions of a face under a label; return the columns of a case that name them."""
+        from editfrontier.datasets.output import write_images, write_regions
+        from editfrontier.datasets.parsing import face_regions
+
+        regions = write_regions(self.request.folder, label, face_regions(self.parts(name)))
+        return {**write_images(self.request.folder, label, {"image": self._image(name)}), "regions": regions}
+
+    def _image(self, name: str) -> Pixels:
+        return read_face(self.faces, name, self.request.options.size)
+
+    def _instruction(self, name: str, edit: Edit, free_form_share: float) -> tuple[str, str]:
+        rng = random.Random(stable_seed("celeba_hq instruction", self.request.seed, name, *edit))
+        entry, desired = self.request.language.attributes[edit[0]], edit[1]
+        if rng.random() < free_form_share:
+            return rng.choice(entry.free_form_add if desired else entry.free_form_remove).text, "free_form"
+        return rng.choice(entry.add if desired else entry.remove), "template"
+
+    def _donor(self, name: str, edit: Edit) -> tuple[str, Mask] | None:
+        """Return another person's face that shows what an edit asks for, and where; None if there is none."""
+        attribute, desired = edit
+        theirs, sense = CELEBA[attribute]
+        people = self.faces.identities
+        start = stable_seed("celeba_hq exemplar", name, *edit) % len(self.order)
+        for other in (*self.order[start:], *self.order[:start]):
+            if other == name or self.faces.labels[other][theirs] != (sense == desired):
+                continue
+            if name in people and people[name] == people.get(other):
+                continue
+            # Where an edit in the other direction may change the exemplar is where the exemplar shows it.
+            mask = self.mask(other, (attribute, not desired))
+            if mask is not None:
+                return other, mask
+        return None
 
 
 def images(request: Request) -> Iterator[tuple[str, Pixels]]:
     """Yield images of the split with their names, by a salted hash."""
-    faces = _faces(request.raw, request.options.split)
+    faces = read_faces(DATASET, request.raw, request.options.split)
     for name in salted(faces.numbers, f"celeba_hq-reference-{request.seed}"):
-        yield f"celeba_hq-{name}", _image(faces, name, request.options.size)
-
-
-def _instruction(request: Request, name: str, edit: Edit) -> tuple[str, str]:
-    rng = random.Random(stable_seed("celeba_hq instruction", request.seed, name, *edit))
-    entry, desired = request.language.attributes[edit[0]], edit[1]
-    if rng.random() < request.options.free_form_share:
-        return rng.choice(entry.free_form_add if desired else entry.free_form_remove).text, "free_form"
-    return rng.choice(entry.add if desired else entry.remove), "template"
-
-
-def _donor(faces: Faces, order: Sequence[str], name: str, edit: Edit, parts_of: Any) -> tuple[str, Mask] | None:
-    """Return another person's face that shows what an edit asks for, and where; None if there is none."""
-    from editfrontier.datasets.parsing import edit_mask
-
-    attribute, desired = edit
-    theirs, sense = CELEBA[attribute]
-    start = stable_seed("celeba_hq exemplar", name, *edit) % len(order)
-    for other in (*order[start:], *order[:start]):
-        if other == name or faces.labels[other][theirs] != (sense == desired):
-            continue
-        if name in faces.identities and faces.identities[name] == faces.identities.get(other):
-            continue
-        # Where an edit in the other direction may change the exemplar is where the exemplar shows it.
-        mask = edit_mask(parts_of(other), attribute, not desired)
-        if mask is not None:
-            return other, mask
-    return None
-
-
-# --- raw files -------------------------------------------------------------------------------------------------------
-
-
-def _faces(raw: Path, split: str) -> Faces:
-    from editfrontier.datasets.build import optional_file, raw_file
-
-    folders = raw_file(DATASET, raw, IMAGES), raw_file(DATASET, raw, MASKS)
-    table = raw_file(DATASET, raw, ATTRIBUTES)
-    labels = {Path(file).stem: row for file, row in read_attribute_table(table).items()}
-    originals = read_mapping(raw_file(DATASET, raw, MAPPING))
-    missing = [name for name in labels if name not in originals]
-    if missing:
-        raise UserError(
-            f"{raw / MAPPING}: has no row of image {missing[0]}, which {ATTRIBUTES} labels. Unpack it again."
-        )
-    identity_file = optional_file(DATASET, raw, IDENTITIES)
-    people = read_pairs(identity_file) if identity_file is not None else {}
-    identities = {name: f"celeba-{people[originals[name]]}" for name in labels if originals[name] in people}
-    numbers = sorted(labels, key=int)
-    if split != "all":
-        parts = read_pairs(raw_file(DATASET, raw, PARTITION))
-        absent = [name for name in numbers if originals[name] not in parts]
-        if absent:
-            raise UserError(f"{raw / PARTITION}: has no row of {originals[absent[0]]}. Download it again.")
-        numbers = [name for name in numbers if parts[originals[name]] == SPLITS[split]]
-    return Faces(*folders, labels, identities, numbers)
-
-
-def read_mapping(path: Path) -> dict[str, str]:
-    """Read `CelebA-HQ-to-CelebA-mapping.txt`: number in CelebA-HQ -> file name in CelebA.
-
-    Raises:
-        UserError: another format, a number twice, or rows whose `orig_idx` and `orig_file` do not differ by one.
-    """
-    lines = read_lines(path)
-    if lines[0].split() != ["idx", "orig_idx", "orig_file"]:
-        raise UserError(f"{path}: starts with {lines[0][:40]!r}, expected 'idx orig_idx orig_file'. Unpack it again.")
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        words = line.split()
-        if not words:
-            continue
-        stem = words[2].partition(".")[0] if len(words) == 3 else ""
-        if not (stem.isdigit() and words[0].isdigit() and words[1].isdigit()) or int(stem) != int(words[1]) + 1:
-            raise UserError(
-                f"{path}, line {number}: {line.strip()[:60]!r}, expected a number, the number of CelebA from 0, and "
-                "its file name, which counts from 1. It is damaged: unpack it again."
-            )
-        if words[0] in found:
-            raise UserError(f"{path}, line {number}: image {words[0]} comes twice. It is damaged: unpack it again.")
-        found[words[0]] = words[2]
-    return found
-
-
-def read_pairs(path: Path) -> dict[str, str]:
-    """Read lines of a file name of CelebA and a value; raise `UserError` for another format."""
-    found: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        words = line.split()
-        if len(words) not in (0, 2):
-            raise UserError(
-                f"{path}, line {number}: {line[:60]!r}, expected a file name and a number. Download it again."
-            )
-        if words:
-            found[words[0]] = words[1]
-    return found
-
-
-def _image(faces: Faces, name: str, size: int) -> Pixels:
-    from editfrontier.datasets.output import read_square
-
-    return read_square(faces.images / f"{name}.jpg", size)
+        yield f"celeba_hq-{name}", read_face(faces, name, request.options.size)
 
 
 DATASET = Dataset(

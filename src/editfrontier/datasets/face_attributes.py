@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -35,8 +36,8 @@ USUAL = tuple(name for name in CELEBA if name != "open_mouth")
 """Attributes that are edited unless others are named: about a fifth of the labels "mouth open" are wrong (Wu et al.
 2023, arXiv 2210.07356), too many to start an edit from."""
 
-PLAIN = "a portrait of {person}"
-"""A caption where no detail is known, which the frames of the language need."""
+PLAIN = ("a portrait of {person}", "a photo of {person}", "a picture of {person}", "a close photo of {person}")
+"""Captions where no detail is known, which the frames of the language need; the first one is canonical."""
 
 
 def read_attribute_table(path: Path) -> dict[str, dict[str, bool]]:
@@ -134,18 +135,22 @@ def edited_attributes(values: Row, attribute: str, desired: bool) -> dict[str, b
     return changed
 
 
-def face_caption(lang: Language, values: Row) -> str:
-    """Return the canonical caption of a face: what is known to be true of it, and the colour of its hair if it has one.
+def face_caption(lang: Language, values: Row, rng: random.Random | None = None) -> str:
+    """Return a caption of a face: what is known to be true of it, and the colour of its hair if it has one.
 
     It differs from `language.portrait_caption` in that it says nothing of the length of the hair, which CelebA does not
     label.
+
+    Args:
+        lang: the language.
+        values: attribute of the language -> value; absent names are not known.
+        rng: draws the frame, the wordings and the order of the details; None gives the canonical caption.
     """
     colours = [name for name in HAIR_COLOURS if values.get(name, False)]
-    details = [lang.attributes[colours[0]].phrases[0]] if len(colours) == 1 else []
-    details += [
-        entry.phrases[0]
-        for name, entry in lang.attributes.items()
-        if values.get(name, False) and name not in (*HAIR_COLOURS, "old")
-    ]
-    person = pick(lang.old_person if values.get("old", False) else lang.young_person, None)
-    return (lang.frames[0] if details else PLAIN).format(person=person, details=join(details) if details else "")
+    others = [name for name in lang.attributes if values.get(name, False) and name not in (*HAIR_COLOURS, "old")]
+    details = [pick(lang.attributes[name].phrases, rng) for name in (*(colours if len(colours) == 1 else ()), *others)]
+    if rng is not None:
+        rng.shuffle(details)
+    person = pick(lang.old_person if values.get("old", False) else lang.young_person, rng)
+    frame = pick(lang.frames if details else PLAIN, rng)
+    return frame.format(person=person, details=join(details) if details else "")

@@ -43,10 +43,10 @@ class FfhqOptions(Options):
 
     Attributes:
         split: part of the images.
-        labels: CSV file with a column `id`, the number of the image, and a column for each attribute of the language that
-            a classifier tells, with the probability that the image has it, or 0 and 1; an empty cell = not known. Images
-            that it does not name are left out. It must not come from the classifier that judges edits, for that one
-            would agree with itself. "" = no attribute is known, and cases ask for nothing but the image itself.
+        labels: CSV file with a column `id`, the number of the image, and a column for each attribute of the language
+            that a classifier tells, with the probability that the image has it, or 0 and 1; an empty cell = not known.
+            Images that it does not name are left out. It must not come from the classifier that judges edits, for that
+            one would agree with itself. "" = no attribute is known, and cases ask for nothing but the image itself.
         free_form_share: expected share of free-form instructions of attribute edits, in [0, 1].
     """
 
@@ -118,7 +118,7 @@ def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
 
 
 def _plain_case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str) -> Case:
-    caption = PLAIN.format(person=pick(request.language.young_person, None))
+    caption = PLAIN[0].format(person=pick(request.language.young_person, None))
     texts = {"source_caption": caption, "target_caption": caption, "instruction": ""}
     return _case(request, folder, photos, name, f"{request.task}-{int(name):05d}", edit_type="reconstruction", **texts)
 

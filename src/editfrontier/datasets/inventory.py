@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from editfrontier.datasets import Dataset, dataset_names, get_dataset
-from editfrontier.datasets.files import ExpectedFile, data_folder, download, missing, present
+from editfrontier.datasets.downloads import download
+from editfrontier.datasets.files import ExpectedFile, data_folder, missing, present
 from editfrontier.errors import UserError
 
 

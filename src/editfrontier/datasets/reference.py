@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,7 @@ def build_reference(dataset: str, n: int, seed: int, out_path: Path, **options: 
         options=chosen,
     )
     names: list[str] = []
-    for name, pixels in found.images(request):
-        if len(names) == n:
-            break
+    for name, pixels in islice(found.images(request), n):
         write_png(folder / f"{name}.png", pixels)
         names.append(f"{folder.name}/{name}.png")
     if len(names) < n:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +106,15 @@ def fingerprint(params: ReadyMadeParams) -> str:
     folder = home() / params.folder
     if folder.is_dir():
         for file in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in ENDINGS and entry.is_file()):
-            state.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+            about = file.stat()
+            state.update(file.name.encode() + b"\0" + _content_hash(file, about.st_size, about.st_mtime_ns))
     return state.hexdigest()[:12]
+
+
+@cache
+def _content_hash(file: Path, size: int, changed: int) -> bytes:
+    """Return the sha256 of a file; each job of a graph asks for all of them."""
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 EDITOR = Editor(name="ready_made", params=ReadyMadeParams, edit=edit, fingerprint=fingerprint)
