@@ -67,6 +67,7 @@ def make_study(folder: Path) -> Workspace:
     """Make a workspace whose study has one task of six portraits, in batches of two, and six variants."""
     make_workspace(folder, stub=False)
     (folder / "src/editfrontier/editors/held.py").write_text(HELD.lstrip())
+    shutil.copy2(ROOT / "requirements.lock", folder)
     (folder / "gates").mkdir()
     config: dict[str, Any] = dict(load_study([ROOT / "config/smoke.yaml"]).config)
     for key in ("claims", "user_study", "analyses"):

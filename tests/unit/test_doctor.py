@@ -169,6 +169,7 @@ def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
     assert "numpy" not in found.text
     lock.write_text(f"numpy=={version('numpy')}\n")
     assert here.check_packages(lock).state == "ok"
+    assert here.check_packages(tmp_path / "gone.lock").state == "note"
 
 
 def test_a_full_disk_and_missing_things_are_wrong(tmp_path: Path) -> None:
