@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from editfrontier import warm
 from editfrontier.config import resolve_study
 from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import UserError
@@ -27,7 +28,7 @@ envvars:
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 
 # Jobs never look for a newer model, nor wait for a hub that a compute node cannot reach; `weights` fetches all of them.
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.update(HF_HUB_OFFLINE="1")
 
 EVALUATORS = canonical({name: reference_of(model) for name, model in config["evaluators"].items()})
 TASKS = list(config["tasks"])
@@ -48,6 +49,14 @@ def planned(job):
     return Job(job.rule.name, (*both, *found.values()), Path(str(job.benchmark)) if job.benchmark else None)
 
 
+WARM = []  # the server of the warm start, once it runs; it ends with this process in any case
+
+
+def stop_warm():
+    while WARM:
+        warm.stop(WARM.pop())
+
+
 onstart:
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_norun]
     follow(
@@ -56,6 +65,23 @@ onstart:
         workflow.nodes or workflow.cores,
         lambda line: print(line, file=sys.stderr, flush=True),
     )
+    # Importing torch and the rest takes longer than many a job: a server that has done so forks a process for each job.
+    # EDITFRONTIER_WARM=0 in the environment switches it off. What it cannot do, jobs do as ever, on their own. It needs
+    # Linux, which can fork a process that has loaded these libraries.
+    heavy = sum(job.rule.name in warm.COMMANDS for job in jobs)
+    local = workflow.is_main_process and workflow.local_exec and not workflow.touch and not GPUS
+    if local and heavy >= 8 and sys.platform == "linux" and os.environ.get(warm.VARIABLE) != "0":
+        server, socket = warm.start(config["compute"]["threads"], Path(config["results"]) / "logs" / "warm.log")
+        WARM.append(server)
+        os.environ[warm.VARIABLE] = str(socket)
+
+
+onsuccess:
+    stop_warm()
+
+
+onerror:
+    stop_warm()
 
 
 def code_of(*modules):

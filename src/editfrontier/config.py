@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
-from editfrontier.config_rows import swept
+from editfrontier.config_models import edit_size, model_problems
+from editfrontier.config_rows import split_table, swept, unusual
 from editfrontier.datasets import dataset_problems
-from editfrontier.editors import MODEL_KINDS, Editor, get_editor, make_params
+from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics.registry import METRICS
-from editfrontier.model_registry import entry_problem, reference_of, size_of
+from editfrontier.model_registry import reference_of
 from editfrontier.results import CONTROLS, variant_label
 from editfrontier.spec import code_hash, variant_name
 from editfrontier.userstudy.settings import response_patterns, settings_problems
@@ -29,12 +30,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
 ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
 RUNNER = "editfrontier.edit"
-EVALUATOR_MODELS = {
-    "dift": ("dift", "text_to_image"),
-    "segmentation": ("text_to_image",),
-    "autoencoder": ("autoencoder", *MODEL_KINDS),
-}
-"""Kinds of evaluator that other models serve as -> the kinds of model that the registry may name there."""
 
 _TYPE_NAMES = {
     "object": "a mapping",
@@ -80,7 +75,7 @@ class Study:
             "dtype": self.config["compute"]["dtype"],
             "seed": self.config["seed"],
             "code": code_hash(chosen.module, RUNNER) + _data_hash(get_editor(chosen.editor), chosen.params),
-        } | _unusual(chosen.carry, chosen.size)
+        } | unusual(chosen.carry, chosen.size)
 
     def controls(self, task: str) -> list[str]:
         """Return the variants of a task that are no editors: by their editor, or because a row says so."""
@@ -91,11 +86,6 @@ class Study:
         """Return the variants of each experiment on a task."""
         tables = {name: table for name, table in self.tables.items() if table["task"] == task and "by" not in table}
         return {name: list(dict.fromkeys(row["variant"] for row in table["rows"])) for name, table in tables.items()}
-
-
-def _unusual(carry: str, size: int | None) -> dict[str, Any]:
-    """Return what stands in specs and names of variants only where it differs from what is usual."""
-    return ({} if carry == "png" else {"carry": carry}) | ({} if size is None else {"size": size})
 
 
 def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
@@ -138,7 +128,8 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         sources.insert(0, (sources[0].parent if sources else ROOT / "config") / base)
         complete = merge(read_yaml(sources[0]), complete)
     _check_schema(complete, sources)
-    _check_models(complete, sources)
+    for path, problem in model_problems(complete):
+        raise _wrong(sources, path, problem)
     variants, tables = _resolve_experiments(complete, sources)
     for path, problem in [*dataset_problems(complete), *settings_problems(complete, tables)]:
         raise _wrong(sources, path, problem)
@@ -275,14 +266,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _check_models(config: Mapping[str, Any], files: Sequence[Path]) -> None:
-    for section in ("models", "evaluators"):
-        for name, entry in config[section].items():
-            kinds = MODEL_KINDS if section == "models" else EVALUATOR_MODELS.get(name, (name,))
-            if problem := entry_problem(entry, kinds):
-                raise _wrong(files, [section, name], problem)
-
-
 # --- experiments -----------------------------------------------------------------------------------------------------
 
 
@@ -313,7 +296,7 @@ def _resolve_experiments(
         whole = {key: value for key, value in experiment.items() if key != "by"}
         tables[name] = {"name": name, **whole, "rows": rows}
         for split in experiment.get("by", []):
-            table = _split_table(tables[name], split)
+            table = split_table(tables[name], split)
             if table["name"] in config["run"]:
                 problem = f"'{name}' split by {split} has the same name. Rename one of them."
                 raise _wrong(files, ["experiments", table["name"]], problem)
@@ -323,20 +306,6 @@ def _resolve_experiments(
     for figure, entry in config["figures"].items():
         _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
     return variants, tables
-
-
-def _split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """Return a table with its rows for each part of the cases. Metrics of sets need more images than a part has."""
-    metrics = [name for name in table["metrics"] if METRICS[name].per_image]
-    text = {"title": f"{table['title']}, by {split}", "caption": ""}
-    return {
-        **table,
-        **text,
-        "name": f"{table['name']}_{split}",
-        "metrics": metrics,
-        "by": split,
-        "parent": table["name"],
-    }
 
 
 def _resolve_analyses(
@@ -415,31 +384,13 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
     entry = config["editors"][editor.name]
     params = _overrides(files, [*path, "params"], editor, entry.get("params", {}) | row.get("params", {}))
     model, carry = entry.get("model", editor.model), row.get("carry", "png")
-    size = _size(
-        config, files, path if "size" in row else ["editors", editor.name], {**row, "editor": editor.name}, model
-    )
     try:
-        name = variant_name(editor.name, params | _unusual(carry, size))
+        size = edit_size(config, row, editor.name, model)
+    except UserError as error:
+        where = path if "size" in row else ["editors", editor.name]
+        raise _wrong(files, [*where, "size"], str(error)) from None
+    try:
+        name = variant_name(editor.name, params | unusual(carry, size))
     except UserError as error:
         raise _wrong(files, [*path, "params"], str(error)) from None
     return Variant(name, editor.name, model, params, editor.edit.__module__, carry, size)
-
-
-def _size(
-    config: Mapping[str, Any], files: Sequence[Path], path: Sequence[Any], row: Mapping[str, Any], model: str | None
-) -> int | None:
-    """Return the size of the images that a row's editor gets, None for the images as they are."""
-    size = row.get("size", config["editors"][row["editor"]].get("size", "evaluation"))
-    if size == "evaluation":
-        return None
-    if model is None:
-        problem = f"'{row['editor']}' runs no model, so that no size suits it better than another. Remove the size."
-        raise _wrong(files, [*path, "size"], problem)
-    if row.get("carry", "png") == "latents":
-        problem = "images that are scaled back have no latents to carry. Remove the size, or carry png."
-        raise _wrong(files, [*path, "size"], problem)
-    found = size_of(config["models"][model]) if size == "native" else int(size)
-    if found is None:
-        problem = f"the size that the model '{model}' was trained at is not known. Add `size` to its entry of `models`."
-        raise _wrong(files, [*path, "size"], problem)
-    return found

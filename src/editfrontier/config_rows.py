@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from editfrontier.metrics.registry import METRICS
+
 
 def swept(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows that a row stands for: one for each combination of the values that its `sweep` lists.
@@ -24,3 +26,22 @@ def swept(row: Mapping[str, Any]) -> list[dict[str, Any]]:
                 entry["label"] = entry["label"].replace(f"{{{key}}}", f"{value}")
         rows.append(entry)
     return rows
+
+
+def unusual(carry: str, size: int | None) -> dict[str, Any]:
+    """Return what stands in specs and names of variants only where it differs from what is usual."""
+    return ({} if carry == "png" else {"carry": carry}) | ({} if size is None else {"size": size})
+
+
+def split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Return a table with its rows for each part of the cases. Metrics of sets need more images than a part has."""
+    metrics = [name for name in table["metrics"] if METRICS[name].per_image]
+    text = {"title": f"{table['title']}, by {split}", "caption": ""}
+    return {
+        **table,
+        **text,
+        "name": f"{table['name']}_{split}",
+        "metrics": metrics,
+        "by": split,
+        "parent": table["name"],
+    }

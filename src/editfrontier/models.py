@@ -238,9 +238,6 @@ def _digest(hashes: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
 
 
-HEAVY = ("unet", "transformer")
-"""Parts of a pipeline that run in every step, and are the largest."""
-
 LARGE_TEXT = {
     "flux": ("text_encoder_2",),
     "ultraedit_freeform": ("text_encoder_3",),
@@ -260,7 +257,8 @@ def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:
     if dtype == "float32":
         return {"default": torch.float32}
     text = dict.fromkeys(LARGE_TEXT.get(kind, ()), torch.bfloat16)
-    return {"default": torch.float32, **dict.fromkeys(HEAVY, getattr(torch, dtype)), **text}
+    denoiser = "transformer" if kind in LARGE_TEXT else "unet"
+    return {"default": torch.float32, denoiser: getattr(torch, dtype), **text}
 
 
 def load_pipeline(

@@ -175,7 +175,7 @@ def _present_revision(identifier: str) -> str:
 
 
 def _fetch_files(model: Model, lock: Path) -> None:
-    from editfrontier.datasets.files import download
+    from editfrontier.datasets.downloads import download
     from editfrontier.models import file_sha256
 
     entry = model.entry

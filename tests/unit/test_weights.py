@@ -99,8 +99,7 @@ def test_a_server_that_is_away_keeps_the_rest_going(
     served(monkeypatch, tmp_path / "server", "lpips_alex", {"alexnet-owt-7be5be79.pth": b"trunk"})
     served(monkeypatch, tmp_path / "server", "celeba_attributes", {"attribute_predictor.pt": b"x"})
     (tmp_path / "server" / "attribute_predictor.pt").unlink()
-    monkeypatch.setattr("editfrontier.datasets.files._TRIES", 1)
-    monkeypatch.setattr("editfrontier.datasets.files.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("editfrontier.datasets.downloads.time.sleep", lambda seconds: None)
     config = config_of(attributes={"registry": "celeba_attributes"}, lpips={"registry": "lpips_alex"})
     (problem,) = fetch_models(config)
     assert problem.startswith("celeba_attributes: ") and "attribute_predictor.pt" in problem

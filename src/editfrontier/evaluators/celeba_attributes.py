@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import resnet50
 
+from editfrontier.datasets.face_attributes import CELEBA
 from editfrontier.evaluators.common import (
     batched,
     check_images,
@@ -66,31 +67,12 @@ CELEBA_NAMES = (
 )
 """The attributes in the order of CelebA's annotations."""
 
-STUDY_NAMES = {
-    "smile": ("Smiling", True),
-    "open_mouth": ("Mouth_Slightly_Open", True),
-    "glasses": ("Eyeglasses", True),
-    "hat": ("Wearing_Hat", True),
-    "beard": ("No_Beard", False),
-    "moustache": ("Mustache", True),
-    "earrings": ("Wearing_Earrings", True),
-    "lipstick": ("Wearing_Lipstick", True),
-    "old": ("Young", False),
-    "bangs": ("Bangs", True),
-    "necklace": ("Wearing_Necklace", True),
-    "black_hair": ("Black_Hair", True),
-    "brown_hair": ("Brown_Hair", True),
-    "blond_hair": ("Blond_Hair", True),
-    "grey_hair": ("Gray_Hair", True),
-}
-"""Attribute of a case -> that of CelebA, and its value where the case's is true."""
-
 
 class CelebAttributeEvaluator:
     """Probabilities of CelebA's attributes under the names of cases. They are not calibrated: 0.5 is where the two
     logits are equal."""
 
-    names = tuple(STUDY_NAMES)
+    names = tuple(CELEBA)
 
     def __init__(self, network: nn.Module, device: str = "cpu", precision: str = "fp32") -> None:
         self.network, self.device = network, device
@@ -107,8 +89,8 @@ class CelebAttributeEvaluator:
     def probabilities(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] of aligned faces -> [B, A] in [0, 1], in the order of `names`."""
         check_images(images)
-        columns = [CELEBA_NAMES.index(name) for name, _ in STUDY_NAMES.values()]
-        sides = [int(value) for _, value in STUDY_NAMES.values()]
+        columns = [CELEBA_NAMES.index(name) for name, _ in CELEBA.values()]
+        sides = [int(value) for _, value in CELEBA.values()]
 
         def classify(x: Tensor) -> Tensor:
             pixels = scale(x)

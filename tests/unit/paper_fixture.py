@@ -1,0 +1,106 @@
+"""The models and evaluators of the paper's config as small checkpoints with random weights in the published layouts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hub_layout import KIND_OF, write_checkpoint
+
+MODELS = {
+    "text_to_image": "sd2_base",
+    "inpainting": "sd2_inpainting",
+    "instruct_pix2pix": "instruct_pix2pix",
+    "flux": "flux",
+    "ultraedit_freeform": "ultraedit_freeform",
+    "ultraedit_mask": "ultraedit_mask",
+}
+"""Kind of a model -> name of its checkpoint in `hub_layout`."""
+
+
+def images(count: int, side: int, seed: int = 0) -> torch.Tensor:
+    """Random images, uint8 [count, 3, side, side]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+def folder_of(path: Path, config: dict[str, Any], **files: Any) -> Path:
+    """Write a folder with config.json and pickled weights; keyword = file name without .pth."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config))
+    for name, content in files.items():
+        torch.save(content, path / f"{name}.pth")
+    return path
+
+
+def write_models(folder: Path) -> dict[str, dict[str, Any]]:
+    """Write a checkpoint of each kind; return the `models` of a config."""
+    for kind, name in MODELS.items():
+        assert KIND_OF.get(name, name) == kind
+    return {kind: {"path": str(write_checkpoint(name, folder / name)), "size": 128} for kind, name in MODELS.items()}
+
+
+def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -> dict[str, dict[str, Any]]:
+    """Write a checkpoint of each evaluator; return the `evaluators` of a config.
+
+    Networks that have one published size are as large as that: about 350 MB. No face detector can be made up, so faces
+    are taken for aligned. quality: whether MUSIQ is there, which needs pyiqa.
+    """
+    import torchvision
+
+    from editfrontier.evaluators.arcface import ArcFaceNet
+    from editfrontier.evaluators.celeba_attributes import CELEBA_NAMES
+    from editfrontier.evaluators.inception import build_inception
+
+    torch.manual_seed(0)
+    networks: dict[str, tuple[torch.nn.Module, dict[str, str]]] = {
+        "identity": (ArcFaceNet(), {"architecture": "arcface_ir_se50", "detector": "aligned"}),
+        "attributes": (
+            torchvision.models.resnet50(weights=None, num_classes=2 * len(CELEBA_NAMES)),
+            {"architecture": "resnet50_attributes"},
+        ),
+        "features": (build_inception(), {"architecture": "fid_inception", "preprocessing": "legacy_tensorflow"}),
+        "lpips": (
+            torchvision.models.alexnet(weights=None),
+            {"architecture": "lpips_torchvision", "net": "alex", "trunk": "weights.pth"},
+        ),
+    }
+    if quality:
+        from pyiqa.archs.musiq_arch import MUSIQ
+
+        networks["quality"] = (MUSIQ(pretrained=False), {"architecture": "musiq"})
+    for kind, (network, config) in networks.items():
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        torch.save(network.state_dict(), folder / kind / "weights.pth")
+        (folder / kind / "config.json").write_text(json.dumps({"weights": "weights.pth", **config}))
+    write_clip(folder / "clip")
+    entries: dict[str, dict[str, Any]] = {kind: {"path": str(folder / kind)} for kind in (*networks, "clip")}
+    for kind in ("dift", "segmentation"):
+        entries[kind] = {"path": str(text_to_image)}
+    return entries | {"autoencoder": {"path": str(text_to_image), "subfolder": "vae"}}
+
+
+def write_clip(folder: Path) -> Path:
+    """Write a tiny CLIP as a hub repository of open_clip, whose config does not speak of its activation."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    model_cfg = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 16, "head_width": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+    }
+    mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": mean, "std": std}}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**model_cfg)
+    for parameter in model.parameters():
+        parameter.data.mul_(4)  # signals large enough for activations to differ
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    return folder
