@@ -35,6 +35,7 @@ include: "rules/userstudy.smk"
 include: "rules/analyses.smk"
 include: "rules/claims.smk"
 include: "rules/report.smk"
+include: "rules/plan.smk"
 
 
 localrules:
@@ -48,6 +49,13 @@ localrules:
     analyses,
     claims,
     report,
+    # On a cluster these run where Snakemake runs: they take seconds, less than waiting for a place in the queue.
+    config,
+    table,
+    figure,
+    judge,
+    index,
+    archive,
 
 
 rule all:

@@ -4,6 +4,9 @@
 if "user_study" in config:
     JUDGED = STUDY.tables[config["user_study"]["experiment"]]
 
+    localrules:
+        user_study,
+
     rule user_study:
         input:
             records=[

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from editfrontier import commands_cluster
 from editfrontier.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(commands_cluster.app)  # plan, doctor, probe
 
 ConfigFiles = Annotated[
     list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")

@@ -1,0 +1,16 @@
+# What a run would take and what it lacks. In: the config. Out: nothing but what it prints. Nothing is submitted or fetched.
+
+
+localrules:
+    plan,
+
+
+rule plan:
+    log:
+        "<results>/logs/plan.log",
+    params:
+        config=lambda wildcards: canonical(config),
+    message:
+        "Plan of this run"
+    shell:
+        "python -m editfrontier plan --study {params.config:q} 2> {log:q}"

@@ -1,0 +1,34 @@
+"""Whether a place is ready for a run: what is checked before anything is submitted, each check with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ok", "note", "wrong"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what, one or two words.
+        state: "ok"; "note", which stops no run; "wrong", with which a run would fail or spoil something.
+        text: what was found, and, if it is wrong, what to do.
+    """
+
+    name: str
+    state: State
+    text: str
+
+
+def doctor_text(checks: Iterable[Check]) -> str:
+    """Return the checks as text, one line each, and a last line that counts."""
+    listed = list(checks)
+    width = max((len(check.name) for check in listed), default=0)
+    lines = [f"{check.state:5}  {check.name:{width}}  {check.text}" for check in listed]
+    wrong = sum(check.state == "wrong" for check in listed)
+    last = "Ready." if not wrong else f"Not ready: {wrong} of {len(listed)} checks failed."
+    return "\n".join([*lines, last])

@@ -1,0 +1,144 @@
+"""What a run needs from outside: weights, raw data, tokens; how large it is, and whether it is there.
+
+Nothing is opened, hashed or fetched: that is for `weights` and for the jobs. So it takes a moment, without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from editfrontier.config import Study
+from editfrontier.datasets import RENDERED, dataset_options, get_dataset, raw_folder
+from editfrontier.datasets.files import missing
+from editfrontier.model_registry import (
+    UNPINNED,
+    FilesReference,
+    HubReference,
+    entry_of,
+    parse_reference,
+    reference_of,
+    weights_root,
+)
+from editfrontier.planning.graph import PlannedJob
+
+SCORING = frozenset({"sources", "score", "validation", "analyse"})
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that jobs read and this repository does not hold.
+
+    Attributes:
+        kind: "weights", "data" or "token".
+        name: of the model, of the data set, or "Hugging Face".
+        present: whether it is there.
+        size: bytes to download, 0 = not known or not there to download.
+        licence: in a few words.
+        fix: what to do if it is not there, a sentence.
+    """
+
+    kind: str
+    name: str
+    present: bool
+    size: float = 0.0
+    licence: str = ""
+    fix: str = ""
+
+
+def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
+    """Return what the jobs need: data for those that make cases, weights for those that edit or score."""
+    listed = list(jobs)
+    weights = list(_weights(study, listed))
+    return [*_data(study, listed), *weights, *_token(study, listed, weights)]
+
+
+def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
+    """Return the texts of the models that jobs load, each once, without the folders of them that are meant."""
+    found: dict[str, None] = {}
+    for job in jobs:
+        if job.rule == "edit":
+            model = study.variants[job.wildcards["task"]][job.wildcards["variant"]].model
+            if model:
+                found[reference_of(study.config["models"][model])] = None
+        if job.rule in SCORING:
+            found |= {reference_of(entry): None for entry in study.config["evaluators"].values()}
+        if job.rule == "analyse":
+            found |= dict.fromkeys(study.analyses[job.wildcards["analysis"]]["models"].values())
+    return list(dict.fromkeys(_whole(text) for text in found))
+
+
+def _whole(text: str) -> str:
+    reference = parse_reference(text)
+    return f"{reference.id}@{reference.revision}" if isinstance(reference, HubReference) else text
+
+
+def _weights(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
+    for text in _references(study, jobs):
+        reference, entry = parse_reference(text), entry_of(text)
+        title, size, licence = (entry.title, entry.download_gb * _GB, entry.licence) if entry else (text, 0.0, "")
+        match reference:
+            case HubReference() if reference.revision == UNPINNED:
+                fix = f"The revision of {reference.id} is not pinned. Run `editfrontier weights --pin`."
+                yield Need("weights", title, False, size, licence, fix)
+            case HubReference():
+                fix = "Run `snakemake weights` where the hub can be reached."
+                yield Need("weights", title, _in_cache(reference), size, licence, fix)
+            case FilesReference():
+                folder = weights_root() / reference.name
+                files = [file.name for file in entry.files] if entry else ["config.json"]
+                by_hand = [file.name for file in entry.files if not file.url] if entry else []
+                fix = "Run `snakemake weights` where the network can be reached."
+                if by_hand:
+                    fix += f" {', '.join(by_hand)} must be fetched by hand and put into {folder}."
+                yield Need("weights", title, all((folder / name).is_file() for name in files), size, licence, fix)
+            case _:
+                fix = f"Put the model into {reference}, or correct `path` in the config."
+                yield Need("weights", title, reference.is_dir(), 0.0, licence, fix)
+
+
+def _in_cache(reference: HubReference) -> bool:
+    """Return whether the hub's cache holds a revision, with no file of the repository half fetched."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = Path(HF_HUB_CACHE, f"models--{reference.id.replace('/', '--')}")
+    snapshot = folder / "snapshots" / reference.revision
+    return snapshot.is_dir() and any(snapshot.iterdir()) and not list((folder / "blobs").glob("*.incomplete"))
+
+
+def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
+    seen: set[tuple[str, Path]] = set()
+    for job in jobs:
+        match job.rule:
+            case "cases":
+                entry = study.config["tasks"][job.wildcards["task"]]
+            case "reference":
+                entry = study.config["reference"]
+            case _:
+                continue
+        if entry.get("dataset", RENDERED[0]) in RENDERED:
+            continue
+        dataset = get_dataset(entry["dataset"])
+        folder = raw_folder(dataset, dataset_options(dataset, entry.get("options", {})))
+        if (dataset.name, folder) in seen:
+            continue
+        seen.add((dataset.name, folder))
+        absent = missing(folder, dataset.files)
+        size = {file.download: file.size for file in (absent or dataset.files) if not file.optional}
+        names = ", ".join(dict.fromkeys(file.download for file in absent))
+        fix = f"Put {names} into {folder}. {dataset.by_hand}"
+        yield Need("data", dataset.title, not absent, float(sum(size.values())), dataset.licence, fix)
+
+
+def _token(study: Study, jobs: Iterable[PlannedJob], weights: Iterable[Need]) -> Iterator[Need]:
+    """A token is needed to fetch what is gated; once fetched, weights are read without."""
+    gated = [entry for text in _references(study, jobs) if (entry := entry_of(text)) and entry.gated is True]
+    absent = {need.name for need in weights if not need.present}
+    wanted = [entry.id for entry in gated if entry.title in absent]
+    if wanted:
+        from huggingface_hub import get_token
+
+        fix = f"Accept the licence of {', '.join(wanted)} on the hub, then run `hf auth login` or set HF_TOKEN."
+        yield Need("token", "Hugging Face", get_token() is not None, fix=fix)

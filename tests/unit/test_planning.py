@@ -1,0 +1,195 @@
+"""The plan of a run: seconds, bytes, and what is missing, on constructed studies with known answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editfrontier.cases import Case
+from editfrontier.config import Study, Variant, load_study
+from editfrontier.datasets import Dataset, Options, Request
+from editfrontier.datasets.files import ExpectedFile
+from editfrontier.errors import UserError
+from editfrontier.model_registry import get_entry
+from editfrontier.planning import costs
+from editfrontier.planning import needs as wanted
+from editfrontier.planning.graph import PlannedJob
+from editfrontier.planning.page import plan_text, size_text
+
+TASK = {"dataset": "portraits", "cases": 10, "repeats": 3, "shards": 4}
+
+
+def study(**changes: Any) -> Study:
+    config = {
+        "results": "results/made",
+        "compute": {"device": "cuda"},
+        "tasks": {"faces": TASK},
+        "reference": {"images": 100},
+        "models": {},
+        "evaluators": {},
+    }
+    return Study({**config, **changes}, {"faces": {}}, {}, {})
+
+
+def job(rule: str, gpu: bool = True, benchmark: Path | None = None, **wildcards: str) -> PlannedJob:
+    return PlannedJob(rule, wildcards, gpu, benchmark)
+
+
+def edit_job(variant: str = "sdedit", **options: Any) -> PlannedJob:
+    return job("edit", task="faces", variant=variant, shard="0", **options)
+
+
+def test_a_shard_takes_its_start_and_its_cases() -> None:
+    row = costs.read_gpu_seconds()["edit", "sdedit"]
+    assert costs.cases_of_job(study(), edit_job()) == 8  # 30 cases in 4 shards
+    assert costs.job_seconds(study(), edit_job("sdedit+strength=0.3")) == (row.start + 8 * row.case, row.measured)
+    every = costs.read_gpu_seconds()["edit", ""]
+    assert costs.job_seconds(study(), edit_job("their_editor")) == (every.start + 8 * every.case, every.measured)
+
+
+def test_what_an_earlier_run_measured_counts_before_any_table(tmp_path: Path) -> None:
+    file = tmp_path / "shard-0.tsv"
+    file.write_text("s\th:m:s\n12.5\t0:00:12\n")
+    assert costs.job_seconds(study(), edit_job(benchmark=file)) == (12.5, True)
+
+
+def test_every_editor_has_a_row_and_nothing_estimated_is_called_measured(root: Path) -> None:
+    table = costs.read_gpu_seconds()
+    editors = {name for rule, name in table if rule == "edit"}
+    assert set(load_study([root / "config/micro.yaml"]).config["editors"]) <= editors
+    assert {row.measured for row in table.values()} == {False}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("edit,x,1,,estimate", "expected rule, name, start"), ("edit,x,1,2,guess", "expected measured or estimate")],
+)
+def test_a_wrong_line_of_seconds_is_named(tmp_path: Path, line: str, words: str) -> None:
+    file = tmp_path / "seconds.csv"
+    file.write_text(f"rule,name,start,case,source\nedit,,1,2,estimate\n{line}\n")
+    with pytest.raises(UserError, match=f"line 3: .*{words}"):
+        costs.read_gpu_seconds(file)
+
+
+def test_stages_add_up() -> None:
+    jobs = [edit_job(), edit_job(), job("cases", gpu=False, task="faces"), job("table", gpu=False, table="t")]
+    data, edits, report = costs.stages(study(), jobs)
+    assert [data.name, edits.name, report.name] == ["data", "edits", "report"]
+    assert (edits.jobs, edits.gpu_jobs, edits.cpu_seconds) == (2, 2, 0.0)
+    assert edits.gpu_seconds == 2 * costs.job_seconds(study(), jobs[0])[0]
+    assert edits.estimated == 1.0
+    assert edits.disk == pytest.approx(2 * 8 * 64**2 * costs.BYTES_PER_PIXEL)
+    assert (data.gpu_seconds, data.gpu_jobs) == (0.0, 0)
+    text = plan_text(study(), "made.yaml", [data, edits, report], [])
+    total = next(line for line in text.splitlines() if line.startswith("total")).split()
+    assert total[1:3] == ["4", "2"]
+    assert "100 % of the hours are estimates that nobody measured" in text
+
+
+def test_on_processor_cores_seconds_are_measured_ones(root: Path) -> None:
+    smoke = load_study([root / "config/smoke.yaml"])
+    spent, known = costs.job_seconds(smoke, job("edit", gpu=False, task="portraits", variant="sdedit", shard="0"))
+    assert known
+    assert spent > 0
+
+
+def test_nothing_to_do_is_said() -> None:
+    assert "no job would run" in plan_text(study(), "made.yaml", [], [])
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (33.7e9, "34 GB"), (2.5e15, "2500 TB")]
+)
+def test_sizes_as_text(count: float, text: str) -> None:
+    assert size_text(count) == text
+
+
+# Needs ----------------------------------------------------------------------------------------------------------------
+
+
+def with_model(entry: dict[str, Any], **changes: Any) -> Study:
+    made = study(models={"theirs": entry}, **changes)
+    variant = Variant("sdedit", "sdedit", "theirs", {}, "editfrontier.editors.sdedit")
+    return Study(made.config, {"faces": {"sdedit": variant}}, {}, {})
+
+
+def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    revision = "a" * 40
+    made = with_model({"id": "someone/model", "revision": revision})
+    (need,) = wanted.needs(made, [edit_job()])
+    assert (need.kind, need.present) == ("weights", False)
+    assert "snakemake weights" in need.fix
+    snapshot = tmp_path / f"models--someone--model/snapshots/{revision}"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model_index.json").write_text("{}")
+    assert wanted.needs(made, [edit_job()])[0].present
+    blobs = tmp_path / "models--someone--model/blobs"
+    blobs.mkdir()
+    (blobs / "abc.incomplete").touch()
+    assert not wanted.needs(made, [edit_job()])[0].present, "half a download was taken for whole"
+
+
+def test_gated_weights_need_a_token_until_they_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    token: list[str | None] = [None]
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: token[0])
+    entry = get_entry("flux_dev")
+    assert entry.gated is True
+    made = with_model({"registry": "flux_dev", "revision": "b" * 40})
+    weights, need = wanted.needs(made, [edit_job()])
+    assert weights.size == entry.download_gb * 1e9
+    assert (need.kind, need.present) == ("token", False)
+    assert entry.id in need.fix
+    token[0] = "secret"
+    found = wanted.needs(made, [edit_job()])
+    assert found[1].present
+    assert "secret" not in repr(found)
+    snapshot = tmp_path / f"models--{entry.id.replace('/', '--')}/snapshots/{'b' * 40}"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model_index.json").write_text("{}")
+    assert [need.kind for need in wanted.needs(made, [edit_job()])] == ["weights"]
+
+
+def test_a_local_folder_and_jobs_that_load_nothing(tmp_path: Path) -> None:
+    made = with_model({"path": str(tmp_path / "gone")})
+    (need,) = wanted.needs(made, [edit_job()])
+    assert not need.present
+    assert str(tmp_path / "gone") in need.fix
+    assert wanted.needs(made, [job("table", table="t")]) == []
+
+
+def test_raw_data_that_are_missing_are_named_with_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(request: Request) -> list[Case]:
+        return []
+
+    files = (
+        ExpectedFile(path="images/", what="images", archive="images.zip", size=5_000),
+        ExpectedFile(path="masks/", what="masks", archive="images.zip", size=5_000),
+        ExpectedFile(path="names.txt", what="names", size=100),
+        ExpectedFile(path="extra.txt", what="more", size=7, optional=True),
+    )
+    theirs = Dataset(
+        name="theirs",
+        title="Their data",
+        home="",
+        licence="research only",
+        terms="",
+        files=files,
+        by_hand="Fill in the form.",
+        build=build,
+        options=Options,
+    )
+    monkeypatch.setattr(wanted, "get_dataset", lambda name: theirs)
+    made = study(tasks={"faces": {**TASK, "dataset": "theirs", "options": {"root": str(tmp_path)}}})
+    (need,) = wanted.needs(made, [job("cases", gpu=False, task="faces")])
+    assert (need.kind, need.name, need.present, need.size) == ("data", "Their data", False, 5_100)
+    assert f"Put images.zip, names.txt into {tmp_path}. Fill in the form." in need.fix
+    (tmp_path / "images.zip").touch()
+    assert wanted.needs(made, [job("cases", gpu=False, task="faces")])[0].size == 100
+    (tmp_path / "names.txt").touch()
+    assert wanted.needs(made, [job("cases", gpu=False, task="faces")])[0].present
+    text = plan_text(made, "made.yaml", costs.stages(made, []), [need])
+    assert "no job would run" in text
