@@ -24,10 +24,10 @@ from typing import Any
 
 import torch
 
-from editfrontier import sampling
 from editfrontier.cases import read_cases
-from editfrontier.edit_inputs import make_batch, read_inputs
-from editfrontier.edit_record import EditSpec
+from editfrontier.diffusion import sampling
+from editfrontier.editing.inputs import make_batch, read_inputs
+from editfrontier.editing.records import EditSpec
 from editfrontier.editors import get_editor, make_params
 from editfrontier.microworld.dataset import build_task
 from editfrontier.models import load_pipeline

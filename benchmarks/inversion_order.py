@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editfrontier import inversion, sampling
+from editfrontier import inversion
 from editfrontier.cases import read_cases, read_image, write_bytes
-from editfrontier.edit_inputs import to_images
+from editfrontier.diffusion import sampling
+from editfrontier.editing.inputs import to_images
+from editfrontier.figures.plotting import figure_style, save_figure
 from editfrontier.inversion.order import reconstruction_errors, slope
 from editfrontier.microworld.dataset import build_task
 from editfrontier.models import load_pipeline, weights_sha256
-from editfrontier.plotting import figure_style, save_figure
 
 METHODS = ("euler", "midpoint", "rf_solver", "fireflow")
 ASYMPTOTIC = 32

@@ -26,7 +26,7 @@ rule sources:
     params:
         evaluators=EVALUATORS,
         weights=evaluator_weights,
-        code=code_of("sources"),
+        code=code_of("scoring.sources"),
     message:
         "Source-side features of {wildcards.task}"
     shell:
@@ -55,7 +55,7 @@ rule score:
     params:
         evaluators=EVALUATORS,
         weights=evaluator_weights,
-        code=code_of("score"),
+        code=code_of("scoring.score"),
     message:
         "Scores of {wildcards.variant} on {wildcards.task}"
     shell:

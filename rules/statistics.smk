@@ -40,7 +40,7 @@ rule summarise:
     params:
         settings=settings_of,
         splits=splits_of,
-        code=code_of("statistics"),
+        code=code_of("statistics.task"),
     message:
         "Intervals of {wildcards.task}"
     shell:
@@ -123,7 +123,7 @@ rule figure:
     params:
         table=entry_of_figure,
         results=subpath(output.svg, ancestor=2),
-        code=code_of("figures"),
+        code=code_of("figures.tables"),
     message:
         "Figure {wildcards.figure}"
     shell:

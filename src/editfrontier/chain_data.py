@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier import bootstrap
-from editfrontier.bootstrap import Array, Estimates
 from editfrontier.cases import Case
-from editfrontier.chains import chains_of
+from editfrontier.editing.chains import chains_of
 from editfrontier.errors import UserError
-from editfrontier.taskscores import Settings, TaskScores
+from editfrontier.statistics import bootstrap
+from editfrontier.statistics.bootstrap import Array, Estimates
+from editfrontier.statistics.taskscores import Settings, TaskScores
 
 if TYPE_CHECKING:
     from editfrontier.analyses.inputs import Inputs

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from editfrontier.analyses import Finding
-from editfrontier.bootstrap import Array
 from editfrontier.chain_data import PRESENT, ChainData, attribute_names, mean_of
 from editfrontier.results import Row
+from editfrontier.statistics.bootstrap import Array
 
 if TYPE_CHECKING:
     from editfrontier.analyses.inputs import Inputs

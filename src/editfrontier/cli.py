@@ -141,7 +141,7 @@ def edit(
     """Edit one shard of a task with one variant."""
     values = _json(spec, "--spec")
     place = _device(device)
-    from editfrontier.edit import run_shard
+    from editfrontier.editing.shard import run_shard
 
     print(f"spec {spec}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
     run_shard(cases, shard, shards, values, record, images, batch_size, place, inversions=inversions)
@@ -163,7 +163,7 @@ def sources(
 ) -> None:
     """Compute what depends on the sources of a task only, once for all variants."""
     folders = _json(evaluators, "--evaluators")
-    from editfrontier.sources import prepare_sources
+    from editfrontier.scoring.sources import prepare_sources
 
     prepare_sources(cases, reference, folders, out, device=_device(device))
 
@@ -180,7 +180,7 @@ def score(
 ) -> None:
     """Compute all per-image metrics of one variant, and the features of its images."""
     folders = _json(evaluators, "--evaluators")
-    from editfrontier.score import score_variant
+    from editfrontier.scoring.score import score_variant
 
     score_variant(cases, records, sources, folders, out, features, device=_device(device))
 
@@ -201,7 +201,7 @@ def statistics(
 ) -> None:
     """Summarise a task: every metric of every variant with its interval."""
     names = _json(f'{{"splits": {splits}}}', "--splits")["splits"]
-    from editfrontier.statistics import summarise_task
+    from editfrontier.statistics.task import summarise_task
 
     scores, features = ([file for file in files if file.suffix == suffix] for suffix in (".parquet", ".npz"))
     chosen = _json(settings, "--settings")
@@ -248,7 +248,7 @@ def figures(
     table: Annotated[str, typer.Option(help="The table that it shows, as JSON.")] = "{}",
 ) -> None:
     """Draw a figure as PDF, SVG and PNG."""
-    from editfrontier import figures as library
+    from editfrontier.figures import tables as library
 
     entry, stem = _json(table, "--table"), out.with_suffix("")
     summaries = root / "statistics"

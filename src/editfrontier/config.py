@@ -29,7 +29,7 @@ from editfrontier.userstudy.settings import response_patterns, settings_problems
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
 ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
-RUNNER = "editfrontier.edit"
+RUNNER = "editfrontier.editing.shard"
 
 _TYPE_NAMES = {
     "object": "a mapping",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.bootstrap import Array
 from editfrontier.cases import Case
 from editfrontier.errors import UserError
-from editfrontier.taskscores import TaskScores
+from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.taskscores import TaskScores
 
 EXACT = "exact"
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editfrontier.bootstrap import rate_bounds
 from editfrontier.cases import write_bytes
 from editfrontier.metrics import PSNR_CAP, alignment, background, quality
 from editfrontier.metrics.distribution import fid, kid
@@ -29,8 +28,9 @@ from editfrontier.microworld.portraits import (
     set_attribute,
 )
 from editfrontier.parquet import write_parquet
+from editfrontier.scoring.sources import load_evaluators, provenance_of
 from editfrontier.seeding import stable_seed
-from editfrontier.sources import load_evaluators, provenance_of
+from editfrontier.statistics.bootstrap import rate_bounds
 from editfrontier.validation_report import COLUMNS, RESAMPLES, Array, Report, clustered, portraits, roc_auc, spearman
 
 log = logging.getLogger(__name__)

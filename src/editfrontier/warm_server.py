@@ -26,9 +26,9 @@ MODULES = (
     "lpips",
     "scipy.stats",
     "editfrontier.cli",
-    "editfrontier.edit",
-    "editfrontier.score",
-    "editfrontier.sources",
+    "editfrontier.editing.shard",
+    "editfrontier.scoring.score",
+    "editfrontier.scoring.sources",
     "editfrontier.validation",
     "editfrontier.analyses.inputs",
 )

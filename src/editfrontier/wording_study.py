@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.bootstrap import Array
 from editfrontier.cases import Case, read_image
-from editfrontier.components import cell_distances, pair_means
 from editfrontier.errors import UserError
+from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.components import cell_distances, pair_means
 
 if TYPE_CHECKING:
     from editfrontier.analyses.inputs import Inputs

@@ -11,10 +11,10 @@ import numpy as np
 from editfrontier.analyses import Analysis, Finding
 from editfrontier.analyses.findings import Findings
 from editfrontier.analyses.inputs import Inputs
-from editfrontier.bootstrap import Array
 from editfrontier.cases import Case
 from editfrontier.results import Row, Table
-from editfrontier.taskscores import Settings, TaskScores
+from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.taskscores import Settings, TaskScores
 
 STATISTICS = {"resamples": 300, "permutations": 999}
 

@@ -18,7 +18,7 @@ from editfrontier.claims.ledger import Claim, read_claims
 from editfrontier.config import Study, read_yaml, resolve_study
 from editfrontier.parquet import write_parquet
 from editfrontier.results import parse_table
-from editfrontier.taskscores import TaskScores
+from editfrontier.statistics.taskscores import TaskScores
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = ROOT / "config" / "claims.yaml"

@@ -14,8 +14,8 @@ import pandas as pd
 from editfrontier.cases import Case, write_cases, write_png
 from editfrontier.metrics.registry import METRICS
 from editfrontier.parquet import write_parquet
-from editfrontier.statistics import Settings, subset_summaries, summary
-from editfrontier.taskscores import TaskScores
+from editfrontier.statistics.task import Settings, subset_summaries, summary
+from editfrontier.statistics.taskscores import TaskScores
 from study_fixture import HOSTILE, Study
 
 SETTINGS = Settings(resamples=60, set_resamples=20, permutations=99)

@@ -14,11 +14,11 @@ from analysis_fixture import Given, found_by, inputs_of, scores_of
 from editfrontier.analyses import Finding, analysis_params
 from editfrontier.analyses.findings import Findings
 from editfrontier.analyses.sensitivity import ANALYSIS
-from editfrontier.bootstrap import Array
 from editfrontier.cases import Case, write_png
-from editfrontier.components import cell_distances, crossed_components, pair_means
 from editfrontier.errors import UserError
 from editfrontier.results import Row
+from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.components import cell_distances, crossed_components, pair_means
 from editfrontier.wording_study import clip_towards_first, read_design
 
 EDITS, WORDINGS, SEEDS, SIZE = 6, 4, 3, 8

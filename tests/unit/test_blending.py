@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from editfrontier import blending
+from editfrontier.diffusion import blending
 from editfrontier.errors import UserError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.chains import chains_of
+from editfrontier.editing.chains import chains_of
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
 from editfrontier.microworld.chains import COMPOSED_CASES, composed_chains, repeated_chains

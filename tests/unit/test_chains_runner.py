@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from editfrontier import edit, editors
+from editfrontier import editors
 from editfrontier.cases import Case, read_cases, read_image, write_cases, write_png
-from editfrontier.chains import chains_of, links_by_step
 from editfrontier.config import load_study
-from editfrontier.edit_record import Row
+from editfrontier.editing import shard
+from editfrontier.editing.chains import chains_of, links_by_step
+from editfrontier.editing.latent_carry import carrying
+from editfrontier.editing.records import Row
 from editfrontier.errors import UserError
 from editfrontier.gallery import read_task
-from editfrontier.latent_carry import carrying
 from editfrontier.parquet import read_parquet
-from editfrontier.score import prepare_sources, score_variant
+from editfrontier.scoring.score import prepare_sources, score_variant
 from fake_evaluators import fake_evaluators
 from tiny_pipelines import SIZE, tiny_pipeline
 
@@ -73,7 +74,7 @@ def run(cases: Path, out: Path, editor: str = "theirs", **options: Any) -> dict[
     spec = {"editor": editor, "variant": editor, "params": {}, "seed": 1, **options.pop("spec", {})}
     arguments: dict[str, Any] = {"shard": 0, "shards": 1, "batch_size": 4, "progress": lambda line: None, **options}
     record = out / f"shard-{arguments['shard']}.parquet"
-    rows = edit.run_shard(cases, spec=spec, record=record, images_dir=out / "images", **arguments)
+    rows = shard.run_shard(cases, spec=spec, record=record, images_dir=out / "images", **arguments)
     return {row.case_id: row for row in rows}
 
 
@@ -97,7 +98,7 @@ def theirs(monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, float]]) -> se
 
     made = editors.Editor("theirs", editors.NoParams, brighten, needs=frozenset({"instruction"}))
     known = editors.get_editor
-    monkeypatch.setattr(edit.editors, "get_editor", lambda name: made if name == "theirs" else known(name))
+    monkeypatch.setattr(shard.editors, "get_editor", lambda name: made if name == "theirs" else known(name))
     return broken
 
 
@@ -124,18 +125,18 @@ def test_a_killed_chain_goes_on_from_its_last_step(
 ) -> None:
     whole = run(cases, tmp_path / "whole")
     calls.clear()
-    original = edit.read_carried
+    original = shard.read_carried
 
     def killed(row: Row, *rest: Any) -> Any:
         if row.case_id == "chain-1-k2":
             raise KeyboardInterrupt
         return original(row, *rest)
 
-    monkeypatch.setattr(edit, "read_carried", killed)
+    monkeypatch.setattr(shard, "read_carried", killed)
     with pytest.raises(KeyboardInterrupt):
         run(cases, tmp_path / "out")
     assert not (tmp_path / "out" / "shard-0.parquet").exists()
-    monkeypatch.setattr(edit, "read_carried", original)
+    monkeypatch.setattr(shard, "read_carried", original)
     done = {name for call in calls for name in call}
     assert len(done) == 7
     calls.clear()
@@ -212,9 +213,9 @@ def test_a_chain_is_of_one_shard_and_has_the_same_bytes_in_any(cases: Path, tmp_
     whole = run(cases, tmp_path / "one", "mask_guided", model=model, spec=spec)
     assert {row.status for row in whole.values()} == {"ok"}
     split: dict[str, Row] = {}
-    for shard in range(3):
-        part = run(cases, tmp_path / "three", "mask_guided", model=model, spec=spec, shard=shard, shards=3)
-        assert len({name.split("-k")[0] for name in part}) == (2 if shard == 0 else 1)
+    for index in range(3):
+        part = run(cases, tmp_path / "three", "mask_guided", model=model, spec=spec, shard=index, shards=3)
+        assert len({name.split("-k")[0] for name in part}) == (2 if index == 0 else 1)
         split |= part
     assert {name: row.sha256 for name, row in split.items()} == {name: row.sha256 for name, row in whole.items()}
 
@@ -225,9 +226,9 @@ def test_cases_without_chains_keep_their_shards() -> None:
              edit_type="", cluster="x", licence="")
         for i in range(7)
     ]  # fmt: skip
-    for shard in range(3):
-        chains = chains_of(cases)[shard::3]
-        assert [case for (case,) in chains] == cases[shard::3]
+    for index in range(3):
+        chains = chains_of(cases)[index::3]
+        assert [case for (case,) in chains] == cases[index::3]
     (column,) = links_by_step(chains_of(cases))
     assert [link.case for link in column] == cases
     assert {link.before for link in column} == {None}

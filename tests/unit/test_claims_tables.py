@@ -16,7 +16,7 @@ from editfrontier.claims.editing import rank_correlation
 from editfrontier.metrics import METRICS
 from editfrontier.parquet import write_parquet
 from editfrontier.results import PAPER_METRICS
-from editfrontier.taskscores import TaskScores
+from editfrontier.statistics.taskscores import TaskScores
 
 Values = dict[tuple[str, str], dict[str, float]]
 

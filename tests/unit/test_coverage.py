@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.coverage import BINARY, Population, coverage, render_population
+from editfrontier.statistics.coverage import BINARY, Population, coverage, render_population
 
 ATTRIBUTES = Path(__file__).resolve().parents[2] / "resources" / "micro" / "attributes"
 STUDIES = 3000

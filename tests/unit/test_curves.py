@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from editfrontier import curves
-from editfrontier.bootstrap import Array, cluster_weights, means, random_signs
+from editfrontier.statistics import curves
+from editfrontier.statistics.bootstrap import Array, cluster_weights, means, random_signs
 
 X = np.array([1.0, 2.0, 3.0, 5.0, 6.0, 7.5, 9.0, 12.0, 15.0, 20.0])
 CASES, REPEATS = 48, 200

@@ -23,8 +23,8 @@ from editfrontier.datasets import red_bench as red_module
 from editfrontier.datasets.build import build_task
 from editfrontier.dragging.pairs import fitted, regions_of, split_pairs
 from editfrontier.dragging.regions import apply, parse_drags, rectangle_around
-from editfrontier.edit_inputs import make_batch, read_inputs, to_arrays
-from editfrontier.edit_record import EditSpec
+from editfrontier.editing.inputs import make_batch, read_inputs, to_arrays
+from editfrontier.editing.records import EditSpec
 from editfrontier.errors import UserError
 
 

@@ -22,7 +22,7 @@ from editfrontier.datasets.choice import read_manifest
 from editfrontier.datasets.reference import build_reference
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
-from editfrontier.sources import _reference_images
+from editfrontier.scoring.sources import _reference_images
 
 SIZE = 64
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.chains import chains_of
 from editfrontier.datasets.build import build_task
+from editfrontier.editing.chains import chains_of
 from editfrontier.errors import UserError
 
 SIDE = 40

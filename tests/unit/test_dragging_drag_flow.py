@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier import blending, sampling
+from editfrontier.diffusion import blending, sampling
+from editfrontier.diffusion.flow import encode_flow_text
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.editors.drag_flow import drag_latents
 from editfrontier.errors import UserError
-from editfrontier.flow import encode_flow_text
 from editfrontier.inversion import invert, reconstruct
 from test_dragging_features import Calls
 from tiny_flux import drag_batch, part_of, region, tiny_flux
@@ -127,8 +127,8 @@ def test_without_gradient_steps_and_with_the_sources_caption_it_reconstructs(mod
 
 
 def test_gradient_steps_bring_the_features_to_their_target(model: Any) -> None:
+    from editfrontier.diffusion.flow import velocity
     from editfrontier.dragging import features, objective
-    from editfrontier.flow import velocity
 
     batch = drag_batch()
     assert batch.drags is not None

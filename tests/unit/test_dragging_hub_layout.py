@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from editfrontier.cases import Case, read_image, write_cases, write_png
-from editfrontier.edit import run_shard
+from editfrontier.editing.shard import run_shard
 
 # (editor, checkpoint, hyperparameters, forwards of a case)
 RUNS: list[tuple[str, str, dict[str, Any], int]] = [

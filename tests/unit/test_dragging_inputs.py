@@ -14,8 +14,8 @@ import torch
 from editfrontier.cases import Case, read_cases, write_png
 from editfrontier.dragging.attribute_map import attribute_regions, load_table
 from editfrontier.dragging.regions import apply
-from editfrontier.edit_inputs import make_batch, read_inputs
-from editfrontier.edit_record import EditSpec
+from editfrontier.editing.inputs import make_batch, read_inputs
+from editfrontier.editing.records import EditSpec
 from editfrontier.editors import NEEDS
 from editfrontier.errors import UserError
 from editfrontier.language import load_language

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier import blending, sampling
+from editfrontier.diffusion import blending, sampling
 from editfrontier.dragging.regions import Region, warp_mask
-from editfrontier.edit_inputs import to_arrays, to_images
+from editfrontier.editing.inputs import to_arrays, to_images
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.editors.region_drag import drag_latents
 from editfrontier.errors import UserError

@@ -11,8 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from editfrontier import blending, sampling
-from editfrontier.drag_scores import found_values
+from editfrontier.diffusion import blending, sampling
 from editfrontier.dragging.objective import editable_pixels
 from editfrontier.dragging.regions import Region
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
@@ -20,6 +19,7 @@ from editfrontier.evaluators.segmentation import SegmentationEvaluator
 from editfrontier.language import load_language
 from editfrontier.microworld.drags import Drag, sample_drags
 from editfrontier.models import load_pipeline
+from editfrontier.scoring.drags import found_values
 
 COUNT = 12
 SEED = 99

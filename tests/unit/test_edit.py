@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from editfrontier import edit, edit_inputs, editors
+from editfrontier import editors
 from editfrontier.cases import Case, read_cases, read_image, write_cases, write_png
-from editfrontier.edit_record import Row
+from editfrontier.editing import inputs, shard
+from editfrontier.editing.records import Row
 from editfrontier.errors import UserError
 from editfrontier.parquet import read_parquet
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
@@ -43,10 +44,8 @@ def run(cases: Path, out: Path, editor: str = "mask_guided", **options: Any) -> 
         **options.pop("spec", {}),
     }
     arguments: dict[str, Any] = {"shard": 0, "shards": 1, "batch_size": 4, "progress": lambda line: None, **options}
-    shard = arguments["shard"]
-    rows = edit.run_shard(
-        cases, spec=spec, record=out / f"shard-{shard}.parquet", images_dir=out / "images", model=model, **arguments
-    )
+    record = out / f"shard-{arguments['shard']}.parquet"
+    rows = shard.run_shard(cases, spec=spec, record=record, images_dir=out / "images", model=model, **arguments)
     return {row.case_id: row for row in rows}
 
 
@@ -62,7 +61,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def put(function: Any, **settings: Any) -> None:
         made = editors.Editor("theirs", editors.NoParams, function, **settings)
-        monkeypatch.setattr(edit.editors, "get_editor", lambda name: made)
+        monkeypatch.setattr(shard.editors, "get_editor", lambda name: made)
 
     return put
 
@@ -72,8 +71,8 @@ def test_a_case_has_the_same_bytes_in_any_batch_and_shard(cases: Path, tmp_path:
     whole = run(cases, tmp_path / "one", editor, params=QUICK, model=model)
     assert {row.status for row in whole.values()} == {"ok"}
     split: dict[str, Row] = {}
-    for shard in range(3):  # shards of 2, 2 and 1 cases in batches of 4: other places, other neighbours, filled up
-        split |= run(cases, tmp_path / "three", editor, params=QUICK, model=model, shard=shard, shards=3)
+    for index in range(3):  # shards of 2, 2 and 1 cases in batches of 4: other places, other neighbours, filled up
+        split |= run(cases, tmp_path / "three", editor, params=QUICK, model=model, shard=index, shards=3)
     assert {name: row.sha256 for name, row in split.items()} == {name: row.sha256 for name, row in whole.items()}
     assert len({row.sha256 for row in whole.values()}) == 5
 
@@ -319,9 +318,9 @@ def test_wrong_jobs_stop_with_one_message(
 
 def test_pixels_survive_the_way_through_floats() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
-    assert np.array_equal(edit_inputs.to_arrays(edit_inputs.to_images([every]))[0], every)
+    assert np.array_equal(inputs.to_arrays(inputs.to_images([every]))[0], every)
 
 
 def test_case_table_fields_used_by_the_runner_exist() -> None:
-    assert {*edit_inputs.TEXTS, "drags", "mask", "true_edit", "exemplar"} <= set(Case.__dataclass_fields__)
+    assert {*inputs.TEXTS, "drags", "mask", "true_edit", "exemplar"} <= set(Case.__dataclass_fields__)
     assert set(asdict(Row("x", "ok"))) == set(Row.__dataclass_fields__)

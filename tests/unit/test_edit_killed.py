@@ -18,7 +18,8 @@ from tiny_pipelines import tiny_cases
 SHARD = """
 import json, sys, time
 from pathlib import Path
-from editfrontier import edit, editors
+from editfrontier.editing import shard
+from editfrontier import editors
 
 cases, folder = Path(sys.argv[1]), Path(sys.argv[2])
 begun = []
@@ -32,9 +33,9 @@ def theirs(model, batch, params):
     return -batch.images
 
 made = editors.Editor("theirs", editors.NoParams, theirs)
-edit.editors.get_editor = lambda name: made
+shard.editors.get_editor = lambda name: made
 spec = {"editor": "theirs", "variant": "theirs", "seed": 1}
-edit.run_shard(cases, 0, 1, spec, folder / "shard-0.parquet", folder / "images", 2)
+shard.run_shard(cases, 0, 1, spec, folder / "shard-0.parquet", folder / "images", 2)
 """
 
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from editfrontier import edit, editors
+from editfrontier import editors
 from editfrontier.cases import read_image
 from editfrontier.dragging.regions import Region, apply, warp_mask
-from editfrontier.edit_record import EditSpec, key
-from editfrontier.edit_size import edit_sides, scaled_batch, scaled_images
+from editfrontier.editing import shard
+from editfrontier.editing.records import EditSpec, key
+from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
 from editfrontier.editors import EditBatch
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
 
@@ -75,7 +76,7 @@ def cases(tmp_path: Path) -> Path:
 def run(cases: Path, out: Path, editor: str, size: int | None, model: Any = None) -> dict[str, Any]:
     spec = {"editor": editor, "variant": editor, "seed": 1, "params": {"num_inference_steps": 4} if model else {}}
     spec |= {"size": size} if size else {}
-    rows = edit.run_shard(
+    rows = shard.run_shard(
         cases, 0, 1, spec, out / "shard-0.parquet", out / "images", 4, model=model, progress=lambda line: None
     )
     return {row.case_id: row for row in rows}
@@ -91,7 +92,7 @@ def test_an_editor_sees_large_images_and_its_edits_have_the_size_of_the_sources(
         return batch.images * 0.5
 
     made = editors.Editor("theirs", editors.NoParams, brighten, needs=frozenset({"mask"}))
-    monkeypatch.setattr(edit.editors, "get_editor", lambda name: made)
+    monkeypatch.setattr(shard.editors, "get_editor", lambda name: made)
     rows = run(cases, tmp_path / "out", "theirs", 2 * SIZE)
     assert set(seen) == {((2 * SIZE, 2 * SIZE), (2 * SIZE, 2 * SIZE))}
     source = torch.from_numpy(read_image(cases.parent / "image-0.png").copy()).permute(2, 0, 1)[None] / 127.5 - 1

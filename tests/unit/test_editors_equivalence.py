@@ -14,7 +14,7 @@ from diffusers import (
 )
 from torch import Tensor
 
-from editfrontier import sampling
+from editfrontier.diffusion import sampling
 from editfrontier.editors import EditBatch, get_editor, make_params
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 

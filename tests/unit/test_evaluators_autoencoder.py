@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from editfrontier import sampling
+from editfrontier.diffusion import sampling
 from editfrontier.errors import UserError
 from editfrontier.evaluators import AutoencoderEvaluator
 from tiny_pipelines import SIZE, tiny_pipeline

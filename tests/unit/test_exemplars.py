@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from editfrontier.cases import Case, read_cases, read_image, read_mask, write_cases, write_png
-from editfrontier.edit_inputs import make_batch, read_inputs
-from editfrontier.edit_record import EditSpec
+from editfrontier.editing.inputs import make_batch, read_inputs
+from editfrontier.editing.records import EditSpec
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
 from editfrontier.microworld.dataset import build_task

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from editfrontier.cases import read_image
-from editfrontier.drag_figures import motion_of
 from editfrontier.errors import UserError
-from editfrontier.figures import figure_drag_panel, figure_inversion, figure_motion
+from editfrontier.figures.drags import motion_of
+from editfrontier.figures.inversion import lines_of_methods, ticks_between
+from editfrontier.figures.tables import figure_drag_panel, figure_inversion, figure_motion
 from editfrontier.gallery import read_task, regions_of
 from editfrontier.grids import build_grid
-from editfrontier.inversion_figure import lines_of_methods, ticks_between
 from editfrontier.results import parse_table, read_reported, read_statistics, row_styles
 from experiments_fixture import add_experiments
 from study_fixture import Study, make_study

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from editfrontier.errors import UserError
-from editfrontier.figures import (
+from editfrontier.figures.plotting import pareto_front
+from editfrontier.figures.tables import (
     figure_ablation,
     figure_frontier,
     figure_qualitative,
@@ -16,7 +17,6 @@ from editfrontier.figures import (
     guidance_of,
 )
 from editfrontier.gallery import balanced_choice, edited_image, read_task, worst_cases
-from editfrontier.plotting import pareto_front
 from study_fixture import Study, make_study
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
-from editfrontier import attention, flow, sampling
+from editfrontier.diffusion import attention, flow, sampling
 from editfrontier.errors import UserError
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier import guidance, sampling
+from editfrontier.diffusion import guidance, sampling
 from editfrontier.editors import EditBatch, get_editor, make_params
 from editfrontier.editors.mask_guided import edit_latents
 from editfrontier.errors import UserError

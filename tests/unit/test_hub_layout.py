@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editfrontier import editors, sampling
+from editfrontier import editors
 from editfrontier.cases import Case, read_image, write_cases, write_png
-from editfrontier.edit import run_shard
+from editfrontier.diffusion import sampling
+from editfrontier.editing.shard import run_shard
 from editfrontier.errors import UserError
 from editfrontier.models import CHANNELS, load_pipeline
 from hub_layout import CHECKPOINTS, KIND_OF

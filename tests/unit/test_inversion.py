@@ -10,15 +10,16 @@ import torch
 from diffusers import DDIMInverseScheduler, StableDiffusionPipeline
 from torch import Tensor
 
-from editfrontier import attention, inversion, sampling
+from editfrontier import inversion
 from editfrontier.cases import read_cases, read_image
-from editfrontier.edit_inputs import to_images
+from editfrontier.diffusion import attention, sampling
+from editfrontier.diffusion.sampling import TextEmbeddings
+from editfrontier.editing.inputs import to_images
 from editfrontier.editors import Measured, get_editor, make_params
 from editfrontier.errors import UserError
 from editfrontier.inversion import diffusion
 from editfrontier.microworld.dataset import build_task
 from editfrontier.models import load_pipeline
-from editfrontier.sampling import TextEmbeddings
 from tiny_pipelines import TOKENS, tiny_batch, tiny_pipeline
 
 PROMPTS = ["hat", "old"]

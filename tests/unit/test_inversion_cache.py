@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier import edit, inversion, sampling
+from editfrontier import inversion
+from editfrontier.diffusion import sampling
+from editfrontier.diffusion.sampling import TextEmbeddings
+from editfrontier.editing import shard
 from editfrontier.editors import EditBatch, Editor, NoParams, get_editor, make_params
 from editfrontier.inversion import InversionCache, Trajectory
 from editfrontier.parquet import read_parquet
-from editfrontier.sampling import TextEmbeddings
 from tiny_pipelines import tiny_batch, tiny_cases, tiny_pipeline
 
 PROMPTS = ["hat", "old", "beard"]
@@ -202,14 +204,14 @@ def test_jobs_share_inversions_and_record_the_same_numbers(
     """With the cache the images, forwards and inversions' seconds of a job are those of the job that filled it."""
     cases = tiny_cases(tmp_path / "data")
     made = Editor("theirs", NoParams, inverting, frozenset({"source_caption"}), "text_to_image")
-    monkeypatch.setattr(edit.editors, "get_editor", lambda name: made)
-    monkeypatch.setattr(edit, "_weights", lambda spec: "weights")
+    monkeypatch.setattr(shard.editors, "get_editor", lambda name: made)
+    monkeypatch.setattr(shard, "_weights", lambda spec: "weights")
     records = {}
     for name in ("none", "fills", "finds"):
         folder = tmp_path / "inversions" if name != "none" else None
         record = tmp_path / name / "shard-0.parquet"
         spec = {"editor": "theirs", "variant": "theirs"}
-        edit.run_shard(
+        shard.run_shard(
             cases, 0, 1, spec, record, tmp_path / name, 4, model=model, inversions=folder, progress=lambda line: None
         )
         records[name] = read_parquet(record, "")[0]

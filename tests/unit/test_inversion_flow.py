@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier import flow, inversion, sampling
+from editfrontier import inversion
+from editfrontier.diffusion import flow, sampling
 from editfrontier.editors import Measured, get_editor, make_params
 from editfrontier.errors import UserError
 from editfrontier.inversion import Trajectory

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from editfrontier import inversion, sampling
+from editfrontier import inversion
+from editfrontier.diffusion import sampling
 
 TWICE = ("midpoint", "rf_solver", "null_text")  # two evaluations a step and more
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from editfrontier import inversion, sampling
+from editfrontier import inversion
 from editfrontier.cases import read_cases, read_image
-from editfrontier.edit_inputs import to_images
+from editfrontier.diffusion import sampling
+from editfrontier.editing.inputs import to_images
 from editfrontier.inversion.order import reconstruction_errors, slope
 from editfrontier.microworld.dataset import build_task
 from editfrontier.models import load_pipeline

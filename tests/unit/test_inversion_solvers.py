@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier import sampling
+from editfrontier.diffusion import sampling
 from editfrontier.inversion import diffusion, flow
 from editfrontier.inversion.order import slope
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from editfrontier.cases import MASK_ORIGINS, read_mask
-from editfrontier.edit_inputs import noise_name, read_inputs
+from editfrontier.editing.inputs import noise_name, read_inputs
 from editfrontier.errors import UserError
 from editfrontier.masks import DEGRADATIONS, LEAST_SHARE, degrade, dilated, eroded, shifted, with_holes
 from editfrontier.microworld.dataset import build_task

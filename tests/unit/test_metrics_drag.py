@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.cases import Case, read_image, write_png
-from editfrontier.drag_scores import DISTANCES, FOUND, LOOKS, prepare_drags, score_drags
+from editfrontier.diffusion.sampling import ForwardCounter
 from editfrontier.dragging.regions import Region, warp_mask
 from editfrontier.errors import UserError
 from editfrontier.evaluators import DiftEvaluator, SegmentationEvaluator
@@ -24,8 +24,8 @@ from editfrontier.evaluators.segmentation import without_specks
 from editfrontier.metrics import METRICS, drag
 from editfrontier.microworld.dataset import build_task
 from editfrontier.parquet import read_parquet, write_parquet
-from editfrontier.sampling import ForwardCounter
-from editfrontier.score import prepare_sources, score_variant
+from editfrontier.scoring.drags import DISTANCES, FOUND, LOOKS, prepare_drags, score_drags
+from editfrontier.scoring.score import prepare_sources, score_variant
 from fake_evaluators import FakeLpips
 from tiny_pipelines import tiny_pipeline
 

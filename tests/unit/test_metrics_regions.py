@@ -16,7 +16,7 @@ from editfrontier.metrics.region_registry import DRIFT_REGIONS
 from editfrontier.metrics.regions import boundary, drift
 from editfrontier.microworld.portraits import REGIONS, portrait_regions, render_portraits, sample_portraits
 from editfrontier.microworld.regions import write_regions
-from editfrontier.region_scores import score_regions
+from editfrontier.scoring.regions import score_regions
 
 SIZE = 32
 

@@ -12,13 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier import inversion, sampling
+from editfrontier import inversion
+from editfrontier.diffusion import sampling
+from editfrontier.diffusion.point_tracking import (
+    Handles,
+    make_handles,
+    motion_loss,
+    point_pairs,
+    sample_at,
+    track,
+    window,
+)
+from editfrontier.diffusion.reference_attention import execution_order, reference_attention
 from editfrontier.dragging.regions import Region, warp_mask
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.editors.point_drag import drag, featured
 from editfrontier.errors import UserError
-from editfrontier.point_tracking import Handles, make_handles, motion_loss, point_pairs, sample_at, track, window
-from editfrontier.reference_attention import execution_order, reference_attention
 from tiny_pipelines import SIZE, fresh_generators, latents_of, predicted, tiny_batch, tiny_pipeline
 
 CPU = torch.device("cpu")

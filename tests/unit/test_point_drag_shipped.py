@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from editfrontier.drag_scores import found_values
 from editfrontier.dragging.regions import Region
-from editfrontier.edit_inputs import to_arrays, to_images
+from editfrontier.editing.inputs import to_arrays, to_images
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.evaluators import SegmentationEvaluator
 from editfrontier.microworld.drags import sample_drags
 from editfrontier.models import load_pipeline
+from editfrontier.scoring.drags import found_values
 
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
 MICRO = {"learning_rate": 0.05, "lora": False, "reference_attention": False}

@@ -17,7 +17,7 @@ from editfrontier.evaluators.arcface import TEMPLATE, ArcFaceEvaluator, ArcFaceN
 from editfrontier.evaluators.celeba_attributes import CELEBA_NAMES, CelebAttributeEvaluator
 from editfrontier.evaluators.common import fill_module, read_checkpoint
 from editfrontier.evaluators.inception import build_inception, resize_clean, resize_legacy
-from editfrontier.sources import image_networks
+from editfrontier.scoring.sources import image_networks
 from paper_fixture import folder_of, images, write_evaluators
 
 
@@ -175,10 +175,10 @@ def test_edits_are_aligned_by_the_face_of_their_source() -> None:
 def test_sources_without_a_face_are_counted_with_a_reason(tmp_path: Path) -> None:
     """A table where nobody is found in one source: no value for its case, and the provenance says why."""
     from editfrontier.cases import Case, write_cases, write_png
-    from editfrontier.edit_record import Row, write_record
+    from editfrontier.editing.records import Row, write_record
     from editfrontier.parquet import read_parquet
-    from editfrontier.score import score_variant
-    from editfrontier.sources import prepare_sources
+    from editfrontier.scoring.score import score_variant
+    from editfrontier.scoring.sources import prepare_sources
 
     pictures = images(2, 64)
     pictures[1] = 0
@@ -282,13 +282,13 @@ def test_attributes_come_in_the_words_of_the_study(tmp_path: Path) -> None:
 def test_a_task_is_scored_by_the_published_evaluators(tmp_path: Path, hub_folder: Any) -> None:
     """Every metric of faces and drags that the micro evaluators give comes from these too, but for quality."""
     from editfrontier.config import read_yaml
-    from editfrontier.edit_record import Row, write_record
+    from editfrontier.editing.records import Row, write_record
     from editfrontier.metrics import METRICS
     from editfrontier.microworld.dataset import build_task
     from editfrontier.model_registry import reference_of
     from editfrontier.parquet import read_parquet
-    from editfrontier.score import score_variant
-    from editfrontier.sources import prepare_sources
+    from editfrontier.scoring.score import score_variant
+    from editfrontier.scoring.sources import prepare_sources
 
     entries = write_evaluators(tmp_path / "evaluators", hub_folder("sd2_base"))
     judges = {kind: reference_of(entry) for kind, entry in entries.items()}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editfrontier import edit
 from editfrontier.cases import read_image
 from editfrontier.config import load_study, merge, read_yaml
-from editfrontier.edit_record import Row
+from editfrontier.editing import shard
+from editfrontier.editing.records import Row
 from editfrontier.editors import get_editor, make_params
 from editfrontier.editors.ready_made import VARIABLE
 from editfrontier.errors import UserError
@@ -38,7 +38,7 @@ def save(path: Path, side: int = SIZE, grey: int = 7, width: int | None = None) 
 def run(cases: Path, out: Path, **params: Any) -> dict[str, Row]:
     values = {"folder": "service-1", **params}
     spec = {"editor": "ready_made", "variant": variant_name("ready_made", values), "params": values, "seed": 1}
-    rows = edit.run_shard(
+    rows = shard.run_shard(
         cases, 0, 1, spec, out / "shard-0.parquet", out / "images", batch_size=4, progress=lambda line: None
     )
     return {row.case_id: row for row in rows}
@@ -131,7 +131,7 @@ def test_changed_files_are_read_anew_by_a_run_that_goes_on(tmp_path: Path, place
         params = {"folder": "service-1"}
         code = editor.fingerprint(make_params(editor, params))
         spec = {"editor": "ready_made", "variant": "ready_made", "params": params, "code": code}
-        (row,) = edit.run_shard(
+        (row,) = shard.run_shard(
             cases, 0, 1, spec, tmp_path / "shard-0.parquet", tmp_path / "images", progress=lambda line: None
         )
         greys.append(int(read_image(tmp_path / row.image).mean()))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from editfrontier import sampling
+from editfrontier.diffusion import sampling
 from editfrontier.errors import UserError
 from tiny_pipelines import TOKENS, fresh_generators, tiny_batch, tiny_pipeline
 

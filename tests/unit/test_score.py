@@ -15,8 +15,8 @@ from editfrontier.cases import Case, read_image, write_cases, write_png
 from editfrontier.errors import UserError
 from editfrontier.metrics import PSNR_CAP
 from editfrontier.parquet import read_parquet, write_parquet
-from editfrontier.score import score_variant
-from editfrontier.sources import EVALUATORS, evaluators_for, prepare_sources, read_sources
+from editfrontier.scoring.score import score_variant
+from editfrontier.scoring.sources import EVALUATORS, evaluators_for, prepare_sources, read_sources
 from fake_evaluators import fake_evaluators
 
 SIZE = 32

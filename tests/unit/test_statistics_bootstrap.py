@@ -9,7 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from editfrontier import bootstrap
+from editfrontier.statistics import bootstrap
 
 
 def _estimates(

@@ -15,7 +15,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from editfrontier.errors import UserError
 from editfrontier.metrics import distribution
 from editfrontier.parquet import read_parquet, write_parquet
-from editfrontier.statistics import Settings, TaskScores, differences, frontier, summarise_task, summary
+from editfrontier.statistics.task import Settings, TaskScores, differences, frontier, summarise_task, summary
 
 VARIANTS = ["source", "true_edit", "random_image", "weak", "strong", "worse"]
 METRICS = ["id_sim", "clip_directional", "success", "lpips_bg_spatial"]

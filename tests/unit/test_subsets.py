@@ -11,9 +11,9 @@ import pytest
 
 from editfrontier.cases import Case, write_cases
 from editfrontier.errors import UserError
-from editfrontier.statistics import Settings, subset_summaries, summary
-from editfrontier.subsets import groups_of, part_of
-from editfrontier.taskscores import TaskScores
+from editfrontier.statistics.subsets import groups_of, part_of
+from editfrontier.statistics.task import Settings, subset_summaries, summary
+from editfrontier.statistics.taskscores import TaskScores
 
 SETTINGS = Settings(resamples=80, permutations=99, set_resamples=10)
 

@@ -13,13 +13,14 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from editfrontier import attention, inversion, sampling, tf_icon_sampling
+from editfrontier import inversion
 from editfrontier.cases import Case, write_cases, write_png
-from editfrontier.edit import run_shard
+from editfrontier.diffusion import attention, sampling, tf_icon_sampling
+from editfrontier.diffusion.exceptional_prompt import exceptional_prompt, exceptional_token
+from editfrontier.diffusion.tf_icon_attention import ComposedAttention, Composition, token_grid
+from editfrontier.editing.shard import run_shard
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.errors import UserError
-from editfrontier.exceptional_prompt import exceptional_prompt, exceptional_token
-from editfrontier.tf_icon_attention import ComposedAttention, Composition, token_grid
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 
 TOLERANCE = 1e-4

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from editfrontier import inversion, sampling
+from editfrontier import inversion
 from editfrontier.analyses import guidance_bound
-from editfrontier.sampling import TextEmbeddings
+from editfrontier.diffusion import sampling
+from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.theory import gronwall, guidance, maps, receptive
 from editfrontier.theory.lipschitz import error_bound, local_lipschitz, norms, secants
 from tiny_flux import tiny_flux

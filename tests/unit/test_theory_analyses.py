@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from analysis_fixture import found_by
-from editfrontier import sampling
 from editfrontier.analyses import Analysis, analysis_params, get_analysis
 from editfrontier.analyses.inputs import Inputs
 from editfrontier.cases import read_cases, write_cases
+from editfrontier.diffusion import sampling
 from editfrontier.editors import get_editor, make_params, mask_guided
 from editfrontier.errors import UserError
-from editfrontier.taskscores import Settings
+from editfrontier.statistics.taskscores import Settings
 from editfrontier.theory import maps, study
 from tiny_flux import tiny_flux
 from tiny_pipelines import fresh_generators, tiny_batch, tiny_cases, tiny_pipeline
@@ -169,7 +169,7 @@ def test_kernels_wider_than_the_image_are_measured_on_a_larger_canvas(inputs: Ca
 
 
 def test_the_locked_composite_is_that_of_the_editor() -> None:
-    from editfrontier import blending
+    from editfrontier.diffusion import blending
 
     model = tiny_pipeline()
     editor = get_editor("mask_guided")

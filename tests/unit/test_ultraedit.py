@@ -13,7 +13,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from editfrontier import sampling, ultraedit_sampling
+from editfrontier.diffusion import sampling, ultraedit_sampling
 from editfrontier.editors import EditBatch, get_editor, make_params
 from editfrontier.errors import UserError
 from editfrontier.models import load_pipeline

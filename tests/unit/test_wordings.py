@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from editfrontier.cases import Case
-from editfrontier.edit_inputs import make_batch, noise_name, read_inputs
-from editfrontier.edit_record import EditSpec
+from editfrontier.editing.inputs import make_batch, noise_name, read_inputs
+from editfrontier.editing.records import EditSpec
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
 from editfrontier.microworld.dataset import build_task

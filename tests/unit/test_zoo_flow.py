@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from editfrontier import flow as core
+from editfrontier.diffusion import flow as core
 from editfrontier.models import load_pipeline, verify_provenance
 from editfrontier.zoo import build, flow, flux, t5, ultraedit
 from editfrontier.zoo.autoencoder import build_autoencoder

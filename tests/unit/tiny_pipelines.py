@@ -17,8 +17,8 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from editfrontier import sampling
 from editfrontier.cases import Case, write_cases, write_png
+from editfrontier.diffusion import sampling
 from editfrontier.editors import EditBatch
 
 SIZE = 32

@@ -101,7 +101,9 @@ def test_added_editor_runs_its_own_jobs_only(workspace: Workspace) -> None:
 
 def test_changed_metric_code_scores_again_but_edits_nothing(workspace: Workspace) -> None:
     workspace.edit(
-        "src/editfrontier/score.py", "from __future__ import annotations", "from __future__ import annotations\nX = 1"
+        "src/editfrontier/scoring/score.py",
+        "from __future__ import annotations",
+        "from __future__ import annotations\nX = 1",
     )
     plan = workspace.plan()
     assert {message for message in plan if message.startswith("Edits")} == set()

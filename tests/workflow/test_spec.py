@@ -94,10 +94,10 @@ def test_hash_changes_with_code_that_runs_only(package: Path, file: str, text: s
 def test_editors_do_not_depend_on_each_other() -> None:
     closure = import_closure("editfrontier.editors.sdedit")
     assert "editfrontier.editors" in closure
-    assert "editfrontier.sampling" in closure
+    assert "editfrontier.diffusion.sampling" in closure
     assert not {name for name in closure if name.startswith("editfrontier.editors.")} - {"editfrontier.editors.sdedit"}
-    assert "editfrontier.editors.sdedit" not in import_closure("editfrontier.edit")
-    assert "editfrontier.cli" not in import_closure("editfrontier.edit")
+    assert "editfrontier.editors.sdedit" not in import_closure("editfrontier.editing.shard")
+    assert "editfrontier.cli" not in import_closure("editfrontier.editing.shard")
 
 
 def test_unknown_module_is_named() -> None:

@@ -18,9 +18,9 @@ from editfrontier.analyses import Analysis, Finding
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.bootstrap import Array
     from editfrontier.chain_data import ChainData
     from editfrontier.results import Row
+    from editfrontier.statistics.bootstrap import Array
 
 RATES = {
     "both_retained": "both attributes are there after the second step of a sequence",
@@ -253,7 +253,7 @@ def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
 
 def draw(findings: Findings, inputs: Inputs, params: CompositionParams, stem: Path) -> None:
     """Draw bars with intervals: what is retained, what is washed out against what fails, and what the order does."""
-    from editfrontier.composition_figure import draw_composition
+    from editfrontier.figures.composition import draw_composition
 
     draw_composition(findings, inputs, params.paper, stem)
 

@@ -19,9 +19,9 @@ from editfrontier.analyses import Analysis, Finding
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.bootstrap import Array
     from editfrontier.chain_data import ChainData
     from editfrontier.results import Row
+    from editfrontier.statistics.bootstrap import Array
 
 METRICS = ("id_sim", "clip_score", "success", "lpips_bg_masked", "quality", "l2_source", "l2_latent")
 DEVIATIONS = {"id_sim": "1 - ID sim", "lpips_bg_masked": "", "l2_source": "", "l2_latent": ""}
@@ -184,8 +184,8 @@ def _exponent(
     """The exponent p of k^p; of several editors the mean of theirs, those without one left out."""
     import numpy as np
 
-    from editfrontier.bootstrap import Estimates
     from editfrontier.chain_data import growth, interval_of
+    from editfrontier.statistics.bootstrap import Estimates
 
     if data.steps < 2:
         return Finding(quantity="exponent", **about, value=math.nan, note="a chain of one step has no growth")
@@ -263,7 +263,7 @@ def _bound(
 
 def draw(findings: Findings, inputs: Inputs, params: DriftParams, stem: Path) -> None:
     """Draw a panel for each metric: a line an editor with its interval, and for deviations the line k epsilon."""
-    from editfrontier.drift_figure import draw_drift
+    from editfrontier.figures.drift import draw_drift
 
     draw_drift(findings, inputs, params.panels, params.epsilon, stem)
 

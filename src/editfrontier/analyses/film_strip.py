@@ -78,8 +78,8 @@ def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> No
 
     from editfrontier.cases import read_image
     from editfrontier.chain_data import chain_data, only_experiment
-    from editfrontier.plotting import figure_style, save_figure
-    from editfrontier.qualitative import draw_image, plain_text
+    from editfrontier.figures.plotting import figure_style, save_figure
+    from editfrontier.figures.qualitative import draw_image, plain_text
     from editfrontier.results import row_styles
 
     data = chain_data(inputs, only_experiment(inputs))

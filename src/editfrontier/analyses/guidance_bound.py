@@ -53,7 +53,7 @@ def run(inputs: Inputs, params: GuidanceBoundParams) -> Sequence[Finding]:
     import numpy as np
     import torch
 
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
     from editfrontier.theory import maps, study
     from editfrontier.theory.lipschitz import norms
 
@@ -97,8 +97,8 @@ def _sample(model: Any, start: Tensor, schedule: Sequence[float], text: Any, kee
     import numpy as np
     import torch
 
+    from editfrontier.diffusion.sampling import TextEmbeddings
     from editfrontier.inversion.diffusion import ddim_step
-    from editfrontier.sampling import TextEmbeddings
     from editfrontier.theory import maps
 
     _, timesteps, levels = maps.noise_levels(model, len(schedule))
@@ -189,7 +189,7 @@ NAMES = {"single": "alpha of one step", "cumulative": "cumulative alpha (E1)", "
 
 def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams, stem: Path) -> None:
     """Draw deviation and bounds over w; over the steps, the terms of the sum and the norm of the guidance direction."""
-    from editfrontier.plotting import INK, figure_style, save_figure
+    from editfrontier.figures.plotting import INK, figure_style, save_figure
 
     colours = {"single": "#D55E00", "cumulative": "#0072B2", "ddim": "#009E73"}
     with figure_style():

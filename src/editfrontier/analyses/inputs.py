@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from editfrontier.bootstrap import Array
 from editfrontier.cases import Case, read_cases
 from editfrontier.errors import UserError
 from editfrontier.results import Row, Table, parse_table
 from editfrontier.seeding import stable_seed
-from editfrontier.taskscores import Settings, TaskScores, read_scores
+from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.taskscores import Settings, TaskScores, read_scores
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Inputs:
 
     def weights(self, clusters: int, *parts: str) -> Array:
         """Return resample weights [R, clusters] of the study's bootstrap; equal `parts` give equal weights."""
-        from editfrontier.bootstrap import cluster_weights
+        from editfrontier.statistics.bootstrap import cluster_weights
 
         return cluster_weights(clusters, self.settings.resamples, stable_seed(self.name, *parts, self.settings.seed))
 

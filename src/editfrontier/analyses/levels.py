@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
     from editfrontier.results import Row
-    from editfrontier.sweeps import Curve
+    from editfrontier.statistics.sweeps import Curve
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ QUANTITIES = {
 
 def run(inputs: Inputs, params: LevelsParams) -> Sequence[Finding]:
     """Measure every metric of every experiment; a pair without common cases is NaN and says so."""
-    from editfrontier.sweeps import chosen_metrics, read_curves
+    from editfrontier.statistics.sweeps import chosen_metrics, read_curves
 
     pairs = _pairs(inputs, params)
     metrics = chosen_metrics(inputs, params.metrics)
@@ -139,7 +139,7 @@ def _means(curve: Curve) -> list[Finding]:
 def _differences(
     inputs: Inputs, curves: dict[str, Curve], metric: str, pairs: Sequence[tuple[str, str, str]]
 ) -> list[Finding]:
-    from editfrontier.sweeps import difference, holm_of
+    from editfrontier.statistics.sweeps import difference, holm_of
 
     found: dict[str, list[Finding]] = {}
     p: dict[str, float] = {}
@@ -178,7 +178,7 @@ def _place(rows: Sequence[Row], label: str) -> int:
 
 def draw(findings: Findings, inputs: Inputs, params: LevelsParams, stem: Path) -> None:
     """Draw means and differences: see `sweep_figure.draw_levels`."""
-    from editfrontier.sweep_figure import draw_levels
+    from editfrontier.figures.sweeps import draw_levels
 
     draw_levels(findings, stem)
 
@@ -186,7 +186,7 @@ def draw(findings: Findings, inputs: Inputs, params: LevelsParams, stem: Path) -
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say which differences are significant, and which level is best by each metric."""
     from editfrontier.results import metric_display
-    from editfrontier.sweeps import short, short_p
+    from editfrontier.statistics.sweeps import short, short_p
 
     alpha = 1 - inputs.settings.level
     sentences = []

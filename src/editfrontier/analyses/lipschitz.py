@@ -73,7 +73,7 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
     import torch
 
     from editfrontier import inversion
-    from editfrontier.edit_inputs import to_images
+    from editfrontier.editing.inputs import to_images
     from editfrontier.theory import maps, study
     from editfrontier.theory.lipschitz import local_lipschitz
 
@@ -163,7 +163,7 @@ def _bound(
 
 def draw(findings: Findings, inputs: Inputs, params: LipschitzParams, stem: Path) -> None:
     """Draw image errors over latent errors with the lines of the bound, one panel a map."""
-    from editfrontier.plotting import GREY, INK, figure_style, save_figure
+    from editfrontier.figures.plotting import GREY, INK, figure_style, save_figure
 
     levels = list(dict.fromkeys(row.level for row in findings.select("lipschitz")))
     with figure_style():

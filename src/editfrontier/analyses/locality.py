@@ -93,9 +93,9 @@ def _leakage(
     """Return what one editor's pairs differ by, for its soft output and for the locked composite of the same."""
     import torch
 
-    from editfrontier import blending, sampling
-    from editfrontier.edit_inputs import make_batch
-    from editfrontier.edit_record import EditSpec
+    from editfrontier.diffusion import blending, sampling
+    from editfrontier.editing.inputs import make_batch
+    from editfrontier.editing.records import EditSpec
     from editfrontier.editors import get_editor, make_params
 
     editor = get_editor(name)
@@ -135,7 +135,7 @@ def _profiles(
 ) -> list[Finding]:
     import numpy as np
 
-    from editfrontier.edit_inputs import to_arrays
+    from editfrontier.editing.inputs import to_arrays
     from editfrontier.theory import receptive
     from editfrontier.theory.study import mean_findings
 
@@ -174,8 +174,8 @@ def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, 
     """Return receptive fields of encoder, decoder, both, and the U-Net, of a place in the middle."""
     import torch
 
-    from editfrontier import sampling
-    from editfrontier.edit_inputs import to_images
+    from editfrontier.diffusion import sampling
+    from editfrontier.editing.inputs import to_images
     from editfrontier.theory import maps, study
 
     images = to_images([one.image for one in chosen.inputs]).to(device)
@@ -270,7 +270,7 @@ LABELS = {
 
 def draw(findings: Findings, inputs: Inputs, params: LocalityParams, stem: Path) -> None:
     """Draw the difference of the pairs' edits, and the change of the source, over the distance from the mask."""
-    from editfrontier.plotting import figure_style, save_figure
+    from editfrontier.figures.plotting import figure_style, save_figure
 
     with figure_style():
         import matplotlib.pyplot as plt

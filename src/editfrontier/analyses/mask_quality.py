@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.contrasts import Contrast
     from editfrontier.mask_table import MaskTable
     from editfrontier.results import Row, Table
+    from editfrontier.statistics.contrasts import Contrast
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _read(inputs: Inputs) -> _Data:
 
 def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
     """Compare masks within editors, then editors by what masks cost them."""
-    from editfrontier import contrasts
+    from editfrontier.statistics import contrasts
 
     data = _read(inputs)
     weights = contrasts.resamples(data.masks.cluster, inputs.settings, inputs.name)
@@ -108,7 +108,7 @@ def _finding(contrast: Contrast, quantity: str, note: str = "", **keys: Any) -> 
 
 
 def _overlaps(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64]) -> Iterator[Finding]:
-    from editfrontier import contrasts
+    from editfrontier.statistics import contrasts
 
     for kind, mean in zip(
         data.masks.kinds, contrasts.means(data.masks.iou, data.masks.cluster, weights, inputs.settings), strict=True
@@ -130,8 +130,8 @@ def _places(data: _Data) -> list[float]:
 
 
 def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str) -> Iterator[Finding]:
-    from editfrontier import contrasts
     from editfrontier.metrics import METRICS
+    from editfrontier.statistics import contrasts
 
     kinds, binary = data.masks.kinds, METRICS[metric].binary
     for row in data.rows:
@@ -145,8 +145,8 @@ def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric
 def _differences(
     data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
 ) -> Iterator[Finding]:
-    from editfrontier import contrasts
     from editfrontier.metrics import METRICS
+    from editfrontier.statistics import contrasts
 
     kinds = data.masks.kinds[1:]
     found = {}
@@ -169,7 +169,7 @@ def _differences(
 def _slopes(
     data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
 ) -> Iterator[Finding]:
-    from editfrontier import contrasts
+    from editfrontier.statistics import contrasts
 
     for variant in editors:
         values = _of(data, metric, variant)
@@ -190,8 +190,8 @@ def _extra_losses(
 ) -> Iterator[Finding]:
     import numpy as np
 
-    from editfrontier import contrasts
     from editfrontier.results import metric_display
+    from editfrontier.statistics import contrasts
 
     if against not in editors:
         note = f"'{against}' is no editor of the experiment"
@@ -223,7 +223,7 @@ def _extra_losses(
 
 def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams, stem: Path) -> None:
     """Draw each metric over the masks, from the exact one to the least like it, and below it what they change."""
-    from editfrontier.plotting import GREY, axis_label, figure_style, save_figure
+    from editfrontier.figures.plotting import GREY, axis_label, figure_style, save_figure
     from editfrontier.results import metric_display, row_styles
 
     kinds = [row.level for row in findings.select("iou")]

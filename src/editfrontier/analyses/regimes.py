@@ -14,9 +14,9 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.bootstrap import Estimates
-    from editfrontier.planes import Plane
-    from editfrontier.regimes import Stability
+    from editfrontier.statistics.bootstrap import Estimates
+    from editfrontier.statistics.planes import Plane
+    from editfrontier.statistics.regimes import Stability
 
 ALL = "all"
 """Level of what is said of all tasks together (`planes.ALL`, which a check of the config need not import)."""
@@ -78,7 +78,7 @@ QUANTITIES = {
 
 def run(inputs: Inputs, params: RegimesParams) -> Sequence[Finding]:
     """Place editors, find the fronts, then groups, task by task and over all of them."""
-    from editfrontier.planes import planes_of, together
+    from editfrontier.statistics.planes import planes_of, together
 
     planes, absent = planes_of(inputs)
     found = [
@@ -99,7 +99,7 @@ def run(inputs: Inputs, params: RegimesParams) -> Sequence[Finding]:
 def _places(plane: Plane, inputs: Inputs) -> Iterator[Finding]:
     import numpy as np
 
-    from editfrontier import bootstrap
+    from editfrontier.statistics import bootstrap
 
     settings = inputs.settings
     for axis in ("fidelity", "controllability"):
@@ -126,7 +126,7 @@ def _places(plane: Plane, inputs: Inputs) -> Iterator[Finding]:
 def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
     import numpy as np
 
-    from editfrontier.regimes import front_shares
+    from editfrontier.statistics.regimes import front_shares
 
     for plane in planes:
         if len(plane.rows) == 1:
@@ -162,8 +162,8 @@ def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
 def _groups(plane: Plane, inputs: Inputs, params: RegimesParams) -> Iterator[Finding]:
     import numpy as np
 
-    from editfrontier import regimes
     from editfrontier.seeding import stable_seed
+    from editfrontier.statistics import regimes
 
     count = len(plane.rows)
     if count < LEAST_EDITORS:
@@ -222,7 +222,7 @@ def _partition(plane: Plane, held: Stability, k: int, inputs: Inputs) -> Iterato
 def _against_paper(plane: Plane, held: Stability, inputs: Inputs, params: RegimesParams) -> Finding:
     import numpy as np
 
-    from editfrontier.regimes import adjusted_rand
+    from editfrontier.statistics.regimes import adjusted_rand
 
     first: dict[str, int] = {}
     for place, row in enumerate(plane.rows):
@@ -250,8 +250,8 @@ def _against_paper(plane: Plane, held: Stability, inputs: Inputs, params: Regime
 
 def draw(findings: Findings, inputs: Inputs, params: RegimesParams, stem: Path) -> None:
     """Draw one panel a task with every editor's resamples as an ellipse, and the share of resamples on the front."""
-    from editfrontier.planes import planes_of
-    from editfrontier.regime_figure import draw_planes
+    from editfrontier.figures.regimes import draw_planes
+    from editfrontier.statistics.planes import planes_of
 
     planes, _ = planes_of(inputs)
     draw_planes(findings, planes, {table.task: table.title for table in inputs.experiments.values()}, stem)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.contrasts import Contrast
     from editfrontier.results import Row
-    from editfrontier.taskscores import TaskScores
+    from editfrontier.statistics.contrasts import Contrast
+    from editfrontier.statistics.taskscores import TaskScores
 
     Weights = npt.NDArray[np.float64]
     Values = npt.NDArray[np.float64]
@@ -63,7 +63,7 @@ QUANTITIES = {
 
 def run(inputs: Inputs, params: RegionsParams) -> Sequence[Finding]:
     """Compare regions within each variant, as they are and beyond the floor of its autoencoder."""
-    from editfrontier import contrasts
+    from editfrontier.statistics import contrasts
 
     if not inputs.experiments:
         raise UserError(f"analysis '{inputs.name}': names no experiment, expected one on portraits. Add `experiments`.")
@@ -133,7 +133,7 @@ def _levels(
     inputs: Inputs,
     params: RegionsParams,
 ) -> Iterator[Finding]:
-    from editfrontier import contrasts
+    from editfrontier.statistics import contrasts
 
     shown = ("face", *regions_of(params))
     for row in rows:
@@ -154,7 +154,7 @@ def _ratios(values: Values, scores: TaskScores, weights: Weights, inputs: Inputs
     """Return mean drift of each region (columns from 1) over mean drift of the face (column 0), on the same cases."""
     import numpy as np
 
-    from editfrontier import bootstrap, contrasts
+    from editfrontier.statistics import bootstrap, contrasts
 
     found = []
     for k in range(1, values.shape[1]):
@@ -173,7 +173,7 @@ def _region_differences(
 ) -> Iterator[Finding]:
     import numpy as np
 
-    from editfrontier import contrasts
+    from editfrontier.statistics import contrasts
 
     pairs = [(a, b) for a in params.meaningful for b in params.others]
     for row in rows:
@@ -193,7 +193,7 @@ def _concentrations(
     inputs: Inputs,
     params: RegionsParams,
 ) -> Iterator[Finding]:
-    from editfrontier import contrasts
+    from editfrontier.statistics import contrasts
 
     editors = [row.variant for row in rows if not row.control]
     for quantity in ("concentration", "concentration_excess"):
@@ -228,7 +228,7 @@ def _row_means(values: Values) -> Values:
 
 def draw(findings: Findings, inputs: Inputs, params: RegionsParams, stem: Path) -> None:
     """Draw a heat table of drift by editor and region, and maps of the mean deviation."""
-    from editfrontier.region_figure import draw_regions
+    from editfrontier.figures.regions import draw_regions
 
     draw_regions(findings, inputs, regions_of(params), stem)
 

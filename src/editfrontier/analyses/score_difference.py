@@ -115,7 +115,7 @@ def _fields(
     import torch
 
     from editfrontier import inversion
-    from editfrontier.edit_inputs import to_images
+    from editfrontier.editing.inputs import to_images
     from editfrontier.theory import maps
 
     cases = [one.case for one in chosen.inputs[:count]]
@@ -264,7 +264,7 @@ BOUNDS = {
 
 def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams, stem: Path) -> None:
     """Draw deviation, score-difference integral and bounds along the trajectory, a panel for each pair of fields."""
-    from editfrontier.plotting import GREY, INK, figure_style, save_figure
+    from editfrontier.figures.plotting import GREY, INK, figure_style, save_figure
 
     levels = list(dict.fromkeys(row.level for row in findings.select("deviation")))
     with figure_style():

@@ -14,8 +14,8 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.bootstrap import Array
     from editfrontier.results import Row
+    from editfrontier.statistics.bootstrap import Array
     from editfrontier.wording_study import Design, Outputs
 
 
@@ -82,7 +82,7 @@ def _distances(inputs: Inputs, row: Row, design: Design, outputs: Outputs) -> li
 def _components(inputs: Inputs, experiment: str, row: Row, design: Design, metric: str) -> list[Finding]:
     import numpy as np
 
-    from editfrontier.components import crossed_components, pair_means
+    from editfrontier.statistics.components import crossed_components, pair_means
 
     values = _values(inputs, experiment, row, design, metric)[design.cells]  # [E, W, S]
     values = values[~np.isnan(values).any(axis=(1, 2))]
@@ -126,7 +126,7 @@ def _means(
     """
     import numpy as np
 
-    from editfrontier import bootstrap
+    from editfrontier.statistics import bootstrap
 
     edits, settings = len(columns), inputs.settings
     missing = shape[0] - edits
@@ -195,7 +195,7 @@ def words_of(row: Row, case: object) -> str:
 
 def draw(findings: Findings, inputs: Inputs, params: SensitivityParams, stem: Path) -> None:
     """Draw the differences of every variant, and its worst pairs side by side."""
-    from editfrontier.wording_figure import draw_wordings
+    from editfrontier.figures.wordings import draw_wordings
 
     draw_wordings(findings, inputs, stem)
 
@@ -203,7 +203,7 @@ def draw(findings: Findings, inputs: Inputs, params: SensitivityParams, stem: Pa
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how the difference between wordings compares with that between seeds and with the edit itself."""
     from editfrontier.results import metric_display
-    from editfrontier.sweeps import short
+    from editfrontier.statistics.sweeps import short
 
     sentences = []
     for variant in dict.fromkeys(row.variant for row in findings.rows):

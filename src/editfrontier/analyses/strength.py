@@ -15,9 +15,9 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.bootstrap import Array
     from editfrontier.results import Row
-    from editfrontier.sweeps import Curve
+    from editfrontier.statistics.bootstrap import Array
+    from editfrontier.statistics.sweeps import Curve
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
     """Fit the deviation over the noise at the start, with and without the autoencoder's own, and over the strength."""
     import numpy as np
 
-    from editfrontier.sweeps import read_curves, swept_rows
+    from editfrontier.statistics.sweeps import read_curves, swept_rows
 
     if len(inputs.experiments) != 1 or len(inputs.models) != 1:
         raise UserError(
@@ -118,8 +118,8 @@ def start_noise(folder: Path, row: Row) -> float:
     Raises:
         UserError: the scheduler's config is missing or unreadable.
     """
-    from editfrontier import sampling
-    from editfrontier.sweeps import hyperparameters
+    from editfrontier.diffusion import sampling
+    from editfrontier.statistics.sweeps import hyperparameters
 
     file = folder / "scheduler" / "scheduler_config.json"
     try:
@@ -152,7 +152,7 @@ def _values(curve: Curve, kept: Sequence[int], x: Array, quantity: str, low: Arr
 
 
 def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resampled: Array) -> list[Finding]:
-    from editfrontier import curves
+    from editfrontier.statistics import curves
 
     if len(x) < 3 or not curve.n:
         note = curve.note or f"strengths: {len(x)}, expected at least 3"
@@ -182,14 +182,14 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
 
 def draw(findings: Findings, inputs: Inputs, params: StrengthParams, stem: Path) -> None:
     """Draw the deviation over the noise with both lines, and the same without the autoencoder's own deviation."""
-    from editfrontier.sweep_figure import draw_strength
+    from editfrontier.figures.sweeps import draw_strength
 
     draw_strength(findings, stem, MEASURES)
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say whether the exponent and the intercept are those of a proportionality."""
-    from editfrontier.sweeps import short
+    from editfrontier.statistics.sweeps import short
 
     sentences = []
     for level in MEASURES.values():

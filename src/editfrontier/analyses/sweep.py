@@ -14,8 +14,8 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.bootstrap import Array
-    from editfrontier.sweeps import Curve
+    from editfrontier.statistics.bootstrap import Array
+    from editfrontier.statistics.sweeps import Curve
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def run(inputs: Inputs, params: SweepParams) -> Sequence[Finding]:
     """Measure every metric's curve; what a curve has too few values for is NaN, and its note says so."""
     import numpy as np
 
-    from editfrontier.sweeps import chosen_metrics, holm_of, read_curves, swept_rows
+    from editfrontier.statistics.sweeps import chosen_metrics, holm_of, read_curves, swept_rows
 
     if len(inputs.experiments) != 1:
         raise UserError(
@@ -134,7 +134,7 @@ def _shape(inputs: Inputs, params: SweepParams, curve: Curve, x: Array) -> dict[
 
 def _too_few(values: int, cases: int, params: SweepParams) -> dict[str, str]:
     """Return quantity -> why it cannot be computed, "" where it can."""
-    from editfrontier.curves import LEAST_FOR_BREAK
+    from editfrontier.statistics.curves import LEAST_FOR_BREAK
 
     def need(least: int) -> str:
         if not cases:
@@ -146,7 +146,7 @@ def _too_few(values: int, cases: int, params: SweepParams) -> dict[str, str]:
 
 
 def _optimum(inputs: Inputs, curve: Curve, x: Array, direction: str) -> list[Finding]:
-    from editfrontier import curves
+    from editfrontier.statistics import curves
 
     if curve.estimates.point.max() == curve.estimates.point.min():
         note = "all means are equal"
@@ -165,14 +165,14 @@ def _optimum(inputs: Inputs, curve: Curve, x: Array, direction: str) -> list[Fin
 
 def _interval(inputs: Inputs, curve: Curve, contrast: Array) -> tuple[float, float, float]:
     """(value, low, high) of a contrast of the means."""
-    from editfrontier.curves import percentile_interval
+    from editfrontier.statistics.curves import percentile_interval
 
     value = float(contrast @ curve.estimates.point)
     return value, *percentile_interval(curve.estimates.resampled @ contrast, inputs.settings.level)
 
 
 def _u(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
-    from editfrontier import curves
+    from editfrontier.statistics import curves
 
     test = curves.two_lines(x, curve.estimates.point, curve.covariance)
     found = [
@@ -188,8 +188,8 @@ def _u(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
 
 
 def _break(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
-    from editfrontier import bootstrap, curves
     from editfrontier.seeding import stable_seed
+    from editfrontier.statistics import bootstrap, curves
 
     point = curves.two_segments(x, curve.estimates.point)
     resampled = curves.two_segments(x, curve.estimates.resampled)
@@ -220,7 +220,7 @@ def _break(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
 
 
 def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> list[Finding]:
-    from editfrontier import curves
+    from editfrontier.statistics import curves
 
     assert threshold is not None
     found = []
@@ -238,7 +238,7 @@ def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> li
 
 def draw(findings: Findings, inputs: Inputs, params: SweepParams, stem: Path) -> None:
     """Draw a panel a metric: see `sweep_figure.draw_sweep`."""
-    from editfrontier.sweep_figure import draw_sweep
+    from editfrontier.figures.sweeps import draw_sweep
 
     draw_sweep(findings, stem, params.symbol or params.param, params.threshold, params.reported)
 
@@ -246,7 +246,7 @@ def draw(findings: Findings, inputs: Inputs, params: SweepParams, stem: Path) ->
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say of each metric where it is best, whether it is U-shaped, and what happens past the threshold."""
     from editfrontier.results import metric_display
-    from editfrontier.sweeps import short, short_p
+    from editfrontier.statistics.sweeps import short, short_p
 
     alpha = 1 - inputs.settings.level
     sentences = []

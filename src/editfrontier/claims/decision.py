@@ -201,6 +201,6 @@ def holm(p: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p values of the parts of a claim (`bootstrap.holm`); NaNs stay."""
     import numpy as np
 
-    from editfrontier import bootstrap
+    from editfrontier.statistics import bootstrap
 
     return [float(value) for value in bootstrap.holm(np.array(p, dtype=np.float64))]

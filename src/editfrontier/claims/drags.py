@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from editfrontier.claims.evidence import Evidence
     from editfrontier.results import Row
-    from editfrontier.taskscores import TaskScores
+    from editfrontier.statistics.taskscores import TaskScores
 
 
 @claim

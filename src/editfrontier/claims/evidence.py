@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from editfrontier.analyses.findings import Findings
     from editfrontier.config import Study
-    from editfrontier.taskscores import Settings, TaskScores
+    from editfrontier.statistics.taskscores import Settings, TaskScores
 
 _FIX = "Make it again with `snakemake statistics`."
 
@@ -56,7 +56,7 @@ class Evidence:
     @cached_property
     def settings(self) -> Settings:
         """Of the statistics."""
-        from editfrontier.taskscores import Settings
+        from editfrontier.statistics.taskscores import Settings
 
         return Settings.of(self.study.config["statistics"])
 
@@ -201,14 +201,14 @@ class Evidence:
         for path, row in zip(paths, rows, strict=True):
             if not path.is_file() or not sources.is_file():
                 raise Absent(f"The scores of {row.label} on task '{task}' were not made.")
-        from editfrontier.taskscores import read_scores
+        from editfrontier.statistics.taskscores import read_scores
 
         return read_scores(paths, [], sources)
 
     def parts_of_cases(self, table: str, split: str) -> dict[str, list[str]]:
         """Return the case ids of each part of a table's task (see `subsets.groups_of`)."""
         from editfrontier.cases import read_cases
-        from editfrontier.subsets import groups_of
+        from editfrontier.statistics.subsets import groups_of
 
         path = self.root / "data" / self.table(table).task / "cases.parquet"
         if not path.is_file():

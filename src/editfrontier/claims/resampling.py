@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from editfrontier.bootstrap import Array, Estimates, cluster_weights, intervals
 from editfrontier.claims.decision import Effect
 from editfrontier.seeding import stable_seed
+from editfrontier.statistics.bootstrap import Array, Estimates, cluster_weights, intervals
 
 if TYPE_CHECKING:
-    from editfrontier.taskscores import Settings
+    from editfrontier.statistics.taskscores import Settings
 
 
 def resample(statistic: Callable[[Array], Array], clusters: int, settings: Settings, n: int, *name: str) -> Effect:

@@ -13,9 +13,9 @@ from editfrontier.cases import Case, write_cases
 from editfrontier.datasets import Dataset, MaskOptions, Request, dataset_options, get_dataset, raw_folder
 from editfrontier.datasets.choice import check_manifest, write_manifest
 from editfrontier.datasets.files import find_file, present
+from editfrontier.editing.repeats import repeated
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
-from editfrontier.repeats import repeated
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from editfrontier.attention import named_blocks
+from editfrontier.diffusion.attention import named_blocks
 from editfrontier.errors import UserError
 
 Pick = Callable[[Any], Tensor]

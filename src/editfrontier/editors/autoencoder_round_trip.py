@@ -14,7 +14,7 @@ def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
     """Return the decoded modes of the sources' latent distributions."""
     import torch
 
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
 
     with torch.no_grad():
         return sampling.decode(model, sampling.encode(model, batch.images))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from editfrontier.dragging.regions import Region
-    from editfrontier.edit_inputs import Pixels
+    from editfrontier.editing.inputs import Pixels
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CopyPasteParams:
 
 def edit(model: Any, batch: EditBatch, params: CopyPasteParams) -> Tensor:
     """Edit a batch."""
-    from editfrontier.edit_inputs import to_arrays, to_images
+    from editfrontier.editing.inputs import to_arrays, to_images
 
     assert batch.drags is not None
     images = to_arrays(batch.images)

@@ -42,7 +42,8 @@ class DiffusionReconstructionParams:
 
 def edit(model: Any, batch: EditBatch, params: DiffusionReconstructionParams) -> Measured:
     """Reconstruct a batch. The cache is left alone: the seconds are those of both directions."""
-    from editfrontier import inversion, sampling
+    from editfrontier import inversion
+    from editfrontier.diffusion import sampling
 
     clean = sampling.encode(model, batch.images)
     made = clean

@@ -14,9 +14,9 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from editfrontier.diffusion.flow import FlowText
     from editfrontier.dragging.features import KeyValues
     from editfrontier.dragging.objective import Points
-    from editfrontier.flow import FlowText
     from editfrontier.inversion import Trajectory
 
 _BLOCKS = re.compile(r"none|\d+(-\d+)*")
@@ -92,9 +92,9 @@ def edit(model: Any, batch: EditBatch, params: DragFlowParams) -> Measured:
     """Edit a batch; a case without drags is only sampled, with the target caption in the part that may change."""
     import torch
 
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
+    from editfrontier.diffusion.flow import encode_flow_text
     from editfrontier.dragging.features import KeyValues, block_numbers
-    from editfrontier.flow import encode_flow_text
 
     assert batch.drags is not None
     double, single = block_numbers(params.kv_double), block_numbers(params.kv_single)
@@ -121,7 +121,7 @@ def _editable_cells(batch: EditBatch, clean: Tensor, params: DragFlowParams) -> 
     """Return [B, 1, h, w] in {0, 1}: a latent cell that the editable pixels touch may change."""
     import torch
 
-    from editfrontier import blending
+    from editfrontier.diffusion import blending
     from editfrontier.dragging.objective import editable_pixels
 
     assert batch.drags is not None
@@ -178,8 +178,8 @@ def drag_latents(
     """
     import torch
 
+    from editfrontier.diffusion.flow import velocity
     from editfrontier.dragging import features, objective
-    from editfrontier.flow import velocity
 
     assert batch.drags is not None
     start, time = trajectory.latents[0], trajectory.times[0]
@@ -232,7 +232,7 @@ def _sample(
     """Sample by FireFlow with the background put back after every step; both branches are one batch."""
     import torch
 
-    from editfrontier.flow import velocity
+    from editfrontier.diffusion.flow import velocity
     from editfrontier.inversion.flow import fireflow
 
     count, held = len(latents), cells == 0

@@ -41,7 +41,8 @@ class FlowReconstructionParams:
 
 def edit(model: Any, batch: EditBatch, params: FlowReconstructionParams) -> Measured:
     """Reconstruct a batch. The cache is left alone: the seconds are those of both directions."""
-    from editfrontier import inversion, sampling
+    from editfrontier import inversion
+    from editfrontier.diffusion import sampling
 
     clean = sampling.encode(model, batch.images)
     made = clean

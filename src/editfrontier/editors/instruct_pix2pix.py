@@ -42,7 +42,7 @@ def edit(model: Any, batch: EditBatch, params: InstructPix2PixParams) -> Tensor:
     import torch
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
 
     pipeline = sampling.as_pipeline(model, StableDiffusionInstructPix2PixPipeline, params.sampler)
     with torch.no_grad():

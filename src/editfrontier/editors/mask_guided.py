@@ -86,7 +86,7 @@ def edit(model: Any, batch: EditBatch, params: MaskGuidedParams) -> Tensor:
     """Edit a batch: two forwards a step with guidance, one without, none where the source replaces the result."""
     import torch
 
-    from editfrontier import blending, sampling
+    from editfrontier.diffusion import blending, sampling
 
     assert batch.masks is not None
     with torch.no_grad():
@@ -109,7 +109,7 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     Returns:
         [B, C, h, w] scaled latents of the edits.
     """
-    from editfrontier import blending, guidance, sampling
+    from editfrontier.diffusion import blending, guidance, sampling
 
     assert batch.masks is not None
     scheduler = sampling.make_scheduler(model.scheduler.config, "ddpm" if params.sampler == "ddpm" else "ddim")
@@ -181,7 +181,8 @@ def _guidance(params: MaskGuidedParams, cells: Tensor) -> float | Tensor:
 
 def _inverted(model: Any, clean: Tensor, params: MaskGuidedParams, made: int, batch: EditBatch) -> list[Tensor]:
     """Return the latents of the source's DDIM inversion at each of the `made` levels, then the clean ones."""
-    from editfrontier import inversion, sampling
+    from editfrontier import inversion
+    from editfrontier.diffusion import sampling
 
     for case_id, caption in zip(batch.case_ids, batch.source_captions, strict=True):
         sampling.check_prompt(model.tokenizer, caption, f"case {case_id}, source_caption")

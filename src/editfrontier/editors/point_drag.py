@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from editfrontier.point_tracking import Handles
-    from editfrontier.sampling import TextEmbeddings
+    from editfrontier.diffusion.point_tracking import Handles
+    from editfrontier.diffusion.sampling import TextEmbeddings
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,10 @@ def edit(model: Any, batch: EditBatch, params: PointDragParams) -> Measured:
     """Edit a batch: inversion, at most `drag_steps` forwards with gradient, and sampling of the source and the edit."""
     import torch
 
-    from editfrontier import inversion, sampling
-    from editfrontier.image_lora import train_image_lora
-    from editfrontier.point_tracking import make_handles
+    from editfrontier import inversion
+    from editfrontier.diffusion import sampling
+    from editfrontier.diffusion.image_lora import train_image_lora
+    from editfrontier.diffusion.point_tracking import make_handles
 
     assert batch.drags is not None
     assert batch.backgrounds is not None
@@ -147,9 +148,9 @@ def drag(
     """
     import torch
 
-    from editfrontier import blending, sampling
+    from editfrontier.diffusion import blending, sampling
+    from editfrontier.diffusion.point_tracking import ARRIVED, motion_loss, sample_at, track
     from editfrontier.dragging.features import frozen
-    from editfrontier.point_tracking import ARRIVED, motion_loss, sample_at, track
 
     scheduler = sampling.make_scheduler(model.scheduler.config)
     level, next_level = (sampling.alpha_bar(scheduler, t) for t in (*timesteps, -1)[:2])
@@ -199,8 +200,8 @@ def featured(
     """
     from torch.nn import functional
 
-    from editfrontier import sampling
-    from editfrontier.attention import named_blocks
+    from editfrontier.diffusion import sampling
+    from editfrontier.diffusion.attention import named_blocks
 
     count = len(model.unet.up_blocks)
     index = block + count if -count <= block < 0 else block
@@ -230,8 +231,8 @@ def sample(
     """
     import torch
 
-    from editfrontier import sampling
-    from editfrontier.reference_attention import reference_attention
+    from editfrontier.diffusion import sampling
+    from editfrontier.diffusion.reference_attention import reference_attention
 
     scheduler = sampling.make_scheduler(model.scheduler.config)
     scheduler.set_timesteps(params.num_inference_steps)

@@ -15,7 +15,7 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editfrontier.edit_inputs import Pixels
+    from editfrontier.editing.inputs import Pixels
 
 VARIABLE = "EDITFRONTIER_READY_MADE"
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -51,7 +51,7 @@ def home() -> Path:
 
 def edit(model: Any, batch: EditBatch, params: ReadyMadeParams) -> Tensor:
     """Read the edits of a batch."""
-    from editfrontier.edit_inputs import to_images
+    from editfrontier.editing.inputs import to_images
 
     size = (batch.images.shape[2], batch.images.shape[3])
     found = [read_edit(home() / params.folder, case_id, size, params.resize) for case_id in batch.case_ids]

@@ -72,7 +72,7 @@ def edit(model: Any, batch: EditBatch, params: RegionDragParams) -> Measured:
     """Edit a batch: an inversion, gradient steps whose forwards stop at the layer, and a sampling with guidance."""
     import torch
 
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
     from editfrontier.inversion import invert
 
     start = params.num_inference_steps - int(params.num_inference_steps * params.strength)
@@ -101,7 +101,7 @@ def drag_latents(model: Any, trajectory: Trajectory, batch: EditBatch, params: R
     """
     import torch
 
-    from editfrontier import blending, sampling
+    from editfrontier.diffusion import blending, sampling
     from editfrontier.dragging import features, objective
 
     assert batch.drags is not None

@@ -48,7 +48,7 @@ def edit(model: Any, batch: EditBatch, params: SDInpaintParams) -> Tensor:
     from diffusers import StableDiffusionInpaintPipeline
     from torch.nn import functional
 
-    from editfrontier import blending, sampling
+    from editfrontier.diffusion import blending, sampling
 
     assert batch.masks is not None
     pipeline = sampling.as_pipeline(model, StableDiffusionInpaintPipeline, params.sampler)

@@ -41,7 +41,7 @@ def edit(model: Any, batch: EditBatch, params: SDEditParams) -> Tensor:
     import torch
     from diffusers import StableDiffusionImg2ImgPipeline
 
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
 
     pipeline = sampling.as_pipeline(model, StableDiffusionImg2ImgPipeline, params.sampler)
     with torch.no_grad():

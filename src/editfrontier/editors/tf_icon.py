@@ -45,9 +45,9 @@ def edit(model: Any, batch: EditBatch, params: TFIconParams) -> Measured:
     """Edit a batch: two inversions, then at most five forwards an evaluation, all in one call of the network."""
     import torch
 
-    from editfrontier import sampling
-    from editfrontier import tf_icon_sampling as icon
-    from editfrontier.tf_icon_attention import Composition
+    from editfrontier.diffusion import sampling
+    from editfrontier.diffusion import tf_icon_sampling as icon
+    from editfrontier.diffusion.tf_icon_attention import Composition
 
     assert batch.masks is not None
     assert batch.exemplars is not None

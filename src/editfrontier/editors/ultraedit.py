@@ -39,7 +39,7 @@ def run(model: Any, batch: EditBatch, masks: Tensor | None, params: UltraEditPar
     """Edit a batch with the free-form model, or with the model that reads masks [B, 1, H, W] as well."""
     import torch
 
-    from editfrontier import ultraedit_sampling
+    from editfrontier.diffusion import ultraedit_sampling
 
     with torch.no_grad():
         latents = ultraedit_sampling.sample(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier import sampling
+from editfrontier.diffusion import sampling
 from editfrontier.dragging.features import block_features
 from editfrontier.evaluators.common import check_images
 from editfrontier.models import load_pipeline

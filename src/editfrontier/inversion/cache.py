@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from editfrontier.cases import write_bytes
+from editfrontier.diffusion.sampling import ForwardCounter
 from editfrontier.inversion.trajectory import Trajectory
-from editfrontier.sampling import ForwardCounter
 
 Keep = Literal["all", "noisiest"]
 Compute = Callable[[list[int]], Trajectory]

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editfrontier import sampling
+from editfrontier.diffusion import sampling
+from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.errors import UserError
 from editfrontier.inversion.trajectory import AfterStep, Run, Trajectory
-from editfrontier.sampling import TextEmbeddings
 
 Estimate = Callable[[Tensor, float], Tensor]
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from editfrontier.flow import FlowText, flow_times, velocity
+from editfrontier.diffusion.flow import FlowText, flow_times, velocity
 from editfrontier.inversion.trajectory import AfterStep, Run, Trajectory
 
 Field = Callable[[Tensor, float], Tensor]

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from editfrontier.diffusion.flow import FlowText
+from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.errors import UserError
-from editfrontier.flow import FlowText
-from editfrontier.sampling import TextEmbeddings
 
 Direction = Literal["inversion", "reconstruction"]
 OnEvaluation = Callable[[float, Direction], None]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from editfrontier.cases import Case, write_bytes, write_cases, write_png
+from editfrontier.editing.repeats import repeated
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.language import Language, load_language
 from editfrontier.microworld.chains import Chain, sample_chains
@@ -28,7 +29,6 @@ from editfrontier.microworld.regions import write_regions
 from editfrontier.microworld.segment import Image, Mask, automatic_mask
 from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.microworld.wordings import WORDINGS, worded_cases
-from editfrontier.repeats import repeated
 from editfrontier.seeding import stable_seed
 
 LICENCE = "CC0-1.0, rendered"

@@ -109,7 +109,7 @@ def _editors(grid: Grid, column: int) -> list[Line]:
 
 
 def _guidance_sentence(grid: Grid) -> str:
-    from editfrontier.figures import guidance_of
+    from editfrontier.figures.tables import guidance_of
 
     sweep = sorted(
         (w, line)

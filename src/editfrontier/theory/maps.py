@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from editfrontier import inversion, sampling
-from editfrontier.flow import FlowText, flow_times, velocity
+from editfrontier import inversion
+from editfrontier.diffusion import sampling
+from editfrontier.diffusion.flow import FlowText, flow_times, velocity
+from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.inversion.diffusion import ddim_times
 from editfrontier.inversion.trajectory import Run, Settings, Trajectory
-from editfrontier.sampling import TextEmbeddings
 
 Map = Callable[[Tensor], Tensor]
 

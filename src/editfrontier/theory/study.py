@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from editfrontier.analyses.inputs import Inputs
-    from editfrontier.edit_inputs import Inputs as CaseInputs
+    from editfrontier.editing.inputs import Inputs as CaseInputs
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def choose_cases(inputs: Inputs, count: int, needs: Sequence[str]) -> Chosen:
     Raises:
         UserError: the entry names no task or several, or no case has what is needed.
     """
-    from editfrontier.edit_inputs import read_inputs
+    from editfrontier.editing.inputs import read_inputs
 
     if len(inputs.tasks) != 1:
         raise UserError(
@@ -73,7 +73,7 @@ def left_out(chosen: Chosen) -> Finding:
 
 def load(inputs: Inputs, kind: str, device: torch.device) -> Any:
     """Load one of the analysis' models, ready to be differentiated; raise `UserError` if the entry does not name it."""
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
     from editfrontier.models import load_pipeline
     from editfrontier.theory.maps import freeze
 
@@ -86,7 +86,7 @@ def load(inputs: Inputs, kind: str, device: torch.device) -> Any:
 
 def noise(inputs: Inputs, chosen: Chosen, shape: Sequence[int], device: torch.device, *parts: str) -> torch.Tensor:
     """Draw noise [B, ...], that of a case from its own id, the study's seed and `parts`."""
-    from editfrontier import sampling
+    from editfrontier.diffusion import sampling
     from editfrontier.seeding import case_generator
 
     generators = [case_generator(one.case.case_id, "/".join(parts), inputs.seed) for one in chosen.inputs]
@@ -114,7 +114,7 @@ def mean_findings(
         rate: whether the values are 0 and 1; where all are equal, resamples say nothing and Wilson's interval is taken.
         labels: further attributes of the findings.
     """
-    from editfrontier import bootstrap
+    from editfrontier.statistics import bootstrap
 
     table = np.asarray(values, dtype=np.float64)
     table = table[:, None] if table.ndim == 1 else table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.bootstrap import Array
+from editfrontier.statistics.bootstrap import Array
 
 
 def nominal_alpha(counts: Array, weights: Array | None = None, exchangeable: bool = False) -> Array:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.bootstrap import Array
+from editfrontier.statistics.bootstrap import Array
 from editfrontier.userstudy.design import editor_pairs
 
 _ITERATIONS = 100

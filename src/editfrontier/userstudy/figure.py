@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from editfrontier.analyses import Finding
 from editfrontier.analyses.findings import Findings
-from editfrontier.plotting import GREY, INK, figure_style, save_figure
+from editfrontier.figures.plotting import GREY, INK, figure_style, save_figure
 from editfrontier.results import Style, metric_display
 
 if TYPE_CHECKING:

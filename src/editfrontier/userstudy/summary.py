@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier import bootstrap
-from editfrontier.bootstrap import Array
 from editfrontier.metrics.registry import METRICS
-from editfrontier.set_bootstrap import SetBootstrap
-from editfrontier.taskscores import Settings, TaskScores
+from editfrontier.statistics import bootstrap
+from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.set_bootstrap import SetBootstrap
+from editfrontier.statistics.taskscores import Settings, TaskScores
 from editfrontier.userstudy.agreement import majority_accuracy, nominal_alpha, people_accuracy, rank_correlations
 from editfrontier.userstudy.bradley_terry import fit
 from editfrontier.userstudy.design import Ints, editor_pairs

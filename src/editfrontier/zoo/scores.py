@@ -146,7 +146,7 @@ def _edit(
     """Edits [B, 3, 64, 64] in [-1, 1] of uint8 images; masks are for the models that take one."""
     guidance = float(held_out["guidance"])
     if name in ULTRAEDIT:
-        from editfrontier import ultraedit_sampling
+        from editfrontier.diffusion import ultraedit_sampling
 
         seen = masks if name == "ultraedit-mask" else None
         with torch.autocast("cpu", torch.bfloat16):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from editfrontier import ultraedit_sampling
+from editfrontier.diffusion import ultraedit_sampling
 from editfrontier.language import DEFAULT_PATH
 from editfrontier.seeding import stable_seed
 from editfrontier.zoo.data import DataSettings, image_grid, load_data, to_uint8

@@ -1,0 +1,1 @@
+"""What editors are made of: samplers, guidance, blending, and what reaches into the networks."""

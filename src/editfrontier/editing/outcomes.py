@@ -1,0 +1,71 @@
+"""What comes out of editing a batch: an edited case, what its editor measured of it, and what an error means."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editfrontier.editing.inputs import Pixels
+from editfrontier.editors import Measured
+from editfrontier.errors import UserError
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edited case.
+
+    Attributes:
+        pixels: uint8 [H, W, 3].
+        seconds: its share of the batch's.
+        forwards: its share of the batch's.
+        seed: of its generator.
+        measures: what its editor measured, as JSON, "" for nothing.
+        latents: [C, h, w] that the next step of its chain shall get, None for none.
+    """
+
+    pixels: Pixels
+    seconds: float
+    forwards: int
+    seed: int
+    measures: str
+    latents: Tensor | None = None
+
+
+def with_measure(result: Tensor | Measured, name: str, values: Sequence[float]) -> Measured:
+    """Return what an editor returned with one more measure, a value for each case."""
+    if isinstance(result, Measured):
+        return Measured(result.images, {**result.measures, name: values})
+    return Measured(result, {name: values})
+
+
+def measured(result: Any, count: int, editor: str) -> tuple[Tensor, list[str]]:
+    """Return the images, and what the editor measured of each of the `count` cases as JSON ("" for nothing).
+
+    Raises:
+        UserError: a measure has not one finite number a case; the message names the editor.
+    """
+    if not isinstance(result, Measured):
+        return result, [""] * count
+    for name, values in result.measures.items():
+        if len(values) != count or not all(math.isfinite(value) for value in values):
+            raise UserError(
+                f"editor '{editor}': its measure '{name}' is {list(values)}, expected {count} finite "
+                "numbers, one a case. Mend it."
+            )
+    rows = [{name: float(values[i]) for name, values in result.measures.items()} for i in range(count)]
+    return result.images, [json.dumps(row, sort_keys=True) if row else "" for row in rows]
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("out of memory", "can't allocate memory", "not enough memory")
+    )

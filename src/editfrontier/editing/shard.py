@@ -1,0 +1,369 @@
+"""The shard runner: edits its part of a task's cases in batches, resumes, and records what happened to every case."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from editfrontier import editors
+from editfrontier.cases import read_cases
+from editfrontier.diffusion import sampling
+from editfrontier.editing import records
+from editfrontier.editing.chains import Link, chains_of, links_by_step, not_run
+from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
+from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
+from editfrontier.editing.outcomes import Edited, measured, out_of_memory, with_measure
+from editfrontier.editing.records import EditSpec, Row
+from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
+from editfrontier.errors import UserError
+from editfrontier.seeding import stable_seed
+from editfrontier.spec import code_hash
+
+_WRITERS = 2
+
+
+def run_shard(
+    cases_path: Path,
+    shard: int,
+    shards: int,
+    spec: Mapping[str, Any] | EditSpec,
+    record: Path,
+    images_dir: Path,
+    batch_size: int = 16,
+    device: str = "cpu",
+    *,
+    model: Any = None,
+    inversions: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """Edit the chains whose place in the table is `shard` modulo `shards`, and write their record last.
+
+    A case without a chain is a chain of one step. All first steps are edited before the second ones, and a later step
+    gets the image that the one before it made. Finished images of an earlier, interrupted run are taken over if the
+    spec, the inputs of the case and the file are unchanged, so that a longer chain goes on from where a shorter one
+    ended. Every batch is filled up to `batch_size`, so that a case gives the same bytes in any batch and shard.
+
+    Args:
+        cases_path: case table.
+        shard: in 0 .. shards - 1.
+        shards: at least 1.
+        spec: what to run, as `EditSpec` or its JSON values.
+        record: parquet table to write, one `Row` for every case of the shard, with provenance in its metadata.
+        images_dir: images go to a folder of it that is named by the hash of spec and weights, as <case_id>.png.
+        batch_size: cases that are edited together; halved when memory runs out.
+        device: "cpu", "cuda", "cuda:1" or "auto".
+        model: a loaded diffusers pipeline to use instead of loading `spec.model` (benchmarks and tests).
+        inversions: folder in which inversions are kept for other editors and runs; None keeps none.
+        progress: receives one line for every batch; by default it goes to stderr.
+
+    Returns:
+        The rows of the record, in the order of the table. A case that cannot be edited is a failed row with its
+        reason; later steps of its chain are rows that were not run.
+
+    Raises:
+        UserError: the table, the spec, the hyperparameters or the model are wrong, so that no case can be edited.
+    """
+    spec = spec if isinstance(spec, EditSpec) else EditSpec.parse(spec)
+    if shards < 1 or not 0 <= shard < shards:
+        raise UserError(f"--shard {shard} of --shards {shards}: expected 0 <= shard < shards. Correct the numbers.")
+    if batch_size < 1:
+        raise UserError(f"--batch-size {batch_size}: expected at least 1. Correct the number.")
+    editor = editors.get_editor(spec.editor)
+    params = editors.make_params(editor, spec.params)
+    cases = read_cases(cases_path)
+    chains = chains_of(cases)[shard::shards]
+    say = progress or (lambda line: print(line, file=sys.stderr, flush=True))
+    weights = _weights(spec)
+    folder = images_dir / records.key(spec, weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+
+    rows: dict[str, Row] = {}
+    finished = records.read_journals(folder)
+    label = f"{editor.name} [{spec.variant}] shard {shard + 1}/{shards}"
+    place = torch.device(_device(device))
+    runner: _Runner | None = None
+
+    def read(link: Link) -> Inputs:
+        carried = read_carried(rows[link.before.case_id], record, folder, spec.carry) if link.before else None
+        return read_inputs(link.case, cases, cases_path.parent, editor.needs, spec.seed, carried)
+
+    columns = links_by_step(chains)
+    for step, links in enumerate(columns, start=1):
+        now, waiting = _sorted_out(links, rows, read, finished, folder, record)
+        rows.update(now)
+        where = f"{label}, step {step} of {len(columns)}" if len(columns) > 1 else label
+        if finished:
+            say(
+                f"{where}: {sum(row.status == 'ok' for row in now.values())} of {len(links)} cases were finished before"
+            )
+        if not waiting:
+            continue
+        if runner is None:
+            runner = _Runner(editor, params, spec, batch_size, place, model)
+            if inversions and weights:
+                runner.keep_inversions(inversions, weights)
+        journal = folder / f"finished-{shard}-of-{shards}.jsonl"
+        for row in runner.run(waiting, folder, record, journal, partial(_tell, say, where)):
+            rows[row.case_id] = row
+        batch_size = runner.batch_size
+    mine = {case.case_id for chain in chains for case in chain}
+    ordered = [rows[case.case_id] for case in cases if case.case_id in mine]
+    records.write_record(
+        record, ordered, records.provenance(spec, params, weights, place, batch_size, shard, shards, cases_path)
+    )
+    counts = Counter(row.status for row in ordered)
+    outcome = f"{counts['ok']} edited, {counts['failed']} failed"
+    if counts["not run"]:
+        outcome += f", {counts['not run']} not run"
+    say(f"{label}: {outcome}, {time.perf_counter() - started:.1f} s")
+    return ordered
+
+
+def _tell(say: Callable[[str], None], where: str, line: str) -> None:
+    say(f"{where}: {line}")
+
+
+def _sorted_out(
+    links: Sequence[Link],
+    rows: Mapping[str, Row],
+    read: Callable[[Link], Inputs],
+    finished: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    record: Path,
+) -> tuple[dict[str, Row], list[Inputs]]:
+    """Return the rows of steps that cannot be edited or are finished, and the inputs of the others."""
+    found: dict[str, Row] = {}
+    waiting = []
+    for link in links:
+        case_id = link.case.case_id
+        if link.before and rows[link.before.case_id].status != "ok":
+            found[case_id] = not_run(link, rows[link.before.case_id])
+            continue
+        try:
+            inputs = read(link)
+        except UserError as error:
+            found[case_id] = Row(case_id, "failed", reason=str(error))
+            continue
+        row = records.taken_over(finished.get(case_id), case_id, inputs.digest, folder, record)
+        if row:
+            found[case_id] = row
+        else:
+            waiting.append(inputs)
+    return found, waiting
+
+
+# Running --------------------------------------------------------------------------------------------------------------
+
+
+def _weights(spec: EditSpec) -> str:
+    if not spec.model:
+        return ""
+    from editfrontier.models import weights_sha256
+
+    return weights_sha256(spec.model)
+
+
+class _Runner:
+    """Edits batches with one loaded model; halves the batch when memory runs out, and isolates cases that break one."""
+
+    def __init__(
+        self, editor: editors.Editor, params: Any, spec: EditSpec, batch_size: int, device: torch.device, model: Any
+    ) -> None:
+        self.editor, self.params, self.spec, self.device = editor, params, spec, device
+        self.batch_size = batch_size
+        self.broken: Exception | None = None  # what broke the last batch, if it was no case's fault
+        self.worked = False  # whether any case was edited so far
+        self.counter = sampling.ForwardCounter()
+        self.model = model
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        if editor.model is not None and model is None:
+            if not spec.model:
+                raise UserError(f"editor '{editor.name}': needs a {editor.model} model. Set `model` in the config.")
+            from editfrontier.models import load_pipeline, mixed_precision
+
+            self.model = load_pipeline(editor.model, spec.model, dtype=mixed_precision(editor.model, spec.dtype))
+        if self.model is not None:
+            self.counter = sampling.prepare_model(self.model, device, spec.dtype)
+        self.cache: Callable[[], Any] = lambda: None  # makes the cache of inversions of a batch
+
+    def keep_inversions(self, folder: Path, weights: str) -> None:
+        """Let editors keep inversions in a folder, and find those that others made with these weights.
+
+        Inversions are named by pixels, which do not tell carried latents apart: with these none are kept.
+        """
+        if self.spec.carry != "png":
+            return
+        # By name, so that the code of an editor that inverts nothing does not change with that of inversion.
+        package = "editfrontier.inversion"
+        code, cache = code_hash(package), importlib.import_module(f"{package}.cache").InversionCache
+        self.cache = lambda: cache(folder, weights, code, self.counter)
+
+    def run(
+        self, waiting: Sequence[Inputs], folder: Path, record: Path, journal: Path, say: Callable[[str], None]
+    ) -> Iterable[Row]:
+        usable, rows = [], []
+        for one in waiting:
+            try:
+                self.check(one)
+                usable.append(one)
+            except UserError as error:
+                rows.append(Row(one.case.case_id, "failed", reason=str(error)))
+        usable.sort(key=lambda one: one.image.shape)
+        started, done = time.perf_counter(), 0
+        with ThreadPoolExecutor(_WRITERS) as writers, journal.open("a") as lines:
+            for _, group in groupby(usable, key=lambda one: one.image.shape):
+                left = list(group)
+                while left:
+                    batch, left = left[: self.batch_size], left[self.batch_size :]
+                    rows += self._write(batch, self.edit(batch), writers, lines, folder, record)
+                    self.worked = self.worked or any(row.status == "ok" for row in rows)
+                    if self.broken and not self.worked:
+                        # Not a bad case among good ones: the editor is broken, and its author needs the traceback.
+                        raise self.broken
+                    done += len(batch)
+                    spent = time.perf_counter() - started
+                    say(
+                        f"{done} of {len(usable)} cases, {sum(row.status == 'failed' for row in rows)} failed, "
+                        f"{spent / done:.2f} s a case, {spent / done * (len(usable) - done):.0f} s left"
+                    )
+        return rows
+
+    def _write(
+        self,
+        batch: Sequence[Inputs],
+        outcomes: Sequence[Row | Edited],
+        writers: ThreadPoolExecutor,
+        lines: IO[str],
+        folder: Path,
+        record: Path,
+    ) -> list[Row]:
+        """Write the images of a batch at once, then the journal, which therefore only names files that are complete."""
+
+        def finish(one: Inputs, outcome: Row | Edited) -> tuple[Row, str]:
+            if isinstance(outcome, Row):
+                return outcome, ""
+            case_id, latents = one.case.case_id, ""
+            if self.spec.carry == "latents":
+                latents = write_latents(records.latents_path(folder, case_id), outcome.latents)
+            image, sha256 = records.write_image(folder / f"{case_id}.png", outcome.pixels, record)
+            about = (outcome.seconds, outcome.forwards, outcome.seed, outcome.measures)
+            return Row(case_id, "ok", "", image, sha256, *about), latents
+
+        written = list(writers.map(finish, batch, outcomes))
+        for one, (row, latents) in zip(batch, written, strict=True):
+            if row.status == "ok":
+                lines.write(records.journal_line(row, one.digest, latents))
+        lines.flush()
+        return [row for row, _ in written]
+
+    def check(self, one: Inputs) -> None:
+        """Raise `UserError` if the model cannot take the case: too long a text, or sides that it cannot encode."""
+        if self.model is None:
+            return
+        tokenizer = sampling.longest_tokenizer(self.model)
+        for name in sorted(self.editor.needs & set(TEXTS)):
+            sampling.check_prompt(tokenizer, getattr(one.case, name), f"case {one.case.case_id}, {name}")
+        factor = sampling.size_factor(self.model)
+        height, width = self.sides(one)
+        if height % factor or width % factor:
+            raise UserError(
+                f"case {one.case.case_id}: the image is {width}x{height}, expected sides divisible by {factor} "
+                "for this model. Resize or crop it."
+            )
+
+    def sides(self, one: Inputs) -> tuple[int, int]:
+        """Return the height and width that a case is edited at."""
+        height, width = one.image.shape[:2]
+        return edit_sides((height, width), self.spec.size, sampling.size_factor(self.model) if self.model else 1)
+
+    def edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
+        """Edit cases, those that break their batch apart from the others."""
+        self.broken = None
+        try:
+            return self._edit(batch)
+        except Exception as error:
+            if out_of_memory(error) and self.batch_size > 1:
+                self.batch_size //= 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                outcomes: list[Row | Edited] = []
+                rest = batch
+                while rest:  # the parts may shrink on the way
+                    size = self.batch_size
+                    outcomes, rest = [*outcomes, *self.edit(rest[:size])], rest[size:]
+                return outcomes
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                outcomes = [*self.edit(batch[:middle]), *self.edit(batch[middle:])]
+                self.broken = None if isinstance(error, UserError) else error
+                return outcomes
+            case_id = batch[0].case.case_id
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            return [Row(case_id, "failed", reason=f"case {case_id}: {reason}")]
+
+    def _edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
+        filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
+        before, started = self.counter.samples, time.perf_counter()
+        kept = self.model is not None and self.spec.carry == "latents"
+        carry = carrying(self.model.vae, [(one.image, one.latents) for one in filled]) if kept else nullcontext()
+        with torch.no_grad(), carry as carried:
+            sides = self.sides(batch[0])
+            inputs = replace(scaled_batch(make_batch(filled, self.spec, self.device), sides), inversions=self.cache())
+            result = self.editor.edit(self.model, inputs, self.params)
+        latents: list[Tensor | None] = [None] * len(filled)
+        if carried is not None:
+            latents = carried.latents_of(result.images if isinstance(result, editors.Measured) else result)
+            result = with_measure(result, "latents_kept", [float(one is not None) for one in latents])
+        inverting = inputs.inversions.seconds(len(filled)) if inputs.inversions is not None else []
+        if inverting:
+            result = with_measure(result, "inversion_seconds", inverting)
+        made, measures = measured(result, len(filled), self.editor.name)
+        expected = (len(filled), 3, *sides)
+        if tuple(made.shape) != expected:
+            raise UserError(f"editor '{self.editor.name}': returned {tuple(made.shape)}, expected {expected}. Mend it.")
+        finite = made.flatten(1).isfinite().all(1).tolist()
+        height, width = batch[0].image.shape[:2]
+        arrays = to_arrays(scaled_images(made.float(), (height, width)))
+        elapsed = time.perf_counter() - started
+        shares = [elapsed / len(filled)] * len(filled)
+        if inputs.inversions is not None and inverting:
+            # What an inversion took when it was computed, now or in another job: so the numbers do not depend on the
+            # order of the jobs, as the forwards do not.
+            rest = (elapsed - inputs.inversions.computing) / len(filled)
+            shares = [rest + spent for spent in inverting]
+        forwards = (self.counter.samples - before) // len(filled)
+        outcomes: list[Row | Edited] = []
+        for one, array, good, about, seconds, carry_on in zip(
+            batch, arrays, finite, measures, shares, latents, strict=False
+        ):
+            case_id = one.case.case_id
+            seed = stable_seed("case", noise_name(one.case), self.spec.variant, self.spec.seed)
+            if good:
+                outcomes.append(Edited(array, seconds, forwards, seed, about, carry_on))
+            else:
+                reason = f"case {case_id}: the output holds NaN or infinite values. Try dtype float32."
+                outcomes.append(Row(case_id, "failed", reason, seconds=seconds, forwards=forwards, seed=seed))
+        return outcomes
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {name}: this machine has no usable CUDA device. Use `--device cpu` or `auto`.")
+    return name

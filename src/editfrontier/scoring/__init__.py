@@ -1,0 +1,1 @@
+"""The scoring pass: the source side of a task once, then every variant."""

@@ -1,0 +1,239 @@
+"""The part of the scoring pass that concerns drags: which networks judge which case, and why a value is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from editfrontier.cases import Case, read_image, read_mask
+from editfrontier.diffusion.point_tracking import sample_at
+from editfrontier.dragging.regions import Region, parse_drags, rectangle_around
+from editfrontier.errors import UserError
+from editfrontier.metrics import background, drag
+
+FOUND = ("iou_target", "centroid_shift", "moved_towards", "object_found")
+LOOKS = ("if_bg", "if_s2t", "if_s2s")
+DISTANCES = ("md1", "md2", "mean_distance")
+_KINDS = {"segmentation": FOUND, "lpips": LOOKS, "dift": DISTANCES}
+_REASONS = {
+    "centroid_shift": "the object is not found in the edited image",
+    "moved_towards": "the drag hardly moves the centroid, or the object is not found in the source",
+    "if_bg": "the background is empty",
+    "md2": "the drag has no handles",
+    "mean_distance": "the drag has no handles",
+}
+
+Values = Mapping[str, Tensor]
+"""Metric -> one value a case, float64 [B], NaN where it cannot speak."""
+
+
+class Scores(Protocol):
+    """Where values go."""
+
+    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None: ...
+    def miss(self, metric: str, case_id: str, reason: str) -> None: ...
+
+
+# The scoring pass -----------------------------------------------------------------------------------------------------
+
+
+def prepare_drags(
+    cases: Sequence[Case], folder: Path, networks: Mapping[str, Any], batch_size: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Read the features of the sources that the distances ask for, once for a task.
+
+    Args:
+        cases: of the task; those without drags, and those whose drags or image cannot be read, are left out.
+        folder: that their paths are relative to.
+        networks: evaluators by kind.
+        batch_size: cases at a time.
+
+    Returns:
+        drag_cases [D] (case ids), drag_offsets [D + 1] and drag_queries [offsets[D], C], where row offsets[i] and those
+        after it belong to case i; empty without the evaluator `dift` or without drags.
+    """
+    if "dift" not in networks:
+        return {}
+    readable: dict[tuple[int, ...], list[tuple[Case, npt.NDArray[np.uint8], list[Region]]]] = {}
+    for case in cases:
+        if case.drags.strip():
+            try:
+                image = read_image(folder / case.image)
+                regions = parse_drags(case.drags, folder, image.shape[:2], case.case_id)
+            except UserError:
+                continue  # scoring says why
+            readable.setdefault(image.shape, []).append((case, image, regions))
+    names, parts = [], []
+    for group in readable.values():
+        for start in range(0, len(group), batch_size):
+            chosen, images, drags = zip(*group[start : start + batch_size], strict=True)
+            source = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+            captions = [case.source_caption for case in chosen]
+            names += [case.case_id for case in chosen]
+            parts += [found.numpy() for found in query_features(networks["dift"], source, captions, drags)]
+    if not parts:
+        return {}
+    offsets = np.cumsum([0, *map(len, parts)])
+    return {"drag_cases": np.array(names), "drag_offsets": offsets, "drag_queries": np.concatenate(parts)}
+
+
+def score_drags(
+    cases: Sequence[Case],
+    folder: Path,
+    images: tuple[Tensor, Tensor],
+    prepared: Mapping[str, npt.NDArray[Any]],
+    networks: Mapping[str, Any],
+    scores: Scores,
+) -> None:
+    """Add the drag metrics of the cases that have drags; those of the others are not even mentioned.
+
+    Args:
+        cases: of one image size.
+        folder: that their paths are relative to.
+        images: sources and edits, uint8 [B, 3, H, W] each.
+        prepared: of `prepare_drags`, may hold more.
+        networks: evaluators by kind.
+        scores: gets a value or a reason for each case with drags and each metric that the networks allow.
+    """
+    metrics = [name for kind, names in _KINDS.items() if kind in networks for name in names]
+    rows, drags, backgrounds = [], [], []
+    for row, case in enumerate(cases):
+        if not (case.drags.strip() and metrics):
+            continue
+        try:
+            size = (images[0].shape[2], images[0].shape[3])
+            regions = parse_drags(case.drags, folder, size, case.case_id)
+            backgrounds.append(torch.from_numpy(_background(case, folder, size, regions))[None])
+        except UserError as error:
+            for name in metrics:
+                scores.miss(name, case.case_id, str(error))
+            continue
+        rows.append(row)
+        drags.append(regions)
+    if not rows:
+        return
+    source, edited = (kind[rows] for kind in images)
+    area, chosen = torch.stack(backgrounds), [cases[row] for row in rows]
+    values: dict[str, Tensor] = {}
+    if "segmentation" in networks:
+        values |= found_values(networks["segmentation"], source, edited, drags)
+    if "lpips" in networks:
+        values |= look_values(networks["lpips"], source, edited, drags, area)
+    if "dift" in networks:
+        queries = _queries(prepared, [case.case_id for case in chosen])
+        captions = [case.source_caption for case in chosen]
+        values |= distance_values(networks["dift"], queries, edited, captions, drags, area)
+    for name in metrics:
+        scores.add(name, [case.case_id for case in chosen], values[name], _REASONS.get(name, "the value is not finite"))
+
+
+def _background(case: Case, folder: Path, size: tuple[int, int], drags: Sequence[Region]) -> npt.NDArray[np.bool_]:
+    if case.background_mask:
+        return read_mask(folder / case.background_mask, size, allow_empty=True)
+    if case.mask:
+        return ~read_mask(folder / case.mask, size)
+    return ~np.logical_or.reduce([rectangle_around([region.source, region.target]) for region in drags])
+
+
+def _queries(prepared: Mapping[str, npt.NDArray[Any]], case_ids: Sequence[str]) -> list[Tensor]:
+    place = {str(name): i for i, name in enumerate(prepared.get("drag_cases", ()))}
+    for case_id in case_ids:
+        if case_id not in place:
+            raise UserError(
+                f"case {case_id}: the source features hold nothing of its drags, expected those of the evaluator "
+                "'dift'. Make them again with `python -m editfrontier sources`."
+            )
+    bounds, queries = prepared["drag_offsets"], torch.from_numpy(prepared["drag_queries"])
+    return [queries[bounds[place[case_id]] : bounds[place[case_id] + 1]] for case_id in case_ids]
+
+
+# Values of a batch of cases -------------------------------------------------------------------------------------------
+
+
+def found_values(judge: Any, source: Tensor, edited: Tensor, drags: Sequence[Sequence[Region]]) -> Values:
+    """Segment the dragged objects of the cases; source, edited uint8 [B, 3, H, W], at least one region a case."""
+    rows = torch.tensor([row for row, regions in enumerate(drags) for _ in regions])
+    sources, targets = (
+        torch.stack([torch.from_numpy(getattr(region, name)) for regions in drags for region in regions])
+        for name in ("source", "target")
+    )
+    before = judge.find_object(source[rows], sources, source[rows])
+    found = judge.find_object(source[rows], sources, edited[rows])
+    towards = drag.moved_towards(before, found, targets)
+    by_region = {
+        "iou_target": drag.iou(found, targets),
+        "centroid_shift": drag.centroid_shift(found, targets),
+        "moved_towards": towards,
+        "object_found": found.any(2).any(1).to(torch.float64),
+    }
+    values: dict[str, list[float]] = {name: [] for name in by_region}
+    for row in range(len(drags)):
+        own = rows == row
+        values["iou_target"].append(float(by_region["iou_target"][own].mean()))
+        values["centroid_shift"].append(float(by_region["centroid_shift"][own].mean()))
+        # A case succeeds when all of its regions do.
+        asked = own & towards.isfinite()
+        values["moved_towards"].append(float(towards[asked].min()) if asked.any() else float("nan"))
+        values["object_found"].append(float(by_region["object_found"][own].min()))
+    return {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items()}
+
+
+def look_values(
+    lpips: Any, source: Tensor, edited: Tensor, drags: Sequence[Sequence[Region]], backgrounds: Tensor
+) -> Values:
+    """Compare background and regions as DragFlow does: 1 - LPIPS of images that are mid grey elsewhere.
+
+    backgrounds: bool [B, 1, H, W], True = must not change.
+    """
+    starts, ends = (
+        torch.stack([drag.union([getattr(region, name) for region in regions]) for regions in drags])
+        for name in ("source", "target")
+    )
+    moved = torch.stack([drag.moved_source(image, regions) for image, regions in zip(source, drags, strict=True)])
+
+    def fidelity(first: Tensor, second: Tensor, area: Tensor) -> Tensor:
+        filled = (background.fill_outside(images, area) for images in (first, second))
+        value: Tensor = 1 - lpips.distance(*filled).to(torch.float64)
+        return torch.where(area.flatten(1).any(dim=1), value, torch.full_like(value, torch.nan))
+
+    return {
+        "if_bg": fidelity(source, edited, backgrounds),
+        "if_s2t": fidelity(moved, edited, ends),
+        "if_s2s": fidelity(source, edited, starts),
+    }
+
+
+def query_features(
+    judge: Any, source: Tensor, captions: Sequence[str], drags: Sequence[Sequence[Region]]
+) -> list[Tensor]:
+    """Read the sources' features at the points that the distances ask about: one [points, C] a case."""
+    features = judge.features(source, captions, "source")
+    scale = torch.tensor([features.shape[3] / source.shape[3], features.shape[2] / source.shape[2]])
+    queries = []
+    for maps, regions in zip(features, drags, strict=True):
+        points = torch.tensor([point for region in regions for point in drag.query_points(region)])
+        queries.append(sample_at(maps[None], ((points + 0.5) * scale - 0.5)[None])[0])
+    return queries
+
+
+def distance_values(
+    judge: Any,
+    queries: Sequence[Tensor],
+    edited: Tensor,
+    captions: Sequence[str],
+    drags: Sequence[Sequence[Region]],
+    backgrounds: Tensor,
+) -> Values:
+    """Find the points of the sources again in the edited images; queries: of `query_features`."""
+    features = judge.features(edited, captions, "edited")
+    rows = []
+    for found, maps, regions, held in zip(queries, features, drags, backgrounds, strict=True):
+        sizes = [1 + len(region.points) for region in regions]
+        rows.append(drag.feature_distances(found.split(sizes), maps, regions, ~held[0]))
+    return {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in DISTANCES}

@@ -1,0 +1,392 @@
+"""Score edited images: every network loaded once, every metric in one pass, source-side networks once per task.
+
+A case that failed, at editing or here, has no row in the scores; the table's provenance lists it with its reason. A
+metric that cannot speak about a case (no mask, captions equal, ...) has no row for it either, for a reason given there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from editfrontier import metrics
+from editfrontier.cases import Case, read_cases, read_image, read_mask
+from editfrontier.errors import UserError
+from editfrontier.metrics import alignment, attributes, background, identity, quality, truth
+from editfrontier.parquet import read_parquet, write_parquet
+from editfrontier.scoring.drags import score_drags
+from editfrontier.scoring.drift import score_drift
+from editfrontier.scoring.regions import score_regions
+from editfrontier.scoring.sources import (
+    Sources,
+    by_shape,
+    chunks,
+    evaluators_for,
+    image_networks,
+    load_evaluators,
+    prepare_sources,
+    provenance_of,
+    read_sources,
+    stack,
+    write_npz,
+)
+
+__all__ = ["prepare_sources", "score_variant"]
+
+log = logging.getLogger(__name__)
+
+UintArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """An edited image as its record describes it. sha256: "" = not recorded. reason: of the failure, "" = none.
+
+    recorded: metric -> value, of those that are taken from the record.
+    """
+
+    path: Path
+    sha256: str
+    reason: str
+    recorded: Mapping[str, float]
+
+
+Edits = Mapping[str, _Edit]
+"""Case id -> what its record says."""
+
+
+@dataclass
+class _Scores:
+    """Rows of the long table while they are collected, and why a row is missing."""
+
+    rows: list[tuple[str, str, float]] = field(default_factory=list)
+    absent: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None:
+        """Add one value a case; `reason` is noted where a value is not finite."""
+        assert metric in metrics.METRICS, metric
+        for case_id, value in zip(case_ids, values.tolist(), strict=True):
+            if np.isfinite(value):
+                self.rows.append((case_id, metric, value))
+            else:
+                self.miss(metric, case_id, reason)
+
+    def miss(self, metric: str, case_id: str, reason: str) -> None:
+        self.absent.setdefault(metric, {}).setdefault(reason, []).append(case_id)
+
+
+def score_variant(
+    cases_path: Path,
+    records: Sequence[Path],
+    sources: Path,
+    evaluators: Mapping[str, Any],
+    out: Path,
+    features_out: Path,
+    *,
+    variant: str | None = None,
+    device: str = "cpu",
+    batch_size: int = 64,
+) -> None:
+    """Score one variant from the records of its shards. Command line: `score`.
+
+    Args:
+        cases_path: case table of the task.
+        records: the shards' records (parquet; case_id, status, reason, image, sha256), images relative to each.
+        sources: file of `prepare_sources` for the same cases.
+        evaluators: as for `prepare_sources`.
+        out: long table case_id, variant, metric, value (parquet). Its provenance holds `counts` (cases, ok, failed),
+            `failures` (case -> reason) and `absent` (metric -> reason -> cases).
+        features_out: .npz with case_ids and, of the edited images, features, clip_image, identity, attributes.
+        variant: name of the variant; the records' metadata say it when it is None.
+    """
+    cases, folder = read_cases(cases_path), cases_path.parent
+    source_data = read_sources(sources, cases)
+    edited, variant = _read_records(records, [case.case_id for case in cases], variant)
+    networks = load_evaluators(evaluators_for(cases, evaluators), device)
+    scores = _Scores(failures={case_id: edit.reason for case_id, edit in edited.items() if edit.reason})
+    for case in cases:
+        if case.case_id not in edited:
+            scores.failures[case.case_id] = "in no record of this variant"
+        elif case.case_id in source_data.failures:
+            scores.failures.setdefault(case.case_id, source_data.failures[case.case_id])
+    kept: dict[str, list[npt.NDArray[Any]]] = {"case_ids": []}
+    pending = [case for case in cases if case.case_id not in scores.failures]
+    for chunk in chunks(pending, batch_size):
+        for batch in _load_batches(chunk, folder, edited, scores):
+            outputs = image_networks(networks, batch.edited, source_data.landmarks(batch.ids))
+            _score_batch(batch, outputs, source_data, networks.get("lpips"), scores)
+            score_drags(batch.cases, folder, (batch.source, batch.edited), source_data.arrays, networks, scores)
+            score_regions(batch.cases, folder, (batch.source, batch.edited), scores)
+            score_drift(batch.cases, (batch.source, batch.edited), outputs, source_data, scores)
+            for case_id in batch.ids:
+                scores.rows += [(case_id, name, value) for name, value in edited[case_id].recorded.items()]
+            kept["case_ids"].append(np.array(batch.ids))
+            for key in ("features", "clip_image", "identity", "attributes"):
+                if key in outputs:
+                    kept.setdefault(key, []).append(outputs[key])
+        log.info("%s: scored up to %s", variant, chunk[-1].case_id)
+    _write_scores(cases, variant, scores, evaluators, records, source_data, out)
+    content = {key: np.concatenate(parts) if parts else np.array([], dtype=str) for key, parts in kept.items()}
+    write_npz(features_out, content | {"variant": np.array(variant)})
+
+
+def _write_scores(
+    cases: Sequence[Case],
+    variant: str,
+    scores: _Scores,
+    evaluators: Mapping[str, Any],
+    records: Sequence[Path],
+    sources: Sources,
+    out: Path,
+) -> None:
+    import pandas as pd
+
+    order = {case.case_id: i for i, case in enumerate(cases)}
+    metric_order = {name: i for i, name in enumerate(metrics.METRICS)}
+    rows = sorted(scores.rows, key=lambda row: (metric_order[row[1]], order[row[0]]))
+    frame = pd.DataFrame(rows, columns=["case_id", "metric", "value"])
+    frame.insert(1, "variant", variant)
+    frame = frame.astype({"case_id": "str", "variant": "str", "metric": "str", "value": "float64"})
+    failures = dict(sorted(scores.failures.items(), key=lambda item: order[item[0]]))
+    for case_id, reason in list(failures.items())[:5]:
+        log.warning("%s: case %s failed: %s", variant, case_id, reason)
+    counts = {"cases": len(cases), "ok": len(cases) - len(failures), "failed": len(failures)}
+    write_parquet(
+        out,
+        frame,
+        provenance_of("score", evaluators)
+        | {
+            "variant": variant,
+            "task": cases[0].task if cases else "",
+            "counts": counts,
+            "failures": failures,
+            "absent": scores.absent,
+            "artifact_threshold": sources.artifact_threshold,
+            "records": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in records},
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Cases of one image size. background, true: with the ids of the cases that have one."""
+
+    cases: list[Case]
+    source: Tensor
+    edited: Tensor
+    background: Tensor
+    background_rows: list[int]
+    true: Tensor
+    true_rows: list[int]
+
+    @property
+    def ids(self) -> list[str]:
+        return [case.case_id for case in self.cases]
+
+
+def _score_batch(
+    batch: _Batch, outputs: Mapping[str, npt.NDArray[Any]], sources: Sources, lpips: Any, scores: _Scores
+) -> None:
+    ids = batch.ids
+    edit = {key: torch.from_numpy(values) for key, values in outputs.items()}
+    if "identity" in edit:
+        people = [i for i, case in enumerate(batch.cases) if case.identity]
+        chosen = [ids[i] for i in people]
+        scores.add(
+            "id_sim",
+            chosen,
+            identity.identity_similarity(sources.by_image("identity", chosen), edit["identity"][people]),
+            "no face is found in the source",
+        )
+        for case in batch.cases:
+            if not case.identity:
+                scores.miss("id_sim", case.case_id, "the case depicts no identity")
+    distance_map = _score_whole(batch, lpips, scores)
+    _score_background(batch, lpips, distance_map, scores)
+    if "clip_image" in edit:
+        source_text, target_text = (sources.text(key, ids) for key in ("source_text_row", "target_text_row"))
+        cosine = alignment.clip_cosine(edit["clip_image"], target_text)
+        scores.add("clip_cos", ids, cosine, "the case has no target caption")
+        scores.add("clip_score", ids, alignment.clip_score(cosine), "the case has no target caption")
+        direction = alignment.clip_directional(
+            sources.by_image("clip_image", ids), edit["clip_image"], source_text, target_text
+        )
+        scores.add("clip_directional", ids, direction, "source and target caption are equal or missing")
+    if "attributes" in edit:
+        names = sources.attribute_names
+        columns = torch.tensor([names.index(case.attribute) if case.attribute in names else -1 for case in batch.cases])
+        desired = torch.tensor([case.desired for case in batch.cases])
+        verdict = attributes.success(edit["attributes"], columns, desired)
+        scores.add("success", ids, verdict, "the case edits no attribute that the classifier knows")
+    if "quality" in edit:
+        scores.add("quality", ids, edit["quality"], "the quality model gave no finite value")
+        threshold = sources.artifact_threshold
+        assert threshold is not None
+        scores.add("artifact", ids, quality.artifact(edit["artifact"], threshold), "")
+    for i, case_id in enumerate(ids):
+        if i not in batch.true_rows:
+            for metric in ("l2_true", "lpips_true"):
+                scores.miss(metric, case_id, "the true edit is not known")
+    if batch.true_rows:
+        with_truth, edited = [ids[i] for i in batch.true_rows], batch.edited[batch.true_rows]
+        scores.add("l2_true", with_truth, truth.l2_distance(edited, batch.true), "")
+        if lpips is not None:
+            scores.add("lpips_true", with_truth, (lpips.distance(edited, batch.true)), "LPIPS is not finite")
+    scores.add("changed_area", ids, truth.changed_area(batch.source, batch.edited), "")
+
+
+def _score_whole(batch: _Batch, lpips: Any, scores: _Scores) -> Tensor | None:
+    """Compare the whole images with their sources; return the LPIPS map [B, H, W], None without LPIPS."""
+    everything = torch.ones_like(batch.source[:, :1], dtype=torch.bool)
+    scores.add("psnr_source", batch.ids, background.psnr_background(batch.source, batch.edited, everything), "")
+    scores.add("ssim_source", batch.ids, background.ssim_background(batch.source, batch.edited, everything), "")
+    if lpips is None:
+        return None
+    distance_map: Tensor = lpips.distance_map(batch.source, batch.edited)
+    scores.add("lpips_source", batch.ids, distance_map.mean((1, 2)), "LPIPS is not finite")
+    return distance_map
+
+
+def _score_background(batch: _Batch, lpips: Any, distance_map: Tensor | None, scores: _Scores) -> None:
+    names = ("psnr_bg", "ssim_bg") + (("lpips_bg_masked", "lpips_bg_spatial") if lpips is not None else ())
+    for i, case_id in enumerate(batch.ids):
+        if i not in batch.background_rows:
+            for metric in names:
+                scores.miss(metric, case_id, "the case has no mask that can be read")
+    if not batch.background_rows:
+        return
+    ids = [batch.ids[i] for i in batch.background_rows]
+    source, edited, area = batch.source[batch.background_rows], batch.edited[batch.background_rows], batch.background
+    empty = "the background is empty"
+    scores.add("psnr_bg", ids, background.psnr_background(source, edited, area), empty)
+    scores.add("ssim_bg", ids, background.ssim_background(source, edited, area), empty)
+    if distance_map is None:
+        return
+    filled = [background.fill_outside(images, area) for images in (source, edited)]
+    masked = lpips.distance(*filled)
+    masked = torch.where(area.flatten(1).any(dim=1), masked, torch.full_like(masked, torch.nan))
+    scores.add("lpips_bg_masked", ids, masked, empty)
+    radius = background.erosion_radius(source.shape[2])
+    spatial = background.lpips_spatial(distance_map[batch.background_rows], area, radius)
+    scores.add("lpips_bg_spatial", ids, spatial, f"the background eroded by {radius} px is empty")
+
+
+def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: _Scores) -> Iterator[_Batch]:
+    loaded: dict[str, tuple[Case, UintArray, UintArray]] = {}
+    for case in chunk:
+        path = edited[case.case_id].path
+        try:
+            image = _read_checked(path, edited[case.case_id].sha256)
+            source = read_image(folder / case.image)
+            if image.shape != source.shape:
+                raise UserError(
+                    f"{path}: the edit is {image.shape[1]}x{image.shape[0]} but its source is "
+                    f"{source.shape[1]}x{source.shape[0]} pixels. Edit the case again."
+                )
+        except UserError as error:
+            scores.failures[case.case_id] = str(error)
+            continue
+        loaded[case.case_id] = (case, source, image)
+    for names in by_shape({name: image for name, (_, _, image) in loaded.items()}):
+        batch = [loaded[name] for name in names]
+        size = batch[0][2].shape[:2]
+        masks, mask_rows, truths, true_rows = [], [], [], []
+        for i, (case, _, image) in enumerate(batch):
+            mask = _read_optional(partial(_background, case, folder, size), case)
+            if mask is not None:
+                masks.append(mask)
+                mask_rows.append(i)
+            true = _read_optional(partial(read_image, folder / case.true_edit), case) if case.true_edit else None
+            if true is not None and true.shape == image.shape:
+                truths.append(true)
+                true_rows.append(i)
+        yield _Batch(
+            [case for case, _, _ in batch],
+            stack([s for _, s, _ in batch]),
+            stack([e for _, _, e in batch]),
+            torch.from_numpy(np.stack(masks))[:, None] if masks else torch.empty(0),
+            mask_rows,
+            stack(truths) if truths else torch.empty(0),
+            true_rows,
+        )
+
+
+def _read_optional(read: Callable[[], npt.NDArray[Any] | None], case: Case) -> npt.NDArray[Any] | None:
+    """A mask or true edit that cannot be read takes away the metrics that need it, not the case."""
+    try:
+        return read()
+    except UserError as error:
+        log.warning("case %s: %s", case.case_id, error)
+        return None
+
+
+def _background(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+    if case.background_mask:
+        return read_mask(folder / case.background_mask, size, allow_empty=True)
+    return ~read_mask(folder / case.mask, size) if case.mask else None
+
+
+def _read_checked(path: Path, sha256: str) -> UintArray:
+    """Read an edited image, whose bytes must still be those that its record describes."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise UserError(f"{path}: no such edited image. Run the edit job again.") from None
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"{path}: its bytes differ from its record. Delete the record and run the edit job again.")
+    return read_image(path)
+
+
+def _recorded(row: Mapping[str, Any]) -> dict[str, float]:
+    """The recorded metrics of a row: its columns `forwards` and `seconds`, and what its editor measured."""
+    values = {"forwards": row.get("forwards"), "seconds": row.get("seconds")} | json.loads(row.get("measures") or "{}")
+    return {
+        name: float(values[name])
+        for name, metric in metrics.METRICS.items()
+        if metric.recorded and values.get(name) is not None
+    }
+
+
+def _read_records(
+    records: Sequence[Path], case_ids: Sequence[str], variant: str | None
+) -> tuple[dict[str, _Edit], str]:
+    """Edits of all shards by case, and the variant's name; every case at most once, and no foreign case."""
+    known = set(case_ids)
+    edits: dict[str, _Edit] = {}
+    names = {variant} if variant else set()
+    fix = "Run the edit job again."
+    for path in records:
+        frame, provenance = read_parquet(path, fix)
+        missing = {"case_id", "status", "reason", "image"} - set(frame.columns)
+        if missing:
+            raise UserError(
+                f"{path}: has no column {', '.join(sorted(missing))}, expected a record of an edit job. {fix}"
+            )
+        if variant is None:
+            names.add(str(provenance.get("variant") or provenance.get("spec", {}).get("variant", "")))
+        rows: list[dict[str, Any]] = frame.to_dict(orient="records")  # type: ignore[assignment]
+        for row in rows:
+            case_id = row["case_id"]
+            if case_id in edits or case_id not in known:
+                problem = "is in two records" if case_id in edits else "is not in the case table"
+                raise UserError(f"{path}: case {case_id} {problem}, expected the shards of one task. {fix}")
+            reason = "" if row["status"] == "ok" else row["reason"] or "failed without a reason"
+            edits[case_id] = _Edit(path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row))
+    if len(names) != 1 or "" in names:
+        found = ", ".join(sorted(names - {""})) or "none"
+        raise UserError(
+            f"{records[0] if records else 'records'}: expected records of one named variant, found {found}. {fix}"
+        )
+    return edits, names.pop()

@@ -1,0 +1,305 @@
+"""The source side of scoring: networks on source images, captions and reference images, once for each task."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from editfrontier.cases import Case, read_cases, read_image, write_bytes
+from editfrontier.errors import UserError, did_you_mean
+from editfrontier.metrics import quality
+from editfrontier.scoring.drags import prepare_drags
+
+log = logging.getLogger(__name__)
+
+EVALUATORS = {
+    "clip": "ClipEvaluator",
+    "identity": "IdentityEvaluator",
+    "attributes": "AttributeEvaluator",
+    "features": "FeatureEvaluator",
+    "lpips": "LpipsEvaluator",
+    "quality": "QualityEvaluator",
+    "segmentation": "SegmentationEvaluator",
+    "dift": "DiftEvaluator",
+    "autoencoder": "AutoencoderEvaluator",
+}
+"""Kinds of evaluator and their classes in `editfrontier.evaluators`."""
+
+_ONLY_FOR: dict[str, Callable[[Case], bool]] = {
+    "segmentation": lambda case: bool(case.drags.strip()),
+    "dift": lambda case: bool(case.drags.strip()),
+    "autoencoder": lambda case: bool(case.chain),
+}
+"""Evaluators that have something to say about some cases only."""
+
+
+def evaluators_for(cases: Sequence[Case], evaluators: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the evaluators that speak about any of the cases; to load the others takes longer than to score a task."""
+    return {
+        kind: value
+        for kind, value in evaluators.items()
+        if kind not in _ONLY_FOR or any(_ONLY_FOR[kind](case) for case in cases)
+    }
+
+
+def load_evaluators(evaluators: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
+    """Load each evaluator whose value is a folder or another text that names a model; an evaluator is kept as it is."""
+    import editfrontier.evaluators as library
+
+    loaded = {}
+    for name, value in evaluators.items():
+        if name not in EVALUATORS:
+            raise UserError(
+                f"evaluators: '{name}' is no kind of evaluator.{did_you_mean(name, EVALUATORS)} Correct the config."
+            )
+        known = not isinstance(value, str | Path)
+        loaded[name] = value if known else library.load_evaluator(EVALUATORS[name], value, device)
+    return loaded
+
+
+def prepare_sources(
+    cases_path: Path,
+    reference_path: Path | None,
+    evaluators: Mapping[str, Any],
+    out: Path,
+    *,
+    device: str = "cpu",
+    batch_size: int = 64,
+) -> None:
+    """Run the source-side networks once for a task and write `out` (.npz). Command line: `sources`.
+
+    Args:
+        cases_path: case table of the task.
+        reference_path: .npz with one array of uint8 [N,H,W,3], or with `files`, paths of images relative to its folder,
+            or a folder of images; None leaves FID and KID out.
+        evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
+        out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
+            (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text, reference,
+            artifact_threshold, those of `drag_scores.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
+            source image cannot be read).
+    """
+    cases, folder = read_cases(cases_path), cases_path.parent
+    networks = load_evaluators(evaluators_for(cases, evaluators), device)
+    paths = sorted({case.image for case in cases})
+    failures: dict[str, str] = {}
+    readable: list[str] = []
+    arrays: dict[str, list[npt.NDArray[Any]]] = {}
+    for chunk in chunks(paths, batch_size):
+        images = {}
+        for name in chunk:
+            try:
+                images[name] = read_image(folder / name)
+            except UserError as error:
+                failures |= {case.case_id: str(error) for case in cases if case.image == name}
+        for names in by_shape(images):
+            batch = stack([images[name] for name in names])
+            readable += names
+            for key, values in image_networks(networks, batch).items():
+                arrays.setdefault(key, []).append(values)
+        log.info("sources: %d of %d images", len(readable), len(paths))
+    if not readable:
+        raise UserError(
+            f"{cases_path}: no source image can be read. First: {next(iter(failures.values()), 'the table is empty')}"
+        )
+    content: dict[str, Any] = {key: np.concatenate(parts) for key, parts in arrays.items()}
+    row_of = {name: row for row, name in enumerate(readable)}
+    content["case_ids"] = np.array([case.case_id for case in cases])
+    content["clusters"] = np.array([case.cluster for case in cases])
+    content["image_row"] = np.array([row_of.get(case.image, -1) for case in cases])
+    if "attributes" in networks:
+        content["attribute_names"] = np.array(list(networks["attributes"].names))
+    if "clip" in networks:
+        content |= _texts(cases, networks["clip"], batch_size)
+    if "quality" in networks:
+        content["artifact_threshold"] = np.array(quality.artifact_threshold(torch.from_numpy(content["artifact"])))
+    if reference_path is not None and "features" in networks:
+        content["reference"] = _reference_features(reference_path, networks["features"], batch_size)
+    content |= prepare_drags(cases, folder, networks, batch_size)
+    provenance = provenance_of("sources", evaluators) | {"failures": failures}
+    write_npz(out, content | {"provenance": np.array(json.dumps(provenance, sort_keys=True))})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Content of a file of `prepare_sources`; `arrays` holds what is described there."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    failures: dict[str, str]
+    row: dict[str, int]
+
+    @property
+    def artifact_threshold(self) -> float | None:
+        """Threshold of the artifact score, None without a quality model."""
+        return float(self.arrays["artifact_threshold"]) if "artifact_threshold" in self.arrays else None
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Names of the classifier's columns."""
+        return [str(name) for name in self.arrays.get("attribute_names", np.array([]))]
+
+    def by_image(self, key: str, case_ids: Sequence[str]) -> Tensor:
+        """Rows of a by-image array for these cases."""
+        rows = self.arrays["image_row"][[self.row[case_id] for case_id in case_ids]]
+        return torch.from_numpy(self.arrays[key][rows])
+
+    def landmarks(self, case_ids: Sequence[str]) -> Tensor | None:
+        """Faces of the sources of these cases [B, 5, 2], which their edits are aligned by; None if nothing is."""
+        return self.by_image("landmarks", case_ids) if "landmarks" in self.arrays else None
+
+    def text(self, key: str, case_ids: Sequence[str]) -> Tensor:
+        """CLIP embeddings of `source_text_row` or `target_text_row`; NaN where a case has no such caption."""
+        rows = self.arrays[key][[self.row[case_id] for case_id in case_ids]]
+        values = torch.from_numpy(self.arrays["clip_text"])[rows].clone()
+        values[torch.from_numpy(rows) < 0] = torch.nan
+        return values
+
+
+def read_sources(path: Path, cases: Sequence[Case] | None = None) -> Sources:
+    """Read a file of `prepare_sources`; raise `UserError` if it is unreadable or belongs to other cases."""
+    fix = "Make it again with `python -m editfrontier sources`."
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        provenance = json.loads(str(arrays["provenance"]))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. {fix}") from None
+    except Exception as error:
+        raise UserError(f"{path}: not a readable file of source features ({error}). {fix}") from None
+    ids = [str(case_id) for case_id in arrays["case_ids"]]
+    if cases is not None and ids != [case.case_id for case in cases]:
+        raise UserError(f"{path}: belongs to other cases than the case table. {fix}")
+    return Sources(arrays, provenance["failures"], {case_id: i for i, case_id in enumerate(ids)})
+
+
+def image_networks(
+    networks: Mapping[str, Any], images: Tensor, landmarks: Tensor | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """Outputs of all networks that take one image, as arrays with one row an image; images uint8 [B,3,H,W].
+
+    landmarks: [B, 5, 2] of the faces that an identity network with a detector aligns by; None = it detects them.
+    """
+    outputs: dict[str, Tensor] = {}
+    with torch.no_grad():
+        if "clip" in networks:
+            outputs["clip_image"] = networks["clip"].image(images)
+        if "identity" in networks and hasattr(networks["identity"], "landmarks"):
+            outputs["landmarks"] = networks["identity"].landmarks(images) if landmarks is None else landmarks
+            outputs["identity"] = networks["identity"].embed(images, outputs["landmarks"])
+        elif "identity" in networks:
+            outputs["identity"] = networks["identity"].embed(images)
+        if "attributes" in networks:
+            outputs["attributes"] = networks["attributes"].probabilities(images)
+        if "features" in networks:
+            outputs["features"] = networks["features"].features(images)
+        if "autoencoder" in networks:
+            outputs["latents"] = networks["autoencoder"].latents(images).flatten(1)
+        if "quality" in networks:
+            net = networks["quality"]
+            # One forward where the evaluator offers both at once.
+            both = net.scores(images) if hasattr(net, "scores") else (net.quality(images), net.artifact(images))
+            outputs["quality"], outputs["artifact"] = both
+    return {key: values.detach().float().cpu().numpy() for key, values in outputs.items()}
+
+
+def _texts(cases: Sequence[Case], clip: Any, batch_size: int) -> dict[str, npt.NDArray[Any]]:
+    texts = sorted({text for case in cases for text in (case.source_caption, case.target_caption) if text})
+    row = {text: i for i, text in enumerate(texts)}
+    content: dict[str, npt.NDArray[Any]] = {
+        "source_text_row": np.array([row.get(case.source_caption, -1) for case in cases]),
+        "target_text_row": np.array([row.get(case.target_caption, -1) for case in cases]),
+    }
+    if texts:
+        parts = [clip.text(list(chunk)).float().cpu().numpy() for chunk in chunks(texts, batch_size)]
+        content["clip_text"] = np.concatenate(parts)
+    return content
+
+
+def _reference_features(path: Path, features: Any, batch_size: int) -> npt.NDArray[Any]:
+    parts = [image_networks({"features": features}, batch)["features"] for batch in _reference_images(path, batch_size)]
+    if sum(map(len, parts)) < 4:
+        raise UserError(f"{path}: holds fewer than 4 reference images. Give more, or leave the reference out.")
+    return np.concatenate(parts)
+
+
+def _reference_images(path: Path, batch_size: int) -> Iterator[Tensor]:
+    if path.is_dir():
+        yield from _listed_images(
+            sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")), batch_size
+        )
+        return
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            listed = file["files"] if "files" in file.files else None
+            array = listed if listed is not None else file["images"] if "images" in file.files else file[file.files[0]]
+    except (OSError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{path}: not readable reference images ({error}), expected .npz or a folder. Make it again."
+        ) from None
+    if listed is not None:
+        yield from _listed_images([path.parent / str(name) for name in listed], batch_size)
+        return
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
+        raise UserError(f"{path}: holds {array.dtype} {array.shape}, expected uint8 [N,H,W,3]. Make it again.")
+    for chunk in chunks(array, batch_size):
+        yield stack(list(chunk))
+
+
+def _listed_images(files: Sequence[Path], batch_size: int) -> Iterator[Tensor]:
+    for chunk in chunks(files, batch_size):
+        images = {str(file): read_image(file) for file in chunk}
+        for names in by_shape(images):
+            yield stack([images[name] for name in names])
+
+
+def chunks(items: Any, size: int) -> Iterator[Any]:
+    """Consecutive slices of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def by_shape(images: Mapping[str, npt.NDArray[np.uint8]]) -> list[list[str]]:
+    """Names of images of one shape together, in order: a batch can hold one shape only."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, image in images.items():
+        groups.setdefault(image.shape, []).append(name)
+    return list(groups.values())
+
+
+def stack(images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+    """uint8 arrays [H,W,3] to one tensor uint8 [B,3,H,W]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def write_npz(path: Path, content: Mapping[str, Any]) -> None:
+    """Write arrays as .npz, atomically and with the same bytes for the same content."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **content)
+    write_bytes(path, buffer.getvalue())
+
+
+def provenance_of(stage: str, evaluators: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions and the weights that judge; an evaluator given as an object is named by its class."""
+    from importlib.metadata import version
+
+    from editfrontier import __version__
+
+    weights = {name: _weights_of(value) for name, value in sorted(evaluators.items())}
+    versions = {"editfrontier": __version__} | {name: version(name) for name in ("numpy", "torch")}
+    return {"stage": stage, "versions": versions, "evaluators": weights}
+
+
+def _weights_of(evaluator: Any) -> str:
+    if not isinstance(evaluator, str | Path):
+        return type(evaluator).__name__
+    from editfrontier.models import weights_sha256
+
+    return weights_sha256(evaluator)

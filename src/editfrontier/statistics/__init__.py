@@ -1,0 +1,1 @@
+"""Statistics on scores: resampling, intervals, tests, curves, composites and groups."""

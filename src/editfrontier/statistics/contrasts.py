@@ -1,0 +1,124 @@
+"""Means and paired contrasts of many columns at once, with intervals and tests, as analyses report them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from editfrontier.seeding import stable_seed
+from editfrontier.statistics import bootstrap
+from editfrontier.statistics.bootstrap import Array, Estimates
+from editfrontier.statistics.taskscores import Settings
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A mean, or a mean difference, over n units; NaN where there is none, p = NaN where nothing was tested."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    p: float
+    n: int
+
+
+def resamples(cluster: npt.NDArray[np.intp], settings: Settings, *parts: str) -> Array:
+    """Return resample weights [R, C] of the clusters 0..C-1; equal `parts` give equal weights."""
+    seed = stable_seed("contrasts", *parts, settings.seed)
+    return bootstrap.cluster_weights(int(cluster.max()) + 1, settings.resamples, seed)
+
+
+def means(
+    values: Array, cluster: npt.NDArray[np.intp], weights: Array, settings: Settings, rates: Sequence[bool] = ()
+) -> list[Contrast]:
+    """Return the mean of every column with its interval and without a test.
+
+    Args:
+        values: [N, K], NaN where there is none.
+        cluster: [N] in 0..C-1.
+        weights: [R, C] of `resamples`.
+        settings: of the statistics.
+        rates: for each column whether its values are 0 or 1, so that its interval is that of a rate.
+    """
+    estimates = bootstrap.means(values, cluster, weights)
+    found = of_estimates(estimates, values, cluster, settings)
+    for k, rate in enumerate(rates):
+        held = ~np.isnan(values[:, k])
+        if rate and held.any():
+            low, high = bootstrap.rate_interval(values[held, k], cluster[held], settings.level)
+            found[k] = replace(found[k], ci_low=low, ci_high=high)
+    return found
+
+
+def of_estimates(
+    estimates: Estimates, values: Array, cluster: npt.NDArray[np.intp], settings: Settings
+) -> list[Contrast]:
+    """Return estimates of K quantities with their intervals; `values` [N, K] says which units are behind each."""
+    low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
+    found = []
+    for k, point in enumerate(estimates.point):
+        held = ~np.isnan(values[:, k])
+        known = len(np.unique(cluster[held])) > 1 and np.isfinite(point)
+        bounds = (float(low[k]), float(high[k])) if known else (np.nan, np.nan)
+        found.append(Contrast(float(point) if held.any() else np.nan, *bounds, np.nan, int(held.sum())))
+    return found
+
+
+def paired(
+    gaps: Array, cluster: npt.NDArray[np.intp], weights: Array, settings: Settings, rate: bool = False
+) -> list[Contrast]:
+    """Return the mean of every column of paired differences with its interval and a test.
+
+    Args:
+        gaps: [N, K], NaN where one of a pair is missing.
+        cluster, weights, settings: as for `means`.
+        rate: whether they are differences of outcomes that are 0 or 1. Where each cluster has one case they are then
+            tested by McNemar's exact test, with the interval of a difference of rates; else whole clusters are flipped.
+    """
+    clusters = weights.shape[1]
+    sums = np.zeros((clusters, gaps.shape[1]))
+    np.add.at(sums, cluster, np.nan_to_num(gaps))
+    signs = bootstrap.random_signs(settings.permutations, clusters, stable_seed("sign-flips", settings.seed))
+    p = bootstrap.sign_flip_test(sums, signs)
+    found = means(gaps, cluster, weights, settings)
+    for k, contrast in enumerate(found):
+        if not np.isfinite(contrast.ci_low):
+            continue
+        held = ~np.isnan(gaps[:, k])
+        if rate and len(np.unique(cluster[held])) == held.sum():
+            ahead, behind = (gaps[held, k] > 0).astype(np.float64), (gaps[held, k] < 0).astype(np.float64)
+            low, high = bootstrap.rate_difference_bounds(ahead, behind, settings.level)
+            found[k] = replace(contrast, ci_low=low, ci_high=high, p=bootstrap.mcnemar(ahead, behind))
+        else:
+            found[k] = replace(contrast, p=float(p[k]))
+    return found
+
+
+def adjusted(contrasts: Sequence[Contrast]) -> list[float]:
+    """Return Holm's adjusted p values of contrasts that are one family."""
+    return [float(p) for p in bootstrap.holm(np.array([contrast.p for contrast in contrasts]))]
+
+
+def slope_within(x: Array, y: Array, cluster: npt.NDArray[np.intp], weights: Array) -> Estimates:
+    """Return the least-squares slope of y on x with an intercept for every unit, as estimates of one quantity.
+
+    Args:
+        x, y: [U, K], places without a value (NaN) are left out.
+        cluster: [U] in 0..C-1.
+        weights: [R, C] of `resamples`.
+    """
+    held = ~np.isnan(y) & ~np.isnan(x)
+    count = np.maximum(held.sum(axis=1, keepdims=True), 1)
+    dx, dy = (np.where(held, v - np.where(held, v, 0.0).sum(axis=1, keepdims=True) / count, 0.0) for v in (x, y))
+    above, below = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    np.add.at(above, cluster, (dx * dy).sum(axis=1))
+    np.add.at(below, cluster, (dx * dx).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return Estimates(
+            np.array([above.sum() / below.sum()]),
+            ((weights @ above) / (weights @ below))[:, None],
+            ((above.sum() - above) / (below.sum() - below))[:, None],
+        )

@@ -1,0 +1,66 @@
+"""FID and KID of all variants of a task under the resamples that the other metrics use."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from editfrontier.metrics.distribution import KID_SCALE, FidReference, KidReference
+from editfrontier.seeding import stable_seed
+from editfrontier.statistics import bootstrap
+from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.taskscores import REFERENCE, Settings, TaskScores, task_weights
+
+
+class SetBootstrap:
+    """FID and KID of variants and their resamples, each computed once for the summary and the differences.
+
+    A part of the reference images as large as the set of cases (at most half) stands aside as the control row
+    `reference`; all rows are compared with the rest, so that the control tells what equal distributions give.
+    """
+
+    def __init__(self, data: TaskScores, settings: Settings) -> None:
+        self.data, self.level = data, settings.level
+        self.names: tuple[str, ...] = ()
+        if data.reference is None or not data.features:
+            return
+        self.names = ("fid", "kid")
+        self.weights = task_weights(data, settings)[: settings.set_resamples]
+        if len(self.weights) < settings.set_resamples:
+            extra = settings.set_resamples - len(self.weights)
+            seed = stable_seed("set-bootstrap", data.task, settings.seed)
+            self.weights = np.concatenate([self.weights, bootstrap.cluster_weights(data.clusters, extra, seed)])
+        rng = np.random.default_rng(stable_seed("reference-split", data.task, settings.seed))
+        order = rng.permutation(len(data.reference))
+        size = min(max(len(rows) for rows, _ in data.features.values()), len(order) // 2)
+        self.held_out, rest = data.reference[order[:size]], data.reference[order[size:]]
+        self.fid, self.kid = FidReference.fit(rest), KidReference.fit(rest)
+        self.reference_weights = rng.multinomial(size, np.full(size, 1 / size), size=settings.set_resamples)
+        self._cache: dict[tuple[str, bytes], dict[str, tuple[float, Array]] | None] = {}
+
+    def estimate(
+        self, variant: str, common: npt.NDArray[np.intp] | None = None
+    ) -> dict[str, tuple[float, Array]] | None:
+        """Metric -> (point, resamples [R]) of a variant, on the cases `common` only if given; None below 2 images."""
+        key = variant, b"" if common is None else common.tobytes()
+        if key not in self._cache:
+            self._cache[key] = self._estimate(variant, common)
+        return self._cache[key]
+
+    def _estimate(self, variant: str, common: npt.NDArray[np.intp] | None) -> dict[str, tuple[float, Array]] | None:
+        if variant == REFERENCE:
+            features, weights = self.held_out, self.reference_weights.astype(np.float64)
+        elif variant in self.data.features:
+            rows, features = self.data.features[variant]
+            if common is not None:
+                kept = np.isin(rows, common)
+                rows, features = rows[kept], features[kept]
+            weights = self.weights[:, self.data.cluster[rows]]
+        else:
+            return None
+        if len(features) < 2:
+            return None
+        one = np.ones((1, len(features)))
+        fid = np.concatenate([self.fid.distances(features, w) for w in (one, weights)])
+        kid = np.concatenate([self.kid.distances(features, w) for w in (one, weights)]) * KID_SCALE
+        return {"fid": (float(fid[0]), fid[1:]), "kid": (float(kid[0]), kid[1:])}
