@@ -6,6 +6,7 @@ from pathlib import Path
 
 from editfrontier import warm
 from editfrontier.config import resolve_study
+from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import UserError
 from editfrontier.model_registry import reference_of
@@ -30,7 +31,8 @@ os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.enviro
 # Jobs never look for a newer model, nor wait for a hub that a compute node cannot reach; `weights` fetches all of them.
 os.environ.update(HF_HUB_OFFLINE="1")
 
-EVALUATORS = canonical({name: reference_of(model) for name, model in config["evaluators"].items()})
+# Those that judge nothing but edits are left out of what is computed for sources.
+SOURCE_EVALUATORS = {name: model for name, model in config["evaluators"].items() if name not in ON_REQUEST}
 TASKS = list(config["tasks"])
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # What the page of results is drawn with, apart from the library.
@@ -137,8 +139,13 @@ def weights_of(model):
         sys.exit(f"error: {error}")
 
 
-def evaluator_weights(wildcards):
-    return canonical({name: weights_of(reference_of(model)) for name, model in config["evaluators"].items()})
+def references_of(evaluators):
+    """Evaluators as a parameter of a job; `evaluators`: their entries by kind."""
+    return canonical({name: reference_of(model) for name, model in evaluators.items()})
+
+
+def weights_of_all(evaluators):
+    return canonical({name: weights_of(reference_of(model)) for name, model in evaluators.items()})
 
 
 def shard_count(wildcards):

@@ -24,8 +24,8 @@ rule sources:
         mem_mb=4000,
         runtime=120,
     params:
-        evaluators=EVALUATORS,
-        weights=evaluator_weights,
+        evaluators=references_of(SOURCE_EVALUATORS),
+        weights=lambda wildcards: weights_of_all(SOURCE_EVALUATORS),
         code=code_of("scoring.sources"),
     message:
         "Source-side features of {wildcards.task}"
@@ -53,8 +53,8 @@ rule score:
         mem_mb=4000,
         runtime=120,
     params:
-        evaluators=EVALUATORS,
-        weights=evaluator_weights,
+        evaluators=lambda wildcards: references_of(evaluators_of(STUDY, wildcards.task)),
+        weights=lambda wildcards: weights_of_all(evaluators_of(STUDY, wildcards.task)),
         code=code_of("scoring.score"),
     message:
         "Scores of {wildcards.variant} on {wildcards.task}"

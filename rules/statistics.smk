@@ -71,8 +71,8 @@ rule validation:
         runtime=60,
     params:
         spec=canonical({**config.get("validation", {}), "seed": config["seed"]}),
-        evaluators=EVALUATORS,
-        weights=evaluator_weights,
+        evaluators=references_of(config["evaluators"]),
+        weights=lambda wildcards: weights_of_all(config["evaluators"]),
         code=code_of("validation"),
     message:
         "Validation of the metrics against the renderer's truth"

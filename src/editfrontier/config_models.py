@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from editfrontier.editors import MODEL_KINDS
 from editfrontier.errors import UserError
+from editfrontier.metrics.vqa_registry import VQA_METRICS
 from editfrontier.model_registry import entry_problem, size_of
+
+if TYPE_CHECKING:
+    from editfrontier.config import Study
 
 EVALUATOR_MODELS = {
     "dift": ("dift", "text_to_image"),
@@ -15,6 +19,9 @@ EVALUATOR_MODELS = {
     "autoencoder": ("autoencoder", *MODEL_KINDS),
 }
 """Kinds of evaluator that other models serve as -> the kinds of model that the registry may name there."""
+
+ON_REQUEST = {"vqa": frozenset(metric.name for metric in VQA_METRICS)}
+"""Kinds of evaluator that a task loads only where one of their metrics is asked for: they cost more than the others."""
 
 
 def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
@@ -24,6 +31,23 @@ def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]
             kinds = MODEL_KINDS if section == "models" else EVALUATOR_MODELS.get(name, (name,))
             if problem := entry_problem(entry, kinds):
                 yield [section, name], problem
+
+
+def evaluators_of(study: Study, task: str) -> dict[str, Any]:
+    """Return the entries of the evaluators that score a task, by kind.
+
+    One of `ON_REQUEST` is among them where an experiment on the task lists one of its metrics, a composite of the task
+    is made of it, or an analysis of such an experiment names it.
+    """
+    tables = [table for table in study.tables.values() if table["task"] == task]
+    asked = {metric for table in tables for metric in table["metrics"]}
+    own = {**study.config["statistics"], **study.config["statistics"].get("tasks", {}).get(task, {})}
+    asked |= {metric for axis in ("fidelity", "controllability") for metric in own.get(axis, [])}
+    for entry in study.analyses.values():
+        if any(table["task"] == task for table in entry["experiments"].values()):
+            asked |= set(entry["params"].get("metrics", []))
+    found: dict[str, Any] = study.config["evaluators"]
+    return {kind: entry for kind, entry in found.items() if kind not in ON_REQUEST or asked & ON_REQUEST[kind]}
 
 
 def edit_size(config: Mapping[str, Any], row: Mapping[str, Any], editor: str, model: str | None) -> int | None:

@@ -62,6 +62,7 @@ def validate(
         ("corruption", check_corruptions),
         ("quality", check_artifact_rate),
         ("clip", check_captions),
+        ("vqa", check_questions),
     )
     for name, check in checks:
         check(report, networks, n, seed)
@@ -353,3 +354,30 @@ def check_captions(report: Report, networks: Mapping[str, Any], n: int, seed: in
     report.add(
         "captions", "clip_cos", statistic, float(wins.mean()), rate_bounds(float(wins.mean()), n), n, (">=", 0.9)
     )
+
+
+def check_questions(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
+    """The model for questions on true edits of scenes and portraits: both images are asked for both captions."""
+    if "vqa" not in networks:
+        return
+    from editfrontier.language import load_language
+    from editfrontier.microworld.edits import portrait_edits, scene_edits
+
+    where = stable_seed("validation", "questions", seed)
+    for kind, make in (("scenes", scene_edits), ("portraits", portrait_edits)):
+        edits = make(n, where, load_language())
+        texts = [edit.source_caption for edit in edits], [edit.target_caption for edit in edits]
+        # For each edit the image after it, then the one before it: the probability of its own and of the other caption.
+        images = [torch.from_numpy(np.stack([getattr(edit, name) for edit in edits])) for name in ("after", "before")]
+        own, other = np.empty((n, 2)), np.empty((n, 2))
+        for side, pixels in enumerate(images):
+            found = networks["vqa"].probability(pixels.permute(0, 3, 1, 2).contiguous(), *texts).numpy()
+            own[:, side], other[:, side] = found[:, 1 - side], found[:, side]
+        right = (own > other).astype(float)
+        report.plot("questions", "vqa_score", f"own caption, {kind}", np.ones((n, 2)), own)
+        report.plot("questions", "vqa_score", f"other caption, {kind}", np.zeros((n, 2)), other)
+        statistic = f"balanced accuracy of the forced choice, {kind}"
+        bounds = clustered(lambda x, _: float(x.mean()), right, right)[1]
+        report.add("questions", "vqa_choice", statistic, float(right.mean()), bounds, n, (">=", 0.85))
+        statistic = f"ROC AUC, own against other caption, {kind}"
+        report.add("questions", "vqa_score", statistic, *clustered(roc_auc, own, other), n, (">=", 0.85))

@@ -77,7 +77,8 @@ def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -
         torch.save(network.state_dict(), folder / kind / "weights.pth")
         (folder / kind / "config.json").write_text(json.dumps({"weights": "weights.pth", **config}))
     write_clip(folder / "clip")
-    entries: dict[str, dict[str, Any]] = {kind: {"path": str(folder / kind)} for kind in (*networks, "clip")}
+    write_vqa(folder / "vqa")
+    entries: dict[str, dict[str, Any]] = {kind: {"path": str(folder / kind)} for kind in (*networks, "clip", "vqa")}
     for kind in ("dift", "segmentation"):
         entries[kind] = {"path": str(text_to_image)}
     return entries | {"autoencoder": {"path": str(text_to_image), "subfolder": "vae"}}
@@ -103,4 +104,45 @@ def write_clip(folder: Path) -> Path:
         parameter.data.mul_(4)  # signals large enough for activations to differ
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
+    return folder
+
+
+def write_vqa(folder: Path, **text: Any) -> Path:
+    """Write a tiny BLIP for questions as the hub has it; `text`: changes of its text_config."""
+    from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters), *'?",.']
+    vocabulary += ["yes", "no", "does", "this", "image", "show", "a", "of", "red", "blue", "ball", "box", "portrait"]
+    vocabulary = list(dict.fromkeys(vocabulary))
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = BertTokenizer(vocab={word: row for row, word in enumerate(vocabulary)}, model_max_length=512)
+    tokenizer.save_pretrained(str(folder))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    size = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    # [DEC] and [ENC] follow the tokenizer's words, as 30522 and 30523 do in the published model.
+    words = {"vocab_size": len(vocabulary) + 2, "bos_token_id": len(vocabulary), "sep_token_id": 3, "pad_token_id": 0}
+    torch.manual_seed(0)
+    model = BlipForQuestionAnswering(
+        BlipConfig(
+            text_config={**size, **words, "projection_dim": 32, **text},
+            vision_config={**size, "image_size": 48, "patch_size": 16, "initializer_range": 0.02},
+        )
+    )
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data.mul_(6)  # signals large enough for answers to differ
+    model.save_pretrained(str(folder))
+    content = {
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_processor_type": "BlipImageProcessor",
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "size": {"height": 48, "width": 48},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(content))
     return folder

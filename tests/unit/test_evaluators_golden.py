@@ -21,6 +21,7 @@ from editfrontier.evaluators import (
     LpipsEvaluator,
     QualityEvaluator,
     SegmentationEvaluator,
+    VqaEvaluator,
 )
 from editfrontier.language import load_language, portrait_caption
 from editfrontier.microworld import portraits as world
@@ -30,6 +31,7 @@ from editfrontier.zoo import corruptions
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
 GOLDEN = Path(__file__).with_name("golden_evaluators.json")
 ABSOLUTE = {"attributes": 2e-3, "identity": 2e-3, "clip": 2e-3, "quality": 0.2, "artifact": 2e-3, "segmentation": 2e-3}
+ABSOLUTE |= {"vqa": 2e-3}
 RELATIVE = {"lpips": 1e-2, "features": 1e-2}
 
 
@@ -66,6 +68,10 @@ def measure(name: str) -> list[float]:
     if name == "lpips":
         judge = LpipsEvaluator.load(MODELS / name)
         return judge.distance(images, images.roll(1, 0)).tolist() + judge.distance(images, blurred(images)).tolist()
+    if name == "vqa":
+        texts = [portrait_caption(load_language(), people.attributes_of(row), None) for row in range(len(people))]
+        judge = VqaEvaluator.load(MODELS / name)
+        return judge.probability(images, texts, texts[1:] + texts[:1]).flatten().tolist()
     if name == "segmentation":
         scenes = render_scenes(sample_scenes(4, seed=2024))[0]
         return SegmentationEvaluator.load(MODELS / name).probabilities(scenes).mean((2, 3)).flatten().tolist()

@@ -250,6 +250,8 @@ def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
 def test_evaluators_that_speak_of_no_case_are_not_loaded(task: dict[str, Any]) -> None:
     cases, given = task["cases"], dict.fromkeys(EVALUATORS, "a folder")
     usual = set(EVALUATORS) - {"segmentation", "dift", "autoencoder"}
+    silent = [replace(case, target_caption="") for case in cases]
+    assert set(evaluators_for(silent, given)) == usual - {"vqa"}
     assert set(evaluators_for(cases, given)) == usual
     assert set(evaluators_for([*cases, replace(cases[0], drags="[]")], given)) == usual | {"segmentation", "dift"}
     assert set(evaluators_for([*cases, replace(cases[0], chain="c")], given)) == usual | {"autoencoder"}

@@ -28,6 +28,7 @@ _HOME = {
     "InceptionEvaluator": "inception",
     "MusiqEvaluator": "musiq",
     "PropagationEvaluator": "propagation",
+    "VqaEvaluator": "vqa",
 }
 
 PUBLISHED = {
@@ -56,6 +57,7 @@ __all__ = [
     "PropagationEvaluator",
     "QualityEvaluator",
     "SegmentationEvaluator",
+    "VqaEvaluator",
     "load_evaluator",
 ]
 

@@ -7,6 +7,7 @@ from editfrontier.metrics.drag_registry import DRAG_METRICS
 from editfrontier.metrics.drift_registry import DRIFT_METRICS
 from editfrontier.metrics.metric import Metric
 from editfrontier.metrics.region_registry import REGION_METRICS
+from editfrontier.metrics.vqa_registry import VQA_METRICS
 
 __all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "Metric", "get_metric"]
 
@@ -153,6 +154,7 @@ _ALL = (
         "Prompt satisfaction by an attribute classifier.",
         binary=True,
     ),
+    *VQA_METRICS,
     *DRAG_METRICS,
     *REGION_METRICS,
     *DRIFT_METRICS,

@@ -41,6 +41,7 @@ from editfrontier.scoring.sources import (
     stack,
     write_npz,
 )
+from editfrontier.scoring.vqa import score_vqa
 
 __all__ = ["prepare_sources", "score_variant"]
 
@@ -130,6 +131,7 @@ def score_variant(
             score_drags(batch.cases, folder, (batch.source, batch.edited), source_data.arrays, networks, scores)
             score_regions(batch.cases, folder, (batch.source, batch.edited), scores)
             score_drift(batch.cases, (batch.source, batch.edited), outputs, source_data, scores)
+            score_vqa(batch.cases, batch.edited, networks.get("vqa"), scores)
             for case_id in batch.ids:
                 scores.rows += [(case_id, name, value) for name, value in edited[case_id].recorded.items()]
             kept["case_ids"].append(np.array(batch.ids))

@@ -32,6 +32,7 @@ EVALUATORS = {
     "segmentation": "SegmentationEvaluator",
     "dift": "DiftEvaluator",
     "autoencoder": "AutoencoderEvaluator",
+    "vqa": "VqaEvaluator",
 }
 """Kinds of evaluator and their classes in `editfrontier.evaluators`."""
 
@@ -39,6 +40,7 @@ _ONLY_FOR: dict[str, Callable[[Case], bool]] = {
     "segmentation": lambda case: bool(case.drags.strip()),
     "dift": lambda case: bool(case.drags.strip()),
     "autoencoder": lambda case: bool(case.chain),
+    "vqa": lambda case: bool(case.target_caption),
 }
 """Evaluators that have something to say about some cases only."""
 

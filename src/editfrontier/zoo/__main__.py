@@ -16,7 +16,7 @@ GENERATORS = (
     *("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"),
     *("flow-autoencoder", "t5", "flux", "ultraedit-freeform", "ultraedit-mask"),
 )
-EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality", "segmentation")
+EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality", "segmentation", "vqa")
 log = logging.getLogger("editfrontier.zoo")
 
 

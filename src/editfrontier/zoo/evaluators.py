@@ -32,6 +32,7 @@ _HOME = {
     "clip": "evaluators_clip",
     "quality": "evaluators_quality",
     "segmentation": "evaluators_segmentation",
+    "vqa": "evaluators_vqa",
 }
 
 
