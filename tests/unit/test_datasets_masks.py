@@ -204,7 +204,11 @@ def test_a_task_names_its_segmenter_by_the_registry(
     (model,) = models_of(config)
     assert (model.users, model.problem) == (("tasks.masks.options.sam",), "")
 
-    monkeypatch.setattr(models, "_download", lambda identifier, at: cache / f"models--{identifier.replace('/', '--')}" / "snapshots" / at)
+    monkeypatch.setattr(
+        models,
+        "_download",
+        lambda identifier, at: cache / f"models--{identifier.replace('/', '--')}" / "snapshots" / at,
+    )
     files = tuple(dataclasses.replace(file, md5="") for file in celeba_hq.DATASET.files)
     monkeypatch.setattr(celeba_hq, "DATASET", dataclasses.replace(celeba_hq.DATASET, files=files))
     raw = write_celeba(tmp_path / "raw", count=8, size=64)

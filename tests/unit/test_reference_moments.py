@@ -59,7 +59,9 @@ def test_moments_of_images_give_the_fid_of_the_images() -> None:
     images, features = rng.standard_normal((50, 5)) @ rng.standard_normal((5, 5)), rng.standard_normal((20, 5))
     of_moments = FidReference.of_moments(images.mean(axis=0), np.cov(images, rowvar=False))
     weights = rng.multinomial(20, np.full(20, 1 / 20), size=3).astype(float)
-    assert of_moments.distances(features, weights) == pytest.approx(FidReference.fit(images).distances(features, weights))
+    assert of_moments.distances(features, weights) == pytest.approx(
+        FidReference.fit(images).distances(features, weights)
+    )
 
 
 def scores(features: Any) -> TaskScores:

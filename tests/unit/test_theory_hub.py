@@ -68,21 +68,29 @@ SHORT: dict[str, dict[str, Any]] = {
         "local_batch_size": 1, "iterations": 2,
     },
 }  # fmt: skip
+DIFFUSION = {"diffusion/source", "diffusion/empty"}
+FIELDS = {"encoder", "decoder", "autoencoder", "unet, t = 301"}
 RUNS = [
     ("lipschitz", ("text_to_image", "flux"), "tightness", {"ddim/decoder", "ddim/whole", "fireflow/decoder"}),
     ("lipschitz", ("v",), "tightness", {"ddim/decoder", "ddim/whole"}),
     ("guidance_bound", ("text_to_image",), "deviation", {""}),
     ("guidance_bound", ("v",), "deviation", {""}),
-    ("locality", ("text_to_image", "inpainting"), "effective_radius", {"encoder", "decoder", "autoencoder", "unet, t = 301"}),
-    ("score_difference", ("text_to_image", "flux"), "deviation", {"diffusion/source", "diffusion/empty", "flow/source"}),
-    ("score_difference", ("v",), "deviation", {"diffusion/source", "diffusion/empty"}),
-]  # fmt: skip
+    ("locality", ("text_to_image", "inpainting"), "effective_radius", FIELDS),
+    ("score_difference", ("text_to_image", "flux"), "deviation", {*DIFFUSION, "flow/source"}),
+    ("score_difference", ("v",), "deviation", DIFFUSION),
+]
 
 
 @pytest.mark.parametrize(("name", "kinds", "quantity", "levels"), RUNS, ids=[f"{r[0]}-{'-'.join(r[1])}" for r in RUNS])
 def test_it_runs_on_published_classes(
-    root: Path, checkpoints: dict[str, Path], tmp_path: Path, name: str, kinds: tuple[str, ...], quantity: str, levels: set[str]
-) -> None:  # fmt: skip
+    root: Path,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+    kinds: tuple[str, ...],
+    quantity: str,
+    levels: set[str],
+) -> None:
     given, analysis = inputs(root, chosen(checkpoints, *kinds)), get_analysis(name)
     found = found_by(analysis, given, **SHORT[name])
     rows = found.select(quantity)

@@ -190,8 +190,7 @@ def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, 
     cell = images.shape[-1] // clean.shape[-1]
     noise = study.noise(inputs, chosen, clean.shape[1:], device, "locality")
     scheduler = sampling.make_scheduler(model.scheduler.config)
-    # name -> (values, rows of the cases) -> function of the values; where it is taken, pixels of a unit of its output,
-    # of its input
+    # name -> function of values and rows of the cases, where it is taken, pixels of a unit of its output, of its input
     parts: dict[str, tuple[Any, Tensor, int, int]] = {
         "encoder": (lambda values, rows: encode(values), images, cell, 1),
         "decoder": (lambda values, rows: decode(values), clean, 1, cell),
@@ -205,7 +204,7 @@ def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, 
             return maps.noise_estimate(model, latents, timestep, level, text.prompt[rows])
 
         parts[f"unet, t = {timestep}"] = (denoise, noisy, cell, cell)
-    found: list[Finding] = []
+    found = []
     for name, (function, points, output_unit, input_unit) in parts.items():
         found += _field(inputs, params, name, function, points, output_unit, input_unit, model, chosen.clusters)
     return found

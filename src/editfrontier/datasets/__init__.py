@@ -190,7 +190,10 @@ def _reference_problems(reference: Mapping[str, Any]) -> Iterator[tuple[list[str
     if "statistics" in reference:
         others = sorted({"dataset", "population", "images", "options"} & set(reference))
         if others:
-            yield ["reference", others[0]], "images beside `statistics`, which stand in their place. Remove one of them."
+            yield (
+                ["reference", others[0]],
+                "images beside `statistics`, which stand in their place. Remove one of them.",
+            )
         if "preprocessing" not in reference:
             problem = "missing, expected how the images behind the statistics were resized. Add it."
             yield ["reference", "preprocessing"], problem
