@@ -269,7 +269,8 @@ def segmenter_problem(text: str) -> str:
     if text in registry and text not in allowed:
         return f"'{text}' is of kind {registry[text].kind}, expected one of {', '.join(allowed)}. Name another model."
     if text not in registry and re.fullmatch(r"[a-z][a-z0-9_]*", text) and not Path(text).is_dir():
-        return f"'{text}' is neither a folder nor a model of {REGISTRY.name}.{did_you_mean(text, allowed)} Correct the name."
+        near = did_you_mean(text, allowed)
+        return f"'{text}' is neither a folder nor a model of {REGISTRY.name}.{near} Correct the name."
     return ""
 
 

@@ -95,7 +95,8 @@ class MaskOptions(Options):
         super().__post_init__()
         if self.masks != "human" and not self.sam:
             raise UserError(
-                f"option 'masks': {self.masks!r} needs the option 'sam', a model of the registry or the folder of a checkpoint of SAM. Add it."
+                f"option 'masks': {self.masks!r} needs the option 'sam', a model of the registry "
+                "or the folder of a checkpoint of SAM. Add it."
             )
 
 

@@ -1,7 +1,7 @@
 """Mean and covariance of reference features that others published, which FID can be taken to without their images.
 
-Files of pytorch-fid, clean-fid and the code of Heusel et al. hold the arrays `mu` [D] and `sigma` [D, D]. They do not say
-how the images were resized before the network, which moves FID as much as editors do (Parmar et al., CVPR 2022), so
+Files of pytorch-fid, clean-fid and the code of Heusel et al. hold the arrays `mu` [D] and `sigma` [D, D]. They do not
+say how the images were resized before the network, which moves FID as much as editors do (Parmar et al., CVPR 2022), so
 that whoever names the file has to say it, and it has to be what the evaluator of the study does.
 """
 
@@ -42,8 +42,8 @@ class Moments:
         own = str(getattr(evaluator, "preprocessing", "micro"))
         if self.preprocessing != own:
             raise UserError(
-                f"{path}: its images were resized by '{self.preprocessing}', expected '{own}' as the evaluator `features` "
-                "does it: FID between two ways of resizing means nothing. Name a model with the same preprocessing in "
+                f"{path}: its images were resized by '{self.preprocessing}', expected '{own}' as the evaluator "
+                "`features` does it: FID between two ways of resizing means nothing. Name a model with the same preprocessing in "
                 "`evaluators.features`, or other statistics."
             )
         if len(self.mean) != dimensions:

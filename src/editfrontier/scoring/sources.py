@@ -85,8 +85,8 @@ def prepare_sources(
             or with the moments of `metrics.moments`, or a folder of images; None leaves FID and KID out.
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
-            (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text, reference (or
-            reference_mean and reference_covariance, where those are published alone),
+            (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text, reference
+            (or reference_mean and reference_covariance, where those are published alone),
             artifact_threshold, those of `drag_scores.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
             source image cannot be read).
     """

@@ -100,8 +100,8 @@ class TaskScores:
     """Scores of all variants of a task on the same cases.
 
     values: [N,V,M], NaN where there is none. cluster: [N] in 0..C-1. features: variant -> (rows in 0..N-1, [n,D]).
-    reference: [m,D] or None. moments: mean [D] and covariance [D,D] of reference features that are published without the
-    images, or None. failed: failed cases of each variant. case_ids: of the rows. failures: ids of the failed
+    reference: [m,D] or None. moments: mean [D] and covariance [D,D] of reference features that are published without
+    the images, or None. failed: failed cases of each variant. case_ids: of the rows. failures: ids of the failed
     cases of each variant.
     """
 

@@ -91,7 +91,7 @@ def local_lipschitz(
 
 
 def in_parts(points: Tensor, size: int, estimate: Callable[[Tensor, slice], Spectral]) -> Spectral:
-    """Return the estimates of all points, made for at most `size` of them at a time: graphs of large models fill a card.
+    """Return the estimates of all points, made for at most `size` of them at a time: graphs of large models fill cards.
 
     Args:
         points: [B, ...].
