@@ -56,8 +56,8 @@ def chosen(checkpoints: dict[str, Path], *kinds: str) -> dict[str, Path]:
 
 SHORT: dict[str, dict[str, Any]] = {
     "lipschitz": {
-        "cases": CASES, "whole_cases": CASES, "whole_models": ("text_to_image",), "ddim_steps": (2,), "flow_steps": (2,),
-        "whole_ddim_steps": 2, "iterations": 2, "batch_size": 1, "whole_batch_size": 1,
+        "cases": CASES, "whole_cases": CASES, "whole_models": ("text_to_image",), "ddim_steps": (2,),
+        "flow_steps": (2,), "whole_ddim_steps": 2, "iterations": 2, "batch_size": 1, "whole_batch_size": 1,
     },
     "guidance_bound": {"cases": CASES, "steps": 2, "scales": (1.0, 7.5), "batch_size": 1},
     "locality": {

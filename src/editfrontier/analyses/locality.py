@@ -234,11 +234,8 @@ def _field(
         size = (inputs_.shape[-2], inputs_.shape[-1])
         middle = (size[0] * input_unit // 2 // output_unit, size[1] * input_unit // 2 // output_unit)
         apart = receptive.unit_distances(middle, output_unit, size, input_unit)
-        found = [
-            receptive.response(partial(function, rows=rows), inputs_[rows], middle).cpu().numpy()
-            for rows in batches(len(inputs_), params.batch_size)
-        ]
-        return np.concatenate(found), apart
+        parts = [(partial(function, rows=rows), inputs_[rows]) for rows in batches(len(inputs_), params.batch_size)]
+        return np.concatenate([receptive.response(*part, middle).cpu().numpy() for part in parts]), apart
 
     network = model.unet if name.startswith("unet") else model.vae
     live, apart = measured(points)

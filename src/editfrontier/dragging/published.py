@@ -18,7 +18,8 @@ from editfrontier.framing import Fit, Frame, Pixels, apply, frame_of
 
 GRADES = ((10 / 64, "small"), (18.5 / 64, "medium"), (math.inf, "large"))
 """(mean motion of a region's pixels over the side of the image, below which a drag is so graded), in order. Data sets
-grade no drags; these bounds part the small, medium and large relocations of the micro world (`microworld.drags.DISTANCE`)."""
+grade no drags; these bounds part the small, medium and large relocations of the micro world
+(`microworld.drags.DISTANCE`)."""
 
 _EDGE = 0.5  # as in `regions`: a pixel may lie this far beyond the outermost pixel centres
 
