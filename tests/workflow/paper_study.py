@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from coco_files import write_coco
 from drag_fixture import red_bench
 from editfrontier.datasets import ffhq
 from ffhq_files import write_ffhq
+from hub_layout import write_checkpoint
 from magicbrush_fixture import rows, write_parquet
 from paper_fixture import write_evaluators, write_models
 from workspace import Workspace, make_workspace
@@ -21,10 +23,10 @@ SIZE, NATIVE = 64, 128
 """Sides of the images that are judged, and of those at a model's own size; the published ones are 256 and 512."""
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "faces": {"cases": 4, "shards": 2, "repeats": 2},
+    "faces": {"cases": 4, "shards": 1, "repeats": 1},
     "inversion": {"cases": 2, "shards": 1},
-    "sweeps": {"cases": 4, "shards": 1},
-    "scenes": {"cases": 4, "shards": 2, "repeats": 2},
+    "sweeps": {"cases": 2, "shards": 1},
+    "scenes": {"cases": 3, "shards": 2, "repeats": 2},
     "wordings": {"cases": 4, "shards": 1, "repeats": 2, "options": {"wordings": 2}},
     "repeats": {"cases": 6, "shards": 1, "options": {"steps": 3}},
     "compositions": {"cases": 20, "shards": 1},
@@ -44,9 +46,14 @@ STEPS: Mapping[str, Mapping[str, Any]] = {
     "ultraedit_mask": {"num_inference_steps": 3},
     "drag_flow": {"num_inference_steps": 4, "skipped_steps": 1, "transport_steps": 2, "intensify_steps": 1},
     "region_drag": {"num_inference_steps": 4},
+    "flow_reconstruction": {"num_inference_steps": 2},
+    "diffusion_reconstruction": {"num_inference_steps": 12},
     "point_drag": {"num_inference_steps": 4, "drag_steps": 2, "lora_steps": 2},
 }
-"""Fewer steps of the editors. Those of reconstructions are what table 2 compares, and stay."""
+"""Fewer steps of the editors."""
+
+FEWER = 4
+"""The rows of table 2 that name their steps take a number that many times smaller."""
 
 
 def paper_config() -> dict[str, Any]:
@@ -70,6 +77,14 @@ def write_data(folder: Path, seed: int) -> dict[str, Path]:
     }
 
 
+def _features_model(folder: Path) -> Path:
+    """Write the model of diffusion features; it takes images of the size in its config, here a small one."""
+    write_checkpoint("sd2_base", folder)
+    file = folder / "unet/config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": NATIVE // 8}))
+    return folder
+
+
 def small_config(folder: Path) -> dict[str, Any]:
     """Return the config of the paper with local data and models; `folder` takes them."""
     config = paper_config()
@@ -86,13 +101,16 @@ def small_config(folder: Path) -> dict[str, Any]:
     config["reference"]["images"] = 16
     models = write_models(folder / "models")
     config["models"] = {name: {**models[name], "size": NATIVE} for name in config["models"]}
-    evaluators = write_evaluators(folder / "evaluators", Path(models["text_to_image"]["path"]))
+    evaluators = write_evaluators(folder / "evaluators", _features_model(folder / "dift"))
     config["evaluators"] = {name: evaluators[name] for name in config["evaluators"] if name in evaluators}
     for name, params in STEPS.items():
         config["editors"][name]["params"] = dict(params)
+    for row in config["experiments"]["table2"]["rows"]:
+        if "num_inference_steps" in row.get("params", {}):
+            row["params"]["num_inference_steps"] //= FEWER
     config["compute"] |= {"device": "cpu", "batch_size": 4, "threads": 1}
     config["statistics"] |= {"resamples": 40, "set_resamples": 10}
-    config["user_study"] |= {"participants": 6, "pairs": 8, "raters": 2, "catch_trials": 2, "repeats": 1}
+    config["user_study"] |= {"participants": 6, "pairs": 8, "raters": 2, "repeats": 1}
     return config | {"results": "results/paper_small"}
 
 
