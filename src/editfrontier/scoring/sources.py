@@ -85,9 +85,9 @@ def prepare_sources(
             or with the moments of `metrics.moments`, or a folder of images; None leaves FID and KID out.
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
-            (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text, reference
-            (or reference_mean and reference_covariance, where those are published alone),
-            artifact_threshold, those of `drag_scores.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
+            (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text (if any case
+            has a caption), reference (or reference_mean and reference_covariance, where those are published alone),
+            artifact_threshold, those of `scoring.drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
             source image cannot be read).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
@@ -165,6 +165,8 @@ class Sources:
 
     def text(self, key: str, case_ids: Sequence[str]) -> Tensor:
         """CLIP embeddings of `source_text_row` or `target_text_row`; NaN where a case has no such caption."""
+        if "clip_text" not in self.arrays:  # no case of the task has any caption
+            return torch.full((len(case_ids), self.arrays["clip_image"].shape[1]), torch.nan)
         rows = self.arrays[key][[self.row[case_id] for case_id in case_ids]]
         values = torch.from_numpy(self.arrays["clip_text"])[rows].clone()
         values[torch.from_numpy(rows) < 0] = torch.nan
