@@ -43,8 +43,8 @@ class Moments:
         if self.preprocessing != own:
             raise UserError(
                 f"{path}: its images were resized by '{self.preprocessing}', expected '{own}' as the evaluator "
-                "`features` does it: FID between two ways of resizing means nothing. Name a model of the same preprocessing "
-                "in `evaluators.features`, or other statistics."
+                "`features` does it: FID between two ways of resizing means nothing. Name a model of the same "
+                "preprocessing in `evaluators.features`, or other statistics."
             )
         if len(self.mean) != dimensions:
             raise UserError(
