@@ -2,7 +2,8 @@
 
 Nothing is left out of the config but the evaluator of quality (MUSIQ), which needs a package that is not installed for
 tests; its two metrics must then be absent, and nothing else. Made smaller are images, cases, repeats, steps, resamples,
-participants, and what the analyses of theory take (`paper_study`). Values mean nothing, except where a control has a known one.
+participants, and what the analyses of theory take (`paper_study`). Values mean nothing, except where a control has a
+known one.
 """
 
 from __future__ import annotations
