@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from editfrontier.editors import MODEL_KINDS
 from editfrontier.errors import UserError
 from editfrontier.metrics.vqa_registry import VQA_METRICS
-from editfrontier.model_registry import entry_problem, size_of
+from editfrontier.model_registry import entry_problem, segmenter_problem, size_of
 
 if TYPE_CHECKING:
     from editfrontier.config import Study
@@ -25,12 +25,16 @@ ON_REQUEST = {"vqa": frozenset(metric.name for metric in VQA_METRICS)}
 
 
 def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
-    """Yield what is wrong with the models and evaluators of a config, as (path of the key, problem)."""
+    """Yield what is wrong with models, evaluators and segmenters of a config, as (path of the key, problem)."""
     for section in ("models", "evaluators"):
         for name, entry in config[section].items():
             kinds = MODEL_KINDS if section == "models" else EVALUATOR_MODELS.get(name, (name,))
             if problem := entry_problem(entry, kinds):
                 yield [section, name], problem
+    for name, task in config["tasks"].items():
+        segmenter = task.get("options", {}).get("sam")
+        if isinstance(segmenter, str) and (problem := segmenter_problem(segmenter)):
+            yield ["tasks", name, "options", "sam"], problem
 
 
 def evaluators_of(study: Study, task: str) -> dict[str, Any]:

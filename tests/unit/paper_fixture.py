@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from editfrontier.models import file_sha256
 from hub_layout import KIND_OF, write_checkpoint
 
 MODELS = {
@@ -46,8 +47,9 @@ def write_models(folder: Path) -> dict[str, dict[str, Any]]:
 def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -> dict[str, dict[str, Any]]:
     """Write a checkpoint of each evaluator; return the `evaluators` of a config.
 
-    Networks that have one published size are as large as that: about 350 MB. No face detector can be made up, so faces
-    are taken for aligned. quality: whether MUSIQ is there, which needs pyiqa.
+    Networks that have one published size are as large as that: about 350 MB. Their files are links to others that are
+    named by their checksums, as in the cache of the hub. No face detector can be made up, so faces are taken for
+    aligned. quality: whether MUSIQ is there, which needs pyiqa.
     """
     import torchvision
 
@@ -73,8 +75,10 @@ def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -
 
         networks["quality"] = (MUSIQ(pretrained=False), {"architecture": "musiq"})
     for kind, (network, config) in networks.items():
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        torch.save(network.state_dict(), folder / kind / "weights.pth")
+        state = network.state_dict()
+        if kind == "lpips":  # nothing reads the classifier, which holds most of the weights
+            state |= {name: value[:1, ...].clone() for name, value in state.items() if name.startswith("classifier.")}
+        write_blob(state, folder / "blobs", folder / kind / "weights.pth")
         (folder / kind / "config.json").write_text(json.dumps({"weights": "weights.pth", **config}))
     write_clip(folder / "clip")
     write_vqa(folder / "vqa")
@@ -82,6 +86,15 @@ def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -
     for kind in ("dift", "segmentation"):
         entries[kind] = {"path": str(text_to_image)}
     return entries | {"autoencoder": {"path": str(text_to_image), "subfolder": "vae"}}
+
+
+def write_blob(state: dict[str, torch.Tensor], blobs: Path, link: Path) -> None:
+    """Write weights to a file of `blobs` that its checksum names, and a link to it."""
+    blobs.mkdir(parents=True, exist_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, blobs / "new")
+    blob = (blobs / "new").rename(blobs / file_sha256(blobs / "new"))
+    link.symlink_to(blob.resolve())
 
 
 def write_clip(folder: Path) -> Path:

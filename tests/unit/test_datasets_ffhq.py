@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from editfrontier.datasets.reference import build_reference
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
 from editfrontier.scoring.sources import _reference_images
+from ffhq_files import write_ffhq
 
 SIZE = 64
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,27 +35,9 @@ SEED = 2026
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     """The images that seed 0 takes first, for cases and as reference, and the manifest; with their metadata."""
-    root = tmp_path / "ffhq"
     wanted = [*ffhq.chosen("validation", 0)[:COUNT], *ffhq.chosen("validation", 0, "reference")[:COUNT]]
     wanted += ffhq.chosen("validation", SEED)[:4]
-    metadata = {}
-    for name in dict.fromkeys(wanted):
-        number = int(name)
-        path = root / "images1024x1024" / f"{number - number % 1000:05d}" / f"{number:05d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw_face(number, 128).save(path)
-        metadata[name] = {
-            "category": "validation",
-            "metadata": {"author": f"Author {number}", "license": "Attribution License", "photo_title": "a.JPG"},
-            "image": {
-                "file_path": f"images1024x1024/{path.parent.name}/{path.name}",
-                "file_md5": hashlib.md5(path.read_bytes()).hexdigest(),
-                "pixel_size": [1024, 1024],
-                "face_landmarks": [[131.62, 453.8]] * 68,
-            },
-        }
-    (root / "ffhq-dataset-v2.json").write_text(json.dumps(metadata))
-    return root
+    return write_ffhq(tmp_path / "ffhq", wanted)
 
 
 def build(raw: Path, out: Path, n: int = 4, **options: object) -> list[Case]:

@@ -230,6 +230,17 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
     assert len(frame[frame["case_id"] == "portraits-5"]) == 19
 
 
+def test_a_task_without_any_caption_has_no_alignment(tmp_path: Path, task: dict[str, Any]) -> None:
+    write_cases(task["path"], [replace(case, source_caption="", target_caption="") for case in task["cases"]])
+    frame, provenance = _score(tmp_path, task, _record(tmp_path, _edits(task, "source"), "source"))
+    everybody = [case.case_id for case in task["cases"]]
+    for metric in ("clip_cos", "clip_score", "clip_directional"):
+        assert _values(frame, metric) == []
+        ((reason, absent),) = provenance["absent"][metric].items()
+        assert "caption" in reason and absent == everybody
+    assert len(_values(frame, "id_sim")) == len(everybody)
+
+
 def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
     tmp_path: Path, task: dict[str, Any]
 ) -> None:
