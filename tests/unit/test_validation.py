@@ -12,8 +12,11 @@ from scipy import stats
 from torch import Tensor
 
 from editfrontier import validation
+from editfrontier.language import load_language
+from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
 from editfrontier.microworld.portraits import ATTRIBUTES, HAIR_COLOURS
 from editfrontier.parquet import read_parquet
+from editfrontier.seeding import stable_seed
 from editfrontier.validation_report import Report, clustered, portraits, roc_auc, spearman
 from fake_evaluators import fake_evaluators
 
@@ -125,6 +128,34 @@ def test_clip_that_cannot_read_does_not_prefer_the_true_caption(outcome: tuple[p
     row = _value(outcome[0], "clip_cos", "share of images closer")
     assert row["ci_low"] < 0.5 < row["ci_high"]
     assert not row["holds"]
+
+
+class CaptionReader:
+    """Finds the caption of each image that it was shown probable, or the same for all if it is blind."""
+
+    def __init__(self, edits: list[Edit], blind: bool) -> None:
+        self.blind = blind
+        self.known = {edit.before.tobytes(): edit.source_caption for edit in edits}
+        self.known |= {edit.after.tobytes(): edit.target_caption for edit in edits}
+
+    def probability(self, images: Tensor, *captions: list[str]) -> Tensor:
+        if self.blind:
+            return torch.tensor([[0.2, 0.9]]).repeat(len(images), 1)  # always for the target
+        own = [self.known[image.permute(1, 2, 0).contiguous().numpy().tobytes()] for image in images]
+        return torch.tensor([[float(text == mine) for text in row] for mine, *row in zip(own, *captions, strict=True)])
+
+
+@pytest.mark.parametrize(("blind", "accuracy"), [(False, 1.0), (True, 0.5)])
+def test_a_model_that_reads_images_holds_and_a_blind_one_does_not(blind: bool, accuracy: float) -> None:
+    where, language = stable_seed("validation", "questions", 0), load_language()
+    edits = scene_edits(N, where, language) + portrait_edits(N, where, language)
+    report = Report()
+    validation.check_questions(report, {"vqa": CaptionReader(edits, blind)}, N, 0)
+    frame = pd.DataFrame(report.rows, columns=list(validation.COLUMNS))
+    assert list(frame["metric"]) == ["vqa_choice", "vqa_score"] * 2
+    assert set(frame["value"]) == {accuracy}
+    assert set(frame["holds"]) == {not blind}
+    assert len(report.points) == 2 * 2 * 2 * N
 
 
 def test_only_given_evaluators_are_validated(tmp_path: Path) -> None:
