@@ -23,7 +23,7 @@ SIZE, NATIVE = 64, 128
 """Sides of the images that are judged, and of those at a model's own size; the published ones are 256 and 512."""
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "faces": {"cases": 4, "shards": 1, "repeats": 1},
+    "faces": {"cases": 3, "shards": 1, "repeats": 1},
     "inversion": {"cases": 2, "shards": 1},
     "sweeps": {"cases": 2, "shards": 1},
     "scenes": {"cases": 3, "shards": 2, "repeats": 2},
@@ -78,10 +78,14 @@ def write_data(folder: Path, seed: int) -> dict[str, Path]:
 
 
 def _features_model(folder: Path) -> Path:
-    """Write the model of diffusion features; it takes images of the size in its config, here a small one."""
+    """Write the model of diffusion features; it takes images of the size in its config, here a small one.
+
+    The config is of the version of Stable Diffusion 2.1: in those of earlier ones a small size is taken for a mistake.
+    """
     write_checkpoint("sd2_base", folder)
     file = folder / "unet/config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": NATIVE // 8}))
+    changed = {"sample_size": NATIVE // 8, "_diffusers_version": "0.10.0.dev0"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
     return folder
 
 
