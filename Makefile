@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-slurm lock clean
+.PHONY: help setup reproduce test lock clean
 
 CORES ?= 2
 CONFIG ?= config/micro.yaml
@@ -20,7 +20,6 @@ UNFINISHED := $(VENV)/.unfinished
 help:
 	@echo "make reproduce   set up, run the study of $(CONFIG) on $(CORES) cores, say where the report is"
 	@echo "make test        set up, run all the tests"
-	@echo "make test-slurm  set up, run the tests of the profile for SLURM on a cluster that they start here"
 	@echo "make setup       only make the environment in $(VENV)"
 	@echo "make lock        refresh requirements.lock from pyproject.toml"
 	@echo "make clean       remove the environment (results are kept)"
@@ -53,9 +52,6 @@ reproduce: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile $(PYTEST_ARGS)
-
-test-slurm: $(STAMP)
-	@$(BIN)/python -m pytest --override-ini addopts="-ra" tests/slurm $(PYTEST_ARGS)
 
 lock: $(STAMP)
 	@$(BIN)/pip-compile --quiet --upgrade --extra dev --extra slurm --strip-extras --allow-unsafe --no-header --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml && sed -i.bak -E 's/^((nvidia|cuda)-[^ ]+|triton==[^ ]+)/\1 ; sys_platform == "linux"/' requirements.lock && rm requirements.lock.bak

@@ -34,8 +34,8 @@ rule analyse:
     resources:
         gpu=GPUS,
         device=config["compute"]["device"],
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory_of_analysis,
+        runtime=240 if GPUS else 120,
     params:
         spec=analysis_entry,
         weights=analysis_weights,

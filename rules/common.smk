@@ -8,7 +8,7 @@ from editfrontier import warm
 from editfrontier.config import resolve_study
 from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import UserError
-from editfrontier.model_registry import reference_of
+from editfrontier.model_registry import entry_of, reference_of, segmenters_of
 from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, weights_hash
 
@@ -32,6 +32,7 @@ os.environ.update(HF_HUB_OFFLINE="1")
 
 EVALUATORS = canonical({name: reference_of(model) for name, model in config["evaluators"].items()})
 TASKS = list(config["tasks"])
+SEGMENTERS = segmenters_of(config)
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # What the page of results is drawn with, apart from the library.
 PAGE_FILES = sorted(str(file) for file in Path("reports").rglob("*") if file.suffix in {".j2", ".css", ".js", ".woff2"})
@@ -94,6 +95,9 @@ EXECUTION = ("shards", "batch_size")  # keys of a task that do not change its ca
 
 def task_spec(wildcards):
     task = {key: value for key, value in config["tasks"][wildcards.task].items() if key not in EXECUTION}
+    if wildcards.task in SEGMENTERS:
+        # A name of the registry may come to stand for another revision, and then the masks are made anew.
+        task["options"] = {**task["options"], "sam": SEGMENTERS[wildcards.task]}
     return canonical({**task, "task": wildcards.task, "seed": config["seed"]})
 
 
@@ -104,7 +108,7 @@ def is_rendered(wildcards):
 
 def gpus_of_cases(wildcards):
     """A segmenter runs on a GPU."""
-    return GPUS if config["tasks"][wildcards.task].get("options", {}).get("sam") else 0
+    return GPUS if wildcards.task in SEGMENTERS else 0
 
 
 def code_of_dataset(wildcards):
@@ -114,7 +118,18 @@ def code_of_dataset(wildcards):
     return code_hash("editfrontier.datasets.build", get_dataset(dataset).build.__module__)
 
 
+def reference_spec(wildcards):
+    found = {**config["reference"], "seed": config["seed"]}
+    if "statistics" in found and Path(found["statistics"]).is_file():
+        # Not an input: a run without the file shall plan, and the job say what is missing.
+        state = Path(found["statistics"]).stat()
+        found["state"] = [state.st_size, state.st_mtime_ns]
+    return canonical(found)
+
+
 def code_of_reference(wildcards):
+    if "statistics" in config["reference"]:
+        return code_hash("editfrontier.metrics.moments")
     if "dataset" not in config["reference"]:
         return code_hash("editfrontier.microworld.dataset")
     images = get_dataset(config["reference"]["dataset"]).images
@@ -244,6 +259,12 @@ def inputs_of_analysis(wildcards):
 def analysis_weights(wildcards):
     entry = STUDY.analyses[wildcards.analysis]
     return canonical({name: weights_of(path) for name, path in {**entry["evaluators"], **entry["models"]}.items()})
+
+
+def memory_of_analysis(wildcards, attempt):
+    """MB of host memory: one model at a time passes through it, in float32, twice as large as it is published."""
+    known = [entry_of(path) for path in STUDY.analyses[wildcards.analysis]["models"].values()]
+    return round(4000 + 2000 * max((entry.download_gb for entry in known if entry), default=0)) * attempt
 
 
 def code_of_analysis(wildcards):

@@ -40,7 +40,7 @@ rule reference:
         mem_mb=4000 if "dataset" in config["reference"] else 2000,
         runtime=120 if "dataset" in config["reference"] else 30,
     params:
-        spec=canonical({**config["reference"], "seed": config["seed"]}),
+        spec=reference_spec,
         code=code_of_reference,
     message:
         "Reference images"

@@ -28,7 +28,7 @@ rule edit:
         gpu=GPUS,
         device=config["compute"]["device"],
         batch_size=batch_size_of,
-        mem_mb=lambda wildcards, attempt: (32000 if GPUS else 3000) * attempt,
+        mem_mb=lambda wildcards, attempt: (64000 if GPUS else 3000) * attempt,
         runtime=240,
     params:
         spec=edit_spec,

@@ -112,8 +112,14 @@ def datasets(
 
 @app.command()
 def reference(spec: Spec, out: Out) -> None:
-    """Make the reference images that FID and KID compare with."""
+    """Make the reference images, or check the published statistics, that FID and KID compare with."""
     values = _json(spec, "--spec")
+    if "statistics" in values:
+        from editfrontier.metrics.moments import copy_moments
+
+        count = copy_moments(Path(values["statistics"]), _field(values, "preprocessing", "--spec"), out)
+        print(f"statistics of {count} features in {out}")
+        return
     count, seed = (_field(values, key, "--spec") for key in ("images", "seed"))
     if "dataset" in values:
         from editfrontier.datasets.reference import build_reference as copy_reference

@@ -7,7 +7,7 @@ from typing import Any
 
 from editfrontier.editors import MODEL_KINDS
 from editfrontier.errors import UserError
-from editfrontier.model_registry import entry_problem, size_of
+from editfrontier.model_registry import entry_problem, segmenter_problem, size_of
 
 EVALUATOR_MODELS = {
     "dift": ("dift", "text_to_image"),
@@ -18,12 +18,16 @@ EVALUATOR_MODELS = {
 
 
 def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
-    """Yield what is wrong with the models and evaluators of a config, as (path of the key, problem)."""
+    """Yield what is wrong with models, evaluators and segmenters of a config, as (path of the key, problem)."""
     for section in ("models", "evaluators"):
         for name, entry in config[section].items():
             kinds = MODEL_KINDS if section == "models" else EVALUATOR_MODELS.get(name, (name,))
             if problem := entry_problem(entry, kinds):
                 yield [section, name], problem
+    for name, task in config["tasks"].items():
+        segmenter = task.get("options", {}).get("sam")
+        if isinstance(segmenter, str) and (problem := segmenter_problem(segmenter)):
+            yield ["tasks", name, "options", "sam"], problem
 
 
 def edit_size(config: Mapping[str, Any], row: Mapping[str, Any], editor: str, model: str | None) -> int | None:

@@ -34,6 +34,9 @@ ALLOW = ("*.json", "*.txt", "*.safetensors", "*.model")
 IGNORE = ("*.fp16.*", "*non_ema*", "safety_checker/*")
 """Copies in half precision, weights without averaging, and the safety checker, which would blacken images."""
 
+SEGMENTER = "segmenter"
+"""Kind of the models that make automatic masks (`datasets.sam`)."""
+
 ENTRY_KEYS = frozenset({"registry", "id", "revision", "path", "subfolder", "size"})
 """Keys of an entry of a config's `models` or `evaluators`."""
 
@@ -251,6 +254,30 @@ def reference_of(entry: Mapping[str, Any]) -> str:
         known = get_entry(entry["registry"])
         text = f"{known.id}@{entry['revision']}" if "revision" in entry else known.reference
     return f"{text}:{entry['subfolder']}" if entry.get("subfolder") else text
+
+
+def segmenter_reference(text: str) -> str:
+    """Return the text that jobs name the segmenter of a data set's option `sam` by: a name of the registry, a text of
+    this module, or a folder, which a name of the registry is not taken for unless it has a slash."""
+    return load_registry()[text].reference if text in load_registry() else text
+
+
+def segmenter_problem(text: str) -> str:
+    """Return what is wrong with a data set's option `sam`, "" if nothing is."""
+    registry = load_registry()
+    allowed = [name for name, entry in registry.items() if entry.kind == SEGMENTER]
+    if text in registry and text not in allowed:
+        return f"'{text}' is of kind {registry[text].kind}, expected one of {', '.join(allowed)}. Name another model."
+    if text not in registry and re.fullmatch(r"[a-z][a-z0-9_]*", text) and not Path(text).is_dir():
+        near = did_you_mean(text, allowed)
+        return f"'{text}' is neither a folder nor a model of {REGISTRY.name}.{near} Correct the name."
+    return ""
+
+
+def segmenters_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return task -> the text that jobs name its segmenter by, of the tasks whose options name one."""
+    named = {task: entry.get("options", {}).get("sam") for task, entry in config.get("tasks", {}).items()}
+    return {task: segmenter_reference(str(text)) for task, text in named.items() if text}
 
 
 def size_of(entry: Mapping[str, Any]) -> int | None:

@@ -26,6 +26,7 @@ from editfrontier.model_registry import (
     parse_reference,
     read_lock,
     reference_of,
+    segmenters_of,
     weights_root,
 )
 
@@ -57,17 +58,22 @@ class Model:
 
 
 def models_of(config: Mapping[str, Any]) -> list[Model]:
-    """Return the models that a complete config names under `models` and `evaluators`, and what is missing of them.
+    """Return the models that a complete config names under `models`, `evaluators` and as `sam` of a task's data set,
+    and what is missing of them.
 
     A hub repository counts once, whatever its folders are used for. Nothing is downloaded and nothing is asked for.
     """
+    named = [
+        (f"{section}.{name}", reference_of(entry))
+        for section in ("models", "evaluators")
+        for name, entry in config[section].items()
+    ]
+    named += [(f"tasks.{task}.options.sam", text) for task, text in segmenters_of(config).items()]
     users: dict[str, list[str]] = {}
-    for section in ("models", "evaluators"):
-        for name, entry in config[section].items():
-            text = reference_of(entry)
-            parsed = parse_reference(text)
-            whole = f"{parsed.id}@{parsed.revision}" if isinstance(parsed, HubReference) else text
-            users.setdefault(whole, []).append(f"{section}.{name}")
+    for user, text in named:
+        parsed = parse_reference(text)
+        whole = f"{parsed.id}@{parsed.revision}" if isinstance(parsed, HubReference) else text
+        users.setdefault(whole, []).append(user)
     return [_model(reference, names) for reference, names in users.items()]
 
 

@@ -26,6 +26,7 @@ from editfrontier.dragging.regions import apply, parse_drags, rectangle_around
 from editfrontier.editing.inputs import make_batch, read_inputs, to_arrays
 from editfrontier.editing.records import EditSpec
 from editfrontier.errors import UserError
+from editfrontier.statistics.subsets import groups_of
 
 
 def built(dataset: str, out: Path, n: int = 500, **options: Any) -> dict[str, Case]:
@@ -147,6 +148,17 @@ def test_a_drag_by_pixels_arrives_at_its_target(tmp_path: Path) -> None:
     found = made[..., 0] > 165
     assert (found & region.target).sum() / (found | region.target).sum() > 0.75
     assert json.loads(case.design)["handles_left_out"] == 1
+
+
+@pytest.mark.parametrize(("moved", "grade"), [(9, "small"), (12, "medium"), (20, "large")])
+def test_drags_are_graded_by_their_motion(tmp_path: Path, moved: int, grade: str) -> None:
+    """Of an image of 64 pixels, as the relocations of the micro world are: below 10, below 18.5, and above."""
+    square = box(64, 64, 10, 10, 20, 20)
+    red_sample(tmp_path / "a1", square, {"0": operation("transformation", [20, 20], [20 + moved, 20])})
+    case = built("red_bench", tmp_path / "out", root=str(tmp_path), size=64)["drags-a1"]
+    (entry,) = json.loads(case.drags)
+    assert (entry["grade"], entry["magnitude"]) == (grade, moved)
+    assert groups_of([case], "size") == {grade: [case.case_id]}
 
 
 def test_captions_are_shortened_without_cutting_the_change(tmp_path: Path) -> None:

@@ -174,3 +174,65 @@ def test_a_task_is_built_with_masks_of_a_checkpoint(
         read_mask(out / case.mask, (SIZE, SIZE))
         assert read_mask(out / case.background_mask, (SIZE, SIZE)).any()
     assert len((out / "automatic_masks.csv").read_text().splitlines()) == 1 + (count if masks == "automatic" else 2)
+
+
+def test_a_task_names_its_segmenter_by_the_registry(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of the hub that the workflow puts in place of the name leads to the folder in the hub's cache."""
+    import huggingface_hub.constants
+
+    from editfrontier import model_registry, models
+    from editfrontier.model_registry import segmenter_reference
+    from editfrontier.weights import models_of
+
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    registry = tmp_path / "models.yaml"
+    registry.write_text(model_registry.REGISTRY.read_text())
+    (tmp_path / "models.lock.yaml").write_text(f"sam_vit_huge: {{ revision: '{revision}', files: {{}} }}\n")
+    monkeypatch.setattr(model_registry, "REGISTRY", registry)
+    assert segmenter_reference("sam_vit_huge") == f"facebook/sam-vit-huge@{revision}"
+    assert segmenter_reference("/weights/sam") == "/weights/sam"
+
+    cache = tmp_path / "hub"
+    snapshot = cache / "models--facebook--sam-vit-huge" / "snapshots" / revision
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(checkpoints["sam"])
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    options = {"masks": "all", "sam": "sam_vit_huge"}
+    config = {"models": {}, "evaluators": {}, "tasks": {"masks": {"options": options}, "faces": {}}}
+    (model,) = models_of(config)
+    assert (model.users, model.problem) == (("tasks.masks.options.sam",), "")
+
+    monkeypatch.setattr(
+        models,
+        "_download",
+        lambda identifier, at: cache / f"models--{identifier.replace('/', '--')}" / "snapshots" / at,
+    )
+    files = tuple(dataclasses.replace(file, md5="") for file in celeba_hq.DATASET.files)
+    monkeypatch.setattr(celeba_hq, "DATASET", dataclasses.replace(celeba_hq.DATASET, files=files))
+    raw = write_celeba(tmp_path / "raw", count=8, size=64)
+    made = {}
+    for name in ("sam_vit_huge", segmenter_reference("sam_vit_huge"), str(checkpoints["sam"])):
+        out = tmp_path / f"out-{len(made)}"
+        chosen: dict[str, Any] = {"masks": "automatic", "sam": name, "sam_device": "cpu", "split": "all"}
+        build_task("t", 2, 0, out, dataset="celeba_hq", root=str(raw), size=SIZE, **chosen)
+        made[name] = (out / "automatic_masks.csv").read_text()
+    assert len(made) == 3 and len(set(made.values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("sam_vit_hug", "neither a folder nor a model of models.yaml.*mean 'sam_vit_huge'"),
+        ("clip_vit_b32", "is of kind clip, expected one of sam_vit_base, sam_vit_huge, sam2_1_hiera_large"),
+    ],
+)
+def test_a_wrong_name_of_a_segmenter_is_told_by_the_config(tmp_path: Path, name: str, problem: str) -> None:
+    from editfrontier.config import load_study
+
+    text = Path("config/paper.yaml").read_text()
+    assert "sam: sam_vit_huge" in text
+    (tmp_path / "paper.yaml").write_text(text.replace("sam: sam_vit_huge", f"sam: {name}"))
+    with pytest.raises(UserError, match=problem):
+        load_study([tmp_path / "paper.yaml"])

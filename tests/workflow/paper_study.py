@@ -17,6 +17,7 @@ from ffhq_files import write_ffhq
 from hub_layout import write_checkpoint
 from magicbrush_fixture import rows, write_parquet
 from paper_fixture import write_evaluators, write_models
+from tiny_sam import write_sam
 from workspace import Workspace, make_workspace
 
 SIZE, NATIVE = 64, 128
@@ -31,6 +32,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "repeats": {"cases": 6, "shards": 1, "options": {"steps": 3}},
     "compositions": {"cases": 20, "shards": 1},
     "sessions": {"cases": 6, "shards": 1, "repeats": 2},
+    "mask_quality": {"cases": 12, "shards": 1},
     "drags": {"cases": 4, "shards": 1, "repeats": 1},
 }
 """What is made smaller of the tasks."""
@@ -51,6 +53,16 @@ STEPS: Mapping[str, Mapping[str, Any]] = {
     "point_drag": {"num_inference_steps": 4, "drag_steps": 2, "lora_steps": 2},
 }
 """Fewer steps of the editors."""
+
+SHORT: Mapping[str, Mapping[str, Any]] = {
+    "lipschitz": {
+        "cases": 3, "whole_cases": 2, "ddim_steps": [2], "flow_steps": [2], "whole_ddim_steps": 2, "iterations": 2,
+    },
+    "guidance_bound": {"cases": 3, "steps": 3, "scales": [1, 7.5]},
+    "locality": {"cases": 3, "num_inference_steps": 2, "edges": [1, 2, 4, 8, 16], "timesteps": [301]},
+    "score_difference": {"cases": 3, "steps": 3, "local_cases": 2, "local_steps": 2, "iterations": 2},
+}  # fmt: skip
+"""Fewer cases, steps and iterations of the analyses of theory."""
 
 FEWER = 4
 """The rows of table 2 that name their steps take a number that many times smaller."""
@@ -101,6 +113,7 @@ def small_config(folder: Path) -> dict[str, Any]:
     for name, task in config["tasks"].items():
         local(task, **SMALL[name].get("options", {}))
         task |= {key: value for key, value in SMALL[name].items() if key != "options"}
+    config["tasks"]["mask_quality"]["options"]["sam"] = str(write_sam(folder / "sam"))
     local(config["reference"])
     config["reference"]["images"] = 16
     models = write_models(folder / "models")
@@ -109,6 +122,8 @@ def small_config(folder: Path) -> dict[str, Any]:
     config["evaluators"] = {name: evaluators[name] for name in config["evaluators"] if name in evaluators}
     for name, params in STEPS.items():
         config["editors"][name]["params"] = dict(params)
+    for name, params in SHORT.items():
+        config["analyses"][name]["params"] |= params
     for row in config["experiments"]["table2"]["rows"]:
         if "num_inference_steps" in row.get("params", {}):
             row["params"]["num_inference_steps"] //= FEWER

@@ -2,7 +2,8 @@
 
 Nothing is left out of the config but the evaluator of quality (MUSIQ), which needs a package that is not installed for
 tests; its two metrics must then be absent, and nothing else. Made smaller are images, cases, repeats, steps, resamples,
-and participants (`paper_study`). Values mean nothing, except where a control has a known one.
+participants, and what the analyses of theory take (`paper_study`). Values mean nothing, except where a control has a
+known one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from editfrontier.cases import read_cases
 from editfrontier.claims import VERDICTS
 from editfrontier.config import Study, load_study
 from editfrontier.metrics import PSNR_CAP
-from paper_study import NATIVE, SIZE, make_paper_study, paper_config
+from paper_study import NATIVE, SHORT, SIZE, make_paper_study, paper_config
 from workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -70,8 +71,12 @@ def table(workspace: Workspace, name: str) -> pd.Series:
 def test_config_is_that_of_the_paper_with_local_models_and_data(workspace: Workspace) -> None:
     paper, small = paper_config(), yaml.safe_load((workspace.folder / workspace.config).read_text())
     assert set(paper) == set(small)
-    for key in ("run", "analyse", "analyses", "figures", "claims", "reported", "language", "seed"):
+    for key in ("run", "analyse", "figures", "claims", "reported", "language", "seed"):
         assert small[key] == paper[key]
+    assert {name: entry | {"params": {}} for name, entry in small["analyses"].items()} == {
+        name: entry | {"params": {}} for name, entry in paper["analyses"].items()
+    }
+    assert {name for name in SHORT if small["analyses"][name] == paper["analyses"][name]} == set()
     assert small["compute"]["dtype"] == paper["compute"]["dtype"] == "bfloat16"
     assert set(small["models"]) == set(paper["models"])
     assert set(paper["evaluators"]) - set(small["evaluators"]) == {"quality"}
@@ -82,7 +87,7 @@ def test_config_is_that_of_the_paper_with_local_models_and_data(workspace: Works
         assert (
             small["tasks"][name]["options"].items()
             >= {
-                key: value for key, value in task.get("options", {}).items() if key not in ("steps", "wordings")
+                key: value for key, value in task.get("options", {}).items() if key not in ("steps", "wordings", "sam")
             }.items()
         )
     for name, experiment in paper["experiments"].items():

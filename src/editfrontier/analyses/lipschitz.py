@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.analyses import Analysis, Finding
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,11 +26,14 @@ class LipschitzParams:
     Attributes:
         cases: source images that are inverted.
         whole_cases: those of them whose whole sampler is differentiated, which costs more.
+        whole_models: the models on which that is done; a graph of FLUX.1 fills more than a card of 80 GB.
         ddim_steps: of the inversions on the diffusion model.
         flow_steps: of the inversions by FireFlow on the flow model.
         whole_ddim_steps, whole_flow_steps: of the whole samplers.
         iterations: most power iterations.
         tolerance: relative change of the constant at which the iteration ends.
+        batch_size: cases that go through the decoder at once, with the graph of the derivative.
+        whole_batch_size: cases whose whole sampler is differentiated at once.
     """
 
     cases: int = 10
@@ -41,6 +44,20 @@ class LipschitzParams:
     whole_flow_steps: int = 8
     iterations: int = 20
     tolerance: float = 0.01
+    whole_models: tuple[str, ...] = ("text_to_image", "flux")
+    batch_size: int = 16
+    whole_batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        for name in self.whole_models:
+            if name not in KINDS:
+                raise UserError(
+                    f"parameter 'whole_models': '{name}', expected {' or '.join(KINDS)}.{did_you_mean(name, KINDS)} "
+                    "Correct the name."
+                )
+        for key in ("batch_size", "whole_batch_size"):
+            if getattr(self, key) < 1:
+                raise UserError(f"parameter '{key}': {getattr(self, key)}, expected at least 1. Correct the value.")
 
 
 KINDS = {"text_to_image": "ddim", "flux": "fireflow"}
@@ -75,38 +92,50 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
     from editfrontier import inversion
     from editfrontier.editing.inputs import to_images
     from editfrontier.theory import maps, study
-    from editfrontier.theory.lipschitz import local_lipschitz
+    from editfrontier.theory.lipschitz import in_parts, local_lipschitz
 
     model, method = study.load(inputs, kind, device), KINDS[kind]
     captions = [one.case.source_caption for one in chosen.inputs]
     images = to_images([one.image for one in chosen.inputs]).to(device)
     decode = maps.decoder(model)
+
+    def decoded(latents: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([decode(latents[rows]) for rows in study.batches(len(latents), params.batch_size)])
+
     with torch.no_grad():
-        clean = maps.encoder(model)(images)
+        parts = study.batches(len(images), params.batch_size)
+        clean = torch.cat([maps.encoder(model)(images[rows]) for rows in parts])
     limits: dict[str, Any] = {"iterations": params.iterations, "tolerance": params.tolerance}
     text = inversion.embed(model, captions)
-    local = local_lipschitz(decode, clean, **limits)
+    local = in_parts(clean, params.batch_size, lambda points, _: local_lipschitz(decode, points, **limits))
     found = _constants(inputs, f"{method}/decoder", math.nan, local, chosen.clusters)
     for steps in params.ddim_steps if method == "ddim" else params.flow_steps:
         trajectory = inversion.invert(model, clean, method, steps, text)
         made = inversion.reconstruct(model, trajectory, method, steps, text)
-        with torch.no_grad():
-            pair = decode(clean), decode(made)
+        pair = decoded(clean), decoded(made)
         found += _bound(inputs, f"{method}/decoder", steps, local, (clean, made), pair, chosen.clusters)
 
-    few = min(params.whole_cases, len(chosen))
+    few = min(params.whole_cases, len(chosen)) if kind in params.whole_models else 0
     if few < 1:
         return found
     steps = params.whole_ddim_steps if method == "ddim" else params.whole_flow_steps
     text = inversion.embed(model, captions[:few])
     trajectory = inversion.invert(model, clean[:few], method, steps, text)
-    sample = maps.sampler(model, method, steps, text, trajectory.times)
     truth = trajectory.latents[0]
-    local = local_lipschitz(lambda latents: decode(sample(latents)), truth, **limits)
+
+    def whole(points: Tensor, rows: slice) -> Any:
+        part = inversion.embed(model, captions[:few][rows])
+        one = maps.sampler(model, method, steps, part, trajectory.times)
+        return local_lipschitz(lambda latents: decode(one(latents)), points, **limits)
+
+    local = in_parts(truth, params.whole_batch_size, whole)
+    sample = maps.sampler(model, method, steps, text, trajectory.times)
     with torch.no_grad():
         own = sample(truth)
         approximate = inversion.invert(model, own, method, steps, text).latents[0]
-        pair = decode(own), decode(sample(approximate))
+        back = sample(approximate)
+    pair = decoded(own), decoded(back)
     clusters = chosen.clusters[:few]
     found += _constants(inputs, f"{method}/whole", steps, local, clusters)
     return [*found, *_bound(inputs, f"{method}/whole", steps, local, (truth, approximate), pair, clusters)]

@@ -30,6 +30,7 @@ class LocalityParams:
         num_inference_steps: of the editors; 50 (the paper).
         edges: distances from the mask in pixels at which rings begin; the last one is the end of the last ring.
         share: part of a response or of the leakage that a radius holds, in (0, 1).
+        batch_size: images whose receptive field is taken at once.
         timesteps: of the U-Net whose receptive field is measured.
     """
 
@@ -39,10 +40,13 @@ class LocalityParams:
     edges: tuple[float, ...] = (1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 17, 21, 25, 33)
     share: float = 0.95
     timesteps: tuple[int, ...] = (101, 501, 901)
+    batch_size: int = 16
 
     def __post_init__(self) -> None:
         if len(self.edges) < 2 or any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
             raise UserError("parameter 'edges': expected at least two distances that rise. Correct the list.")
+        if self.batch_size < 1:
+            raise UserError(f"parameter 'batch_size': {self.batch_size}, expected at least 1. Correct the value.")
         if not 0 < self.share < 1:
             raise UserError(f"parameter 'share': {self.share}, expected in (0, 1). Correct the value.")
 
@@ -181,26 +185,26 @@ def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, 
     images = to_images([one.image for one in chosen.inputs]).to(device)
     encode, decode = maps.encoder(model), maps.decoder(model)
     with torch.no_grad():
-        clean = encode(images)
+        clean = torch.cat([encode(images[rows]) for rows in study.batches(len(images), params.batch_size)])
         text = sampling.encode_text(model, [one.case.target_caption for one in chosen.inputs], False)
     cell = images.shape[-1] // clean.shape[-1]
     noise = study.noise(inputs, chosen, clean.shape[1:], device, "locality")
     scheduler = sampling.make_scheduler(model.scheduler.config)
-    # name -> function, where it is taken, pixels of a unit of its output, of its input
+    # name -> function of values and rows of the cases, where it is taken, pixels of a unit of its output, of its input
     parts: dict[str, tuple[Any, Tensor, int, int]] = {
-        "encoder": (encode, images, cell, 1),
-        "decoder": (decode, clean, 1, cell),
-        "autoencoder": (lambda values: decode(encode(values)), images, 1, 1),
+        "encoder": (lambda values, rows: encode(values), images, cell, 1),
+        "decoder": (lambda values, rows: decode(values), clean, 1, cell),
+        "autoencoder": (lambda values, rows: decode(encode(values)), images, 1, 1),
     }
     for timestep in params.timesteps:
         level = sampling.alpha_bar(scheduler, timestep)
         noisy = sampling.add_noise(clean, noise, level)
 
-        def denoise(latents: Tensor, timestep: int = timestep, level: float = level) -> Tensor:
-            return maps.noise_estimate(model, latents, timestep, level, text.prompt)
+        def denoise(latents: Tensor, rows: slice, timestep: int = timestep, level: float = level) -> Tensor:
+            return maps.noise_estimate(model, latents, timestep, level, text.prompt[rows])
 
         parts[f"unet, t = {timestep}"] = (denoise, noisy, cell, cell)
-    found: list[Finding] = []
+    found = []
     for name, (function, points, output_unit, input_unit) in parts.items():
         found += _field(inputs, params, name, function, points, output_unit, input_unit, model, chosen.clusters)
     return found
@@ -217,18 +221,21 @@ def _field(
     model: Any,
     clusters: Sequence[str],
 ) -> list[Finding]:
-    """Return the receptive field of one function, around the middle of its output."""
+    """Return the receptive field of one function (values, rows of the cases), around the middle of its output."""
+    from functools import partial
+
     import numpy as np
     import torch
 
     from editfrontier.theory import receptive
-    from editfrontier.theory.study import mean_findings
+    from editfrontier.theory.study import batches, mean_findings
 
     def measured(inputs_: Tensor) -> tuple[Any, Any]:
         size = (inputs_.shape[-2], inputs_.shape[-1])
         middle = (size[0] * input_unit // 2 // output_unit, size[1] * input_unit // 2 // output_unit)
         apart = receptive.unit_distances(middle, output_unit, size, input_unit)
-        return receptive.response(function, inputs_, middle).cpu().numpy(), apart
+        parts = [(partial(function, rows=rows), inputs_[rows]) for rows in batches(len(inputs_), params.batch_size)]
+        return np.concatenate([receptive.response(*part, middle).cpu().numpy() for part in parts]), apart
 
     network = model.unet if name.startswith("unet") else model.vae
     live, apart = measured(points)

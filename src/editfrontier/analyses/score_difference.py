@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.analyses import Analysis, Finding
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,8 @@ class ScoreDifferenceParams:
         cases: source images.
         steps: of the trajectories, both ways; first order on both models.
         local_cases: those of the cases whose field is differentiated for local Lipschitz constants; 0 for none.
+        local_models: the models on which that is done.
+        local_batch_size: cases whose field is differentiated at once.
         local_steps: steps at which that is done, spread over the trajectory; linear in between.
         iterations: most power iterations at a step; each starts from the directions of the step before.
         tolerance: relative change of the constant at which the iteration ends.
@@ -37,12 +39,24 @@ class ScoreDifferenceParams:
     steps: int = 20
     local_cases: int = 3
     local_steps: int = 6
+    local_models: tuple[str, ...] = ("text_to_image", "flux")
+    local_batch_size: int = 16
     iterations: int = 10
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
         if self.steps < 2:
             raise UserError(f"parameter 'steps': {self.steps}, expected at least 2. Correct the value.")
+        for name in self.local_models:
+            if name not in KINDS:
+                raise UserError(
+                    f"parameter 'local_models': '{name}', expected {' or '.join(KINDS)}.{did_you_mean(name, KINDS)} "
+                    "Correct the name."
+                )
+        if self.local_batch_size < 1:
+            raise UserError(
+                f"parameter 'local_batch_size': {self.local_batch_size}, expected at least 1. Correct the value."
+            )
         if self.local_cases and not 2 <= self.local_steps <= self.steps:
             raise UserError(
                 f"parameter 'local_steps': {self.local_steps}, expected 2 to {self.steps}, the number of steps. "
@@ -95,7 +109,8 @@ def _flow(
         "transition": parted.growths,
     }
     found = _findings(inputs, level, parted, factors, chosen.clusters)
-    few = min(params.local_cases, len(chosen))
+    local_kinds = {KINDS[kind] for kind in params.local_models}
+    few = min(params.local_cases, len(chosen)) if level.partition("/")[0] in local_kinds else 0
     if few:
         constants, done = _local_constants(params, model, level, chosen, device, parted, times)
         kept = parted.first(few)
@@ -149,20 +164,25 @@ def _local_constants(
     import numpy as np
 
     from editfrontier.theory import gronwall
-    from editfrontier.theory.lipschitz import local_lipschitz
+    from editfrontier.theory.lipschitz import in_parts, local_lipschitz
 
     few = min(params.local_cases, len(chosen))
-    field = _target_field(params, model, level, chosen, few, times, parted)
     steps = np.unique(np.linspace(0, params.steps - 1, params.local_steps).round().astype(int))
-    values, done, directions = [], [], None
-    for step in steps:
-        found = local_lipschitz(
-            partial(field, step=int(step)),
-            parted.states[step][:few],
+    values, done = [], []
+    directions: Tensor | None = None
+
+    def at(step: int, points: Tensor, rows: slice) -> Any:
+        field = _target_field(params, model, level, chosen, rows, times, parted)
+        return local_lipschitz(
+            partial(field, step=step),
+            points,
             iterations=params.iterations,
             tolerance=params.tolerance,
-            start=directions,
+            start=None if directions is None else directions[rows],
         )
+
+    for step in steps:
+        found = in_parts(parted.states[step][:few], params.local_batch_size, partial(at, int(step)))
         directions = found.directions
         values.append(found.values.cpu().numpy())
         done.append(float(found.converged.double().mean()))
@@ -174,14 +194,14 @@ def _target_field(
     model: Any,
     level: str,
     chosen: Chosen,
-    few: int,
+    rows: slice,
     times: list[float],
     parted: Divergence,
 ) -> Field:
     from editfrontier import inversion
     from editfrontier.theory import maps
 
-    text: Any = inversion.embed(model, [one.case.target_caption for one in chosen.inputs[:few]])
+    text: Any = inversion.embed(model, [one.case.target_caption for one in chosen.inputs[rows]])
     if level.startswith("flow"):
         size = (parted.states[0].shape[-2], parted.states[0].shape[-1])
         return maps.flow_field(model, size, params.steps, text)[0]

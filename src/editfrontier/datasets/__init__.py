@@ -81,8 +81,9 @@ class MaskOptions(Options):
     Attributes:
         masks: "human" = those; "automatic" = what a segmenter finds in their bounding boxes; "all" = each edit once
             with every mask of `microworld.mask_quality`, where those drawn by people stand for "exact".
-        sam: folder of a SAM or SAM 2 checkpoint in the format of transformers, needed for masks that are not "human";
-            with "human" masks it fills the column `automatic_mask`.
+        sam: a segmenter of the registry of models (`sam_vit_huge`), or the folder of a SAM or SAM 2 checkpoint in the
+            format of transformers; needed for masks that are not "human". With "human" masks it fills the column
+            `automatic_mask`.
         sam_device: where it runs: "cpu", "cuda", or "auto" = a GPU if there is one.
     """
 
@@ -94,7 +95,8 @@ class MaskOptions(Options):
         super().__post_init__()
         if self.masks != "human" and not self.sam:
             raise UserError(
-                f"option 'masks': {self.masks!r} needs the option 'sam', the folder of a checkpoint of SAM. Add it."
+                f"option 'masks': {self.masks!r} needs the option 'sam', a model of the registry "
+                "or the folder of a checkpoint of SAM. Add it."
             )
 
 
@@ -184,12 +186,32 @@ def raw_folder(dataset: Dataset, options: Any = None) -> Path:
     return data_folder(dataset.name, options.root if options is not None else "")
 
 
+def _reference_problems(reference: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield what is wrong with the keys of the config's `reference`, which the schema cannot say."""
+    if "statistics" in reference:
+        others = sorted({"dataset", "population", "images", "options"} & set(reference))
+        if others:
+            yield (
+                ["reference", others[0]],
+                "images beside `statistics`, which stand in their place. Remove one of them.",
+            )
+        if "preprocessing" not in reference:
+            problem = "missing, expected how the images behind the statistics were resized. Add it."
+            yield ["reference", "preprocessing"], problem
+        return
+    if not {"dataset", "population"} & set(reference):
+        yield ["reference"], "names no images, expected the key 'population', 'dataset' or 'statistics'. Add one."
+    if "images" not in reference:
+        yield ["reference", "images"], "missing, expected a whole number at least 2. Add it."
+    if "preprocessing" in reference:
+        yield ["reference", "preprocessing"], "is for `statistics`; images are resized by the evaluator. Remove it."
+
+
 def dataset_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
     """Yield what is wrong with the data sets that a config names and their options, as (path of the key, problem)."""
     users: list[tuple[list[str], Mapping[str, Any], tuple[str, ...]]]
     users = [(["tasks", name], task, RENDERED) for name, task in config["tasks"].items()]
-    if not {"dataset", "population"} & set(config["reference"]):
-        yield ["reference"], "names no images, expected the key 'population' or 'dataset'. Add one."
+    yield from _reference_problems(config["reference"])
     if "dataset" in config["reference"]:
         users.append((["reference"], config["reference"], ()))
     for path, entry, rendered in users:

@@ -79,9 +79,11 @@ def _cases(dataset: Dataset, request: Request) -> list[Case]:
         return cases
     from editfrontier.datasets.automatic import edits_behind, with_masks
     from editfrontier.datasets.sam import load_segmenter
+    from editfrontier.model_registry import segmenter_reference
+    from editfrontier.models import resolve_model
 
     options = request.options
-    segment = load_segmenter(Path(options.sam), options.sam_device)
+    segment = load_segmenter(resolve_model(segmenter_reference(options.sam)), options.sam_device)
     edits = dataset.build(replace(request, cases=edits_behind(request.cases, options)))
     _check_cases(dataset, request, edits)
     return with_masks(edits, request.folder, options, segment)[: request.cases]

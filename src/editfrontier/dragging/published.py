@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,11 @@ from editfrontier.cases import Case, write_png
 from editfrontier.dragging.regions import Mask, Matrix, Point, Region, check_region, rectangle_around
 from editfrontier.errors import UserError
 from editfrontier.framing import Fit, Frame, Pixels, apply, frame_of
+
+GRADES = ((10 / 64, "small"), (18.5 / 64, "medium"), (math.inf, "large"))
+"""(mean motion of a region's pixels over the side of the image, below which a drag is so graded), in order. Data sets
+grade no drags; these bounds part the small, medium and large relocations of the micro world
+(`microworld.drags.DISTANCE`)."""
 
 _EDGE = 0.5  # as in `regions`: a pixel may lie this far beyond the outermost pixel centres
 
@@ -207,6 +213,7 @@ def _write_regions(regions: Sequence[Region], case_id: str, folder: Path) -> str
                 "affine": np.round(region.affine, 9).tolist(),
                 "anchor": region.anchor,
                 "points": region.points,
+                "grade": next(name for bound, name in GRADES if shift / max(region.source.shape) < bound),
                 "magnitude": round(float(shift), 4),
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,7 +125,7 @@ def _draw_maps(figure: FigureBase, maps: dict[str, npt.NDArray[np.float64]], lin
         axes.axis("off")
     for axes, (label, found) in zip(panels.flat, maps.items(), strict=False):
         shown = axes.imshow(found, cmap="magma", vmin=0, vmax=top)
-        axes.set_title(label, fontsize=6, loc="left")
+        axes.set_title(textwrap.fill(label, 24), fontsize=6, loc="left")
     if shown is not None:
         bar = figure.colorbar(shown, ax=panels, shrink=0.7, pad=0.01)
         bar.set_label("mean deviation", fontsize=7)

@@ -38,10 +38,14 @@ class FidReference:
             raise ValueError(f"a covariance needs at least 2 images, got {len(x)}")
         mean = x.mean(axis=0)
         centred = x - mean
-        covariance = centred.T @ centred / (len(x) - 1)
-        values, vectors = np.linalg.eigh(covariance)
+        return cls.of_moments(mean, centred.T @ centred / (len(x) - 1))
+
+    @classmethod
+    def of_moments(cls, mean: npt.NDArray[np.floating], covariance: npt.NDArray[np.floating]) -> FidReference:
+        """Take a mean [D] and a covariance [D,D], such as published ones; the covariance is symmetric."""
+        values, vectors = np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
         root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-        return cls(mean, root, float(values.clip(min=0).sum()))
+        return cls(np.asarray(mean, dtype=np.float64), root, float(values.clip(min=0).sum()))
 
     def distances(self, features: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> Array:
         """FID of features [n,D] under each row of case weights [R,n] (counts of a resample); returns [R].

@@ -36,6 +36,7 @@ _CASE_IMAGES = 2.0  # of a case, in units of one image in colour: source, true e
 _SCORES_OF_CASE = 10_000  # bytes: metrics of one case and variant, and its features
 _REPORT = 50_000_000  # bytes: page, report, tables and figures
 _RENDERED_SIZE = 64  # pixels
+_STATISTICS = 8 * 2048**2  # bytes: a covariance of Inception's features
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def cases_of_task(task: Mapping[str, Any]) -> int:
 def cases_of_job(study: Study, job: PlannedJob) -> int:
     """Return how many cases or images a job treats: a shard of its task's, or all of them; 0 if it has no task."""
     if job.rule == "reference":
-        return int(study.config["reference"]["images"])
+        return int(study.config["reference"].get("images", 0))
     task = study.config["tasks"].get(job.wildcards.get("task", ""))
     if task is None:
         return 0
@@ -175,6 +176,8 @@ def job_bytes(study: Study, job: PlannedJob) -> float:
     task = study.config["tasks"].get(job.wildcards.get("task", ""))
     if job.rule == "reference":
         reference = study.config["reference"]
+        if "statistics" in reference:
+            return float(_STATISTICS)
         return float(reference["images"]) * image_size(reference) ** 2 * BYTES_PER_PIXEL
     if task is None:
         return 0.0

@@ -19,6 +19,7 @@ from editfrontier.model_registry import (
     entry_of,
     parse_reference,
     reference_of,
+    segmenters_of,
     weights_root,
 )
 from editfrontier.planning.graph import PlannedJob
@@ -58,7 +59,10 @@ def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
 def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
     """Return the texts of the models that jobs load, each once, without the folders of them that are meant."""
     found: dict[str, None] = {}
+    segmenters = segmenters_of(study.config)
     for job in jobs:
+        if job.rule == "cases" and job.wildcards["task"] in segmenters:
+            found[segmenters[job.wildcards["task"]]] = None
         if job.rule == "edit":
             model = study.variants[job.wildcards["task"]][job.wildcards["variant"]].model
             if model:
@@ -111,6 +115,11 @@ def _in_cache(reference: HubReference) -> bool:
 def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
     seen: set[tuple[str, Path]] = set()
     for job in jobs:
+        if job.rule == "reference" and "statistics" in study.config["reference"]:
+            file = Path(study.config["reference"]["statistics"])
+            fix = f"Put the published statistics into {file}, or correct `reference.statistics` in the config."
+            yield Need("data", f"Statistics of the reference, {file.name}", file.is_file(), fix=fix)
+            continue
         match job.rule:
             case "cases":
                 entry = study.config["tasks"][job.wildcards["task"]]

@@ -18,6 +18,7 @@ from torch import Tensor
 from editfrontier.cases import Case, read_cases, read_image, write_bytes
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.metrics import quality
+from editfrontier.metrics.moments import read_moments
 from editfrontier.scoring.drags import prepare_drags
 
 log = logging.getLogger(__name__)
@@ -81,12 +82,13 @@ def prepare_sources(
     Args:
         cases_path: case table of the task.
         reference_path: .npz with one array of uint8 [N,H,W,3], or with `files`, paths of images relative to its folder,
-            or a folder of images; None leaves FID and KID out.
+            or with the moments of `metrics.moments`, or a folder of images; None leaves FID and KID out.
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
             (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text (if any case
-            has a caption), reference, artifact_threshold, those of `drag_scores.prepare_drags`, and `provenance` (JSON;
-            `failures` = cases whose source image cannot be read).
+            has a caption), reference (or reference_mean and reference_covariance, where those are published alone),
+            artifact_threshold, those of `scoring.drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
+            source image cannot be read).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
     networks = load_evaluators(evaluators_for(cases, evaluators), device)
@@ -123,7 +125,12 @@ def prepare_sources(
     if "quality" in networks:
         content["artifact_threshold"] = np.array(quality.artifact_threshold(torch.from_numpy(content["artifact"])))
     if reference_path is not None and "features" in networks:
-        content["reference"] = _reference_features(reference_path, networks["features"], batch_size)
+        published = read_moments(reference_path)
+        if published is not None:
+            content |= published.checked(networks["features"], content["features"].shape[1], reference_path)
+            log.info("sources: the reference is published statistics, so that KID and its own row have no value")
+        else:
+            content["reference"] = _reference_features(reference_path, networks["features"], batch_size)
     content |= prepare_drags(cases, folder, networks, batch_size)
     provenance = provenance_of("sources", evaluators) | {"failures": failures}
     write_npz(out, content | {"provenance": np.array(json.dumps(provenance, sort_keys=True))})

@@ -121,7 +121,7 @@ def _studentized(estimates: Estimates, level: float) -> tuple[Array, Array]:
     # greatest cluster all the same (for means the jackknife tells the clusters' values).
     clusters = len(estimates.jackknife)
     values = clusters * estimates.point - (clusters - 1) * estimates.jackknife
-    least, greatest = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    least, greatest = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)  # NaN where there is nothing
     low, high = np.where(known, bounds[0], low), np.where(known, bounds[1], high)
     return np.maximum(low, least), np.minimum(high, greatest)
 

@@ -17,12 +17,13 @@ class SetBootstrap:
 
     A part of the reference images as large as the set of cases (at most half) stands aside as the control row
     `reference`; all rows are compared with the rest, so that the control tells what equal distributions give.
+    Published moments of a reference serve FID alone: no control can stand aside, and KID needs the images.
     """
 
     def __init__(self, data: TaskScores, settings: Settings) -> None:
         self.data, self.level = data, settings.level
         self.names: tuple[str, ...] = ()
-        if data.reference is None or not data.features:
+        if (data.reference is None and data.moments is None) or not data.features:
             return
         self.names = ("fid", "kid")
         self.weights = task_weights(data, settings)[: settings.set_resamples]
@@ -30,13 +31,20 @@ class SetBootstrap:
             extra = settings.set_resamples - len(self.weights)
             seed = stable_seed("set-bootstrap", data.task, settings.seed)
             self.weights = np.concatenate([self.weights, bootstrap.cluster_weights(data.clusters, extra, seed)])
+        self._cache: dict[tuple[str, bytes], dict[str, tuple[float, Array]] | None] = {}
+        self.kid: KidReference | None = None
+        if data.reference is None:
+            assert data.moments is not None
+            self.names = ("fid",)
+            self.held_out = np.zeros((0, len(data.moments[0])))
+            self.fid = FidReference.of_moments(*data.moments)
+            return
         rng = np.random.default_rng(stable_seed("reference-split", data.task, settings.seed))
         order = rng.permutation(len(data.reference))
         size = min(max(len(rows) for rows, _ in data.features.values()), len(order) // 2)
         self.held_out, rest = data.reference[order[:size]], data.reference[order[size:]]
         self.fid, self.kid = FidReference.fit(rest), KidReference.fit(rest)
         self.reference_weights = rng.multinomial(size, np.full(size, 1 / size), size=settings.set_resamples)
-        self._cache: dict[tuple[str, bytes], dict[str, tuple[float, Array]] | None] = {}
 
     def estimate(
         self, variant: str, common: npt.NDArray[np.intp] | None = None
@@ -48,6 +56,8 @@ class SetBootstrap:
         return self._cache[key]
 
     def _estimate(self, variant: str, common: npt.NDArray[np.intp] | None) -> dict[str, tuple[float, Array]] | None:
+        if variant == REFERENCE and not len(self.held_out):
+            return None
         if variant == REFERENCE:
             features, weights = self.held_out, self.reference_weights.astype(np.float64)
         elif variant in self.data.features:
@@ -62,5 +72,7 @@ class SetBootstrap:
             return None
         one = np.ones((1, len(features)))
         fid = np.concatenate([self.fid.distances(features, w) for w in (one, weights)])
+        if self.kid is None:
+            return {"fid": (float(fid[0]), fid[1:])}
         kid = np.concatenate([self.kid.distances(features, w) for w in (one, weights)]) * KID_SCALE
         return {"fid": (float(fid[0]), fid[1:]), "kid": (float(kid[0]), kid[1:])}

@@ -143,11 +143,14 @@ def _of_means(data: TaskScores, rows: Sequence[Row], metric: str, weights: Array
     return Curve(metric, chosen, estimates, low, high, kept, cluster, data.clusters, note)
 
 
+NO_IMAGES = "the reference is published statistics, and this metric needs its images"
+
+
 def _of_sets(
     data: TaskScores, rows: Sequence[Row], metric: str, sets: SetBootstrap | None, settings: Settings
 ) -> Curve:
     found = {row.label: sets.estimate(row.variant) for row in rows} if sets is not None and sets.names else {}
-    held = [row for row in rows if found.get(row.label)]
+    held = [row for row in rows if metric in (found.get(row.label) or {})]
     point = np.array([(found[row.label] or {})[metric][0] for row in held], dtype=np.float64)
     columns = [(found[row.label] or {})[metric][1] for row in held]
     resampled = np.stack(columns, axis=1) if columns else np.zeros((settings.set_resamples, 0))
@@ -157,6 +160,8 @@ def _of_sets(
     low, high = np.quantile(resampled, tails, axis=0) if columns else (np.zeros(0), np.zeros(0))
     estimates = Estimates(point, resampled, np.zeros((0, len(held))))
     note = _missing([row.label for row in rows if row not in held], 0, 0)
+    if sets is not None and sets.names and metric not in sets.names:
+        note = NO_IMAGES
     return Curve(metric, tuple(held), estimates, low, high, None, data.cluster, data.clusters, note)
 
 

@@ -100,7 +100,8 @@ class TaskScores:
     """Scores of all variants of a task on the same cases.
 
     values: [N,V,M], NaN where there is none. cluster: [N] in 0..C-1. features: variant -> (rows in 0..N-1, [n,D]).
-    reference: [m,D] or None. failed: failed cases of each variant. case_ids: of the rows. failures: ids of the failed
+    reference: [m,D] or None. moments: mean [D] and covariance [D,D] of reference features that are published without
+    the images, or None. failed: failed cases of each variant. case_ids: of the rows. failures: ids of the failed
     cases of each variant.
     """
 
@@ -114,6 +115,7 @@ class TaskScores:
     reference: Array | None
     case_ids: tuple[str, ...] = ()
     failures: tuple[frozenset[str], ...] = ()
+    moments: tuple[Array, Array] | None = None
 
     @property
     def clusters(self) -> int:
@@ -167,11 +169,13 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
             raise UserError(f"{path}: belongs to variant '{name}', of which there are no scores. Give both files.")
         if held_features is not None:
             sets[name] = np.array([source.row[case_id] for case_id in ids], dtype=np.intp), held_features
-    reference = source.arrays.get("reference")
+    reference, moments = source.arrays.get("reference"), None
+    if "reference_mean" in source.arrays:
+        moments = source.arrays["reference_mean"], source.arrays["reference_covariance"]
     return TaskScores(
         tasks.pop(), names, metrics, values, np.array([numbers[name] for name in clusters], dtype=np.intp), failed,
         sets, None if reference is None else reference.astype(np.float64),
-        tuple(sorted(source.row, key=source.row.__getitem__)), tuple(failures),
+        tuple(sorted(source.row, key=source.row.__getitem__)), tuple(failures), moments,
     )  # fmt: skip
 
 

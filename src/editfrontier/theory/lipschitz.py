@@ -90,6 +90,24 @@ def local_lipschitz(
     return Spectral(values.detach(), converged & (made > 1), made, directions)
 
 
+def in_parts(points: Tensor, size: int, estimate: Callable[[Tensor, slice], Spectral]) -> Spectral:
+    """Return the estimates of all points, made for at most `size` of them at a time: graphs of large models fill cards.
+
+    Args:
+        points: [B, ...].
+        size: most points at once, at least 1.
+        estimate: (some of the points, which rows they are) -> their estimates, such as by `local_lipschitz`.
+    """
+    rows = [slice(begin, min(begin + size, len(points))) for begin in range(0, len(points), size)]
+    parts = [estimate(points[part], part) for part in rows]
+    return Spectral(
+        torch.cat([part.values for part in parts]),
+        torch.cat([part.converged for part in parts]),
+        max(part.iterations for part in parts),
+        torch.cat([part.directions for part in parts]),
+    )
+
+
 def secants(first: Tensor, second: Tensor, first_image: Tensor, second_image: Tensor) -> Tensor:
     """Return |f(a) - f(b)| / |a - b| [B], what Theorem 1's L must be at least between two points; NaN where a = b."""
     apart = norms(first - second)

@@ -72,14 +72,22 @@ def left_out(chosen: Chosen) -> Finding:
 
 
 def load(inputs: Inputs, kind: str, device: torch.device) -> Any:
-    """Load one of the analysis' models, ready to be differentiated; raise `UserError` if the entry does not name it."""
+    """Load one of the analysis' models, ready to be differentiated; raise `UserError` if the entry does not name it.
+
+    Whatever `compute.dtype` says, networks keep float32: a power iteration that is to converge to a hundredth, and
+    paths whose distance is measured, do not bear the three digits of bfloat16. Only a T5, which is read and not
+    differentiated, keeps the bfloat16 that it is published in, or FLUX would leave a card of 80 GB no room.
+    """
+    import torch
+
     from editfrontier.diffusion import sampling
-    from editfrontier.models import load_pipeline
+    from editfrontier.models import LARGE_TEXT, load_pipeline
     from editfrontier.theory.maps import freeze
 
     if kind not in inputs.models:
         raise UserError(f"analysis '{inputs.name}': names no model '{kind}'. Add it to `models` of its entry.")
-    model = load_pipeline(kind, inputs.models[kind])
+    precision = {"default": torch.float32, **dict.fromkeys(LARGE_TEXT.get(kind, ()), torch.bfloat16)}
+    model = load_pipeline(kind, inputs.models[kind], dtype=precision if device.type == "cuda" else torch.float32)
     sampling.prepare_model(model, device)
     return freeze(model)
 
