@@ -24,7 +24,7 @@ SIZE, NATIVE = 64, 128
 """Sides of the images that are judged, and of those at a model's own size; the published ones are 256 and 512."""
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "faces": {"cases": 4, "shards": 1, "repeats": 1},
+    "faces": {"cases": 3, "shards": 1, "repeats": 1},
     "inversion": {"cases": 2, "shards": 1},
     "sweeps": {"cases": 2, "shards": 1},
     "scenes": {"cases": 3, "shards": 2, "repeats": 2},
