@@ -261,7 +261,7 @@ def test_problems_of_a_config_are_named_by_their_key() -> None:
         "b": {"dataset": "cocoa"},
         "c": {"dataset": "coco", "options": {"kinds": ["paint"]}},
     }
-    found = list(dataset_problems({"tasks": tasks, "reference": {"dataset": "portraits"}}))
+    found = list(dataset_problems({"tasks": tasks, "reference": {"dataset": "portraits", "images": 4}}))
     assert [path for path, _ in found] == [
         ["tasks", "b", "dataset"],
         ["tasks", "c", "options"],
@@ -269,7 +269,7 @@ def test_problems_of_a_config_are_named_by_their_key() -> None:
     ]
     assert "Did you mean 'coco'" in found[0][1]
     assert "has no images apart from edits" in next(
-        text for _, text in dataset_problems({"tasks": {}, "reference": {"dataset": "red_bench"}})
+        text for _, text in dataset_problems({"tasks": {}, "reference": {"dataset": "red_bench", "images": 4}})
     )
     assert [path for path, _ in dataset_problems({"tasks": {}, "reference": {"images": 4}})] == [["reference"]]
 
