@@ -182,7 +182,7 @@ def test_tables_measure_every_row(workspace: Workspace, study: Study) -> None:
                 else:
                     assert math.isfinite(value), (name, row["variant"], metric)
     parts = pd.read_csv(workspace.results / "tables/table4_kind.csv")
-    assert set(parts["subset"].dropna()) == {"relocation", "rotation", "deformation"}
+    assert set(parts["subset"].dropna()) == {"relocation", "rotation", "deformation", "mixed"}
 
 
 def test_controls_have_their_known_values(workspace: Workspace, study: Study) -> None:
