@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editfrontier.theory.study import batches
+
 Function = Callable[[Tensor], Tensor]
 
 
@@ -98,8 +100,7 @@ def in_parts(points: Tensor, size: int, estimate: Callable[[Tensor, slice], Spec
         size: most points at once, at least 1.
         estimate: (some of the points, which rows they are) -> their estimates, such as by `local_lipschitz`.
     """
-    rows = [slice(begin, min(begin + size, len(points))) for begin in range(0, len(points), size)]
-    parts = [estimate(points[part], part) for part in rows]
+    parts = [estimate(points[rows], rows) for rows in batches(len(points), size)]
     return Spectral(
         torch.cat([part.values for part in parts]),
         torch.cat([part.converged for part in parts]),
