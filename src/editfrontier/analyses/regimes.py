@@ -270,7 +270,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         beats = f"{inputs.labels[best.variant]} most often beats all others in both, in {best.value:.0%}"
         sentences.append(
             f"{task}: on the front in at least {inputs.settings.level:.0%} of resamples: {names}. "
-            f"{beats if best.value >= 0.01 else 'No editor beats all others in both in 1% of them'}."
+            f"{beats if best.value >= 0.01 else 'No editor beats all others in both in even 1% of them'}."
         )
     if (any_one := findings.one("dominates_everywhere", variant="", level=ALL)) is not None:
         sentences.append(f"One editor dominates in every task that it ran in, in {any_one.value:.0%} of resamples.")
