@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def inputs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Inputs]:
     """Inputs on the tiny cases, whose models are tiny ones; arguments: the kinds of models, and what differs."""
 
-    def load(inputs: Inputs, kind: str, device: torch.device) -> Any:
+    def load(inputs: Inputs, kind: str, device: torch.device, *, gradient_checkpointing: bool = False) -> Any:
         model = MODELS[kind]()
         sampling.prepare_model(model, device)
         return maps.freeze(model)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from analysis_fixture import found_by
+from editfrontier import inversion
 from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.analyses.inputs import Inputs
 from editfrontier.config import load_study
-from editfrontier.errors import UserError
 from editfrontier.statistics.taskscores import Settings
-from editfrontier.theory import lipschitz, study
+from editfrontier.theory import lipschitz, maps, study
 from hub_files import write_json
 from hub_layout import PNDM, write_checkpoint
 from tiny_pipelines import tiny_cases
@@ -56,22 +56,23 @@ def chosen(checkpoints: dict[str, Path], *kinds: str) -> dict[str, Path]:
 
 SHORT: dict[str, dict[str, Any]] = {
     "lipschitz": {
-        "cases": CASES, "whole_cases": CASES, "whole_models": ("text_to_image",), "ddim_steps": (2,),
-        "flow_steps": (2,), "whole_ddim_steps": 2, "iterations": 2, "batch_size": 1, "whole_batch_size": 1,
+        "cases": CASES, "whole_cases": CASES, "ddim_steps": (2,), "flow_steps": (2,), "whole_ddim_steps": 2,
+        "whole_flow_steps": 2, "iterations": 2, "batch_size": 1, "whole_batch_size": 1, "gradient_checkpointing": True,
     },
     "guidance_bound": {"cases": CASES, "steps": 2, "scales": (1.0, 7.5), "batch_size": 1},
     "locality": {
         "cases": CASES, "num_inference_steps": 2, "edges": (1, 2, 3, 5, 9), "timesteps": (301,), "batch_size": 1,
     },
     "score_difference": {
-        "cases": CASES, "steps": 2, "local_cases": CASES, "local_steps": 2, "local_models": ("text_to_image",),
-        "local_batch_size": 1, "iterations": 2,
+        "cases": CASES, "steps": 2, "local_cases": CASES, "local_steps": 2, "local_batch_size": 1, "iterations": 2,
+        "gradient_checkpointing": True,
     },
 }  # fmt: skip
+MAPS = {"ddim/decoder", "ddim/whole", "fireflow/decoder", "fireflow/whole"}
 DIFFUSION = {"diffusion/source", "diffusion/empty"}
 FIELDS = {"encoder", "decoder", "autoencoder", "unet, t = 301"}
 RUNS = [
-    ("lipschitz", ("text_to_image", "flux"), "tightness", {"ddim/decoder", "ddim/whole", "fireflow/decoder"}),
+    ("lipschitz", ("text_to_image", "flux"), "tightness", MAPS),
     ("lipschitz", ("v",), "tightness", {"ddim/decoder", "ddim/whole"}),
     ("guidance_bound", ("text_to_image",), "deviation", {""}),
     ("guidance_bound", ("v",), "deviation", {""}),
@@ -100,8 +101,12 @@ def test_it_runs_on_published_classes(
     assert left_out is not None and left_out.value == 0
     analysis.draw(found, given, analysis_params(analysis, SHORT[name]), tmp_path / name)
     assert analysis.say(found, given)
-    if name == "score_difference" and "flux" in kinds:  # followed, not differentiated
-        assert {row.metric for row in found.select("tightness", level="flow/source")} == {"secant", "transition"}
+    if name == "score_difference":
+        assert {row.metric for row in [row for level in levels for row in found.select("tightness", level=level)]} == {
+            "secant",
+            "transition",
+            "local",
+        }
 
 
 def test_parts_of_a_batch_give_the_constants_of_the_whole() -> None:
@@ -132,14 +137,39 @@ def test_networks_keep_float32_on_a_gpu_but_for_t5(monkeypatch: pytest.MonkeyPat
     assert asked == [{"default": torch.float32, "text_encoder_2": torch.bfloat16}, {"default": torch.float32}]
 
 
-def test_a_model_that_is_none_of_the_analysis_is_refused() -> None:
-    for name, key in (("lipschitz", "whole_models"), ("score_difference", "local_models")):
-        with pytest.raises(UserError, match=f"parameter '{key}': 'fluks', expected text_to_image or flux.*mean 'flux'"):
-            analysis_params(get_analysis(name), {key: ["fluks"]})
+@pytest.mark.parametrize("kind", ["text_to_image", "flux"])
+def test_checkpoints_of_gradients_shrink_the_graph_and_change_no_constant(
+    root: Path, checkpoints: dict[str, Path], kind: str
+) -> None:
+    given, found, held = inputs(root, chosen(checkpoints, kind)), [], []
+    for asked in (False, True):
+        model = study.load(given, kind, torch.device("cpu"), gradient_checkpointing=asked)
+        method = "ddim" if kind == "text_to_image" else "fireflow"
+        text = inversion.embed(model, ["a face"])
+        clean = torch.randn(1, 4 if kind == "text_to_image" else 16, 8, 8, generator=torch.Generator().manual_seed(0))
+        trajectory = inversion.invert(model, clean, method, 3, text)
+        sample, decode = maps.sampler(model, method, 3, text, trajectory.times), maps.decoder(model)
+        kept: list[int] = []
+
+        def keep(saved: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept.append(saved.nbytes)
+            return saved
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+            whole = lipschitz.local_lipschitz(
+                lambda latents, sample=sample, decode=decode: decode(sample(latents)),  # type: ignore[misc]
+                trajectory.latents[0],
+                iterations=3,
+            )
+        found.append(whole.values)
+        held.append(sum(kept))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=0.0)
+    assert held[1] < held[0] / 3
 
 
-def test_the_paper_s_study_differentiates_what_fits_a_card() -> None:
+def test_the_paper_s_study_differentiates_every_model_with_small_graphs() -> None:
     analyses = load_study([Path("config/paper.yaml")]).analyses
     assert {"lipschitz", "guidance_bound", "locality", "score_difference"} <= set(analyses)
-    assert analyses["lipschitz"]["params"]["whole_models"] == ["text_to_image"]
-    assert analyses["score_difference"]["params"]["local_models"] == ["text_to_image"]
+    for name in ("lipschitz", "score_difference"):
+        assert set(analyses[name]["models"]) == {"text_to_image", "flux"}
+        assert analyses[name]["params"]["gradient_checkpointing"] is True

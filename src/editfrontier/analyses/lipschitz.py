@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.analyses import Analysis, Finding
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,6 @@ class LipschitzParams:
     Attributes:
         cases: source images that are inverted.
         whole_cases: those of them whose whole sampler is differentiated, which costs more.
-        whole_models: the models on which that is done; a graph of FLUX.1 fills more than a card of 80 GB.
         ddim_steps: of the inversions on the diffusion model.
         flow_steps: of the inversions by FireFlow on the flow model.
         whole_ddim_steps, whole_flow_steps: of the whole samplers.
@@ -34,6 +33,8 @@ class LipschitzParams:
         tolerance: relative change of the constant at which the iteration ends.
         batch_size: cases that go through the decoder at once, with the graph of the derivative.
         whole_batch_size: cases whose whole sampler is differentiated at once.
+        gradient_checkpointing: compute the networks' blocks again on the way back, without which a graph of FLUX.1
+            fills more than a card of 80 GB.
     """
 
     cases: int = 10
@@ -44,17 +45,11 @@ class LipschitzParams:
     whole_flow_steps: int = 8
     iterations: int = 20
     tolerance: float = 0.01
-    whole_models: tuple[str, ...] = ("text_to_image", "flux")
     batch_size: int = 16
     whole_batch_size: int = 16
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.whole_models:
-            if name not in KINDS:
-                raise UserError(
-                    f"parameter 'whole_models': '{name}', expected {' or '.join(KINDS)}.{did_you_mean(name, KINDS)} "
-                    "Correct the name."
-                )
         for key in ("batch_size", "whole_batch_size"):
             if getattr(self, key) < 1:
                 raise UserError(f"parameter '{key}': {getattr(self, key)}, expected at least 1. Correct the value.")
@@ -94,7 +89,8 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
     from editfrontier.theory import maps, study
     from editfrontier.theory.lipschitz import in_parts, local_lipschitz
 
-    model, method = study.load(inputs, kind, device), KINDS[kind]
+    model = study.load(inputs, kind, device, gradient_checkpointing=params.gradient_checkpointing)
+    method = KINDS[kind]
     captions = [one.case.source_caption for one in chosen.inputs]
     images = to_images([one.image for one in chosen.inputs]).to(device)
     decode = maps.decoder(model)
@@ -116,7 +112,7 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
         pair = decoded(clean), decoded(made)
         found += _bound(inputs, f"{method}/decoder", steps, local, (clean, made), pair, chosen.clusters)
 
-    few = min(params.whole_cases, len(chosen)) if kind in params.whole_models else 0
+    few = min(params.whole_cases, len(chosen))
     if few < 1:
         return found
     steps = params.whole_ddim_steps if method == "ddim" else params.whole_flow_steps

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +57,8 @@ def local_lipschitz(
     """Estimate the local Lipschitz constant of Theorem 1, the largest singular value of J, by power iteration on J^T J.
 
     L(x) = max over |v| = 1 of |J(x) v|; v <- J^T J v / |J^T J v| converges to the maximiser. J v is a forward
-    derivative (jvp) and J^T u a backward one (vjp), so that no Jacobian is formed.
+    derivative (jvp) and J^T u a backward one (vjp), so that no Jacobian is formed. J v needs no graph; that of J^T u is
+    built once, and is small where the networks recompute their blocks (gradient checkpointing).
 
     Args:
         function: [B, ...] -> [B, ...]; sample i of the output depends on sample i of the input alone.
@@ -75,17 +75,19 @@ def local_lipschitz(
         start = torch.randn((1, *points.shape[1:]), generator=generator).to(points.device).expand_as(points)
     directions = _unit(start.to(points.dtype))
     with torch.enable_grad(), differentiable_attention():
-        pull: Any = torch.func.vjp(function, points)[1]
+        variable = points.detach().clone().requires_grad_()
+        output = function(variable)
         values = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         converged = torch.zeros(len(points), dtype=torch.bool, device=points.device)
         made = 0
         for made in range(1, iterations + 1):
-            pushed = torch.func.jvp(function, (points,), (directions,))[1]
+            with torch.no_grad():
+                pushed = torch.func.jvp(function, (points,), (directions,))[1]
             before, values = values, norms(pushed)
             converged = (values - before).abs() <= tolerance * values
             if made > 1 and bool(converged.all()):
                 break
-            pulled = pull(pushed.detach())[0].detach()
+            (pulled,) = torch.autograd.grad(output, variable, pushed, retain_graph=True)
             # Where J v = 0 there is nothing to go on with; the value 0 stands for a start in the kernel.
             flat = norms(pulled).reshape(-1, *[1] * (points.ndim - 1)) > 0
             directions = torch.where(flat, _unit(pulled), directions)

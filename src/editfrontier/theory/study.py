@@ -71,8 +71,11 @@ def left_out(chosen: Chosen) -> Finding:
     return Finding(quantity="left_out", value=float(len(chosen.left_out)), n=len(chosen), note=note)
 
 
-def load(inputs: Inputs, kind: str, device: torch.device) -> Any:
+def load(inputs: Inputs, kind: str, device: torch.device, *, gradient_checkpointing: bool = False) -> Any:
     """Load one of the analysis' models, ready to be differentiated; raise `UserError` if the entry does not name it.
+
+    With `gradient_checkpointing` the blocks of the denoiser and of the decoder are computed again on the way back, so
+    that a graph holds their inputs only.
 
     Whatever `compute.dtype` says, networks keep float32: a power iteration that is to converge to a hundredth, and
     paths whose distance is measured, do not bear the three digits of bfloat16. Only a T5, which is read and not
@@ -89,6 +92,9 @@ def load(inputs: Inputs, kind: str, device: torch.device) -> Any:
     precision = {"default": torch.float32, **dict.fromkeys(LARGE_TEXT.get(kind, ()), torch.bfloat16)}
     model = load_pipeline(kind, inputs.models[kind], dtype=precision if device.type == "cuda" else torch.float32)
     sampling.prepare_model(model, device)
+    if gradient_checkpointing:
+        for network in (sampling.denoiser(model), model.vae):
+            network.enable_gradient_checkpointing()
     return freeze(model)
 
 
