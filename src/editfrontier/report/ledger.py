@@ -54,9 +54,15 @@ def _row(entry: dict[str, str], anchors: Container[str]) -> dict[str, Any]:
 
 
 def decimals(value: float, low: float, high: float) -> int:
-    """Return the decimals that an estimate is shown with: two digits of the width of its interval, else three of it."""
+    """Return the decimals that an estimate is shown with: two digits of the width of its interval, else three of it.
+
+    If it lies near one end of the interval, two digits of its distance from that end, so that the two can be told apart.
+    """
     width = abs(high - low) if math.isfinite(high - low) else 0.0
+    nearer = min(abs(value - low), abs(high - value)) if width > 0 else 0.0
     scale, digits = (width, 2) if width > 0 else (abs(value), 3)
+    if 0 < nearer < width / 10:
+        scale = max(nearer, width / 1000)
     if not math.isfinite(scale) or scale == 0:
         return 2
     return min(max(digits - 1 - math.floor(math.log10(scale)), 0), 6)
