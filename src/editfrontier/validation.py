@@ -374,8 +374,8 @@ def check_questions(report: Report, networks: Mapping[str, Any], n: int, seed: i
             found = networks["vqa"].probability(pixels.permute(0, 3, 1, 2).contiguous(), *texts).numpy()
             own[:, side], other[:, side] = found[:, 1 - side], found[:, side]
         right = (own > other).astype(float)
-        report.plot("questions", "vqa_score", f"own caption, {kind}", np.ones((n, 2)), own)
-        report.plot("questions", "vqa_score", f"other caption, {kind}", np.zeros((n, 2)), other)
+        report.plot("questions", "vqa_score", f"own, {kind}", np.ones((n, 2)), own)
+        report.plot("questions", "vqa_score", f"other, {kind}", np.zeros((n, 2)), other)
         statistic = f"balanced accuracy of the forced choice, {kind}"
         bounds = clustered(lambda x, _: float(x.mean()), right, right)[1]
         report.add("questions", "vqa_choice", statistic, float(right.mean()), bounds, n, (">=", 0.85))

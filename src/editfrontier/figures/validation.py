@@ -122,16 +122,21 @@ def _two_sides(axes: Axes, part: pd.DataFrame) -> None:
     for box, colour in zip(boxes["boxes"], _COLOURS, strict=False):
         box.set(facecolor=colour, alpha=0.45, linewidth=0.6)
     axes.set_xticks(range(1, len(groups) + 1))
-    axes.set_xticklabels([name for name, _ in groups])
+    axes.set_xticklabels([name.replace(", ", ",\n") for name, _ in groups])
+
+
+def _questions(axes: Axes, part: pd.DataFrame) -> None:
+    _two_sides(axes, part)
+    axes.set_xlabel("caption that is asked for, kind of image")
+    axes.set_ylabel("probability of yes")
 
 
 def _corruption(axes: Axes, part: pd.DataFrame) -> None:
     groups = _groups(part)
-    for (name, group), colour in zip(groups, _COLOURS * 3, strict=False):
+    looks = [(line, colour) for line in ("o-", "o--", "o:") for colour in _COLOURS]
+    for (name, group), (line, colour) in zip(groups, looks, strict=False):
         means = group.groupby("x")["y"].mean()
-        axes.plot(
-            means.index, means, marker="o", markersize=2.5, linewidth=1.1, color=colour, label=name.replace("_", " ")
-        )
+        axes.plot(means.index, means, line, color=colour, markersize=2.5, linewidth=1.1, label=name.replace("_", " "))
     axes.set_xlabel("severity of corruption")
     _legend(axes, len(groups))
 
@@ -150,4 +155,5 @@ _PANELS: Mapping[str, Callable[[Axes, pd.DataFrame], None]] = {
     "direction": _two_sides,
     "corruption": _corruption,
     "captions": _margins,
+    "questions": _questions,
 }

@@ -56,7 +56,7 @@ def _row(entry: dict[str, str], anchors: Container[str]) -> dict[str, Any]:
 def decimals(value: float, low: float, high: float) -> int:
     """Return the decimals that an estimate is shown with: two digits of the width of its interval, else three of it.
 
-    If it lies near one end of the interval, two digits of its distance from that end, so that the two can be told apart.
+    If it lies near one end of the interval, two digits of its distance from that end, so that they can be told apart.
     """
     width = abs(high - low) if math.isfinite(high - low) else 0.0
     nearer = min(abs(value - low), abs(high - value)) if width > 0 else 0.0
