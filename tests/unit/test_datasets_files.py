@@ -7,7 +7,11 @@ import hashlib
 import io
 import os
 import shutil
+import signal
+import socket
 import stat
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -79,10 +83,48 @@ def test_what_is_missing_is_listed_without_optional_files(tmp_path: Path) -> Non
 def test_one_folder_too_deep_is_said_with_the_fix(tmp_path: Path) -> None:
     inner = tmp_path / "Set-v1"
     (inner / "images").mkdir(parents=True)
+    (inner / "images" / "1.png").touch()
     file = ExpectedFile(path="images/", what="images", archive="all.zip")
     with pytest.raises(UserError) as error:
         find_file("d", tmp_path, file, "by hand")
     assert f"Move the content of {inner} to {tmp_path}, or give the option `root: {inner}`" in str(error.value)
+
+
+def test_a_folder_within_itself_is_one_too_deep(tmp_path: Path) -> None:
+    # `unzip val2017.zip -d val2017` makes it.
+    file = ExpectedFile(path="images/", what="images", archive="all.zip")
+    inner = tmp_path / "images" / "images"
+    inner.mkdir(parents=True)
+    (tmp_path / "images" / ".DS_Store").touch()
+    with pytest.raises(UserError) as error:
+        find_file("d", tmp_path, file, "by hand")
+    assert str(error.value) == (f"{inner}: lies one folder too deep. Move the content of {inner} to {inner.parent}.")
+    (tmp_path / "images" / "1.png").touch()  # a folder of that name among images is the authors' affair
+    assert find_file("d", tmp_path, file, "by hand") == tmp_path / "images/"
+    table = ExpectedFile(path="images/table.txt", what="a table")
+    (inner / "table.txt").touch()
+    with pytest.raises(UserError) as error:
+        find_file("d", tmp_path, table, "by hand")
+    assert f"Move the content of {inner} to {inner.parent}." in str(error.value)
+
+
+def test_an_empty_folder_is_not_taken_for_the_data(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    file = ExpectedFile(path="images/", what="images", archive="all.zip")
+    assert missing(tmp_path, [file]) == [file]
+    make_zip(tmp_path / "all.zip", {"images/1.png": b"1"})
+    find_file("d", tmp_path, file, "by hand")
+    assert tree(tmp_path) == {"all.zip", "images/1.png"}
+
+
+def test_a_plain_file_of_another_checksum_is_said_to_be_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = ExpectedFile(path="table.txt", what="a table", md5=MD5)
+    (tmp_path / "table.txt").write_bytes(CONTENT)
+    find_file("d", tmp_path, file, "by hand")
+    assert not caplog.records
+    (tmp_path / "table.txt").write_bytes(CONTENT[:-1])
+    assert find_file("d", tmp_path, file, "by hand") == tmp_path / "table.txt"
+    assert f"table.txt: has the md5 {hashlib.md5(CONTENT[:-1]).hexdigest()}, expected {MD5}" in caplog.text
 
 
 def test_an_unfinished_download_is_not_taken_for_missing(tmp_path: Path) -> None:
@@ -170,6 +212,81 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is truncated or damaged"):
         unpack(archive, tmp_path / "out")
     assert tree(tmp_path / "out") == set()
+
+
+@pytest.mark.parametrize(
+    ("compression", "place"), [(zipfile.ZIP_BZIP2, 60), (zipfile.ZIP_LZMA, 60), (zipfile.ZIP_DEFLATED, -6)]
+)
+def test_damage_of_every_kind_is_said_to_be_damage(tmp_path: Path, compression: int, place: int) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", compression) as file:
+        file.writestr("1.bin", CONTENT)
+    damaged = bytearray(archive.read_bytes())
+    damaged[place] ^= 255  # the start of the content, or where the directory begins
+    archive.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"a.zip: is truncated or damaged .*download it again"):
+        unpack(archive, tmp_path / "out")
+    assert tree(tmp_path) == {"a.zip"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"1.bin": CONTENT})
+
+    def refused(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(library.tempfile, "TemporaryDirectory", refused)  # nobody is refused anything as root
+    with pytest.raises(UserError, match=r"out cannot be written \(Read-only file system\).*option `root`"):
+        unpack(archive, tmp_path / "out")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from editfrontier.datasets import files
+
+name, mark = sys.argv[3:]
+action = getattr(files, name) if hasattr(files, name) else getattr(os, name)
+
+def killed(*args, **kwargs):
+    if mark in str(args):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return action(*args, **kwargs)
+
+setattr(files if hasattr(files, name) else os, name, killed)
+files.unpack(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "mark"), [("_write_member", "b/2.bin"), ("rename", "2.bin"), ("rename", "whole")], ids=str
+)
+def test_what_a_killed_job_unpacked_is_not_taken_for_the_data(tmp_path: Path, function: str, mark: str) -> None:
+    """One that is killed while it writes, while it fills a folder that is there, and before the last rename."""
+    names = {f"{folder}/{number}.bin": CONTENT[:9999] for folder in ("a", "b", "whole") for number in range(3)}
+    archive, out = make_zip(tmp_path / "all.zip", names), tmp_path
+    (out / "b").mkdir()
+    (out / "b" / "1.bin").write_bytes(b"mine")
+    command = [sys.executable, "-c", KILLED, str(archive), str(out), function, mark]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    (left,) = out.glob(".unpacking-*")
+    file = ExpectedFile(path="whole/", what="images", archive="all.zip")
+    archive.rename(tmp_path / "elsewhere.zip")
+    with pytest.raises(UserError, match=r"there is no .*all\.zip, or unpacked"):  # and not: move what was unpacked
+        find_file("d", tmp_path, file, "by hand")
+    (tmp_path / "elsewhere.zip").rename(archive)
+    find_file("d", tmp_path, file, "by hand")
+    assert not left.exists() and tree(tmp_path) == {"all.zip", *names}
+
+
+def test_what_a_job_of_another_machine_unpacks_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    theirs = tmp_path / ".unpacking-1@another-node-x1y2z3_a"
+    own = tmp_path / f".unpacking-{os.getpid()}@{socket.gethostname()}-abc"
+    for folder in (theirs, own):
+        folder.mkdir()
+    unpack(make_zip(tmp_path / "a.zip", {"1.png": b"1"}), tmp_path)
+    assert theirs.is_dir() and own.is_dir()
+    assert f"{theirs}: is of a job on another machine" in caplog.text and str(own) not in caplog.text
 
 
 def test_a_web_page_in_place_of_an_archive_is_no_archive(tmp_path: Path) -> None:

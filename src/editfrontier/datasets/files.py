@@ -8,9 +8,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import lzma
 import os
+import re
 import shutil
+import socket
 import stat
+import struct
 import tarfile
 import tempfile
 import time
@@ -29,6 +33,9 @@ VARIABLE = "EDITFRONTIER_DATA"
 PART = ".part"
 _CHUNK = 1 << 20
 _PERIOD = 10.0  # seconds between two lines of progress
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_UNPACKING = re.compile(r"\.unpacking-(?P<pid>\d+)@(?P<host>.+)-\w+")
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in total or 0 if that is not known)"""
@@ -103,13 +110,13 @@ def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str, passwor
             archive is damaged.
     """
     if _is_there(folder, file):
-        return folder / file.path
+        return _checked(folder / file.path, file)
     archive = folder / file.archive
     if file.archive and archive.is_file():
         verify_file(archive, size=file.size, md5=file.md5, sha256=file.sha256)
         unpack(archive, folder, inside=file.inside, password=password)
         if _is_there(folder, file):
-            return folder / file.path
+            return _checked(folder / file.path, file)
         raise UserError(
             f"{archive}: holds no '{file.path}', expected {file.what}. It is another archive than the one of '{name}': "
             f"get that one. {by_hand}"
@@ -118,15 +125,37 @@ def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str, passwor
 
 
 def _is_there(folder: Path, file: ExpectedFile) -> bool:
+    """Whether it is there; an empty folder is none, so that somebody who made it beforehand is not told it is."""
     place = folder / file.path
-    return place.is_dir() if file.path.endswith("/") else place.is_file()
+    if not file.path.endswith("/"):
+        return place.is_file()
+    if not place.is_dir():
+        return False
+    with os.scandir(place) as entries:
+        return next(entries, None) is not None
+
+
+def _checked(place: Path, file: ExpectedFile) -> Path:
+    """Return a raw file or folder; warn of a file with another checksum, refuse a folder that holds just itself."""
+    inner = place / place.name
+    if inner.is_dir() and all(entry == inner or entry.name.startswith(".") for entry in place.iterdir()):
+        raise UserError(f"{inner}: lies one folder too deep. Move the content of {inner} to {place}.")
+    if not file.archive and place.is_file():
+        try:
+            verify_file(place, size=file.size, md5=file.md5, sha256=file.sha256)
+        except UserError as error:
+            log.warning("warning: %s It is read all the same", error)
+    return place
 
 
 def _missing_message(name: str, folder: Path, file: ExpectedFile, by_hand: str) -> str:
     place = folder / file.path
     if folder.is_dir():
-        for inner in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+        # Hidden folders hold what a job unpacks, or one that was killed has left.
+        for inner in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
             if present(inner, file):
+                if (again := inner / inner.name).is_dir():
+                    return f"{place}: is not there, but in {again}. Move the content of {again} to {inner}."
                 return (
                     f"{place}: is not there, but {inner / file.path} lies one folder too deep. Move the content of "
                     f"{inner} to {folder}, or give the option `root: {inner}`."
@@ -202,16 +231,18 @@ def unpack(archive: Path, folder: Path, *, inside: str = "", password: bytes | N
 
     Raises:
         UserError: it is no archive, truncated or damaged, has a path outside of the folder or a link, is encrypted, or
-            the disk is full. Nothing of it is left then.
+            the disk is full, or the folder cannot be written. Nothing of it is left then; what a job leaves that is
+            killed meanwhile is no folder of data, and the next one on the same machine removes it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _damage_explained(archive), _opened(archive) as opened:
+    with _damage_explained(archive, folder), _opened(archive) as opened:
+        folder.mkdir(parents=True, exist_ok=True)
         members = _members(archive, opened, inside)
         if not members:
             raise UserError(
                 f"{archive}: holds no file{f' in the folder {inside!r}' if inside else ''}. It is another archive than "
                 "expected: download it again."
             )
+        _remove_leftovers(folder)
         total, free = sum(member.size for member in members), shutil.disk_usage(folder).free
         if total > free:
             raise UserError(
@@ -219,7 +250,8 @@ def unpack(archive: Path, folder: Path, *, inside: str = "", password: bytes | N
                 "or move the data to another disk and give its folder by the option `root`."
             )
         report = reporter(f"unpacking {archive.name}")
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
+        prefix = f".unpacking-{os.getpid()}@{socket.gethostname()}-"
+        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix) as temporary:
             done = 0
             for member in members:
                 _write_member(opened, member, Path(temporary) / member.path, password)
@@ -228,20 +260,57 @@ def unpack(archive: Path, folder: Path, *, inside: str = "", password: bytes | N
             _move_all(Path(temporary), folder)
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what jobs of this machine that were killed had unpacked, which may be gigabytes."""
+    for entry in folder.glob(".unpacking-*"):
+        found = _UNPACKING.fullmatch(entry.name)
+        if found is None or found["host"] != socket.gethostname():
+            log.warning("%s: is of a job on another machine; delete it if none unpacks there any more", entry)
+        elif not _runs(int(found["pid"])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH  # another error is that of a process of somebody else
+    return True
+
+
 @contextmanager
-def _damage_explained(archive: Path) -> Iterator[None]:
+def _damage_explained(archive: Path, folder: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise UserError(
-            f"{archive}: is truncated or damaged ({error}). Delete it and download it again; nothing was unpacked."
-        ) from None
     except (RuntimeError, NotImplementedError) as error:  # zipfile's words for encryption and unknown compression
-        raise UserError(f"{archive}: cannot be unpacked ({error}). Unpack it by hand into {archive.parent}.") from None
+        raise UserError(f"{archive}: cannot be unpacked ({error}). Unpack it by hand into {folder}.") from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f"{archive}: the disk is full. Free some space and run again; nothing was unpacked.") from None
+        if error.errno in _FULL:
+            raise UserError(
+                f"{archive}: the disk is full. Free some space and run again; nothing was unpacked."
+            ) from None
+        if error.errno in _REFUSED:
+            raise UserError(
+                f"{archive}: cannot be unpacked, for {folder} cannot be written ({error.strerror}). Let somebody "
+                "unpack it who may, or link to it in another folder and give that one by the option `root`."
+            ) from None
+        raise _damaged(archive, error) from None  # of gzip and bz2, or a place in the file that is none
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        ValueError,
+        struct.error,
+    ) as err:
+        raise _damaged(archive, err) from None
+
+
+def _damaged(archive: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{archive}: is truncated or damaged ({error}). Delete it and download it again; nothing was unpacked."
+    )
 
 
 @contextmanager
@@ -300,8 +369,12 @@ def _write_member(
 
 
 def _move_all(source: Path, folder: Path) -> None:
-    """Move files into a folder; whole new folders by one rename, so that another job never sees half of one."""
-    for entry in sorted(source.iterdir()):
+    """Move files into a folder; whole new folders by one rename, so that another job never sees half of one.
+
+    Folders that are there already are filled first: a job that is killed meanwhile leaves something missing by which
+    the next one sees that it has to unpack again.
+    """
+    for entry in sorted(source.iterdir(), key=lambda entry: (not (folder / entry.name).is_dir(), entry.name)):
         target = folder / entry.name
         if entry.is_dir() and target.is_dir():
             _move_all(entry, target)
