@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from editfrontier.errors import UserError
 from editfrontier.framing import alpha_mask, apply, frame_of, grey_mask, open_picture, rgb, safe_name, same_size
@@ -115,6 +115,52 @@ def test_a_photo_is_turned_as_its_camera_says() -> None:
     turned = rgb(open_picture(buffer.getvalue(), "photo"), upright=True)
     assert turned.shape == (8, 4, 3) and turned[0].min() == 255 and turned[1:].max() == 0
     assert rgb(open_picture(buffer.getvalue(), "photo")).shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 300])
+def test_every_orientation_is_turned_as_pillow_does(orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = open_picture(png(pixels, exif=exif), "photo")
+    assert np.array_equal(rgb(image, upright=True), np.asarray(ImageOps.exif_transpose(image)))
+
+
+def test_damaged_exif_data_do_not_turn_a_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    for exif in (b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nothing", b"Exif\0\0II"):
+        image = open_picture(png(pixels, exif=exif), "photo")
+        assert np.array_equal(rgb(image, upright=True), pixels)
+
+
+@pytest.mark.parametrize("ending", ["PNG", "TIFF"])
+def test_16_bits_are_brought_to_8(ending: str) -> None:
+    grey, buffer = np.array([[0, 100, 257 * 100, 257 * 127, 257 * 128, 65535]], np.uint16), io.BytesIO()
+    Image.fromarray(grey).save(buffer, ending)
+    image = open_picture(buffer.getvalue(), "grey")
+    assert rgb(image)[0, :, 1].tolist() == [0, 0, 100, 127, 128, 255]
+    assert grey_mask(image)[0].tolist() == [False, False, False, False, True, True]
+
+
+def test_other_modes_than_rgb_show_what_programs_show() -> None:
+    ramp = np.arange(0, 256, 5, dtype=np.uint8)[None].repeat(8, 0)
+    for mode, ending in (("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("CMYK", "TIFF"), ("RGBA", "PNG")):
+        buffer = io.BytesIO()
+        Image.fromarray(ramp).convert("RGB" if mode in ("CMYK", "RGBA") else "L").convert(mode).save(buffer, ending)
+        assert np.abs(rgb(open_picture(buffer.getvalue(), mode))[..., 0].astype(int) - ramp).max() <= 1, mode
+
+
+def test_pictures_without_a_known_white_are_refused(tmp_path: Path) -> None:
+    for kind in (np.float32, np.int32):
+        Image.fromarray(np.ones((4, 4), kind)).save(tmp_path / "a.tif")
+        with pytest.raises(UserError, match=r"a\.tif: has 32 bits a pixel, expected 8 or 16"):
+            open_picture(tmp_path / "a.tif")
+
+
+def test_a_picture_that_is_too_large_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(UserError, match=r"poster: has more than 20 pixels, .*Scale it down"):
+        open_picture(png(np.zeros((8, 8), np.uint8)), "poster")
 
 
 def test_names() -> None:
