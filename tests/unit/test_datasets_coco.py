@@ -265,6 +265,16 @@ def test_a_manifest_that_was_kept_is_checked(raw: Path, built: tuple[list[Case],
     assert not (tmp_path / "out" / "cases.parquet").exists()
 
 
+def test_the_manifest_beside_the_table_is_compared_before_it_is_written_anew(raw: Path, tmp_path: Path) -> None:
+    build(raw, tmp_path, n=3)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("coco-", "coco-9", 1))
+    before = manifest.read_bytes()
+    with pytest.raises(UserError, match=r"manifest.csv: row 1 has id"):
+        build(raw, tmp_path, n=3, manifest=str(manifest))
+    assert manifest.read_bytes() == before
+
+
 def test_the_archives_are_unpacked_and_give_the_same_cases(
     raw: Path, built: tuple[list[Case], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +311,7 @@ def test_an_image_that_was_resized_is_named(copy: Path, tmp_path: Path) -> None:
 def test_a_missing_image_is_named(copy: Path, tmp_path: Path) -> None:
     for path in (copy / "val2017").iterdir():
         path.unlink()
+    (copy / "val2017" / "000000000000.jpg").touch()
     with pytest.raises(UserError, match=r"\d{12}.jpg: no such image file"):
         build(copy, tmp_path / "out")
 

@@ -194,7 +194,7 @@ def test_a_crop_that_loses_a_region_names_the_other_fit(tmp_path: Path) -> None:
 def test_a_missing_data_set_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no .*ReD_Bench.*git clone https://huggingface"):
         built("red_bench", tmp_path / "out", root=str(tmp_path))
-    (tmp_path / "ReD_Bench").mkdir()
+    (tmp_path / "ReD_Bench" / ".git").mkdir(parents=True)
     with pytest.raises(UserError, match=r"ReD_Bench: holds no sample, expected folders .* such as a12"):
         built("red_bench", tmp_path / "out", root=str(tmp_path))
     shutil.rmtree(tmp_path / "ReD_Bench")
@@ -376,7 +376,7 @@ def test_samples_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         built("drag_bench", tmp_path / "out", root=str(tmp_path))
     with pytest.raises(UserError, match=r"there is no .*dragbench-sr.* Google Drive"):
         built("drag_bench", tmp_path / "out", root=str(tmp_path), subset="sr")
-    (tmp_path / "dragbench-sr").mkdir()
+    (tmp_path / "dragbench-sr" / "art_0").mkdir(parents=True)
     with pytest.raises(UserError, match=r"dragbench-sr: holds no sample"):
         built("drag_bench", tmp_path / "out", root=str(tmp_path), subset="sr")
 

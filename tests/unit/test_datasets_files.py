@@ -408,12 +408,19 @@ def test_manifests_are_written_read_and_checked(tmp_path: Path) -> None:
     rows = [{"id": "a", "licence": "x, y"}, {"id": "b", "licence": ""}]
     write_manifest(tmp_path / "m.csv", rows)
     assert read_manifest(tmp_path / "m.csv") == rows
-    check_manifest(tmp_path / "m.csv", rows)
-    check_manifest(tmp_path / "m.csv", rows[:1])
+    check_manifest(tmp_path / "m.csv", rows, rows)
+    check_manifest(tmp_path / "m.csv", rows, rows[:1])
     with pytest.raises(UserError, match="row 2 has id 'b' but the data give 'c'"):
-        check_manifest(tmp_path / "m.csv", [rows[0], {"id": "c", "licence": ""}])
+        check_manifest(tmp_path / "m.csv", rows, [rows[0], {"id": "c", "licence": ""}])
     with pytest.raises(UserError, match="names 2 images, 3 were chosen"):
-        check_manifest(tmp_path / "m.csv", [*rows, rows[0]])
+        check_manifest(tmp_path / "m.csv", rows, [*rows, rows[0]])
+    text = (tmp_path / "m.csv").read_text()
+    (tmp_path / "m.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())  # as Excel saves it
+    assert read_manifest(tmp_path / "m.csv") == rows
+    for content in (b"\x89PNG\r\n\x1a\n", b'id,licence\na,"\xff"\n'):
+        (tmp_path / "m.csv").write_bytes(content)
+        with pytest.raises(UserError, match=r"m\.csv: cannot be read .*expected a manifest"):
+            read_manifest(tmp_path / "m.csv")
     (tmp_path / "m.csv").write_text("name\na\n")
     with pytest.raises(UserError, match="has no column 'id'"):
         read_manifest(tmp_path / "m.csv")

@@ -11,7 +11,7 @@ from typing import Any
 
 from editfrontier.cases import Case, write_cases
 from editfrontier.datasets import Dataset, MaskOptions, Request, dataset_options, get_dataset, raw_folder
-from editfrontier.datasets.choice import check_manifest, write_manifest
+from editfrontier.datasets.choice import check_manifest, read_manifest, write_manifest
 from editfrontier.datasets.files import find_file, present
 from editfrontier.editing.repeats import repeated
 from editfrontier.errors import UserError
@@ -60,13 +60,15 @@ def build_task(
     request = Request(
         task=task, cases=n, seed=seed, folder=out_dir, raw=raw, language=load_language(language), options=chosen
     )
+    # Read first: the one beside the case table is written anew, and would be compared with itself.
+    wanted = read_manifest(Path(chosen.manifest)) if chosen.manifest else None
     cases = _cases(found, request)
     if len(cases) < n:
         log.warning("task '%s': dataset '%s' gives %d cases, %d were asked for", task, found.name, len(cases), n)
     rows = manifest_rows(cases)
+    if wanted is not None:
+        check_manifest(Path(chosen.manifest), wanted, rows)
     write_manifest(out_dir / MANIFEST, rows)
-    if chosen.manifest:
-        check_manifest(Path(chosen.manifest), rows)
     cases = repeated(cases, repeats)
     write_cases(out_dir / "cases.parquet", cases)
     return cases

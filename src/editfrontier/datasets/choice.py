@@ -38,22 +38,25 @@ def write_manifest(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 def read_manifest(path: Path) -> list[dict[str, str]]:
     """Read a manifest; raise `UserError` if it is missing or no manifest."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # programs for tables put a mark before the text
             reader = csv.DictReader(file)
             rows = [dict(row) for row in reader]
             columns = reader.fieldnames or []
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}), expected a manifest. Correct the option."
-        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected a manifest. Correct the option.") from None
     if "id" not in columns:
         raise UserError(f"{path}: has no column 'id', expected a manifest of chosen images. Correct the option.")
     return rows
 
 
-def check_manifest(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Raise `UserError` unless the rows are the first of those of a manifest, whose columns alone are compared."""
-    wanted = read_manifest(path)
+def check_manifest(path: Path, wanted: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, str]]) -> None:
+    """Raise `UserError` unless the rows are the first of those of a manifest, whose columns alone are compared.
+
+    Args:
+        path: of the manifest, for messages.
+        wanted: what `read_manifest` gave.
+        rows: as of `write_manifest`.
+    """
     if len(rows) > len(wanted):
         raise UserError(
             f"{path}: names {len(wanted)} images, {len(rows)} were chosen. Ask for fewer cases, or write the manifest "
