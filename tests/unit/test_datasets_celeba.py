@@ -357,5 +357,35 @@ def test_identities_are_taken_where_their_file_is(copy: Path, tmp_path: Path) ->
         assert case.identity == f"celeba-{(original(number_of(case)) + 1) % 3}"
 
 
+def test_a_truncated_table_of_identities_is_refused(copy: Path, tmp_path: Path) -> None:
+    # Without a word, two photos of one person would count as two people.
+    for rows in (range(1, 20), ()):
+        (copy / "identity_CelebA.txt").write_text("".join(f"{file:06d}.jpg {file % 3}\n" for file in rows))
+        with pytest.raises(UserError, match=r"identity_CelebA.txt: has no row of \d{6}.jpg. It is truncated"):
+            build(copy, tmp_path / "out", n=1)
+
+
+def test_a_partition_of_other_parts_is_refused(copy: Path, tmp_path: Path) -> None:
+    path = copy / "list_eval_partition.txt"
+    path.write_text(path.read_text().replace(" 2\n", " test\n"))
+    with pytest.raises(UserError, match=r"list_eval_partition.txt: has the part 'test', expected 0, 1 or 2"):
+        build(copy, tmp_path / "out", n=1)
+
+
+def test_a_table_without_an_attribute_is_refused(copy: Path, tmp_path: Path) -> None:
+    path = copy / "CelebAMask-HQ-attribute-anno.txt"
+    path.write_text(path.read_text().replace("Smiling", "Smilin"))
+    with pytest.raises(UserError, match=r"attribute-anno.txt: has no attribute 'Smiling' in line 2"):
+        build(copy, tmp_path / "out", n=4)
+
+
+def test_masks_that_were_not_unpacked_to_the_end_are_no_hidden_parts(copy: Path, tmp_path: Path) -> None:
+    for path in (copy / "CelebAMask-HQ-mask-anno" / "0").iterdir():
+        if int(path.name[:5]) > 8:
+            path.unlink()
+    with pytest.raises(UserError, match=r"has no mask of image \d+, expected \d+_skin.png.*not unpacked to its end"):
+        build(copy, tmp_path / "out", n=6)
+
+
 def test_the_data_set_is_found_by_its_name() -> None:
     assert get_dataset("celeba_hq").title.startswith("CelebA-HQ")

@@ -120,12 +120,30 @@ def test_what_a_classifier_is_unsure_of_is_not_known(tmp_path: Path) -> None:
         ("id,smile\n1,1.5\n", "line 2: smile is '1.5', expected 0 to 1"),
         ("id,smile\na.png,1\n", "line 2: id 'a.png', expected the number"),
         ("id,smile\n00001,1\n1,0\n", "line 3: image 1 comes twice"),
+        ("id,smile\n²,1\n", "line 2: id '²', expected the number"),
+        ("id,smile,smile\n1,1,0\n", "has the column 'smile' twice"),
+        ("id,smile\n1,1\n2,0,99\n", "line 3: has more cells than there are columns"),
+        ("id,smile\n1,0,99\n", "line 2: has more cells than there are columns"),
+        ("id;smile\n1;1\n", "has no column 'id' .*separated by commas"),
     ],
 )
 def test_labels_in_another_format_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(UserError, match=rf"labels.csv.*{message}"):
         ffhq.read_labels(tmp_path / "labels.csv", load_language())
+
+
+def test_labels_saved_by_excel_are_read(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbfid,smile\r\n00001,1\r\n2,0\r\n")
+    found = ffhq.read_labels(tmp_path / "labels.csv", load_language())
+    assert found == {"1": {"smile": True}, "2": {"smile": False}}
+
+
+def test_the_checksum_of_reference_images_is_checked_too(raw: Path, tmp_path: Path) -> None:
+    for path in raw.rglob("*.png"):
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    with pytest.raises(UserError, match=r"\d{5}.png: has the md5 .* by ffhq-dataset-v2.json"):
+        build_reference("ffhq", 3, 0, tmp_path / "reference.npz", root=str(raw), size=SIZE)
 
 
 def test_a_file_with_another_checksum_is_named(raw: Path, tmp_path: Path) -> None:

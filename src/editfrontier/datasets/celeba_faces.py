@@ -6,13 +6,13 @@ mapping file. Its column `orig_idx` counts from 0 while file names count from 1,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editfrontier.datasets import Dataset
-from editfrontier.datasets.face_attributes import read_attribute_table, read_lines
+from editfrontier.datasets.face_attributes import NEEDED, read_attribute_table, read_lines
 from editfrontier.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ def read_faces(dataset: Dataset, raw: Path, split: str) -> Faces:
     folders = raw_file(dataset, raw, IMAGES), raw_file(dataset, raw, MASKS)
     table = raw_file(dataset, raw, ATTRIBUTES)
     labels = {Path(file).stem: row for file, row in read_attribute_table(table).items()}
+    lacking = sorted({*NEEDED} - set(next(iter(labels.values()), {})))
+    if lacking:
+        raise UserError(f"{table}: has no attribute '{lacking[0]}' in line 2. It is damaged: unpack it again.")
     originals = read_mapping(raw_file(dataset, raw, MAPPING))
     missing = [name for name in labels if name not in originals]
     if missing:
@@ -70,15 +73,24 @@ def read_faces(dataset: Dataset, raw: Path, split: str) -> Faces:
         )
     identity_file = optional_file(dataset, raw, IDENTITIES)
     people = read_pairs(identity_file) if identity_file is not None else {}
-    identities = {name: f"celeba-{people[originals[name]]}" for name in labels if originals[name] in people}
+    if identity_file is not None:
+        _check_whole(identity_file, people, originals, labels)
+    identities = {name: f"celeba-{people[originals[name]]}" for name in labels if people}
     numbers = sorted(labels, key=int)
     if split != "all":
         parts = read_pairs(raw_file(dataset, raw, PARTITION))
-        absent = [name for name in numbers if originals[name] not in parts]
-        if absent:
-            raise UserError(f"{raw / PARTITION}: has no row of {originals[absent[0]]}. Download it again.")
+        _check_whole(raw / PARTITION, parts, originals, numbers)
+        if wrong := sorted(set(parts.values()) - set(SPLITS.values())):
+            raise UserError(f"{raw / PARTITION}: has the part '{wrong[0]}', expected 0, 1 or 2. Download it again.")
         numbers = [name for name in numbers if parts[originals[name]] == SPLITS[split]]
     return Faces(*folders, labels, identities, numbers)
+
+
+def _check_whole(path: Path, rows: Mapping[str, str], originals: Mapping[str, str], names: Iterable[str]) -> None:
+    """Raise `UserError` unless a table of CelebA has a row of every image."""
+    absent = next((originals[name] for name in names if originals[name] not in rows), None)
+    if absent:
+        raise UserError(f"{path}: has no row of {absent}. It is truncated: download it again.")
 
 
 def read_mapping(path: Path) -> dict[str, str]:

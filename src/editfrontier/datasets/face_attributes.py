@@ -32,6 +32,9 @@ CELEBA: Mapping[str, tuple[str, bool]] = {
 """Attribute of the language -> (that of CelebA, its value where ours is true). CelebA knows no sunglasses apart from
 other eyeglasses, no scarf, no closed eyes, no red and no long hair; those are left out rather than guessed."""
 
+NEEDED = (*(theirs for theirs, _ in CELEBA.values()), "Male", "Bald")
+"""Attributes of CelebA without which edits would be left out or made of the wrong faces, in silence."""
+
 USUAL = tuple(name for name in CELEBA if name != "open_mouth")
 """Attributes that are edited unless others are named: about a fifth of the labels "mouth open" are wrong (Wu et al.
 2023, arXiv 2210.07356), too many to start an edit from."""

@@ -104,11 +104,13 @@ def build(request: Request) -> list[Case]:
 
 def images(request: Request) -> Iterator[tuple[str, Pixels]]:
     """Yield images of the split with their names, by a salted hash; the order differs from that of the cases."""
-    from editfrontier.datasets.build import raw_file
+    from editfrontier.datasets.build import optional_file, raw_file
 
     folder = raw_file(DATASET, request.raw, IMAGES)
+    metadata = optional_file(DATASET, request.raw, METADATA)
+    photos = read_metadata(metadata) if metadata is not None else {}
     for name in chosen(request.options.split, request.seed, "reference"):
-        yield f"ffhq-{int(name):05d}", _image(folder, {}, name, request.options.size)
+        yield f"ffhq-{int(name):05d}", _image(folder, photos, name, request.options.size)
 
 
 def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
@@ -229,20 +231,26 @@ def read_labels(path: Path, lang: Language) -> dict[str, dict[str, bool]]:
         UserError: it cannot be read, a column is no attribute, a cell is no probability, or an image comes twice.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:  # programs for tables put a mark before the text
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"option 'labels': {path} cannot be read ({error}). Correct the path.") from None
-    if not rows or "id" not in rows[0]:
-        raise UserError(f"{path}: has no column 'id' or no rows, expected labels of images. Correct the file.")
-    for name in rows[0]:
+    if not rows or "id" not in columns:
+        raise UserError(
+            f"{path}: has no column 'id' or no rows, expected labels of images, separated by commas. Correct the file."
+        )
+    for name in columns:
         if name != "id" and name not in lang.attributes:
-            near = did_you_mean(str(name), lang.attributes)
-            raise UserError(f"{path}: column '{name}' is no attribute.{near} Rename it.")
+            raise UserError(f"{path}: column '{name}' is no attribute.{did_you_mean(name, lang.attributes)} Rename it.")
+        if columns.count(name) > 1:
+            raise UserError(f"{path}: has the column '{name}' twice. Remove one of them.")
     found: dict[str, dict[str, bool]] = {}
     for line, row in enumerate(rows, start=2):
         name = row.pop("id") or ""
-        if not name.strip().isdigit():
+        if None in row:
+            raise UserError(f"{path}, line {line}: has more cells than there are columns. Remove those.")
+        if not name.strip().isdecimal():
             raise UserError(f"{path}, line {line}: id {name!r}, expected the number of an image. Correct it.")
         name = str(int(name))
         if name in found:
@@ -275,7 +283,13 @@ DATASET = Dataset(
     terms="Non-commercial use; some photos need their author's name; not for developing or improving face recognition.",
     files=(
         ExpectedFile(path=IMAGES, what="70,000 PNG images of 1024x1024, 89 GB; those of the split are enough"),
-        ExpectedFile(path=METADATA, what="licence, author and checksum of each image", size=0, optional=True),
+        ExpectedFile(
+            path=METADATA,
+            what="licence, author and checksum of each image",
+            size=267793842,
+            md5="425ae20f06a4da1d4dc0f46d40ba5fd6",
+            optional=True,
+        ),
     ),
     by_hand="Get the images by `python download_ffhq.py --json --images` of https://github.com/NVlabs/ffhq-dataset "
     "(Google Drive, whose quota is often used up), and put images1024x1024 and ffhq-dataset-v2.json there. Sets of "

@@ -73,7 +73,8 @@ def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
         part -> bool [size, size] for all `PARTS`; they may overlap.
 
     Raises:
-        UserError: the folder of the masks is not there, a mask is no image or not square, or masks differ in size.
+        UserError: the folder of the masks or all masks of the face are not there, a mask is no image or not square, or
+            masks differ in size.
     """
     place = folder / str(number // FOLDER_SIZE)
     if not place.is_dir():
@@ -97,6 +98,11 @@ def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
                 f"{frame.picture[1]}x{frame.picture[0]}. Unpack CelebAMask-HQ.zip again."
             )
         found[part] = frame.mask(raw)
+    if frame is None:
+        raise UserError(
+            f"{place}: has no mask of image {number}, expected {number:05d}_skin.png and others. The archive was not "
+            f"unpacked to its end: delete {folder} and unpack CelebAMask-HQ.zip again."
+        )
     return found
 
 
