@@ -246,6 +246,15 @@ def test_ids_that_are_excluded_do_not_come(raw: Path, built: tuple[list[Case], P
     assert {case.cluster for case in cases} == {case.cluster for case in built[0][1:]}
 
 
+def test_lists_of_ids_that_are_excluded_are_read_as_programs_save_them(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbf1000\r\n001037\r\n")
+    names = {case.cluster for case in build(raw, tmp_path / "out", exclude=str(tmp_path / "ids.txt"))}
+    assert not names & {"coco-1000", "coco-1037"} and "coco-1481" in names
+    (tmp_path / "ids.txt").write_text("²")
+    with pytest.raises(UserError, match=r"ids.txt has '²', expected one id of COCO a line"):
+        build(raw, tmp_path / "out", exclude=str(tmp_path / "ids.txt"))
+
+
 def test_objects_out_of_bounds_do_not_come(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gives no case for these options"):
         build(raw, tmp_path, least_share=0.2)
@@ -330,6 +339,14 @@ def test_a_missing_image_is_named(copy: Path, tmp_path: Path) -> None:
             "entry 0 of 'annotations' has no 'segmentation'",
         ),
         (lambda content: content.pop("categories"), "has no list 'categories'"),
+        (lambda content: content["annotations"][1].update(area={}), "entry 1 of 'annotations' has the area {}"),
+        (lambda content: content["images"][2].update(height="240"), "entry 2 of 'images' has the height '240'"),
+        (lambda content: content["images"][2].update(id=[1]), r"entry 2 of 'images' has the id \[1\]"),
+        (lambda content: content["licenses"].append(3), "entry 2 of 'licenses' has no 'id'"),
+        (
+            lambda content: [entry.update(file_name="../x.jpg") for entry in content["images"]],
+            r"the file_name '../x.jpg' leads out of",
+        ),
     ],
 )
 def test_a_damaged_table_is_named(

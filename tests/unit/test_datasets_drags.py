@@ -212,6 +212,9 @@ BAD_OPERATIONS = {
     "no point": (operation("transformation", [26], [5, 5]), r"\[26\] is no point \[x, y\]"),
     "no centroids": ({"task": "transformation"}, r"'centroids' is None, expected two points"),
     "no object": ("move", r"operation '0': is 'move', expected an object"),
+    "a list of tasks": ({"task": ["rotation"]}, r"its task is \['rotation'\], expected one of"),
+    "not a number": (operation("transformation", [26, float("nan")], [5, 5]), r"\[26, nan\] is no point"),
+    "infinity": (operation("transformation", [26, 16], [float("inf"), 5]), r"\[inf, 5\] is no point"),
 }
 
 
@@ -232,6 +235,12 @@ def test_files_of_a_sample_that_cannot_be_read_are_named(tmp_path: Path) -> None
         red_module.read_sample(folder)
     (folder / "instruction.json").write_text(text.replace('"begin_points": []', '"begin_points": [[1, 2]]'))
     with pytest.raises(UserError, match=r"has 1 begin_points and 0 target_points"):
+        red_module.read_sample(folder)
+    (folder / "instruction.json").write_text(text.replace('"begin_points": []', '"begin_points": 5'))
+    with pytest.raises(UserError, match=r"instruction\.json: its begin_points or target_points are no list"):
+        red_module.read_sample(folder)
+    (folder / "instruction.json").write_text(json.dumps(json.loads(text) | {"point_operations": "none"}))
+    with pytest.raises(UserError, match=r"instruction\.json: 'point_operations' is 'none', expected an object"):
         red_module.read_sample(folder)
     (folder / "instruction.json").write_text(text.replace("editing_prompt", "edit_prompt"))
     with pytest.raises(UserError, match=r"'editing_prompt' is None, expected a text"):

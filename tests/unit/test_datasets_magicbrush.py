@@ -212,6 +212,10 @@ def test_archives_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     refused(text[:-30], r"edit_sessions\.json: is truncated or no JSON")
     refused(text.replace('"12"', '"5000"'), r"edit_sessions\.json: the key '5000' stands twice")
     refused(text.replace('"instruction"', '"text"', 1), r"session 368667, turn 1: has no instruction, expected input")
+    for name in ("../../etc/x.png", "/etc/x.png", ".."):
+        match = rf"session 368667, turn 1: '{name}' leads out of the folder of its images"
+        refused(text.replace("368667-mask1.png", name, 1), match)
+    refused(text.replace('"12"', '"../12"'), r"session ../12, turn 1: '../12' leads out of the folder")
     refused('{"12": {}}', r"session 12: is \{\}, expected a list of turns")
     refused("[]", r"edit_sessions\.json: holds no object")
     path.write_text(text)

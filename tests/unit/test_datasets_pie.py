@@ -124,6 +124,7 @@ BAD = {
     "too far": ({"mask": [512 * 512, 1]}, r"starts behind the last of 262144 pixels"),
     "type": ({"editing_type_id": "10"}, r"its editing_type_id is '10', expected 0 to 9"),
     "path": ({"image_path": "../secret.jpg"}, r"its image_path '\.\./secret\.jpg' leads out of"),
+    "no text": ({"editing_prompt": None}, r"entry 000000000000: its editing_prompt is None, expected a text"),
     "no image": ({"image_path": "0_random_140/9.jpg"}, r"9\.jpg: no such image file"),
 }
 

@@ -182,7 +182,8 @@ def _case(
     case_id = f"{request.task}-{number:05d}-{kind}"
     image = frame.image(_picture(pictures, tables.images[name]))
     paths = write_images(request.folder, case_id, {"image": image, "mask": mask})
-    licence = tables.licences.get(tables.images[name].get("license", -1), "licence of the image not stated")
+    stated = tables.images[name].get("license")
+    licence = tables.licences.get(stated if isinstance(stated, int) else -1, "licence of the image not stated")
     return Case(
         case_id=case_id,
         task=request.task,
@@ -209,7 +210,7 @@ def read_tables(instances: Path, captions: Path) -> Tables:
     rows = {str(entry["id"]): entry for entry in _entries(instances, content, "images", _IMAGE)}
     categories = {
         entry["id"]: (entry["name"], entry["supercategory"])
-        for entry in _entries(instances, content, "categories", ("id", "name", "supercategory"))
+        for entry in _entries(instances, content, "categories", _CATEGORY)
     }
     objects: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in _entries(instances, content, "annotations", _OBJECT):
@@ -222,17 +223,27 @@ def read_tables(instances: Path, captions: Path) -> Tables:
     for found in objects.values():
         found.sort(key=lambda entry: (-entry["area"], entry["id"]))
     written: dict[str, list[str]] = defaultdict(list)
-    for entry in sorted(_entries(captions, texts, "annotations", ("id", "image_id", "caption")), key=lambda e: e["id"]):
+    for entry in sorted(_entries(captions, texts, "annotations", _CAPTION), key=lambda entry: entry["id"]):
         written[str(entry["image_id"])].append(entry["caption"])
-    licences = {entry["id"]: entry["name"] for entry in content.get("licenses", [])}
+    licences = {}
+    if "licenses" in content:
+        licences = {entry["id"]: entry["name"] for entry in _entries(instances, content, "licenses", _LICENCE)}
     return Tables(rows, objects, written, categories, licences)
 
 
-_IMAGE = ("id", "file_name", "width", "height")
-_OBJECT = ("id", "image_id", "category_id", "segmentation", "area", "iscrowd")
+_Types = Mapping[str, type | tuple[type, ...]]
+_IMAGE: _Types = {"id": int, "file_name": str, "width": int, "height": int}
+_CATEGORY: _Types = {"id": int, "name": str, "supercategory": str}
+_OBJECT: _Types = {
+    **dict.fromkeys(("id", "image_id", "category_id", "iscrowd"), int),
+    "segmentation": (list, dict),
+    "area": (int, float),
+}
+_CAPTION: _Types = {"id": int, "image_id": int, "caption": str}
+_LICENCE: _Types = {"id": int, "name": str}
 
 
-def _entries(path: Path, content: Mapping[str, Any], key: str, needed: Sequence[str]) -> list[Mapping[str, Any]]:
+def _entries(path: Path, content: Mapping[str, Any], key: str, needed: _Types) -> list[Mapping[str, Any]]:
     entries = content.get(key)
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: has no list '{key}', expected the format of COCO. {AGAIN}")
@@ -241,6 +252,9 @@ def _entries(path: Path, content: Mapping[str, Any], key: str, needed: Sequence[
         lacking = [name for name in needed if not isinstance(entry, dict) or name not in entry]
         if lacking:
             raise UserError(f"{path}: entry {number} of '{key}' has no '{lacking[0]}'. {AGAIN}")
+        for name, kinds in needed.items():
+            if not isinstance(entry[name], kinds):
+                raise UserError(f"{path}: entry {number} of '{key}' has the {name} {entry[name]!r:.60}. {AGAIN}")
         if entry["id"] in seen:
             raise UserError(f"{path}: '{key}' has the id {entry['id']} twice. {AGAIN}")
         seen.add(entry["id"])
@@ -250,7 +264,9 @@ def _entries(path: Path, content: Mapping[str, Any], key: str, needed: Sequence[
 def _picture(folder: Path, entry: Mapping[str, Any]) -> Pixels:
     from editfrontier.framing import open_picture, rgb
 
-    path = folder / str(entry["file_name"])
+    path = folder / entry["file_name"]
+    if path.parent != folder:
+        raise UserError(f"{INSTANCES}: the file_name {entry['file_name']!r} leads out of {folder}. {AGAIN}")
     pixels = rgb(open_picture(path))  # as it is stored: the annotators saw it so, whatever its EXIF entry says
     if pixels.shape[:2] != (entry["height"], entry["width"]):
         raise UserError(
@@ -264,10 +280,10 @@ def _excluded(path: str) -> frozenset[str]:
     if not path:
         return frozenset()
     try:
-        lines = Path(path).read_text(encoding="utf-8").split()
+        lines = Path(path).read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"option 'exclude': {path} cannot be read ({error}). Correct the path.") from None
-    wrong = [line for line in lines if not line.isdigit()]
+    wrong = [line for line in lines if not line.isdecimal()]
     if wrong:
         raise UserError(f"option 'exclude': {path} has {wrong[0]!r}, expected one id of COCO a line. Correct it.")
     return frozenset(str(int(line)) for line in lines)

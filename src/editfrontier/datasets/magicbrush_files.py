@@ -125,6 +125,12 @@ def read_folder(folder: Path) -> list[Turn]:
                     "output and instruction. Unpack the archive again."
                 )
             names = (entry["input"], entry["mask"], entry["output"])
+            for name in (session, *names):
+                if Path(name).name != name or name == "..":
+                    raise UserError(
+                        f"{path}, session {session}, turn {number}: {name!r} leads out of the folder of its images. "
+                        "Get the archive from its authors."
+                    )
             turns.append(Turn(str(session), number, entry["instruction"].strip(), names))
     return turns
 

@@ -86,6 +86,9 @@ def read_mapping(path: Path) -> dict[str, dict[str, Any]]:
                 near = did_you_mean(key, entry)
                 raise UserError(f"{path}, entry {name}: has no '{key}'.{near} It is another data set or version.")
         _type(entry, f"{path}, entry {name}")
+        for key in ("image_path", "original_prompt", "editing_prompt", "editing_instruction"):
+            if not isinstance(entry[key], str) and (key, entry[key]) != ("editing_instruction", None):
+                raise UserError(f"{path}, entry {name}: its {key} is {entry[key]!r:.60}, expected a text.")
     return content
 
 
@@ -122,7 +125,7 @@ def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pic
     from editfrontier.framing import frame_of, open_picture, rgb, safe_name
 
     where = f"{path}, entry {name}"
-    file = _inside(pictures, str(entry["image_path"]), where)
+    file = _inside(pictures, entry["image_path"], where)
     image = rgb(open_picture(file))
     if image.shape[:2] != (SIDE, SIDE):
         raise UserError(
@@ -149,7 +152,7 @@ def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pic
         background_mask=paths["background_mask"],
         source_caption=_plain(entry["original_prompt"]),
         target_caption=_plain(entry["editing_prompt"]),
-        instruction=str(entry["editing_instruction"]).strip(),
+        instruction=(entry["editing_instruction"] or "").strip(),
         instruction_origin="free_form",
         edit_type=_type(entry),
         mask_origin="human",
@@ -168,9 +171,9 @@ def _untouched(edited: Mask, size: int) -> Mask:
     return free
 
 
-def _plain(prompt: Any) -> str:
+def _plain(prompt: str) -> str:
     """A prompt without the brackets around the words that differ."""
-    return str(prompt).replace("[", "").replace("]", "").strip()
+    return prompt.replace("[", "").replace("]", "").strip()
 
 
 def _type(entry: Mapping[str, Any], where: str = "") -> str:

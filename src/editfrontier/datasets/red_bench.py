@@ -34,6 +34,7 @@ TASKS = {
 LEAST_AREA = 5  # a contour of a smaller area is a speck of the drawing (the authors' threshold)
 LICENCE = "DragFlow (NTUITIVE): non-commercial use only"
 _NAME = re.compile(r"^[A-Za-z]\d+$")
+_FAR = 1e6  # pixels, more than any picture has; NaN and infinity, which JSON may hold, are not below it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +237,7 @@ def _kind(operation: Any, where: str) -> str:
     if not isinstance(operation, dict):
         raise UserError(f"{where}: is {operation!r}, expected an object with task and centroids. Get the file again.")
     task = operation.get("task")
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         near = did_you_mean(task, TASKS) if isinstance(task, str) else ""
         raise UserError(f"{where}: its task is {task!r}, expected one of {', '.join(TASKS)}.{near} Get the file again.")
     return TASKS[task]
@@ -258,14 +259,18 @@ def _anchor(operation: dict[str, Any], where: str) -> tuple[float, float]:
 
 def _point(value: Any, where: str) -> tuple[float, float]:
     numbers = isinstance(value, list) and len(value) == 2
-    if not numbers or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in value):
+    if not numbers or not all(isinstance(part, int | float) and abs(part) < _FAR for part in value):
         raise UserError(f"{where}: {value!r} is no point [x, y]. Get the file again.")
     return float(value[0]), float(value[1])
 
 
 def _handles(content: dict[str, Any], file: Path) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     points = content.get("point_operations") or {}
+    if not isinstance(points, dict):
+        raise UserError(f"{file}: 'point_operations' is {points!r:.60}, expected an object. Get the file again.")
     starts, ends = points.get("begin_points") or [], points.get("target_points") or []
+    if not isinstance(starts, list) or not isinstance(ends, list):
+        raise UserError(f"{file}: its begin_points or target_points are no list. Get the file again.")
     if len(starts) != len(ends):
         raise UserError(
             f"{file}: has {len(starts)} begin_points and {len(ends)} target_points, expected as many. Get the file "
