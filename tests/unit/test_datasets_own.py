@@ -125,6 +125,19 @@ def test_mistakes_in_tables_are_named(raw: Path, name: str) -> None:
         built(raw)
 
 
+def test_long_names_of_pictures_are_shortened(raw: Path) -> None:
+    # Services call pictures by their prompts.
+    name = "a-cat-with-a-hat-" * 14
+    picture(raw / f"{name}.png")
+    picture(raw / f"{name}s.png")
+    (raw / "images.csv").write_text(f"image,source\n{name}.png,one\n{name}s.png,two\n")
+    cases = built(raw)
+    assert len(cases) == 2 and all(len(case_id) < 130 for case_id in cases)
+    (raw / "images.csv").write_text(f"image,id\na.png,{'x' * 121}\n")
+    with pytest.raises(UserError, match=r"line 2: the id x+\.\.\. has 121 letters, expected at most 120"):
+        built(raw)
+
+
 def test_tables_that_are_no_text_are_named(raw: Path) -> None:
     (raw / "images.csv").write_bytes("image,instruction\na.png,Füße\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"images\.csv: is not in UTF-8 \(byte 25\)"):
@@ -176,7 +189,7 @@ def test_a_crop_follows_the_mask_and_small_pictures_are_enlarged_with_a_word(
     assert "a.png: is enlarged from 32x32 pixels" in caplog.text
 
 
-def test_a_folder_alone_is_enough(tmp_path: Path) -> None:
+def test_a_folder_alone_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     raw = tmp_path / "raw"
     picture(raw / "b.JPG")
     picture(raw / "a.webp")
@@ -186,8 +199,14 @@ def test_a_folder_alone_is_enough(tmp_path: Path) -> None:
     assert list(cases) == ["own-00001-a", "own-00002-b"]
     assert [bool(case.mask) for case in cases.values()] == [False, True]
     assert {case.instruction for case in cases.values()} == {"make it night"}
+    (raw / "masks" / "b.png").rename(raw / "masks" / "b.PNG")
+    (raw / "masks" / "a_mask.png").write_bytes(b"")
+    cases = built(raw, instruction="make it night")
+    assert [bool(case.mask) for case in cases.values()] == [False, True]
+    assert "masks/a_mask.png: is not the mask of a picture" in caplog.text
+    (raw / "masks" / "b.PNG").rename(raw / "masks" / "b.png")
     mask(raw / "masks" / "b.bmp")
-    with pytest.raises(UserError, match=r"the picture b\.JPG has the masks masks/b\.png and masks/b\.bmp"):
+    with pytest.raises(UserError, match=r"the picture b\.JPG has the masks masks/b\.bmp and masks/b\.png"):
         built(raw)
 
 

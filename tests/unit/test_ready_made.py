@@ -66,6 +66,18 @@ def test_files_become_edits_and_what_is_wrong_fails_with_its_reason(tmp_path: Pa
     assert "case-7.png: there is no such ready-made edit" in reasons["case-7"]
 
 
+def test_edits_are_found_as_cameras_name_them_and_turned_as_they_say(tmp_path: Path, place: Path) -> None:
+    cases = tiny_cases(tmp_path / "data", 1)
+    pixels = np.full((SIZE, SIZE, 3), 200, np.uint8)
+    pixels[: SIZE // 2] = 20
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(pixels).save(place / "case-0.JPG", exif=exif, quality=100)
+    (row,) = run(cases, tmp_path / "out").values()
+    made = read_image(tmp_path / "out" / row.image).astype(int)
+    assert np.abs(made - pixels[::-1]).max() <= 3
+
+
 def test_edits_are_resized_only_if_told(tmp_path: Path, place: Path) -> None:
     cases = tiny_cases(tmp_path / "data", 2)
     save(place / "case-0.png", side=3 * SIZE, grey=40)

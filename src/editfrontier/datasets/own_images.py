@@ -39,6 +39,8 @@ COLUMNS = {
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _ID = re.compile(r"^[A-Za-z0-9_-]+$")
+LONGEST_ID = 120
+"""Letters of a name: files are called by the task, the name and more, and a file name has at most 255 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,10 +177,18 @@ def list_folder(folder: Path) -> list[dict[str, str]]:
         raise UserError(
             f"{folder}: holds neither {TABLE} nor a picture ({', '.join(ENDINGS)}).{hint} {DATASET.by_hand}"
         )
+    place = folder / "masks"
+    drawn = sorted(place.iterdir()) if place.is_dir() else []
+    own = {file.stem for file in files}
+    masks: dict[str, list[Path]] = {}
+    for mask in drawn:
+        if mask.suffix.lower() in ENDINGS and mask.stem in own:
+            masks.setdefault(mask.stem, []).append(mask)
+        else:
+            log.warning("%s: is not the mask of a picture, whose name it would have; it is not read", mask)
     rows = []
     for file in files:
-        masks = [folder / "masks" / f"{file.stem}{ending}" for ending in ENDINGS]
-        found = [str(mask.relative_to(folder)) for mask in masks if mask.is_file()]
+        found = [str(mask.relative_to(folder)) for mask in masks.get(file.stem, [])]
         if len(found) > 1:
             raise UserError(f"{folder}: the picture {file.name} has the masks {' and '.join(found)}. Keep one of them.")
         rows.append({"image": file.name, "line": file.name} | ({"mask": found[0]} if found else {}))
@@ -195,7 +205,12 @@ def with_ids(rows: Sequence[Mapping[str, str]], where: str) -> dict[str, Mapping
 
     named: dict[str, Mapping[str, str]] = {}
     for number, row in enumerate(rows, start=1):
-        name = row.get("id") or f"{number:05d}-{safe_name([Path(row['image']).stem])}"
+        name = row.get("id") or f"{number:05d}-{safe_name([Path(row['image']).stem])}"[:LONGEST_ID]
+        if len(name) > LONGEST_ID:
+            raise UserError(
+                f"{where}, line {row['line']}: the id {name[:20]}... has {len(name)} letters, expected at most "
+                f"{LONGEST_ID}. Shorten it."
+            )
         if not _ID.match(name):
             raise UserError(
                 f"{where}, line {row['line']}: the id {name!r} has other characters than letters, digits, _ and -. "

@@ -82,12 +82,14 @@ def read_edit(folder: Path, case_id: str, size: tuple[int, int], resize: bool) -
         raise UserError(
             f"{folder}: no such folder of ready-made edits. Make it, or set {VARIABLE} to the folder above it."
         )
-    files = [file for ending in ENDINGS if (file := folder / f"{case_id}{ending}").is_file()]
+    endings = (*ENDINGS, *(ending.upper() for ending in ENDINGS))
+    named = [file for ending in endings if (file := folder / f"{case_id}{ending}").is_file()]
+    files = list({file.stat().st_ino: file for file in named}.values())  # some disks take .png and .PNG for the same
     if not files:
         raise UserError(f"{folder / case_id}.png: there is no such ready-made edit. Put it there.")
     if len(files) > 1:
         raise UserError(f"{files[0]} and {files[1].name}: two ready-made edits of one case. Keep one of them.")
-    pixels = rgb(open_picture(files[0]))
+    pixels = rgb(open_picture(files[0]), upright=True)
     height, width = pixels.shape[:2]
     if (height, width) == size:
         return pixels
