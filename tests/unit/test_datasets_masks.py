@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from celeba_files import write_celeba
 from editfrontier.cases import Case, read_mask, write_png
@@ -86,6 +88,36 @@ def test_pickled_weights_are_not_loaded(checkpoints: dict[str, Path], tmp_path: 
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"not a readable checkpoint of SAM \(.*with model.safetensors"):
         load_segmenter(tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("name", ["sam", "sam2"])
+def test_weights_that_are_cut_off_or_of_another_model_are_named(
+    checkpoints: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    weights = load_file(checkpoints[name] / "model.safetensors")
+
+    def damaged(case: str) -> Path:
+        # A folder each: weights are mapped into memory, and must not change below it.
+        folder = Path(shutil.copytree(checkpoints[name], tmp_path / case))
+        file = folder / "model.safetensors"
+        if case == "cut":
+            file.write_bytes(file.read_bytes()[:5000])
+        elif case == "few":
+            save_file(dict(list(weights.items())[5:]), file, {"format": "pt"})
+        elif case == "shape":
+            wide = next(key for key, value in weights.items() if value.ndim == 2)
+            save_file({**weights, wide: weights[wide][:1].clone()}, file, {"format": "pt"})
+        else:
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps(config | {"vision_config": {"hidden_size": "x"}}))
+        return folder
+
+    for case in ("cut", "shape", "config"):
+        with pytest.raises(UserError, match=rf"{case}: not a readable checkpoint of SAM \(.*Download the whole folder"):
+            load_segmenter(damaged(case), "cpu")
+    # transformers would draw the others at random.
+    with pytest.raises(UserError, match=r"few: its weights lack \S+ \(and 4 others\)"):
+        load_segmenter(damaged("few"), "cpu")
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------

@@ -37,18 +37,29 @@ def load_segmenter(folder: Path, device: str = "auto") -> Segmenter:
         UserError: the folder is no such checkpoint, or has pickled weights only.
     """
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
 
     kind = _kind(folder)
     model_class, processor_class = (getattr(transformers, name) for name in CLASSES[kind])
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     try:
-        model = model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model, report = model_class.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
         processor = processor_class.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        problem = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{folder}: not a readable checkpoint of SAM ({str(error).splitlines()[0]}). Download the whole folder "
+            f"{folder}: not a readable checkpoint of SAM ({problem}). Download the whole folder "
             "again, with model.safetensors and the config of its processor."
         ) from None
+    if lacking := sorted(report["missing_keys"]):
+        # transformers fills them with random numbers, and the masks would be as random.
+        raise UserError(
+            f"{folder}: its weights lack {lacking[0]} (and {len(lacking) - 1} others). They are truncated or of "
+            "another model: download the whole folder again."
+        )
     model = model.eval().to(place)
 
     @torch.inference_mode()
