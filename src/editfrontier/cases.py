@@ -184,6 +184,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        error.filename = str(path)  # that of a full disk names no file
+        raise
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -6,6 +6,7 @@ Libraries are imported inside the commands, after their options are checked: tor
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -46,6 +47,16 @@ def main() -> None:
         app(prog_name="editfrontier")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        place = error.filename or "a file"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            problem = f"{place}: the disk is full. Free some space and run again."
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            problem = f"{place}: {error.strerror}. Correct its permissions, or name another place."
+        else:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from editfrontier import cli
 from editfrontier.cases import Case, read_cases, read_image, read_mask, write_cases, write_png
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.seeding import case_generator, stable_seed
@@ -103,3 +109,46 @@ def test_a_table_that_others_wrote_is_checked_when_it_is_read(tmp_path: Path) ->
     frame.assign(case_id="../up").to_parquet(path, index=False)
     with pytest.raises(UserError, match="cases.parquet: column 'case_id'"):
         read_cases(path)
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    write_png(path, np.zeros((8, 8), np.uint8))
+    before = path.read_bytes()
+    real = tempfile.mkstemp
+
+    def on_a_full_disk(**options: Any) -> tuple[int, str]:
+        handle, name = real(**options)
+        os.close(handle)
+        return os.open("/dev/full", os.O_WRONLY), name
+
+    monkeypatch.setattr(tempfile, "mkstemp", on_a_full_disk)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_png(path, np.ones((8, 8), np.uint8))
+    assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.ENOSPC, "error: /data/a.png: the disk is full. Free some space and run again.\n"),
+        (errno.EROFS, "error: /data/a.png: Read-only file system. Correct its permissions, or name another place.\n"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_is_one_line_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int, message: str
+) -> None:
+    def failing(number: int) -> Callable[..., None]:
+        def fail(**_: object) -> None:
+            raise OSError(number, os.strerror(number), "/data/a.png")
+
+        return fail
+
+    monkeypatch.setattr(cli, "app", failing(code))
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2 and capsys.readouterr().err.endswith(message)
+    monkeypatch.setattr(cli, "app", failing(errno.EIO))  # nobody knows what mends it
+    with pytest.raises(OSError, match="Input/output"):
+        cli.main()
