@@ -6,6 +6,7 @@ compared with it before it is used.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -156,6 +157,11 @@ def _download(identifier: str, revision: str) -> Path:
             "see. Correct `id` in the config; if it is private, run `hf auth login` or set HF_TOKEN"
         ) from error
     except Exception as error:  # the hub client raises many unrelated types for "offline" and "not found"
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"model {identifier}: the disk of the cache of the hub is full. Free some space, or set HF_HOME to a "
+                "folder of another disk, and run again: finished files are kept"
+            ) from error
         raise UserError(
             f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled "
             "cache. Run `snakemake weights` where the hub can be reached, check the id, or give `path` to a copy"

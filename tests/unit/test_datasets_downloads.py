@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import http.server
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from editfrontier.datasets import downloads
 from editfrontier.datasets import files as library
 from editfrontier.datasets.downloads import download
 from editfrontier.datasets.inventory import fetch_files
@@ -150,6 +155,39 @@ def test_a_full_disk_keeps_the_part(server: str, tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=r"a.zip.part: the disk is full"):
         download(f"{server}/a", tmp_path / "a.zip", wait=0)
     assert (tmp_path / "a.zip.part").stat().st_size > 0
+
+
+def test_a_download_that_is_killed_goes_on(server: str, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from editfrontier.datasets import downloads\n"
+        "downloads._CHUNK = 100_000\n"
+        "def reporter(what): return lambda done, total: done > 300_000 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "downloads.reporter = reporter\n"
+        "downloads.download(sys.argv[1], Path(sys.argv[2]))"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, f"{server}/a", str(tmp_path / "a.zip")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    done = (tmp_path / "a.zip.part").stat().st_size
+    assert 100_000 < done < len(CONTENT) and not (tmp_path / "a.zip").exists()
+    download(f"{server}/a", tmp_path / "a.zip", md5=MD5)
+    assert Handler.requests[-1] == f"bytes={done}-" and tree(tmp_path) == {"a.zip"}
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_named(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: this folder cannot be made \(File exists\)"):
+        download(f"{server}/a", tmp_path / "file" / "a.zip")
+
+    def refused(*args: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(downloads, "_continue", refused)  # nobody is refused anything as root
+    with pytest.raises(
+        UserError, match=r"a.zip.part: cannot be written \(Permission denied\). Correct the permissions"
+    ):
+        download(f"{server}/a", tmp_path / "a.zip")
 
 
 def test_progress_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:

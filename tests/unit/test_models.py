@@ -115,6 +115,19 @@ def test_what_the_hub_refuses_is_told_with_the_fix(
     assert all(word in str(caught.value) for word in ("somebody/gated-model", *words))
 
 
+def test_a_full_disk_is_no_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    import huggingface_hub
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
+    with pytest.raises(UserError, match="somebody/model: the disk of the cache of the hub is full.* HF_HOME"):
+        resolve_model({"id": "somebody/model", "revision": "0" * 40})
+
+
 def test_import_is_light() -> None:
     import subprocess
     import sys

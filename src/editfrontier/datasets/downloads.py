@@ -50,7 +50,13 @@ def download(
     if path.is_file():
         return
     part = path.with_name(path.name + PART)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: this folder cannot be made ({error.strerror}). Correct the option or environment variable "
+            "that names it."
+        ) from None
     help_text = f"{by_hand} The file goes to {path}.".strip()
     for attempt in range(1, tries + 1):
         try:
@@ -64,6 +70,11 @@ def download(
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(
                     f"{part}: the disk is full. Free some space and run again: the download continues where it stopped."
+                ) from None
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise UserError(
+                    f"{part}: cannot be written ({error.strerror}). Correct the permissions of {path.parent}, or name "
+                    "another folder."
                 ) from None
             problem = error
         except http.client.HTTPException as error:
