@@ -195,6 +195,8 @@ def test_a_folder_alone_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     picture(raw / "a.webp")
     mask(raw / "masks" / "b.png")
     (raw / "notes.txt").write_text("not a picture")
+    (raw / "._b.JPG").write_bytes(b"\0\5\x16\7 of a Mac")
+    (raw / "masks" / "._b.png").write_bytes(b"\0\5\x16\7 of a Mac")
     cases = built(raw, instruction="make it night")
     assert list(cases) == ["own-00001-a", "own-00002-b"]
     assert [bool(case.mask) for case in cases.values()] == [False, True]

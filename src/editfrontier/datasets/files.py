@@ -144,7 +144,7 @@ def _checked(place: Path, file: ExpectedFile) -> Path:
         try:
             verify_file(place, size=file.size, md5=file.md5, sha256=file.sha256)
         except UserError as error:
-            log.warning("warning: %s It is read all the same", error)
+            log.warning("warning: %s It is read all the same.", error)
     return place
 
 

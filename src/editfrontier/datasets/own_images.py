@@ -167,9 +167,11 @@ def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[st
 
 def list_folder(folder: Path) -> list[dict[str, str]]:
     """Return the pictures of a folder by name, each with the mask of its name in the folder `masks`, if any."""
-    files = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in ENDINGS and entry.is_file())
+    # Hidden files hold what a Mac keeps of others (._cat.png), and are no pictures.
+    shown = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    files = [entry for entry in shown if entry.suffix.lower() in ENDINGS and entry.is_file()]
     if not files:
-        inner = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name != "masks"]
+        inner = [entry for entry in shown if entry.is_dir() and entry.name != "masks"]
         deeper = next(
             (entry for entry in inner if any(file.suffix.lower() in ENDINGS for file in entry.iterdir())), None
         )
@@ -184,7 +186,7 @@ def list_folder(folder: Path) -> list[dict[str, str]]:
     for mask in drawn:
         if mask.suffix.lower() in ENDINGS and mask.stem in own:
             masks.setdefault(mask.stem, []).append(mask)
-        else:
+        elif not mask.name.startswith("."):
             log.warning("%s: is not the mask of a picture, whose name it would have; it is not read", mask)
     rows = []
     for file in files:
