@@ -121,7 +121,7 @@ def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypa
     made = with_model({"id": "someone/model", "revision": revision})
     (need,) = wanted.needs(made, [edit_job()])
     assert (need.kind, need.present) == ("weights", False)
-    assert "snakemake weights" in need.fix
+    assert "editfrontier weights --pin" in need.fix
     snapshot = tmp_path / f"models--someone--model/snapshots/{revision}"
     snapshot.mkdir(parents=True)
     (snapshot / "model_index.json").write_text("{}")

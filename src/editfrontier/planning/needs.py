@@ -12,6 +12,7 @@ from pathlib import Path
 from editfrontier.config import Study
 from editfrontier.datasets import RENDERED, dataset_options, get_dataset, raw_folder
 from editfrontier.datasets.files import missing
+from editfrontier.errors import FETCH_WEIGHTS
 from editfrontier.model_registry import (
     UNPINNED,
     FilesReference,
@@ -85,16 +86,16 @@ def _weights(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
         title, size, licence = (entry.title, entry.download_gb * _GB, entry.licence) if entry else (text, 0.0, "")
         match reference:
             case HubReference() if reference.revision == UNPINNED:
-                fix = f"The revision of {reference.id} is not pinned. Run `editfrontier weights --pin`."
+                fix = f"The revision of {reference.id} is not pinned. Run {FETCH_WEIGHTS} where the hub can be reached."
                 yield Need("weights", title, False, size, licence, fix)
             case HubReference():
-                fix = "Run `snakemake weights` where the hub can be reached."
+                fix = f"Run {FETCH_WEIGHTS} where the hub can be reached."
                 yield Need("weights", title, _in_cache(reference), size, licence, fix)
             case FilesReference():
                 folder = weights_root() / reference.name
                 files = [file.name for file in entry.files] if entry else ["config.json"]
                 by_hand = [file.name for file in entry.files if not file.url] if entry else []
-                fix = "Run `snakemake weights` where the network can be reached."
+                fix = f"Run {FETCH_WEIGHTS} where the network can be reached."
                 if by_hand:
                     fix += f" {', '.join(by_hand)} must be fetched by hand and put into {folder}."
                 yield Need("weights", title, all((folder / name).is_file() for name in files), size, licence, fix)
