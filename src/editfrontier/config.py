@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from glob import glob
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
-from editfrontier.config_models import edit_size, model_problems
-from editfrontier.config_rows import split_table, swept, unusual
+from editfrontier.config_models import edit_size, kind_problems, model_problems
+from editfrontier.config_rows import split_table, statistics_problems, swept, unusual
 from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
@@ -31,6 +32,7 @@ SCHEMA = ROOT / "config" / "schema.yaml"
 ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
 RUNNER = "editfrontier.editing.shard"
 
+_NAMING_KEYS = {"registry", "id", "path"}
 _TYPE_NAMES = {
     "object": "a mapping",
     "array": "a list",
@@ -131,8 +133,9 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     for path, problem in model_problems(complete):
         raise _wrong(sources, path, problem)
     variants, tables = _resolve_experiments(complete, sources)
-    for path, problem in [*dataset_problems(complete), *settings_problems(complete, tables)]:
-        raise _wrong(sources, path, problem)
+    found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
+    for place, problem in chain[tuple[Sequence[str | int], str]](*found, statistics_problems(complete)):
+        raise _wrong(sources, place, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
 
@@ -153,10 +156,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `change` over it: mappings merge key by key, everything else is replaced."""
+    """Return `base` with `change` over it: mappings merge key by key, everything else is replaced.
+
+    A model that is named anew replaces the whole entry, as one cannot have both a `path` and a `registry`.
+    """
     merged = dict(copy.deepcopy(dict(base)))
     for key, value in change.items():
-        old = merged.get(key)
+        old = None if isinstance(value, Mapping) and _NAMING_KEYS & value.keys() else merged.get(key)
         merged[key] = (
             merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
         )

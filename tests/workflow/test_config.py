@@ -93,6 +93,16 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         (["experiments", "table4", "by"], ["sizes"], ["key 'experiments.table4.by[0]'", "kind, size", "'size'"]),
         (["experiments", "table2", "rows", 0, "control"], "yes", ["table2.rows[0].control", "true or false"]),
         (["statistics", "resample"], 10, ["key 'statistics.resample'", "'resamples'"]),
+        (["statistics", "fidelity"], ["id_sim", "ssim_bgg"], ["key 'statistics.fidelity[1]'", "'ssim_bg'"]),
+        (["statistics", "tasks", "drags", "fidelity", 0], "kid", ["statistics.tasks.drags.fidelity[0]", "of sets"]),
+        (["statistics", "prenamed"], ["fid", "id_sims"], ["key 'statistics.prenamed[1]'", "'id_sim'"]),
+        (["statistics", "fidelity_anchors"], ["random", "source"], ["fidelity_anchors[0]", "'random_image'"]),
+        (["analyse", 0], "drft", ["key 'analyse[0]'", "'drft' is no analysis", "'drift'"]),
+        (
+            ["models", "text_to_image"],
+            {"registry": "flux_dev"},
+            ["models.text_to_image", "is of kind flux"],
+        ),
     ],
 )
 def test_wrong_config_gives_one_line_with_file_key_and_fix(
@@ -138,6 +148,25 @@ def test_merge_joins_mappings_and_replaces_lists() -> None:
     base = {"a": {"x": 1, "y": [1, 2]}, "b": 1}
     assert merge(base, {"a": {"y": [3]}, "c": 2}) == {"a": {"x": 1, "y": [3]}, "b": 1, "c": 2}
     assert base == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
+
+
+def test_a_model_that_is_named_anew_replaces_the_one_before() -> None:
+    base = {"models": {"flux": {"registry": "flux_dev", "size": 512}, "inpainting": {"path": "a", "size": 64}}}
+    change = {"models": {"flux": {"path": "/mine"}, "inpainting": {"size": 128}}}
+    assert merge(base, change) == {"models": {"flux": {"path": "/mine"}, "inpainting": {"path": "a", "size": 128}}}
+
+
+def test_an_editor_and_its_model_are_of_one_kind(tmp_path: Path, root: Path) -> None:
+    base = f"extends: {root / 'config/paper.yaml'}\n"
+    (tmp_path / "study.yaml").write_text(base + "editors: { sdedit: { model: flux } }\n")
+    with pytest.raises(UserError, match=r"key 'editors\.sdedit\.model': 'sdedit' runs a model of kind text_to_image"):
+        load_study([tmp_path / "study.yaml"])
+
+
+def test_anchors_may_be_variants_and_numbers(tmp_path: Path, root: Path) -> None:
+    anchors = ["mask_guided+guidance_scale=3", 1]
+    file = changed(tmp_path, root, ["statistics", "controllability_anchors"], anchors)
+    assert load_study([file]).config["statistics"]["controllability_anchors"] == anchors
 
 
 def test_default_values_name_no_new_variant(tmp_path: Path, root: Path) -> None:
