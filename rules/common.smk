@@ -12,8 +12,11 @@ from editfrontier.errors import UserError
 from editfrontier.model_registry import entry_of, reference_of, segmenters_of
 from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, weights_hash
+from editfrontier.yaml_files import read_yaml
 
 try:
+    for configfile_name in workflow.configfiles:
+        read_yaml(Path(configfile_name))  # Snakemake has read it, but keeps the last of two equal keys without a word
     STUDY = resolve_study(config, workflow.configfiles)
 except UserError as error:
     sys.exit(f"error: {error}")

@@ -26,6 +26,7 @@ from editfrontier.model_registry import reference_of
 from editfrontier.results import CONTROLS, variant_label
 from editfrontier.spec import code_hash, variant_name
 from editfrontier.userstudy.settings import response_patterns, settings_problems
+from editfrontier.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
@@ -137,22 +138,6 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     for place, problem in chain[tuple[Sequence[str | int], str]](*found, statistics_problems(complete)):
         raise _wrong(sources, place, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML mapping; raise `UserError` that names the file and the line."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such config file. Correct the path.") from None
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{file}{line}: not valid YAML ({error.problem}). Correct the file.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds {type(content).__name__}, expected a mapping of keys. Correct the file.")
-    return content
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,14 +41,23 @@ def test_shipped_configs_are_valid(root: Path, name: str) -> None:
             assert study.edit_spec(task, variant)["variant"] == variant
 
 
-def test_schema_is_a_valid_schema_and_describes_every_top_level_key() -> None:
+def test_schema_is_a_valid_schema_and_describes_every_key() -> None:
     schema = read_yaml(SCHEMA)
     Draft202012Validator.check_schema(schema)
     assert schema["additionalProperties"] is False
-    undescribed = [
-        key for key, entry in schema["properties"].items() if not {"description", "properties"} & entry.keys()
-    ]
-    assert undescribed == []
+
+    def undescribed(node: Any, path: str) -> list[str]:
+        if not isinstance(node, dict):
+            return []
+        properties = node.get("properties", {})
+        found = [f"{path}.{key}" for key, entry in properties.items() if not {"description", "$ref"} & entry.keys()]
+        for key, entry in [*properties.items(), *((key, node.get(key)) for key in ("items", "additionalProperties"))]:
+            found += undescribed(entry, f"{path}.{key}")
+        return found
+
+    assert undescribed(schema, "") == []
+    assert [name for name, entry in schema["$defs"].items() if "description" not in entry] == []
+    assert [found for name, entry in schema["$defs"].items() for found in undescribed(entry, name)] == []
 
 
 def test_schema_refuses_unknown_keys_everywhere() -> None:
@@ -77,6 +86,8 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         (["tasks", "portraits", "cases"], ..., ["key 'tasks.portraits.cases'", "missing"]),
         (["tasks", "portraits", "dataset"], "portrait", ["'portrait'", "is no dataset", "'portraits'"]),
         (["tasks", "Faces"], {"dataset": "portraits", "cases": 1, "shards": 1}, ["key 'tasks.Faces'", "small letters"]),
+        (["language"], ..., ["key 'language'", "missing"]),
+        (["reported"], ..., ["key 'reported'", "missing"]),
         (["compute", "dtype"], "float23", ["key 'compute.dtype'", "'float32'"]),
         (["editors", "sd_edit"], {}, ["key 'editors.sd_edit'", "no such editor", "'sdedit'", "editors/sd_edit.py"]),
         (["editors", "sdedit"], {"model": "text_to_imag"}, ["key 'editors.sdedit.model'", "'text_to_image'"]),
@@ -124,6 +135,16 @@ def test_unreadable_config_names_file_and_line(tmp_path: Path) -> None:
         load_study([file])
     with pytest.raises(UserError, match=r"absent\.yaml: no such config file"):
         load_study([tmp_path / "absent.yaml"])
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, root: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("seed: 1\ntasks:\n  a: { cases: 1 }\n  b: {}\n  a: { cases: 2 }\n")
+    with pytest.raises(UserError, match=r"study\.yaml, line 5: not valid YAML \(the key 'a' stands in line 3 already"):
+        load_study([file])
+    file.write_text("base: &base { x: 1, y: 2 }\nother: { <<: *base, x: 3 }\n")
+    assert read_yaml(file)["other"] == {"x": 3, "y": 2}
+    assert [len(read_yaml(path)) for path in sorted((root / "config").glob("*.yaml"))]
 
 
 def test_message_names_the_file_that_holds_the_key(tmp_path: Path, root: Path) -> None:
