@@ -132,6 +132,17 @@ def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypa
     assert not wanted.needs(made, [edit_job()])[0].present, "half a download was taken for whole"
 
 
+def test_a_package_that_reads_weights_is_missed_before_the_job_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(evaluators={"quality": {"registry": "musiq_koniq"}})
+    job_that_scores = job("score", task="faces", variant="sdedit")
+    for here in (True, False):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, here=here: object() if here else None)
+        (need,) = [need for need in wanted.needs(made, [job_that_scores]) if need.kind == "package"]
+        assert (need.name, need.present) == ("pyiqa", here)
+        assert "--editable '.[quality]'" in need.fix
+    assert "package  pyiqa" in plan_text(made, "made.yaml", [costs.Stage("scores", 1, 1, 1.0, 0.0, 0.0, 0.0)], [need])
+
+
 def test_gated_weights_need_a_token_until_they_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     token: list[str | None] = [None]

@@ -5,6 +5,7 @@ Nothing is opened, hashed or fetched: that is for `weights` and for the jobs. So
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from editfrontier.config import Study
 from editfrontier.datasets import RENDERED, dataset_options, get_dataset, raw_folder
 from editfrontier.datasets.files import missing
-from editfrontier.errors import FETCH_WEIGHTS
+from editfrontier.errors import FETCH_WEIGHTS, INSTALL_QUALITY
 from editfrontier.model_registry import (
     UNPINNED,
     FilesReference,
@@ -28,14 +29,17 @@ from editfrontier.planning.graph import PlannedJob
 SCORING = frozenset({"sources", "score", "validation", "analyse"})
 _GB = 1e9
 
+PACKAGES = {"musiq": ("pyiqa", "PolyForm Noncommercial 1.0.0", INSTALL_QUALITY)}
+"""Architecture of single files -> the optional package that reads them, its licence, and how it is installed."""
+
 
 @dataclass(frozen=True)
 class Need:
     """Something that jobs read and this repository does not hold.
 
     Attributes:
-        kind: "weights", "data" or "token".
-        name: of the model, of the data set, or "Hugging Face".
+        kind: "weights", "data", "token" or "package".
+        name: of the model, of the data set, of the package, or "Hugging Face".
         present: whether it is there.
         size: bytes to download, 0 = not known or not there to download.
         licence: in a few words.
@@ -51,10 +55,11 @@ class Need:
 
 
 def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
-    """Return what the jobs need: data for those that make cases, weights for those that edit or score."""
+    """Return what the jobs need: data for those that make cases, weights for those that edit or score, and what reads
+    and fetches these."""
     listed = list(jobs)
     weights = list(_weights(study, listed))
-    return [*_data(study, listed), *weights, *_token(study, listed, weights)]
+    return [*_data(study, listed), *weights, *_token(study, listed, weights), *_packages(study, listed)]
 
 
 def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
@@ -152,3 +157,12 @@ def _token(study: Study, jobs: Iterable[PlannedJob], weights: Iterable[Need]) ->
 
         fix = f"Accept the licence of {', '.join(wanted)} on the hub, then run `hf auth login` or set HF_TOKEN."
         yield Need("token", "Hugging Face", get_token() is not None, fix=fix)
+
+
+def _packages(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
+    """Optional packages that read weights; without them a job fails after everything before it has run."""
+    entries = [entry_of(text) for text in _references(study, jobs)]
+    for architecture, (package, licence, install) in PACKAGES.items():
+        if any(entry and entry.config.get("architecture") == architecture for entry in entries):
+            fix = f"Run {install}, or leave what needs it out of the config."
+            yield Need("package", package, importlib.util.find_spec(package) is not None, 0.0, licence, fix)
