@@ -36,7 +36,9 @@ os.environ.update(HF_HUB_OFFLINE="1")
 
 # Those that judge nothing but edits are left out of what is computed for sources.
 SOURCE_EVALUATORS = {name: model for name, model in config["evaluators"].items() if name not in ON_REQUEST}
-TASKS = list(config["tasks"])
+# The data of a task that no experiment of `run` and no analysis reads are asked of nobody.
+READ_TASKS = {task for entry in STUDY.analyses.values() for task in entry["tasks"]}
+TASKS = [task for task in config["tasks"] if STUDY.variants[task] or task in READ_TASKS]
 SEGMENTERS = segmenters_of(config)
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # What the page of results is drawn with, apart from the library.

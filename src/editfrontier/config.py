@@ -17,7 +17,7 @@ from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.config_models import edit_size, kind_problems, model_problems
-from editfrontier.config_rows import split_table, statistics_problems, swept, unusual
+from editfrontier.config_rows import split_table, statistics_problems, swept, table_names, unusual
 from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
@@ -134,6 +134,8 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     for path, problem in model_problems(complete):
         raise _wrong(sources, path, problem)
     variants, tables = _resolve_experiments(complete, sources)
+    # What `run` leaves out has no figure either; a config that changes another could not take it away.
+    complete["figures"] = {name: entry for name, entry in complete["figures"].items() if entry["table"] in tables}
     found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
     for place, problem in chain[tuple[Sequence[str | int], str]](*found, statistics_problems(complete)):
         raise _wrong(sources, place, problem)
@@ -294,8 +296,9 @@ def _resolve_experiments(
             tables[table["name"]] = table
     for task in config["statistics"].get("tasks", {}):
         _known(files, ["statistics", "tasks", task], task, config["tasks"], "task")
+    makeable = table_names(config["experiments"])
     for figure, entry in config["figures"].items():
-        _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
+        _known(files, ["figures", figure, "table"], entry["table"], makeable, "table of an experiment")
     return variants, tables
 
 

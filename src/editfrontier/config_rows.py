@@ -34,6 +34,13 @@ def unusual(carry: str, size: int | None) -> dict[str, Any]:
     return ({} if carry == "png" else {"carry": carry}) | ({} if size is None else {"size": size})
 
 
+def table_names(experiments: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the names of the tables of experiments, and of those that their `by` adds."""
+    return [
+        name for key, entry in experiments.items() for name in (key, *(f"{key}_{by}" for by in entry.get("by", [])))
+    ]
+
+
 def split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
     """Return a table with its rows for each part of the cases. Metrics of sets need more images than a part has."""
     metrics = [name for name in table["metrics"] if METRICS[name].per_image]

@@ -216,6 +216,14 @@ def test_an_editor_takes_another_model_where_the_config_says_so(tmp_path: Path, 
     assert dataclasses.asdict(variant)["params"] == {"strength": 0.3}
 
 
+def test_what_is_not_run_has_no_figure(tmp_path: Path, root: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(f"extends: {root / 'config/paper.yaml'}\nrun: [table1, table4]\nanalyse: []\n")
+    study = load_study([file])
+    assert list(study.config["figures"]) == ["frontier", "qualitative", "drag_panel", "motion"]
+    assert set(study.variants) - {task for task, variants in study.variants.items() if variants} >= {"inversion"}
+
+
 def test_a_split_adds_tables_of_the_same_rows_without_metrics_of_sets(tmp_path: Path, root: Path) -> None:
     file = changed(tmp_path, root, ["experiments", "table1", "by"], ["attribute", "kind"])
     tables = load_study([file]).tables
