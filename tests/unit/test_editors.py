@@ -143,6 +143,19 @@ def test_the_example_of_the_guide_is_an_editor() -> None:
     assert torch.equal(made[~inside], batch.images[~inside])
 
 
+def test_the_example_of_the_readme_is_an_editor() -> None:
+    code = (Path(__file__).parents[2] / "README.md").read_text().split("```python\n", 1)[1].split("```", 1)[0]
+    module = types.ModuleType("grey")
+    sys.modules["grey"] = module
+    try:
+        exec(compile(code, "grey.py", "exec"), module.__dict__)
+        batch = tiny_batch()
+        made = module.EDITOR.edit(None, batch, make_params(module.EDITOR, {}))
+    finally:
+        del sys.modules["grey"]
+    assert torch.allclose(made, batch.images.mean(1, keepdim=True).expand_as(made))
+
+
 def test_controls() -> None:
     batch = tiny_batch()
     batch.true_edits, batch.others = batch.images * 0.5, batch.images * 0.25

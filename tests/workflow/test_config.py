@@ -216,6 +216,20 @@ def test_an_editor_takes_another_model_where_the_config_says_so(tmp_path: Path, 
     assert dataclasses.asdict(variant)["params"] == {"strength": 0.3}
 
 
+@pytest.mark.parametrize(
+    ("page", "start", "tasks"),
+    [("datasets_edits", "results: results/mine", {"own"}), ("paper_scale", "# config/first", {"faces"})],
+)
+def test_complete_configs_of_the_documents_are_valid(
+    tmp_path: Path, root: Path, page: str, start: str, tasks: set[str]
+) -> None:
+    text = (root / f"docs/{page}.md").read_text()
+    (example,) = [block.split("```", 1)[0] for block in text.split("```yaml\n")[1:] if block.startswith(start)]
+    file = tmp_path / "study.yaml"
+    file.write_text(example.replace("extends: ", f"extends: {root / 'config'}/"))
+    assert {task for task, variants in load_study([file]).variants.items() if variants} == tasks
+
+
 def test_what_is_not_run_has_no_figure(tmp_path: Path, root: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(f"extends: {root / 'config/paper.yaml'}\nrun: [table1, table4]\nanalyse: []\n")
