@@ -59,7 +59,8 @@ def evaluators_of(study: Study, task: str) -> dict[str, Any]:
     """
     tables = [table for table in study.tables.values() if table["task"] == task]
     asked = {metric for table in tables for metric in table["metrics"]}
-    own = {**study.config["statistics"], **study.config["statistics"].get("tasks", {}).get(task, {})}
+    statistics = study.config.get("statistics", {})
+    own = {**statistics, **statistics.get("tasks", {}).get(task, {})}
     asked |= {metric for axis in ("fidelity", "controllability") for metric in own.get(axis, [])}
     for entry in study.analyses.values():
         if any(table["task"] == task for table in entry["experiments"].values()):

@@ -132,6 +132,15 @@ def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypa
     assert not wanted.needs(made, [edit_job()])[0].present, "half a download was taken for whole"
 
 
+def test_a_model_that_is_asked_nothing_is_not_missed() -> None:
+    models = {"clip": {"registry": "clip_vit_b32"}, "vqa": {"registry": "blip_vqa_base"}}
+    jobs = [job("sources", task="faces"), job("score", task="faces", variant="sdedit")]
+    clip, vqa = (get_entry(entry["registry"]).title for entry in models.values())
+    assert [need.name for need in wanted.needs(study(evaluators=models), jobs)] == [clip]
+    asked = study(evaluators=models, statistics={"tasks": {"faces": {"controllability": ["vqa_choice"]}}})
+    assert [need.name for need in wanted.needs(asked, jobs)] == [clip, vqa]
+
+
 def test_a_package_that_reads_weights_is_missed_before_the_job_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     made = study(evaluators={"quality": {"registry": "musiq_koniq"}})
     job_that_scores = job("score", task="faces", variant="sdedit")

@@ -9,8 +9,10 @@ import importlib.util
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from editfrontier.config import Study
+from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, dataset_options, get_dataset, raw_folder
 from editfrontier.datasets.files import missing
 from editfrontier.errors import FETCH_WEIGHTS, INSTALL_QUALITY
@@ -74,10 +76,18 @@ def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
             if model:
                 found[reference_of(study.config["models"][model])] = None
         if job.rule in SCORING:
-            found |= {reference_of(entry): None for entry in study.config["evaluators"].values()}
+            found |= {reference_of(entry): None for entry in _evaluators(study, job).values()}
         if job.rule == "analyse":
             found |= dict.fromkeys(study.analyses[job.wildcards["analysis"]]["models"].values())
     return list(dict.fromkeys(_whole(text) for text in found))
+
+
+def _evaluators(study: Study, job: PlannedJob) -> dict[str, Any]:
+    """Return the evaluators that a job loads, by kind; some are loaded only where they are asked for."""
+    if job.rule == "score":
+        return evaluators_of(study, job.wildcards["task"])
+    every: dict[str, Any] = study.config["evaluators"]
+    return {kind: entry for kind, entry in every.items() if job.rule != "sources" or kind not in ON_REQUEST}
 
 
 def _whole(text: str) -> str:
