@@ -12,8 +12,11 @@ from editfrontier.errors import UserError
 from editfrontier.model_registry import entry_of, reference_of, segmenters_of
 from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, weights_hash
+from editfrontier.yaml_files import read_yaml
 
 try:
+    for configfile_name in workflow.configfiles:
+        read_yaml(Path(configfile_name))  # Snakemake has read it, but keeps the last of two equal keys without a word
     STUDY = resolve_study(config, workflow.configfiles)
 except UserError as error:
     sys.exit(f"error: {error}")
@@ -33,7 +36,9 @@ os.environ.update(HF_HUB_OFFLINE="1")
 
 # Those that judge nothing but edits are left out of what is computed for sources.
 SOURCE_EVALUATORS = {name: model for name, model in config["evaluators"].items() if name not in ON_REQUEST}
-TASKS = list(config["tasks"])
+# The data of a task that no experiment of `run` and no analysis reads are asked of nobody.
+READ_TASKS = {task for entry in STUDY.analyses.values() for task in entry["tasks"]}
+TASKS = [task for task in config["tasks"] if STUDY.variants[task] or task in READ_TASKS]
 SEGMENTERS = segmenters_of(config)
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # What the page of results is drawn with, apart from the library.

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from glob import glob
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
-from editfrontier.config_models import edit_size, model_problems
-from editfrontier.config_rows import split_table, swept, unusual
+from editfrontier.config_models import edit_size, kind_problems, model_problems
+from editfrontier.config_rows import split_table, statistics_problems, swept, table_names, unusual
 from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
@@ -25,12 +26,14 @@ from editfrontier.model_registry import reference_of
 from editfrontier.results import CONTROLS, variant_label
 from editfrontier.spec import code_hash, variant_name
 from editfrontier.userstudy.settings import response_patterns, settings_problems
+from editfrontier.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
 ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
 RUNNER = "editfrontier.editing.shard"
 
+_NAMING_KEYS = {"registry", "id", "path"}
 _TYPE_NAMES = {
     "object": "a mapping",
     "array": "a list",
@@ -131,32 +134,22 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     for path, problem in model_problems(complete):
         raise _wrong(sources, path, problem)
     variants, tables = _resolve_experiments(complete, sources)
-    for path, problem in [*dataset_problems(complete), *settings_problems(complete, tables)]:
-        raise _wrong(sources, path, problem)
+    # What `run` leaves out has no figure either; a config that changes another could not take it away.
+    complete["figures"] = {name: entry for name, entry in complete["figures"].items() if entry["table"] in tables}
+    found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
+    for place, problem in chain[tuple[Sequence[str | int], str]](*found, statistics_problems(complete)):
+        raise _wrong(sources, place, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML mapping; raise `UserError` that names the file and the line."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such config file. Correct the path.") from None
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{file}{line}: not valid YAML ({error.problem}). Correct the file.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: holds {type(content).__name__}, expected a mapping of keys. Correct the file.")
-    return content
-
-
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `change` over it: mappings merge key by key, everything else is replaced."""
+    """Return `base` with `change` over it: mappings merge key by key, everything else is replaced.
+
+    A model that is named anew replaces the whole entry, as one cannot have both a `path` and a `registry`.
+    """
     merged = dict(copy.deepcopy(dict(base)))
     for key, value in change.items():
-        old = merged.get(key)
+        old = None if isinstance(value, Mapping) and _NAMING_KEYS & value.keys() else merged.get(key)
         merged[key] = (
             merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
         )
@@ -303,8 +296,9 @@ def _resolve_experiments(
             tables[table["name"]] = table
     for task in config["statistics"].get("tasks", {}):
         _known(files, ["statistics", "tasks", task], task, config["tasks"], "task")
+    makeable = table_names(config["experiments"])
     for figure, entry in config["figures"].items():
-        _known(files, ["figures", figure, "table"], entry["table"], tables, "table among the experiments of 'run'")
+        _known(files, ["figures", figure, "table"], entry["table"], makeable, "table of an experiment")
     return variants, tables
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from editfrontier.editors import MODEL_KINDS
+from editfrontier.editors import MODEL_KINDS, get_editor
 from editfrontier.errors import UserError
 from editfrontier.metrics.vqa_registry import VQA_METRICS
-from editfrontier.model_registry import entry_problem, segmenter_problem, size_of
+from editfrontier.model_registry import entry_problem, get_entry, segmenter_problem, size_of
 
 if TYPE_CHECKING:
     from editfrontier.config import Study
@@ -37,6 +37,20 @@ def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]
             yield ["tasks", name, "options", "sam"], problem
 
 
+def kind_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield editors whose model is of another kind than they run, as (path of the key, problem).
+
+    Only the registry says of which kind a model is. The editors of the config exist.
+    """
+    for name, entry in config["editors"].items():
+        kind = get_editor(name).model
+        model = entry.get("model", kind)
+        registered = config["models"].get(model, {}).get("registry")
+        if registered and (found := get_entry(registered).kind) != kind:
+            problem = f"'{name}' runs a model of kind {kind}, but '{model}' ({registered}) is of kind {found}"
+            yield ["editors", name, "model"] if "model" in entry else ["models", model], f"{problem}. Name another one."
+
+
 def evaluators_of(study: Study, task: str) -> dict[str, Any]:
     """Return the entries of the evaluators that score a task, by kind.
 
@@ -45,7 +59,8 @@ def evaluators_of(study: Study, task: str) -> dict[str, Any]:
     """
     tables = [table for table in study.tables.values() if table["task"] == task]
     asked = {metric for table in tables for metric in table["metrics"]}
-    own = {**study.config["statistics"], **study.config["statistics"].get("tasks", {}).get(task, {})}
+    statistics = study.config.get("statistics", {})
+    own = {**statistics, **statistics.get("tasks", {}).get(task, {})}
     asked |= {metric for axis in ("fidelity", "controllability") for metric in own.get(axis, [])}
     for entry in study.analyses.values():
         if any(table["task"] == task for table in entry["experiments"].values()):

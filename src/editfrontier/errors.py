@@ -1,9 +1,15 @@
-"""The one exception that is meant for users, and the helper that proposes a correction of a misspelt name."""
+"""The one exception that is meant for users, and what its messages share."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+FETCH_WEIGHTS = "`editfrontier weights --pin --config <config file>`"
+"""What messages say to run where weights are missing: it fetches those of a config, pinned or not."""
+
+INSTALL_QUALITY = "`pip install --constraint requirements.lock --editable '.[quality]'`"
+"""The same where the package that reads MUSIQ is missing, which is never installed by default."""
 
 
 class UserError(Exception):

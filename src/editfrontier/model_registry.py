@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.errors import FETCH_WEIGHTS, UserError, did_you_mean
 
 FOLDER = Path(__file__).resolve().parents[2] / "config"
 REGISTRY, SCHEMA, LOCK = FOLDER / "models.yaml", FOLDER / "models.schema.yaml", FOLDER / "models.lock.yaml"
@@ -189,7 +189,7 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(values, dict) or (revision is not None and not re.fullmatch(r"[0-9a-f]{40}", str(revision))):
             raise UserError(
                 f"{path}: key '{name}': {values!r}, expected `revision` of 40 hex digits and `files`. "
-                "Delete the entry and run `editfrontier weights --pin`."
+                f"Delete the entry and run {FETCH_WEIGHTS}."
             )
     return content
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.errors import FETCH_WEIGHTS, UserError, did_you_mean
 from editfrontier.model_registry import (
     ALLOW,
     IGNORE,
@@ -105,7 +105,7 @@ def _folder(snapshot: Path, hub: HubReference) -> Path:
     if not folder.is_dir():
         raise UserError(
             f"model {hub.id}: has no folder '{hub.subfolder}' at revision {hub.revision}, or it was not fetched. "
-            "Correct `subfolder` in the config, or run `snakemake weights` where the hub can be reached"
+            f"Correct `subfolder` in the config, or run {FETCH_WEIGHTS} where the hub can be reached"
         )
     return folder
 
@@ -117,7 +117,7 @@ def _files_folder(files: FilesReference) -> Path:
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise UserError(
-            f"{folder / missing[0]}: is missing, expected a file of the model '{files.name}'. Run `snakemake weights` "
+            f"{folder / missing[0]}: is missing, expected a file of the model '{files.name}'. Run {FETCH_WEIGHTS} "
             "where the network can be reached, or set EDITFRONTIER_WEIGHTS to the folder that holds the models"
         )
     return folder
@@ -127,7 +127,7 @@ def _download(identifier: str, revision: str) -> Path:
     if revision == UNPINNED:
         raise UserError(
             f"model {identifier}: its revision is not pinned, expected the 40 hex digits of a commit. "
-            "Run `editfrontier weights --pin` where the hub can be reached, or set `revision` in the config"
+            f"Run {FETCH_WEIGHTS} where the hub can be reached, or set `revision` in the config"
         )
     if not _REVISION.fullmatch(revision):
         raise UserError(
@@ -164,7 +164,7 @@ def _download(identifier: str, revision: str) -> Path:
             ) from error
         raise UserError(
             f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled "
-            "cache. Run `snakemake weights` where the hub can be reached, check the id, or give `path` to a copy"
+            f"cache. Run {FETCH_WEIGHTS} where the hub can be reached, check the id, or give `path` to a copy"
         ) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from editfrontier import model_registry
 from editfrontier.cases import write_bytes
-from editfrontier.errors import UserError
+from editfrontier.errors import FETCH_WEIGHTS, UserError
 from editfrontier.model_registry import (
     UNPINNED,
     FilesReference,
@@ -88,7 +88,7 @@ def _model(reference: str, users: Iterable[str]) -> Model:
         missing = [name for name in wanted if not (folder / name).is_file()]
         return Model(reference, entry, tuple(users), f"{folder / missing[0]}: is missing" if missing else "", True)
     if parsed.revision == UNPINNED:
-        problem = "its revision is not pinned: run `editfrontier weights --pin`, or set `revision` in the config"
+        problem = f"its revision is not pinned: run {FETCH_WEIGHTS}, or set `revision` in the config"
         return Model(reference, entry, tuple(users), problem, False)
     here = _snapshot(parsed)
     problem = "" if here and not _absent(here, entry) else "is not in the cache of the hub, or not all of it"

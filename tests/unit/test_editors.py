@@ -53,10 +53,23 @@ def test_unknown_editor_gets_a_proposal() -> None:
 
 
 def test_editor_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("theirs", "editfrontier.editors.source:EDITOR", editors.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(editors, "entry_points", lambda group: [point])
-    assert get_editor("theirs").name == "source"
+    def install(name: str, value: str) -> None:
+        point = EntryPoint(name, value, editors.ENTRY_POINT_GROUP)
+        monkeypatch.setattr(editors, "entry_points", lambda group: [point])
+
+    theirs = types.ModuleType("their_package")
+    theirs.EDITOR = Editor("theirs", NoParams, lambda model, batch, params: batch.images)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "their_package", theirs)
+    install("theirs", "their_package:EDITOR")
+    assert get_editor("theirs").name == "theirs"
     assert "theirs" in editors.editor_names()
+    install("renamed", "their_package:EDITOR")
+    with pytest.raises(UserError, match=r"'renamed': its EDITOR is called 'theirs', expected 'renamed'\. Rename"):
+        get_editor("renamed")
+    for value in ("their_package:MISSING", "no_such_package_here:EDITOR"):
+        install("theirs", value)
+        with pytest.raises(UserError, match=rf"entry point 'theirs = {value}' .*: cannot be loaded"):
+            get_editor("theirs")
 
 
 def test_editor_that_needs_what_no_case_has() -> None:
@@ -128,6 +141,19 @@ def test_the_example_of_the_guide_is_an_editor() -> None:
     inside = (batch.masks == 1).expand_as(made)
     assert made[inside].min() > 0.9
     assert torch.equal(made[~inside], batch.images[~inside])
+
+
+def test_the_example_of_the_readme_is_an_editor() -> None:
+    code = (Path(__file__).parents[2] / "README.md").read_text().split("```python\n", 1)[1].split("```", 1)[0]
+    module = types.ModuleType("grey")
+    sys.modules["grey"] = module
+    try:
+        exec(compile(code, "grey.py", "exec"), module.__dict__)
+        batch = tiny_batch()
+        made = module.EDITOR.edit(None, batch, make_params(module.EDITOR, {}))
+    finally:
+        del sys.modules["grey"]
+    assert torch.allclose(made, batch.images.mean(1, keepdim=True).expand_as(made))
 
 
 def test_controls() -> None:

@@ -67,7 +67,7 @@ def test_single_files_are_named_by_checksum_and_config(tmp_path: Path, monkeypat
     legacy, clean = (reference_of({"registry": name}) for name in ("inception_fid", "inception_fid_clean"))
     assert weights_hash(legacy) != weights_hash(clean)
     monkeypatch.setenv("EDITFRONTIER_WEIGHTS", str(tmp_path))
-    with pytest.raises(UserError, match=r"inception_fid/config\.json: is missing.*snakemake weights"):
+    with pytest.raises(UserError, match=r"inception_fid/config\.json: is missing.*weights --pin"):
         resolve_model(legacy)
     folder = tmp_path / "inception_fid"
     folder.mkdir()

@@ -121,7 +121,7 @@ def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypa
     made = with_model({"id": "someone/model", "revision": revision})
     (need,) = wanted.needs(made, [edit_job()])
     assert (need.kind, need.present) == ("weights", False)
-    assert "snakemake weights" in need.fix
+    assert "editfrontier weights --pin" in need.fix
     snapshot = tmp_path / f"models--someone--model/snapshots/{revision}"
     snapshot.mkdir(parents=True)
     (snapshot / "model_index.json").write_text("{}")
@@ -130,6 +130,26 @@ def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypa
     blobs.mkdir()
     (blobs / "abc.incomplete").touch()
     assert not wanted.needs(made, [edit_job()])[0].present, "half a download was taken for whole"
+
+
+def test_a_model_that_is_asked_nothing_is_not_missed() -> None:
+    models = {"clip": {"registry": "clip_vit_b32"}, "vqa": {"registry": "blip_vqa_base"}}
+    jobs = [job("sources", task="faces"), job("score", task="faces", variant="sdedit")]
+    clip, vqa = (get_entry(entry["registry"]).title for entry in models.values())
+    assert [need.name for need in wanted.needs(study(evaluators=models), jobs)] == [clip]
+    asked = study(evaluators=models, statistics={"tasks": {"faces": {"controllability": ["vqa_choice"]}}})
+    assert [need.name for need in wanted.needs(asked, jobs)] == [clip, vqa]
+
+
+def test_a_package_that_reads_weights_is_missed_before_the_job_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(evaluators={"quality": {"registry": "musiq_koniq"}})
+    job_that_scores = job("score", task="faces", variant="sdedit")
+    for here in (True, False):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, here=here: object() if here else None)
+        (need,) = [need for need in wanted.needs(made, [job_that_scores]) if need.kind == "package"]
+        assert (need.name, need.present) == ("pyiqa", here)
+        assert "--editable '.[quality]'" in need.fix
+    assert "package  pyiqa" in plan_text(made, "made.yaml", [costs.Stage("scores", 1, 1, 1.0, 0.0, 0.0, 0.0)], [need])
 
 
 def test_gated_weights_need_a_token_until_they_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,7 @@ def test_published_arcface_folder_loads(tmp_path: Path, monkeypatch: pytest.Monk
     config = {"architecture": "arcface_ir_se50", "weights": "w.pth", "detector": "d.onnx"}
     folder = folder_of(tmp_path, config, w=lively(ArcFaceNet()).state_dict())
     (folder / "d.onnx").write_bytes(b"no network")
-    with pytest.raises(UserError, match=r"d\.onnx: cannot be read as the face detector YuNet.*snakemake weights"):
+    with pytest.raises(UserError, match=r"d\.onnx: cannot be read as the face detector YuNet.*weights --pin"):
         load_evaluator("IdentityEvaluator", folder)
     monkeypatch.setattr("editfrontier.evaluators.arcface.YuNet", lambda path: Detector())
     judge = load_evaluator("IdentityEvaluator", folder)

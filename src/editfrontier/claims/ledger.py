@@ -61,7 +61,7 @@ class Claim:
 
 def read_claims(path: Path) -> list[Claim]:
     """Read and check the list of claims; raise `UserError` that names the file and the key."""
-    from editfrontier.config import read_yaml
+    from editfrontier.yaml_files import read_yaml
 
     content = read_yaml(path)
     _check(path, content)
@@ -71,7 +71,7 @@ def read_claims(path: Path) -> list[Claim]:
 def _check(path: Path, content: Mapping[str, Any]) -> None:
     from jsonschema import Draft202012Validator
 
-    from editfrontier.config import read_yaml
+    from editfrontier.yaml_files import read_yaml
 
     errors = Draft202012Validator(read_yaml(SCHEMA)).iter_errors(content)
     # Unknown keys first: one of them is often the misspelt form of a key that is missing.

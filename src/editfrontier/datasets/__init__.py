@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.datasets.files import ExpectedFile, data_folder
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.params import fill_params
+from editfrontier.plugins import load_plugin
 
 if TYPE_CHECKING:
     from editfrontier.cases import Case
@@ -169,10 +170,12 @@ def get_dataset(name: str) -> Dataset:
         if name not in points:
             near = did_you_mean(name, [*dataset_names(), *RENDERED])
             raise UserError(f"dataset '{name}': there is no such data set.{near} Correct the name.")
-        found = points[name].load()
+        found = load_plugin(points[name])
         found = getattr(found, "DATASET", found)
     if not isinstance(found, Dataset):
         raise UserError(f"dataset '{name}': its module defines no DATASET of class Dataset. Add one as its last line.")
+    if found.name != name:
+        raise UserError(f"dataset '{name}': its DATASET is called '{found.name}', expected '{name}'. Rename it.")
     return found
 
 

@@ -140,6 +140,7 @@ def _texts(entry: Any, key: str) -> bool:
 
 
 def image_files(folder: Path, turn: Turn) -> tuple[Path, Path, Path]:
+    """Return the files of a turn: its source, its mask and the true edit."""
     source, mask, target = (folder / "images" / turn.session / name for name in turn.names)
     return source, mask, target
 

@@ -79,7 +79,8 @@ def check_disk(results: Path, stages: Sequence[Stage], needs: Sequence[Need]) ->
         place = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
         free = shutil.disk_usage(place).free
         text = f"{size_text(free)} free in {folder}, {size_text(wanted)} of {what} expected"
-        fix = ". Free some, or move the folder to another disk and leave a link." if free < wanted else ""
+        move = "set HF_HOME to another disk" if name == "cache" else "put a link to another disk in its place"
+        fix = f". Free some, or {move}." if free < wanted else ""
         yield Check(name, "wrong" if fix else "ok", text + fix)
 
 

@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from editfrontier.config import read_yaml
 from editfrontier.doctor import Check
 from editfrontier.errors import UserError
+from editfrontier.yaml_files import read_yaml
 
 PLUGIN = "snakemake-executor-plugin-slurm"
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")

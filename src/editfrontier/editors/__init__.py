@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.params import fill_params
+from editfrontier.plugins import load_plugin
 
 if TYPE_CHECKING:
     import torch
@@ -140,10 +141,12 @@ def get_editor(name: str) -> Editor:
                 f"editor '{name}': there is no such editor.{did_you_mean(name, editor_names())} "
                 f"Correct the name, or add src/editfrontier/editors/{name}.py."
             )
-        found = points[name].load()
+        found = load_plugin(points[name])
         found = getattr(found, "EDITOR", found)
     if not isinstance(found, Editor):
         raise UserError(f"editor '{name}': its module defines no EDITOR of class Editor. Add one as its last line.")
+    if found.name != name:
+        raise UserError(f"editor '{name}': its EDITOR is called '{found.name}', expected '{name}'. Rename it.")
     return found
 
 

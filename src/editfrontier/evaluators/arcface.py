@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from editfrontier.errors import UserError
+from editfrontier.errors import FETCH_WEIGHTS, UserError
 from editfrontier.evaluators.common import (
     batched,
     check_images,
@@ -142,7 +142,7 @@ class YuNet:
         except cv2.error as error:
             raise UserError(
                 f"{path}: cannot be read as the face detector YuNet ({str(error).strip().splitlines()[-1]}). Delete it "
-                "and run `snakemake weights`."
+                f"and run {FETCH_WEIGHTS}."
             ) from None
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from editfrontier.errors import UserError
+from editfrontier.errors import FETCH_WEIGHTS, UserError
 
 BATCH = 256
 PRECISIONS = ("fp32", "bf16")
@@ -63,11 +63,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     import pickle
 
-    fix = "Delete it and run `snakemake weights`."
+    fix = f"Delete it and run {FETCH_WEIGHTS}."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file, expected published weights. Run `snakemake weights`.") from None
+        raise UserError(f"{path}: no such file, expected published weights. Run {FETCH_WEIGHTS}.") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(

@@ -1,7 +1,7 @@
 """MUSIQ (Ke et al., ICCV 2021) trained on KonIQ-10k, through pyiqa.
 
 Licence: pyiqa (PolyForm Noncommercial 1.0.0) and its weights (CC BY-NC-SA 4.0) may not be used commercially. It is an
-optional extra, `pip install editfrontier[quality]`.
+optional extra (`quality` in pyproject.toml).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from editfrontier.errors import UserError
+from editfrontier.errors import INSTALL_QUALITY, UserError
 from editfrontier.evaluators.common import batched, check_images, check_precision, read_checkpoint, read_config
 
 ARCHITECTURE = "musiq"
@@ -42,7 +42,7 @@ class MusiqEvaluator:
         except ImportError as error:
             raise UserError(
                 f"{folder}: MUSIQ needs the package pyiqa ({error}), whose licence is non-commercial. Install it with "
-                "`pip install editfrontier[quality]`, or leave `quality` out of the config."
+                f"{INSTALL_QUALITY}, or leave `quality` out of the config."
             ) from None
         metric = pyiqa.create_metric("musiq", pretrained_model_path=str(weights), device=device)
         return cls(metric.eval(), device, precision)

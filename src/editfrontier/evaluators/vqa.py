@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.errors import UserError
+from editfrontier.errors import FETCH_WEIGHTS, UserError
 from editfrontier.evaluators.common import WEIGHTS, check_images, check_precision
 
 QUESTION = 'does this image show "{caption}"?'
@@ -87,7 +87,7 @@ class VqaEvaluator:
             raise UserError(
                 f"{folder}: cannot be loaded as a BLIP that answers questions ({error}), expected config.json, "
                 f"{WEIGHTS}, {PREPROCESSOR} and a BERT tokenizer. Run `snakemake zoo`, or `git checkout` the folder; "
-                "published weights come with `snakemake weights`"
+                f"published weights come with {FETCH_WEIGHTS}"
             ) from error
         model = model.to(device).eval().requires_grad_(False)
         return cls(model, tokenizer, size, mean, std, device, precision)

@@ -5,13 +5,17 @@ Nothing is opened, hashed or fetched: that is for `weights` and for the jobs. So
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from editfrontier.config import Study
+from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, dataset_options, get_dataset, raw_folder
 from editfrontier.datasets.files import missing
+from editfrontier.errors import FETCH_WEIGHTS, INSTALL_QUALITY
 from editfrontier.model_registry import (
     UNPINNED,
     FilesReference,
@@ -27,14 +31,17 @@ from editfrontier.planning.graph import PlannedJob
 SCORING = frozenset({"sources", "score", "validation", "analyse"})
 _GB = 1e9
 
+PACKAGES = {"musiq": ("pyiqa", "PolyForm Noncommercial 1.0.0", INSTALL_QUALITY)}
+"""Architecture of single files -> the optional package that reads them, its licence, and how it is installed."""
+
 
 @dataclass(frozen=True)
 class Need:
     """Something that jobs read and this repository does not hold.
 
     Attributes:
-        kind: "weights", "data" or "token".
-        name: of the model, of the data set, or "Hugging Face".
+        kind: "weights", "data", "token" or "package".
+        name: of the model, of the data set, of the package, or "Hugging Face".
         present: whether it is there.
         size: bytes to download, 0 = not known or not there to download.
         licence: in a few words.
@@ -50,10 +57,11 @@ class Need:
 
 
 def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
-    """Return what the jobs need: data for those that make cases, weights for those that edit or score."""
+    """Return what the jobs need: data for those that make cases, weights for those that edit or score, and what reads
+    and fetches these."""
     listed = list(jobs)
     weights = list(_weights(study, listed))
-    return [*_data(study, listed), *weights, *_token(study, listed, weights)]
+    return [*_data(study, listed), *weights, *_token(study, listed, weights), *_packages(study, listed)]
 
 
 def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
@@ -68,10 +76,18 @@ def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
             if model:
                 found[reference_of(study.config["models"][model])] = None
         if job.rule in SCORING:
-            found |= {reference_of(entry): None for entry in study.config["evaluators"].values()}
+            found |= {reference_of(entry): None for entry in _evaluators(study, job).values()}
         if job.rule == "analyse":
             found |= dict.fromkeys(study.analyses[job.wildcards["analysis"]]["models"].values())
     return list(dict.fromkeys(_whole(text) for text in found))
+
+
+def _evaluators(study: Study, job: PlannedJob) -> dict[str, Any]:
+    """Return the evaluators that a job loads, by kind; some are loaded only where they are asked for."""
+    if job.rule == "score":
+        return evaluators_of(study, job.wildcards["task"])
+    every: dict[str, Any] = study.config["evaluators"]
+    return {kind: entry for kind, entry in every.items() if job.rule != "sources" or kind not in ON_REQUEST}
 
 
 def _whole(text: str) -> str:
@@ -85,16 +101,16 @@ def _weights(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
         title, size, licence = (entry.title, entry.download_gb * _GB, entry.licence) if entry else (text, 0.0, "")
         match reference:
             case HubReference() if reference.revision == UNPINNED:
-                fix = f"The revision of {reference.id} is not pinned. Run `editfrontier weights --pin`."
+                fix = f"The revision of {reference.id} is not pinned. Run {FETCH_WEIGHTS} where the hub can be reached."
                 yield Need("weights", title, False, size, licence, fix)
             case HubReference():
-                fix = "Run `snakemake weights` where the hub can be reached."
+                fix = f"Run {FETCH_WEIGHTS} where the hub can be reached."
                 yield Need("weights", title, _in_cache(reference), size, licence, fix)
             case FilesReference():
                 folder = weights_root() / reference.name
                 files = [file.name for file in entry.files] if entry else ["config.json"]
                 by_hand = [file.name for file in entry.files if not file.url] if entry else []
-                fix = "Run `snakemake weights` where the network can be reached."
+                fix = f"Run {FETCH_WEIGHTS} where the network can be reached."
                 if by_hand:
                     fix += f" {', '.join(by_hand)} must be fetched by hand and put into {folder}."
                 yield Need("weights", title, all((folder / name).is_file() for name in files), size, licence, fix)
@@ -151,3 +167,12 @@ def _token(study: Study, jobs: Iterable[PlannedJob], weights: Iterable[Need]) ->
 
         fix = f"Accept the licence of {', '.join(wanted)} on the hub, then run `hf auth login` or set HF_TOKEN."
         yield Need("token", "Hugging Face", get_token() is not None, fix=fix)
+
+
+def _packages(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
+    """Optional packages that read weights; without them a job fails after everything before it has run."""
+    entries = [entry_of(text) for text in _references(study, jobs)]
+    for architecture, (package, licence, install) in PACKAGES.items():
+        if any(entry and entry.config.get("architecture") == architecture for entry in entries):
+            fix = f"Run {install}, or leave what needs it out of the config."
+            yield Need("package", package, importlib.util.find_spec(package) is not None, 0.0, licence, fix)

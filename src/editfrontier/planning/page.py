@@ -28,7 +28,7 @@ def plan_text(study: Study, title: str, stages: Sequence[Stage], needs: Sequence
     share = _total(stages).estimated
     if share > 0.005:
         lines += ["", f"{100 * share:.0f} % of the hours are estimates that nobody measured (config/gpu_seconds.csv)."]
-    wanted = [need for need in needs if need.kind != "token" and not need.present]
+    wanted = [need for need in needs if need.kind not in {"token", "package"} and not need.present]
     listed = [need for need in needs if need.size or need.licence or not need.present]
     if listed:
         lines += ["", "What it reads from outside:"]
@@ -73,7 +73,7 @@ def _hours(seconds: float) -> str:
 
 
 def _need_row(need: Need) -> tuple[str, ...]:
-    size = size_text(need.size) if need.size else "-" if need.kind == "token" else "?"
+    size = size_text(need.size) if need.size else "-" if need.kind in {"token", "package"} else "?"
     return (need.kind, need.name, size, "yes" if need.present else "no", need.licence)
 
 

@@ -56,7 +56,9 @@ def settings_problems(config: Mapping[str, Any], tables: Mapping[str, Any]) -> I
         config: the complete config.
         tables: resolved experiments of `run`, by name.
     """
-    readers = [name for name in config.get("analyse", []) if config["analyses"][name].get("analysis", name) == ANALYSIS]
+    entries = {name: config.get("analyses", {}).get(name) for name in config.get("analyse", [])}
+    # A name without an entry is reported with those of all analyses.
+    readers = [name for name, entry in entries.items() if entry is not None and entry.get("analysis", name) == ANALYSIS]
     if "user_study" not in config:
         for name in readers:
             fix = "Add it, or take this analysis from 'analyse'."
