@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from editfrontier.errors import UserError
-from editfrontier.evaluators import load_evaluator
+from editfrontier.evaluators import common, load_evaluator
 from editfrontier.evaluators.arcface import TEMPLATE, ArcFaceEvaluator, ArcFaceNet, YuNet, align, similarity
 from editfrontier.evaluators.celeba_attributes import CELEBA_NAMES, CelebAttributeEvaluator
-from editfrontier.evaluators.common import fill_module, read_checkpoint
+from editfrontier.evaluators.common import Unfilled, fill_module, read_checkpoint
 from editfrontier.evaluators.inception import build_inception, resize_clean, resize_legacy
 from editfrontier.scoring.sources import image_networks
 from paper_fixture import folder_of, images, write_evaluators
@@ -362,3 +362,27 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         fill_module(network, {**network.state_dict(), "scale": torch.ones(1)}, path)
     with pytest.raises(UserError, match=r"w\.pth: does not fit Linear"):
         fill_module(network, {"weight": torch.ones(3, 2), "bias": torch.ones(2)}, path)
+
+
+def test_all_random_weights_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt = 0
+
+    def spoil(self: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        nonlocal spoilt
+        if func in common._RANDOM:
+            spoilt += 1
+            tensor = args[0] if args else kwargs["tensor"]
+            tensor.data.fill_(torch.nan)
+            return tensor
+        return func(*args, **(kwargs or {}))
+
+    entries = write_evaluators(tmp_path, tmp_path / "absent")
+    monkeypatch.setattr(Unfilled, "__torch_function__", spoil)
+    kinds = {"Identity": "network", "Attribute": "network", "Feature": "network", "Lpips": "network", "Clip": "model"}
+    places = dict(zip(kinds, ("identity", "attributes", "features", "lpips", "clip"), strict=True))
+    for name, attribute in kinds.items():
+        spoilt = 0
+        network = getattr(load_evaluator(f"{name}Evaluator", entries[places[name]]["path"]), attribute)
+        assert spoilt > 0, name
+        unread = [key for key, value in network.state_dict().items() if not value.isfinite().all()]
+        assert unread == [], name

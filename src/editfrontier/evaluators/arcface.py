@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from editfrontier.errors import FETCH_WEIGHTS, UserError
 from editfrontier.evaluators.common import (
+    Unfilled,
     batched,
     check_images,
     check_precision,
@@ -211,7 +212,10 @@ class ArcFaceEvaluator:
         folder = Path(path)
         config = read_config(folder, ARCHITECTURE)
         weights = folder / str(config.get("weights"))
-        network = fill_module(ArcFaceNet(), read_checkpoint(weights), weights).to(device)
+        with Unfilled():
+            network: nn.Module = ArcFaceNet()
+        network = fill_module(network, read_checkpoint(weights), weights).to(device)
+        network = network.to(memory_format=torch.channels_last)
         name = str(config.get("detector"))
         detector = aligned_points if name == "aligned" else YuNet(folder / name)
         return cls(network, detector, device, precision, config.get("channels", "rgb"))

@@ -11,6 +11,7 @@ from torchvision.models import resnet50
 
 from editfrontier.datasets.face_attributes import CELEBA
 from editfrontier.evaluators.common import (
+    Unfilled,
     batched,
     check_images,
     check_precision,
@@ -83,8 +84,10 @@ class CelebAttributeEvaluator:
         """path: folder with config.json (architecture, weights) and the weights. Raises UserError if it is not one."""
         folder = Path(path)
         weights = folder / str(read_config(folder, ARCHITECTURE).get("weights"))
-        network = resnet50(weights=None, num_classes=2 * len(CELEBA_NAMES))
-        return cls(fill_module(network, read_checkpoint(weights), weights).to(device), device, precision)
+        with Unfilled():
+            network: nn.Module = resnet50(weights=None, num_classes=2 * len(CELEBA_NAMES))
+        network = fill_module(network, read_checkpoint(weights), weights)
+        return cls(network.to(device).to(memory_format=torch.channels_last), device, precision)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] of aligned faces -> [B, A] in [0, 1], in the order of `names`."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.errors import UserError
-from editfrontier.evaluators.common import batched, check_images, check_precision
+from editfrontier.evaluators.common import Unfilled, batched, check_images, check_precision
 
 CONFIG = "open_clip_config.json"
 
@@ -65,9 +65,10 @@ class ClipEvaluator:
             preprocess = config["preprocess_cfg"]
             if quick_gelu is False and config["model_cfg"].get("quick_gelu"):
                 raise ValueError("its config says quick_gelu, the registry does not")
-            model = open_clip.create_model(
-                f"local-dir:{folder}", device=device, require_pretrained=True, force_quick_gelu=bool(quick_gelu)
-            )
+            with Unfilled():  # open_clip reads all weights or none, and then raises
+                model = open_clip.create_model(
+                    f"local-dir:{folder}", device=device, require_pretrained=True, force_quick_gelu=bool(quick_gelu)
+                )
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from editfrontier.errors import FETCH_WEIGHTS, UserError
 
@@ -79,6 +80,25 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no weights by name, expected those of one network. {fix}")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+_RANDOM = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+"""What draws random weights. A function of `nn.init` is handed to the context whole, what it calls is not."""
+
+
+class Unfilled(TorchFunctionMode):
+    """Context in which networks are made without drawing the random weights that published ones replace at once.
+
+    To draw them takes as long as to read the others. What is not filled afterwards holds arbitrary memory, so that it
+    suits only networks of which every parameter is known to be read, as `fill_module` and `load_module` see to.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _RANDOM:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def fill_module(module: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:

@@ -23,6 +23,7 @@ from torchvision.models import inception
 
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.evaluators.common import (
+    Unfilled,
     batched,
     check_images,
     check_precision,
@@ -131,9 +132,12 @@ class InceptionEvaluator:
                 f"{', '.join(PREPROCESSING)}.{did_you_mean(preprocessing, PREPROCESSING)} Correct it."
             )
         weights = folder / str(config.get("weights"))
-        network = fill_module(build_inception(), read_checkpoint(weights), weights)
+        with Unfilled():
+            network = build_inception()
+        network = fill_module(network, read_checkpoint(weights), weights)
         network.fc = nn.Identity()
-        return cls(network.to(device), preprocessing, device, precision)
+        network = network.to(device).to(memory_format=torch.channels_last)
+        return cls(network, preprocessing, device, precision)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> [B, 2048], not negative."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editfrontier.evaluators.common import (
+    Unfilled,
     batched,
     check_images,
     check_precision,
@@ -54,7 +55,8 @@ def load_published(config: dict[str, Any], folder: Path) -> nn.Module:
     The trunk goes in by itself: `lpips.LPIPS(model_path=...)` takes a file of heads, and takes that of a trunk without
     a word and without an effect.
     """
-    network = build_lpips(config, heads=True)
+    with Unfilled():  # the package fills the heads
+        network = build_lpips(config, heads=True)
     path = folder / str(config.get("trunk"))
     found = {k.removeprefix("features."): v for k, v in read_checkpoint(path).items() if k.startswith("features.")}
     trunk: Any = network.net
