@@ -56,7 +56,8 @@ STEPS: Mapping[str, Mapping[str, Any]] = {
 
 SHORT: Mapping[str, Mapping[str, Any]] = {
     "lipschitz": {
-        "cases": 3, "whole_cases": 2, "ddim_steps": [2], "flow_steps": [2], "whole_ddim_steps": 2, "iterations": 2,
+        "cases": 3, "whole_cases": 2, "ddim_steps": [2], "flow_steps": [2],
+        "whole_ddim_steps": 2, "whole_flow_steps": 2, "iterations": 2,
     },
     "guidance_bound": {"cases": 3, "steps": 3, "scales": [1, 7.5]},
     "locality": {"cases": 3, "num_inference_steps": 2, "edges": [1, 2, 4, 8, 16], "timesteps": [301]},
