@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,3 +71,14 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(
         text in str(error) for text in ("out of memory", "can't allocate memory", "not enough memory")
     )
+
+
+def release(error: BaseException) -> None:
+    """Let go of all that the frames of an error and of those behind it hold; its traceback can still be printed."""
+    seen: list[BaseException] = []
+    behind: BaseException | None = error
+    while behind is not None and behind not in seen:
+        traceback.clear_frames(behind.__traceback__)
+        seen.append(behind)
+        behind = behind.__cause__ or behind.__context__
+    gc.collect()

@@ -25,7 +25,7 @@ from editfrontier.editing import records
 from editfrontier.editing.chains import Link, chains_of, links_by_step, not_run
 from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
 from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
-from editfrontier.editing.outcomes import Edited, measured, out_of_memory, with_measure
+from editfrontier.editing.outcomes import Edited, measured, out_of_memory, release, with_measure
 from editfrontier.editing.records import EditSpec, Row
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
 from editfrontier.errors import UserError
@@ -114,6 +114,7 @@ def run_shard(
             continue
         if runner is None:
             runner = _Runner(editor, params, spec, batch_size, place, model)
+            runner.worked = any(row.status == "ok" for row in now.values())
             if inversions and weights:
                 runner.keep_inversions(inversions, weights)
         journal = folder / f"finished-{shard}-of-{shards}.jsonl"
@@ -297,6 +298,8 @@ class _Runner:
         try:
             return self._edit(batch)
         except Exception as error:
+            # Its frames hold the tensors of this batch, beside which not even a part of it may fit.
+            release(error)
             if out_of_memory(error) and self.batch_size > 1:
                 self.batch_size //= 2
                 if self.device.type == "cuda":
@@ -314,6 +317,11 @@ class _Runner:
                 return outcomes
             case_id = batch[0].case.case_id
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            if out_of_memory(error):
+                self.broken = UserError(
+                    f"editor '{self.editor.name}': memory runs out with one image at a time ({error}), expected a "
+                    "device that holds the model and one image. Use one with more memory that no other job uses."
+                )
             return [Row(case_id, "failed", reason=f"case {case_id}: {reason}")]
 
     def _edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
