@@ -77,10 +77,15 @@ def _field(content: dict[str, Any], key: str, option: str) -> Any:
 
 
 def _device(name: str) -> str:
+    """Return the device that a command's networks run on, after saying how they compute there."""
     if name == "auto":
         import torch
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        from editfrontier.precision import full_float32
+
+        full_float32()
     return name
 
 

@@ -96,6 +96,21 @@ def test_prompts_beyond_the_token_limit_are_refused(model: Any) -> None:
         sampling.check_prompt(model.tokenizer, " ", "case x, target_caption")
 
 
+def test_float32_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    from editfrontier import cli
+
+    def rounds() -> bool:
+        return bool(torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as PyTorch starts
+    cli._device("cpu")
+    assert rounds()
+    assert cli._device("cuda:1") == "cuda:1" and not rounds()  # scores and analyses
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    sampling.prepare_model(tiny_pipeline(), torch.device("cpu"))  # edits
+    assert not rounds()
+
+
 def test_denoiser_in_bfloat16_gives_float32_close_to_the_full_precision() -> None:
     full, half = tiny_pipeline(), tiny_pipeline()
     sampling.prepare_model(full, torch.device("cpu"))

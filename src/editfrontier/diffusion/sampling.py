@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from editfrontier.errors import UserError, did_you_mean
+from editfrontier.precision import full_float32
 
 SAMPLERS = ("ddim", "ddpm")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -177,10 +178,12 @@ def prepare_model(model: Any, device: torch.device, dtype: str = "float32") -> F
     """Move a diffusers pipeline to a device, set the precision of its denoiser, and count its forwards.
 
     Only the denoiser runs in `dtype`; the autoencoder, the text encoder, the scheduler and the guidance stay in
-    float32. The autoencoder of Stable Diffusion overflows in half precision, and noise levels lose digits in it.
+    float32 (no TF32). The autoencoder of Stable Diffusion overflows in half precision, and noise levels lose digits in
+    it.
     """
     if dtype not in DTYPES:
         raise UserError(f"dtype: '{dtype}' is not known.{did_you_mean(dtype, DTYPES)}")
+    full_float32()
     model.to(device)
     # Convolutions are faster with channels last, by up to a third; in bfloat16 a CPU does better in its own layout.
     if dtype == "float32" or device.type == "cuda":

@@ -1,0 +1,15 @@
+"""What float32 means on a GPU."""
+
+from __future__ import annotations
+
+
+def full_float32() -> None:
+    """Let convolutions in float32 have float32's digits.
+
+    On cards that have TF32 (A100 and later) PyTorch by default multiplies them with 10 bits instead of 23, which is no
+    better than float16. Autoencoders and evaluators are kept in float32 for the sake of these bits.
+    """
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
