@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from torch import Tensor
 
 from editfrontier.diffusion import attention, flow, sampling
 from editfrontier.errors import UserError
+from tiny_flux import tiny_flux
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,22 @@ def test_the_denoiser_is_counted_and_asks_for_sides_of_whole_tokens(model: Any) 
     assert counter.samples == 3
     assert sampling.size_factor(model) == 8
     assert sampling.denoiser(model) is model.transformer
+
+
+@pytest.mark.parametrize("guidance", [3.3, None])
+def test_times_keep_their_digits_in_bfloat16(guidance: float | None) -> None:
+    low = tiny_flux()
+    if guidance is None:  # as of FLUX.1-schnell
+        low.transformer = FluxTransformer2DModel.from_config({**low.transformer.config, "guidance_embeds": False})
+    sampling.prepare_model(low, torch.device("cpu"), "bfloat16")
+    asked: list[Tensor] = []
+    embedding = low.transformer.time_text_embed
+    embedding.time_proj.register_forward_pre_hook(lambda module, args: asked.append(args[0]))
+    text = flow.encode_flow_text(low, ["a face", "a hat"])
+    found = flow.velocity(low, torch.randn(2, 4, 8, 8), 0.8765, text, 1.0 if guidance is None else guidance)
+    assert found.dtype == torch.float32
+    expected = [876.5] if guidance is None else [876.5, 1000 * guidance]
+    assert [one.tolist() for one in asked] == [pytest.approx([value] * 2, rel=1e-6) for value in expected]
 
 
 def test_processors_are_swapped_for_a_while(model: Any) -> None:

@@ -202,7 +202,8 @@ def _run_in(network: nn.Module, dtype: torch.dtype) -> None:
         return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        # Times keep their digits (bfloat16 has none between 980 and 984); networks lower the embedding themselves.
+        # Times keep their digits (bfloat16 has none between 980 and 984); networks lower the embedding themselves, but
+        # FLUX, which lowers the time itself.
         return tuple(map(lower, args)), {k: value if k == "timestep" else lower(value) for k, value in kwargs.items()}
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -213,8 +214,27 @@ def _run_in(network: nn.Module, dtype: torch.dtype) -> None:
 
     # diffusers warns that some networks keep modules in float32; the denoisers here have none.
     nn.Module.to(network, dtype)
+    if type(network).__name__ == "FluxTransformer2DModel":
+        _keep_times(network)
     network.register_forward_pre_hook(before, with_kwargs=True)
     network.register_forward_hook(after)
+
+
+def _keep_times(network: nn.Module) -> None:
+    """Let a FLUX embed its time and its guidance with all digits: it rounds both to the precision of its input first.
+
+    In bfloat16 that moves a time by up to 0.004, of steps that are 0.01 wide where the noise is strongest.
+    """
+    given: list[Tensor] = []
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given[:] = [kwargs[name] for name in ("timestep", "guidance") if kwargs.get(name) is not None]
+
+    def restore(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*(1000.0 * number.float() for number in given), args[-1])
+
+    network.register_forward_pre_hook(note, with_kwargs=True)
+    network.get_submodule("time_text_embed").register_forward_pre_hook(restore)
 
 
 def as_pipeline(model: Any, pipeline_class: Any, sampler: str = "ddim") -> Any:
