@@ -67,7 +67,7 @@ def write_clip_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> None:
         folder / "tokenizer_config.json",
         {
             **ends,
-            "pad_token": pad,
+            "pad_token": "<|endoftext|>",  # whatever special_tokens_map.json says, which goes before it
             "add_prefix_space": False,
             "do_lower_case": True,
             "errors": "replace",

@@ -201,7 +201,8 @@ def _unet(folder: Path, version: str, channels: int, linear_projection: bool, wi
 def _stable_diffusion_2(folder: Path, pipeline: str, channels: int) -> None:
     version = "0.8.0"
     components = {
-        "feature_extractor": "transformers CLIPImageProcessor",
+        # Its name in the published files; transformers 5 has no such class, and diffusers takes its successor.
+        "feature_extractor": "transformers CLIPFeatureExtractor",
         "safety_checker": None,
         "scheduler": "diffusers PNDMScheduler",
         "text_encoder": "transformers CLIPTextModel",

@@ -62,7 +62,7 @@ def case_table(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path
     return write
 
 
-@pytest.mark.parametrize("size", [256, 512])
+@pytest.mark.parametrize(("size", "dtype"), [(256, "bfloat16"), (512, "float32")])
 @pytest.mark.parametrize(("name", "checkpoint", "params", "forwards"), RUNS, ids=[run[0] for run in RUNS])
 def test_a_drag_runs_on_the_hub_layout(
     name: str,
@@ -70,11 +70,13 @@ def test_a_drag_runs_on_the_hub_layout(
     params: dict[str, Any],
     forwards: int,
     size: int,
+    dtype: str,
     case_table: Callable[[int], Path],
     hub_folder: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    spec = {"editor": name, "variant": "hub", "params": params, "model": str(hub_folder(checkpoint))}
+    model = str(hub_folder(checkpoint))
+    spec = {"editor": name, "variant": "hub", "params": params, "model": model, "dtype": dtype}
     cases = case_table(size)
     done, lost = run_shard(
         cases, 0, 1, spec, tmp_path / "record.parquet", tmp_path / "images", 1, progress=lambda _: None

@@ -64,7 +64,7 @@ def case_table(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path
     return write
 
 
-@pytest.mark.parametrize("size", [256, 512])
+@pytest.mark.parametrize(("size", "dtype"), [(256, "bfloat16"), (512, "float32")])
 @pytest.mark.parametrize(("name", "checkpoint", "params", "forwards"), RUNS, ids=[run[0] for run in RUNS])
 def test_editor_runs_on_the_hub_layout(
     name: str,
@@ -72,11 +72,13 @@ def test_editor_runs_on_the_hub_layout(
     params: dict[str, Any],
     forwards: int,
     size: int,
+    dtype: str,
     case_table: Callable[[int], Path],
     hub_folder: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    spec = {"editor": name, "variant": "hub", "params": params, "model": str(hub_folder(checkpoint))}
+    model = str(hub_folder(checkpoint))
+    spec = {"editor": name, "variant": "hub", "params": params, "model": model, "dtype": dtype}
     cases = case_table(size)
     (row,) = run_shard(cases, 0, 1, spec, tmp_path / "record.parquet", tmp_path / "images", 1, progress=lambda _: None)
     assert row.status == "ok", row.reason
@@ -99,6 +101,8 @@ def test_checkpoint_loads_as_its_kind(checkpoint: str, hub_model: Callable[[str]
     assert sampling.size_factor(model) == (8 if hasattr(model, "unet") else 16)
     assert getattr(model, "safety_checker", None) is None
     assert editors.MODEL_KINDS.count(kind) == 1
+    if checkpoint.startswith("sd2"):  # its text encoder was trained with the padding of OpenCLIP
+        assert model.tokenizer.pad_token == "!"
 
 
 def test_checkpoint_of_another_kind_is_refused(hub_folder: Callable[[str], Path]) -> None:
