@@ -249,7 +249,7 @@ LARGE_TEXT = {
     "ultraedit_freeform": ("text_encoder_3",),
     "ultraedit_mask": ("text_encoder_3",),
 }
-"""Kind -> its T5 encoders, of 4.8 billion parameters, published in half precision."""
+"""Kind -> its T5 encoders, of 4.8 billion parameters."""
 
 
 def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:

@@ -91,7 +91,7 @@ def _model(reference: str, users: Iterable[str]) -> Model:
         problem = f"its revision is not pinned: run {FETCH_WEIGHTS}, or set `revision` in the config"
         return Model(reference, entry, tuple(users), problem, False)
     here = _snapshot(parsed)
-    problem = "" if here and not _absent(here, entry) else "is not in the cache of the hub, or not all of it"
+    problem = "" if here and _whole(here, entry) else "is not in the cache of the hub, or not all of it"
     return Model(reference, entry, tuple(users), problem, True)
 
 
@@ -102,12 +102,16 @@ def _snapshot(hub: HubReference) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _absent(folder: Path, entry: ModelEntry | None) -> list[str]:
-    """Return the files of the lock that are not there; without a lock, nothing is known to be absent."""
-    locked = read_lock(lock_file()).get(entry.name, {}) if entry else {}
-    if not locked or locked.get("revision") != folder.name:
-        return []
-    return [name for name in locked.get("files", {}) if not (folder / name).is_file()]
+def _whole(folder: Path, entry: ModelEntry | None) -> bool:
+    """Return whether all of a snapshot is there.
+
+    A download that was cut short leaves the same folder, so that of a model of the registry only its note in the lock
+    file can say so; of others nothing is known to be absent.
+    """
+    if entry is None:
+        return True
+    locked = read_lock(lock_file()).get(entry.name, {})
+    return locked.get("revision") == folder.name and all((folder / name).is_file() for name in locked.get("files", {}))
 
 
 # Fetching -------------------------------------------------------------------------------------------------------------

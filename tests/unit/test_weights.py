@@ -26,7 +26,9 @@ def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     path = tmp_path / "models.lock.yaml"
     registry = tmp_path / "models.yaml"
-    registry.write_text(model_registry.REGISTRY.read_text())
+    content = yaml.safe_load(model_registry.REGISTRY.read_text())
+    content["sd2_base"]["revision"] = None  # so that there is one to pin
+    registry.write_text(yaml.safe_dump(content))
     monkeypatch.setattr(model_registry, "REGISTRY", registry)
     monkeypatch.setenv("EDITFRONTIER_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -192,6 +194,18 @@ def test_a_file_that_is_gone_or_exchanged_is_found(lock: Path, hub: Hub) -> None
     assert "unet/diffusion_pytorch_model.safetensors has the sha256" in problem
 
 
+def test_a_download_that_was_cut_short_is_not_taken_for_whole(lock: Path, hub: Hub) -> None:
+    config = {"models": {"text_to_image": {"registry": "sd2_base", "revision": REVISION}}, "evaluators": {}}
+    folder = hub.cache / "models--sd2-community--stable-diffusion-2-base" / "snapshots" / REVISION
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").symlink_to(hub.source / "model_index.json")
+    (model,) = models_of(config)
+    assert "not all of it" in model.problem and model.fetchable
+    assert fetch_models(config) == []
+    (model,) = models_of(config)
+    assert model.problem == ""
+
+
 def test_a_repository_of_pickles_is_refused(lock: Path, hub: Hub, tmp_path: Path) -> None:
     hub.source = tmp_path / "pickles"
     hub.source.mkdir()
@@ -212,6 +226,16 @@ def test_only_what_is_needed_is_fetched() -> None:
     assert kept("flux_dev", "tokenizer_2/spiece.model")
     assert not kept("flux_dev", "flux1-dev.safetensors") and not kept("flux_dev", "ae.safetensors")
     assert not kept("instruct_pix2pix", "instruct-pix2pix-00-22000.safetensors")
+    # Of 5.2 GB each, beside the folders that are read.
+    for name, copy in {
+        "sd2_base": "512-base-ema",
+        "sd2_inpainting": "512-inpainting-ema",
+        "sd2_1_base": "v2-1_512-nonema-pruned",
+        "sd2_1": "v2-1_768-ema-pruned",
+        "sd1_5": "v1-5-pruned-emaonly",
+    }.items():
+        assert not kept(name, f"{copy}.safetensors")
+        assert kept(name, "unet/diffusion_pytorch_model.safetensors") and kept(name, "text_encoder/model.safetensors")
     assert not kept("instruct_pix2pix", "safety_checker/model.safetensors")
     for entry in load_registry().values():
         for path in ("pipeline.py", "unet/diffusion_pytorch_model.bin", "unet/model.fp16.safetensors", "a.ckpt"):
