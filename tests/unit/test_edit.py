@@ -189,6 +189,10 @@ def test_a_killed_shard_goes_on_with_what_it_had_not_finished(
         ["case-4"],
     ]
     assert [row.status for row in rows.values()] == ["ok"] * 5
+    # What followed the line that was cut short is known as well.
+    (tmp_path / "shard-0.parquet").unlink()
+    run(cases, tmp_path, "theirs", batch_size=2)
+    assert len(calls) == 4
 
 
 def test_finished_images_are_not_taken_over_if_anything_changed(cases: Path, tmp_path: Path, register: Any) -> None:
@@ -264,13 +268,21 @@ def test_an_editor_that_always_breaks_shows_its_traceback(cases: Path, tmp_path:
     assert not (tmp_path / "shard-0.parquet").exists()
 
 
-def test_out_of_memory_halves_the_batch(cases: Path, tmp_path: Path, register: Any) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_out_of_memory_halves_the_batch(cases: Path, tmp_path: Path, register: Any, words: str) -> None:
     sizes: list[int] = []
 
     def hungry(model: Any, batch: editors.EditBatch, params: Any) -> torch.Tensor:
         sizes.append(len(batch.images))
         if len(batch.images) > 1:
-            raise RuntimeError("CUDA out of memory. Tried to allocate")
+            raise RuntimeError(words)
         return batch.images
 
     register(hungry)

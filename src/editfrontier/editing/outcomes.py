@@ -69,7 +69,9 @@ def out_of_memory(error: Exception) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(
-        text in str(error) for text in ("out of memory", "can't allocate memory", "not enough memory")
+        # ALLOC_FAILED: of cuBLAS and cuDNN, which take memory beside PyTorch's.
+        text in str(error)
+        for text in ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +105,14 @@ def journal_line(row: Row, inputs: str, latents: str = "") -> str:
         latents: sha256 of the latents beside its image, "" for none.
     """
     return json.dumps({"inputs": inputs, **asdict(row)} | ({"latents": latents} if latents else {})) + "\n"
+
+
+def open_journal(path: Path) -> IO[str]:
+    """Open a journal to add lines, on a line of their own even where a kill cut the last one short."""
+    lines = path.open("a")
+    if lines.tell() and not path.read_bytes().endswith(b"\n"):
+        lines.write("\n")
+    return lines
 
 
 def latents_path(folder: Path, case_id: str) -> Path:

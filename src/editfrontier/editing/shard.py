@@ -226,7 +226,7 @@ class _Runner:
                 rows.append(Row(one.case.case_id, "failed", reason=str(error)))
         usable.sort(key=lambda one: one.image.shape)
         started, done = time.perf_counter(), 0
-        with ThreadPoolExecutor(_WRITERS) as writers, journal.open("a") as lines:
+        with ThreadPoolExecutor(_WRITERS) as writers, records.open_journal(journal) as lines:
             for _, group in groupby(usable, key=lambda one: one.image.shape):
                 left = list(group)
                 while left:
