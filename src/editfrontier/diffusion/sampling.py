@@ -38,7 +38,8 @@ def make_scheduler(config: Mapping[str, Any], sampler: str = "ddim") -> Any:
 
     if sampler not in SAMPLERS:
         raise UserError(f"sampler: '{sampler}' is not known.{did_you_mean(sampler, SAMPLERS)}")
-    kept = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+    betas = ("beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+    kept = ("num_train_timesteps", *betas, "prediction_type")
     settings = {key: config[key] for key in kept if key in config}
     settings |= {"clip_sample": False, "steps_offset": 1, "timestep_spacing": "leading"}
     if sampler == "ddpm":
