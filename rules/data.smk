@@ -16,6 +16,8 @@ rule cases:
         "<results>/logs/cases/{task}.log",
     benchmark:
         "<results>/benchmarks/cases/{task}.tsv"
+    conda:
+        "../envs/models.yaml"
     resources:
         gpu=gpus_of_cases,
         mem_mb=lambda wildcards: 2000 if is_rendered(wildcards) else 8000,
@@ -36,6 +38,8 @@ rule reference:
         "<results>/logs/reference.log",
     benchmark:
         "<results>/benchmarks/reference.tsv"
+    conda:
+        "../envs/models.yaml"
     resources:
         mem_mb=4000 if "dataset" in config["reference"] else 2000,
         runtime=120 if "dataset" in config["reference"] else 30,
