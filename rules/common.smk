@@ -124,11 +124,6 @@ def is_rendered(wildcards):
     return config["tasks"][wildcards.task]["dataset"] in RENDERED
 
 
-def gpus_of_cases(wildcards):
-    """A segmenter runs on a GPU."""
-    return GPUS if wildcards.task in SEGMENTERS else 0
-
-
 def code_of_dataset(wildcards):
     if is_rendered(wildcards):
         return code_hash("editfrontier.microworld.dataset")
