@@ -11,6 +11,10 @@ if not workflow.overwrite_configfiles:
 include: "rules/common.smk"
 
 
+# For `--software-deployment-method apptainer`: an image of envs/editfrontier.def, which serves all rules.
+container: "editfrontier.sif"
+
+
 pathvars:
     results=config["results"],
 

@@ -30,6 +30,8 @@ rule analyse:
         "<results>/logs/analyse/{analysis}.log",
     benchmark:
         "<results>/benchmarks/analyse/{analysis}.tsv"
+    conda:
+        "../envs/models.yaml"
     threads: config["compute"]["threads"]
     resources:
         gpu=GPUS,

@@ -34,6 +34,8 @@ rule judge:
         ),
     log:
         "<results>/logs/judge.log",
+    conda:
+        "../envs/tables.yaml"
     params:
         results=subpath(output[0], parent=True),
         code=code_of(*CLAIM_CODE),

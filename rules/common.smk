@@ -1,6 +1,7 @@
 # What the rules share: the checked config, and helpers that turn it into paths and parameters.
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -30,6 +31,16 @@ envvars:
 
 # Jobs run the `python` of the environment that Snakemake itself runs in, activated or not.
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+
+# With `--software-deployment-method`, each job runs in the environment or in the image that its rule names. The library is
+# in neither, and Snakemake takes PYTHONPATH from conda jobs. `conda activate` puts an environment in the place of one that
+# is active already, which may be behind the Python of Snakemake. "set -euo pipefail" is Snakemake's own prefix.
+DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method} & {"conda", "apptainer"}
+if DEPLOYMENT:
+    CONDA_FIRST = 'PATH="$CONDA_PREFIX/bin:$PATH" ' if "conda" in DEPLOYMENT else ""
+    shell.prefix(
+        f"set -euo pipefail; export {CONDA_FIRST}PYTHONPATH={shlex.quote(os.path.abspath('src'))} PYTHONNOUSERSITE=1; "
+    )
 
 # Jobs never look for a newer model, nor wait for a hub that a compute node cannot reach; `weights` fetches all of them.
 os.environ.update(HF_HUB_OFFLINE="1")
@@ -75,9 +86,9 @@ onstart:
     )
     # Importing torch and the rest takes longer than many a job: a server that has done so forks a process for each job.
     # EDITFRONTIER_WARM=0 in the environment switches it off. What it cannot do, jobs do as ever, on their own. It needs
-    # Linux, which can fork a process that has loaded these libraries.
+    # Linux, which can fork a process that has loaded these libraries, and jobs in the environment of Snakemake.
     heavy = sum(job.rule.name in warm.COMMANDS for job in jobs)
-    local = workflow.is_main_process and workflow.local_exec and not workflow.touch and not GPUS
+    local = workflow.is_main_process and workflow.local_exec and not workflow.touch and not GPUS and not DEPLOYMENT
     if local and heavy >= 8 and sys.platform == "linux" and os.environ.get(warm.VARIABLE) != "0":
         server, socket = warm.start(config["compute"]["threads"], Path(config["results"]) / "logs" / "warm.log")
         WARM.append(server)
@@ -111,11 +122,6 @@ def task_spec(wildcards):
 def is_rendered(wildcards):
     """Whether the cases of a task are of the micro world; others are read from files, which may have to be unpacked."""
     return config["tasks"][wildcards.task]["dataset"] in RENDERED
-
-
-def gpus_of_cases(wildcards):
-    """A segmenter runs on a GPU."""
-    return GPUS if wildcards.task in SEGMENTERS else 0
 
 
 def code_of_dataset(wildcards):

@@ -16,8 +16,9 @@ rule cases:
         "<results>/logs/cases/{task}.log",
     benchmark:
         "<results>/benchmarks/cases/{task}.tsv"
+    conda:
+        "../envs/models.yaml"
     resources:
-        gpu=gpus_of_cases,
         mem_mb=lambda wildcards: 2000 if is_rendered(wildcards) else 8000,
         runtime=lambda wildcards: 30 if is_rendered(wildcards) else 240,
     params:
@@ -29,6 +30,22 @@ rule cases:
         "python -m editfrontier data --spec {params.spec:q} --language {input.language:q} --out {output:q} > {log:q} 2>&1"
 
 
+if SEGMENTERS:
+
+    # A rule of its own, so that a profile may ask for its GPU as for that of any other.
+    ruleorder: segmented_cases > cases
+
+    use rule cases as segmented_cases with:
+        wildcard_constraints:
+            task="|".join(SEGMENTERS),
+        resources:
+            gpu=GPUS,
+            mem_mb=8000,
+            runtime=240,
+        message:
+            "Cases of {wildcards.task}, with masks by a segmenter"
+
+
 rule reference:
     output:
         "<results>/data/reference.npz",
@@ -36,6 +53,8 @@ rule reference:
         "<results>/logs/reference.log",
     benchmark:
         "<results>/benchmarks/reference.tsv"
+    conda:
+        "../envs/models.yaml"
     resources:
         mem_mb=4000 if "dataset" in config["reference"] else 2000,
         runtime=120 if "dataset" in config["reference"] else 30,

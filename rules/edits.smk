@@ -23,6 +23,8 @@ rule edit:
     benchmark:
         "<results>/benchmarks/edit/{task}/{variant}/shard-{shard}.tsv"
     retries: 2 if GPUS else 0
+    conda:
+        "../envs/models.yaml"
     threads: config["compute"]["threads"]
     resources:
         gpu=GPUS,

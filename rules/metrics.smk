@@ -17,6 +17,8 @@ rule sources:
         "<results>/logs/sources/{task}.log",
     benchmark:
         "<results>/benchmarks/sources/{task}.tsv"
+    conda:
+        "../envs/models.yaml"
     threads: config["compute"]["threads"]
     resources:
         gpu=GPUS,
@@ -46,6 +48,8 @@ rule score:
         "<results>/logs/score/{task}/{variant}.log",
     benchmark:
         "<results>/benchmarks/score/{task}/{variant}.tsv"
+    conda:
+        "../envs/models.yaml"
     threads: config["compute"]["threads"]
     resources:
         gpu=GPUS,

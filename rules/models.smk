@@ -10,6 +10,8 @@ localrules:
 rule weights:
     log:
         "<results>/logs/weights.log",
+    conda:
+        "../envs/workflow.yaml"
     params:
         config=lambda wildcards: canonical(config),
     message:

@@ -8,6 +8,8 @@ localrules:
 rule plan:
     log:
         "<results>/logs/plan.log",
+    conda:
+        "../envs/workflow.yaml"
     params:
         config=lambda wildcards: canonical(config),
     message:

@@ -13,6 +13,8 @@ rule config:
         "<results>/config.yaml",
     log:
         "<results>/logs/config.log",
+    conda:
+        "../envs/workflow.yaml"
     params:
         config=lambda wildcards: canonical(config),
     message:
@@ -42,6 +44,8 @@ rule index:
         ),
     log:
         "<results>/logs/index.log",
+    conda:
+        "../envs/tables.yaml"
     params:
         results=subpath(output[0], parent=True),
         code=code_of("report"),
@@ -61,6 +65,8 @@ rule archive:
         "<results>/report.zip",
     log:
         "<results>/logs/archive.log",
+    conda:
+        "../envs/workflow.yaml"
     message:
         "Snakemake's report: {output}"
     shell:

@@ -34,6 +34,8 @@ rule summarise:
         "<results>/logs/summarise/{task}.log",
     benchmark:
         "<results>/benchmarks/summarise/{task}.tsv"
+    conda:
+        "../envs/models.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -63,6 +65,8 @@ rule validation:
         "<results>/logs/validation.log",
     benchmark:
         "<results>/benchmarks/validation.tsv"
+    conda:
+        "../envs/models.yaml"
     threads: config["compute"]["threads"]
     resources:
         gpu=GPUS,
@@ -96,6 +100,8 @@ rule table:
         tex="<results>/tables/{table}.tex",
     log:
         "<results>/logs/table/{table}.log",
+    conda:
+        "../envs/tables.yaml"
     params:
         table=table_entry,
         code=code_of("tables"),
@@ -120,6 +126,8 @@ rule figure:
         png="<results>/figures/{figure}.png",
     log:
         "<results>/logs/figure/{figure}.log",
+    conda:
+        "../envs/tables.yaml"
     params:
         table=entry_of_figure,
         results=subpath(output.svg, ancestor=2),

@@ -22,6 +22,8 @@ if "user_study" in config:
             design="<results>/user_study/design.json",
         log:
             "<results>/logs/user_study.log",
+        conda:
+            "../envs/tables.yaml"
         resources:
             mem_mb=4000,
             runtime=60,

@@ -43,6 +43,8 @@ rule train_generator:
         "results/zoo/benchmarks/train-{generator}.tsv"
     wildcard_constraints:
         generator="|".join(ZOO_GENERATORS),
+    conda:
+        "../envs/models.yaml"
     threads: 2
     resources:
         mem_mb=6000,
@@ -65,6 +67,8 @@ rule train_evaluator:
         "results/zoo/benchmarks/train-{evaluator}.tsv"
     wildcard_constraints:
         evaluator="|".join(ZOO_EVALUATORS),
+    conda:
+        "../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=6000,
@@ -90,6 +94,8 @@ rule score_generator:
         "results/zoo/benchmarks/score-{generator}.tsv"
     wildcard_constraints:
         generator="|".join(ZOO_GENERATORS),
+    conda:
+        "../envs/models.yaml"
     threads: 2
     resources:
         mem_mb=4000,
@@ -113,6 +119,8 @@ rule install_generator:
         "results/zoo/logs/install-{generator}.log",
     wildcard_constraints:
         generator="|".join(ZOO_GENERATORS),
+    conda:
+        "../envs/models.yaml"
     message:
         "Installing {wildcards.generator} in resources/micro"
     shell:
@@ -129,6 +137,8 @@ rule install_evaluator:
         "results/zoo/logs/install-{evaluator}.log",
     wildcard_constraints:
         evaluator="|".join(ZOO_EVALUATORS),
+    conda:
+        "../envs/models.yaml"
     message:
         "Installing {wildcards.evaluator} in resources/micro"
     shell:

@@ -157,6 +157,13 @@ class FakeCluster:
         rows = [line.split("|", 3) for line in result.stdout.splitlines()]
         return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
+    def asked(self) -> dict[str, tuple[str, str]]:
+        """Return what jobs asked for, finished or not: comment -> (partition, gres); "N/A" = nothing."""
+        command = ["squeue", "-h", "--states=all", "-o", "%k|%P|%b"]
+        result = subprocess.run(command, text=True, capture_output=True, check=False)
+        rows = [line.split("|", 2) for line in result.stdout.splitlines()]
+        return {row[0]: (row[1], row[2]) for row in rows}
+
     def state(self, job: str) -> str:
         """Return the state of a job, finished or not, for example TIMEOUT."""
         command = ["squeue", "-h", "--states=all", "-o", "%T", "-j", job]

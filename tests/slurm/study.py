@@ -16,7 +16,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from celeba_files import pack, write_celeba
 from editfrontier.config import load_study
+from tiny_sam import write_sam
 from workspace import ROOT, Workspace, make_workspace
 
 FAST = Path(__file__).with_name("fast_snakemake.py")
@@ -64,7 +66,8 @@ EDITOR = Editor(name="held", params=HeldParams, edit=edit)
 
 
 def make_study(folder: Path) -> Workspace:
-    """Make a workspace whose study has one task of six portraits, in batches of two, and six variants."""
+    """Make a workspace whose study has one task of six portraits, in batches of two, and six variants; and a task of
+    photographs, edited by nobody, whose masks a tiny random SAM makes."""
     make_workspace(folder, stub=False)
     (folder / "src/editfrontier/editors/held.py").write_text(HELD.lstrip())
     shutil.copy2(ROOT / "requirements.lock", folder)
@@ -87,6 +90,12 @@ def make_study(folder: Path) -> Workspace:
         # Jobs ask for a GPU and take the processor where the one that they got is none.
         "compute": {**config["compute"], "device": "auto"},
     }
+    photographs, faces = folder / "data/celeba_hq", write_celeba(folder / "faces", count=8, size=64)
+    pack(faces, photographs / "CelebAMask-HQ.zip")
+    shutil.move(faces / "list_eval_partition.txt", photographs)
+    options = {"root": str(photographs), "size": 64, "split": "all", "masks": "automatic"}
+    options["sam"] = str(write_sam(folder / "sam"))
+    config["tasks"]["masked"] = {"dataset": "celeba_hq", "cases": 3, "shards": 1, "options": options}
     config["editors"] |= {"held": {}}
     config["statistics"].pop("tasks", None)
     (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False))

@@ -29,7 +29,7 @@ def test_study_runs_through_the_profile_to_the_report(undisturbed: tuple[Workspa
     # Everything that computes went through SLURM, in jobs of its own; what writes a table or a page did not.
     submitted = re.findall(r"results/slurm/rule_(\w+?)/", said)
     assert sorted(submitted) == sorted(
-        ["cases", "reference", "sources", "validation", "summarise"] + ["edit"] * 6 + ["score"] * 6
+        ["cases", "segmented_cases", "reference", "sources", "validation", "summarise"] + ["edit"] * 6 + ["score"] * 6
     )
     assert "--array" not in said
 
@@ -51,7 +51,21 @@ def test_jobs_on_gpus_get_one_each_and_the_partition_that_has_them(undisturbed: 
         "sources",
         "score",
         "validation",
+        "segmented_cases",
     }
+
+
+def test_masks_by_sam_are_made_on_a_gpu_and_other_cases_on_none(
+    cluster: FakeCluster, undisturbed: tuple[Workspace, str]
+) -> None:
+    asked = cluster.asked()
+    edits = {gres for comment, (_, gres) in asked.items() if comment.startswith("rule_edit_")}
+    assert asked["rule_segmented_cases_wildcards_masked"] == ("gpu", *edits)
+    assert asked["rule_cases_wildcards_portraits"] == ("cpu", "N/A")
+    folder = undisturbed[0].results / "data/masked"
+    cases = pd.read_parquet(folder / "cases.parquet")
+    assert set(cases["mask_origin"]) == {"automatic"}
+    assert len(pd.read_csv(folder / "automatic_masks.csv")) == len(cases) == 3
 
 
 def test_logs_of_slurm_go_when_jobs_went_well(undisturbed: tuple[Workspace, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,8 +42,8 @@ def test_shipped_profile_says_what_the_doctor_needs(profile: slurm.Profile, root
 def test_every_rule_that_asks_for_a_gpu_has_its_gres(root: Path) -> None:
     rules: dict[str, bool] = {}
     for file in (root / "rules").glob("*.smk"):
-        for block in file.read_text().split("\nrule ")[1:]:
-            rules[block.partition(":")[0]] = "gpu=GPUS" in block
+        parts = re.split(r"^ *(?:use rule \w+ as|rule) (\w+)", file.read_text(), flags=re.MULTILINE)
+        rules |= {name: "gpu=" in block for name, block in zip(parts[1::2], parts[2::2], strict=True)}
     asked = read_yaml(root / "profiles/slurm-a100/profile.yaml")["set-resources"]
     assert {rule for rule, gpu in rules.items() if gpu} == {rule for rule, wanted in asked.items() if "gres" in wanted}
     assert set(asked) <= set(rules)
@@ -192,6 +194,13 @@ def test_torch_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     states = {device: here.check_torch(device, False).state for device in ("cpu", "auto", "cuda")}
     assert states == {"cpu": "ok", "auto": "note", "cuda": "wrong"}
     assert here.check_torch("cuda", True).state == "ok"
+
+
+def test_an_environment_without_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of a login node (envs/workflow.yaml) has none."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    found = here.check_torch("cuda", True)
+    assert (found.state, "make setup" in found.text) == ("wrong", True)
 
 
 def test_the_last_line_counts() -> None:

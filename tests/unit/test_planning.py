@@ -106,6 +106,15 @@ def test_sizes_as_text(count: float, text: str) -> None:
     assert size_text(count) == text
 
 
+def test_cases_with_masks_by_a_segmenter_belong_to_the_data_and_have_seconds_of_their_own() -> None:
+    plain, segmented = job("cases", gpu=False, task="faces"), job("segmented_cases", task="faces")
+    (stage,) = costs.stages(study(), [plain, segmented])
+    assert (stage.name, stage.jobs, stage.gpu_jobs) == ("data", 2, 1)
+    row = costs.read_gpu_seconds()["segmented_cases", ""]
+    assert costs.job_seconds(study(), segmented)[0] == row.start + 30 * row.case
+    assert costs.job_bytes(study(), segmented) == costs.job_bytes(study(), plain) > 0
+
+
 # Needs ----------------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +159,14 @@ def test_a_package_that_reads_weights_is_missed_before_the_job_that_needs_it(mon
         assert (need.name, need.present) == ("pyiqa", here)
         assert "--editable '.[quality]'" in need.fix
     assert "package  pyiqa" in plan_text(made, "made.yaml", [costs.Stage("scores", 1, 1, 1.0, 0.0, 0.0, 0.0)], [need])
+
+
+def test_a_segmenter_is_needed_where_its_masks_are_made() -> None:
+    options = {"masks": "all", "sam": "sam_vit_huge"}
+    made = study(tasks={"faces": {**TASK, "options": options}})
+    (need,) = wanted.needs(made, [job("segmented_cases", task="faces")])
+    assert (need.kind, need.name) == ("weights", get_entry("sam_vit_huge").title)
+    assert wanted.needs(made, [job("cases", gpu=False, task="faces")]) == []
 
 
 def test_gated_weights_need_a_token_until_they_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

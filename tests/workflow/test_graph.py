@@ -14,9 +14,6 @@ import pytest
 from editfrontier.config import load_study
 from workspace import Workspace, make_workspace
 
-# There is one locked environment for all jobs (requirements.lock), so no rule names an environment of its own.
-ACCEPTED_LINTS = {"Specify a conda environment or container for each rule."}
-
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
@@ -100,15 +97,9 @@ def test_snakemake_report_holds_every_result_with_its_caption(workspace: Workspa
 
 
 def test_lint(fresh: Workspace) -> None:
-    text = fresh.run("--lint", check=False).stdout
-    found = re.findall(r"^Lints for (.*):$|^    \* (.*):$", text, flags=re.MULTILINE)
-    assert found, text
-    place, wrong = "", []
-    for header, title in found:
-        place = header or place
-        if title and title not in ACCEPTED_LINTS:
-            wrong.append((place, title))
-    assert wrong == []
+    result = fresh.run("--lint", check=False)
+    assert result.returncode == 0, result.stdout
+    assert "your workflow is in a good condition" in result.stdout
 
 
 def test_snakefmt(root: Path) -> None:

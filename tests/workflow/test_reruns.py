@@ -59,6 +59,12 @@ def test_touching_every_file_runs_nothing(workspace: Workspace) -> None:
     assert workspace.plan() == set()
 
 
+def test_changed_conda_file_runs_nothing_where_no_conda_is_used(workspace: Workspace) -> None:
+    for file in workspace.folder.glob("envs/*.yaml"):
+        file.write_text(file.read_text() + "      - example==1.0\n")
+    assert workspace.plan() == set()
+
+
 def test_comments_and_docstrings_run_nothing(workspace: Workspace) -> None:
     workspace.edit("src/editfrontier/editors/sdedit.py", '"""SDEdit', '"""Another first line about SDEdit')
     workspace.edit("src/editfrontier/editors/sdedit.py", "def edit(", "# a comment\ndef edit(")

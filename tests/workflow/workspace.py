@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("Snakefile", "rules", "config", "profiles", "src", "reports", "pyproject.toml")
+COPIED = ("Snakefile", "rules", "envs", "config", "profiles", "src", "reports", "pyproject.toml")
 
 # Stands in for the command line: writes every file that an option names as an output, as fast as Python starts.
 STUB = """

@@ -53,7 +53,10 @@ def check_torch(device: str, on_cluster: bool) -> Check:
         device: of the config: cpu, cuda, cuda:N, mps or auto.
         on_cluster: whether jobs run elsewhere, where a probe looks.
     """
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return Check("torch", "wrong", "not installed here. Run `doctor` in the environment of `make setup`.")
 
     text = f"torch {torch.__version__}, built for CUDA {torch.version.cuda or 'none'}"
     if torch.cuda.is_available():

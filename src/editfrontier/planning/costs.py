@@ -22,7 +22,7 @@ from editfrontier.progress import Job, measured, read_seconds, work
 
 GPU_SECONDS = Path(__file__).resolve().parents[3] / "config" / "gpu_seconds.csv"
 STAGES = {
-    "data": ("cases", "reference"),
+    "data": ("cases", "segmented_cases", "reference"),
     "edits": ("edit",),
     "scores": ("sources", "score"),
     "statistics": ("summarise", "validation"),
@@ -184,7 +184,7 @@ def job_bytes(study: Study, job: PlannedJob) -> float:
     cases = cases_of_job(study, job)
     image = image_size(task) ** 2 * BYTES_PER_PIXEL
     match job.rule:
-        case "cases":
+        case "cases" | "segmented_cases":
             return cases * image * _CASE_IMAGES
         case "edit":
             return cases * image

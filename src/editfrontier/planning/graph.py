@@ -29,6 +29,8 @@ class PlannedJob:
 def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> list[PlannedJob]:
     """Return the jobs that would run, without those that only collect files.
 
+    Whether conda environments or an image are used is not known here, so that a change of those is left out.
+
     Args:
         configs: config files, the later over the earlier.
         folder: root of the repository, with its Snakefile.
@@ -38,7 +40,7 @@ def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> l
         SystemExit: the workflow refuses the config; the message says why.
     """
     from snakemake.api import SnakemakeApi
-    from snakemake.settings.enums import Quietness
+    from snakemake.settings.enums import Quietness, RerunTrigger
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
     output = OutputSettings(quiet={Quietness.ALL})
@@ -48,7 +50,8 @@ def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> l
             ResourceSettings(cores=1), settings, snakefile=folder.resolve() / "Snakefile", workdir=folder.resolve()
         )
         # The graph of rules is the cheapest thing to ask for that makes Snakemake find out what has to run.
-        made.dag(DAGSettings(targets={target})).printrulegraph()
+        triggers = RerunTrigger.all() - {RerunTrigger.SOFTWARE_ENV}
+        made.dag(DAGSettings(targets={target}, rerun_triggers=triggers)).printrulegraph()
         dag = made._workflow.dag
         return [
             PlannedJob(

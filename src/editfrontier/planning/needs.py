@@ -69,7 +69,7 @@ def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
     found: dict[str, None] = {}
     segmenters = segmenters_of(study.config)
     for job in jobs:
-        if job.rule == "cases" and job.wildcards["task"] in segmenters:
+        if job.rule == "segmented_cases":
             found[segmenters[job.wildcards["task"]]] = None
         if job.rule == "edit":
             model = study.variants[job.wildcards["task"]][job.wildcards["variant"]].model
@@ -137,7 +137,7 @@ def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
             yield Need("data", f"Statistics of the reference, {file.name}", file.is_file(), fix=fix)
             continue
         match job.rule:
-            case "cases":
+            case "cases" | "segmented_cases":
                 entry = study.config["tasks"][job.wildcards["task"]]
             case "reference":
                 entry = study.config["reference"]
