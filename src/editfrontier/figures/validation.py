@@ -110,19 +110,22 @@ def _success(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _two_sides(axes: Axes, part: pd.DataFrame) -> None:
-    groups = _groups(part)
-    boxes = axes.boxplot(
-        [group["y"] for _, group in groups],
-        widths=0.5,
-        patch_artist=True,
-        showfliers=True,
-        flierprops={"markersize": 1.5, "markeredgecolor": GREY},
-        medianprops={"color": INK},
+    import seaborn
+
+    names = part["group"].str.replace(", ", ",\n")
+    seaborn.boxplot(
+        x=names,
+        y=part["y"],
+        hue=names,
+        palette=_COLOURS[: names.nunique()],
+        legend=False,
+        width=0.5,
+        linewidth=0.7,
+        fliersize=1.5,
+        boxprops={"alpha": 0.45},
+        ax=axes,
     )
-    for box, colour in zip(boxes["boxes"], _COLOURS, strict=False):
-        box.set(facecolor=colour, alpha=0.45, linewidth=0.6)
-    axes.set_xticks(range(1, len(groups) + 1))
-    axes.set_xticklabels([name.replace(", ", ",\n") for name, _ in groups])
+    axes.set(xlabel="", ylabel="")
 
 
 def _questions(axes: Axes, part: pd.DataFrame) -> None:
