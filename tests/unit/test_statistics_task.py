@@ -178,6 +178,25 @@ def test_set_differences_use_the_cases_that_both_variants_have() -> None:
     assert row["ci_low"] < row["difference"] < row["ci_high"] < 0
 
 
+def test_a_clear_difference_of_fid_survives_the_correction_for_all_pairs() -> None:
+    """By counting resamples no p is below 1 / 51, which Holm's correction for the 36 pairs of nine editors makes 0.7."""
+    rng = np.random.default_rng(0)
+    names = [f"editor{i}" for i in range(9)]
+    features = {
+        name: (np.arange(40), rng.standard_normal((40, 6)) + (2.0 if i == 8 else 0)) for i, name in enumerate(names)
+    }
+    data = TaskScores(
+        "t", names, [], np.zeros((40, 9, 0)), np.arange(40), [0] * 9, features, rng.standard_normal((120, 6))
+    )
+    frame = differences(data, SETTINGS)
+    far = frame[(frame["variant_b"] == "editor8") & (frame["metric"] == "fid")]
+    assert len(far) == 8 and (far["p_holm"] < 0.001).all()
+    same = frame[(frame["variant_b"] != "editor8") & (frame["metric"] == "fid")]
+    assert (same["p_holm"] > 0.05).all()
+    one = replace(data, cluster=np.zeros(40, dtype=np.intp))
+    assert differences(one, SETTINGS)["p"].isna().all()  # one cluster tells no spread
+
+
 def test_front_is_normalised_by_the_controls_and_excludes_them() -> None:
     frame, reason = frontier(_scores(), SETTINGS)
     assert reason == ""

@@ -184,7 +184,7 @@ class Difference:
 def difference(curve: Curve, first: int, second: int, settings: Settings) -> Difference:
     """Return mean `first` less mean `second` of a curve, paired by case.
 
-    p is from sign flips of whole clusters; for a metric of a set, from its recentred resamples.
+    p is from sign flips of whole clusters; for a metric of a set, from `bootstrap.normal_test`.
     """
     estimates = curve.estimates
     gap, resampled = estimates.point[first] - estimates.point[second], (
@@ -193,8 +193,7 @@ def difference(curve: Curve, first: int, second: int, settings: Settings) -> Dif
     if curve.values is None:
         tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
         low, high = np.quantile(resampled, tails)
-        p = (1 + int((np.abs(resampled - resampled.mean()) >= abs(gap)).sum())) / (len(resampled) + 1)
-        return Difference(float(gap), float(low), float(high), float(p))
+        return Difference(float(gap), float(low), float(high), bootstrap.normal_test(float(gap), resampled))
     one = Estimates(
         np.array([gap]), resampled[:, None], (estimates.jackknife[:, first] - estimates.jackknife[:, second])[:, None]
     )
