@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,18 @@ def test_recorded_metrics_come_from_the_record(tmp_path: Path, task: dict[str, A
     assert _values(scores, "changed_area") == [0.0] * 6  # computed from the image: no editor may say it
 
 
+def test_a_recorded_value_that_is_not_finite_is_absent_with_a_reason(tmp_path: Path, task: dict[str, Any]) -> None:
+    path = _record(tmp_path, _edits(task, "source"))
+    frame, about = read_parquet(path, "")
+    measures = ['{"latent_error": NaN}', '{"latent_error": Infinity}', *['{"latent_error": 0.5}'] * 4]
+    write_parquet(path, frame.assign(measures=measures), about)
+    found, provenance = _score(tmp_path, task, path)
+    assert _values(found, "latent_error") == [0.5] * 4
+    ((reason, ids),) = provenance["absent"]["latent_error"].items()
+    assert "no finite value" in reason and ids == ["portraits-0", "portraits-1"]
+    assert np.isfinite(found["value"]).all()
+
+
 def test_batch_size_changes_nothing(tmp_path: Path, task: dict[str, Any]) -> None:
     edits = {case_id: np.roll(image, 3, axis=1) for case_id, image in _edits(task, "source").items()}
     record = _record(tmp_path, edits)
@@ -228,6 +241,27 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
     ]
     assert frame["value"].notna().all()
     assert len(frame[frame["case_id"] == "portraits-5"]) == 19
+
+
+def test_a_mask_or_true_edit_that_cannot_be_read_is_the_reason(tmp_path: Path, task: dict[str, Any]) -> None:
+    """Cases that name none, one that is missing, one of another size: what is said is what is so."""
+    cases = task["cases"]
+    write_png(task["folder"] / "small.png", _image(3)[:16])
+    write_png(task["folder"] / "small-mask.png", np.eye(16, dtype=bool))
+    cases[0] = replace(cases[0], mask="", true_edit="")
+    cases[1] = replace(cases[1], mask="gone.png", true_edit="gone.png")
+    cases[2] = replace(cases[2], mask="small-mask.png", true_edit="small.png")
+    write_cases(task["path"], cases)
+    frame, provenance = _score(tmp_path, task, _record(tmp_path, _edits(task, "source")))
+    for metric, none, small in (
+        ("l2_true", "the true edit is not known", r"small\.png: the true edit is 32x16 but its source is 32x32"),
+        ("psnr_bg", "the case has no mask", r"small-mask\.png: .*16x16"),
+    ):
+        reasons = {ids[0]: reason for reason, ids in provenance["absent"][metric].items()}
+        assert reasons["portraits-0"] == none
+        assert "gone.png: no such" in reasons["portraits-1"]
+        assert re.search(small, reasons["portraits-2"])
+        assert len(_values(frame, metric)) == 3 and len(_values(frame, "changed_area")) == 6
 
 
 def test_a_task_without_any_caption_has_no_alignment(tmp_path: Path, task: dict[str, Any]) -> None:
