@@ -53,6 +53,17 @@ def test_lpips_refuses_a_file_of_another_trunk(tmp_path: Path) -> None:
         load_evaluator("LpipsEvaluator", folder_of(tmp_path, config, t=state))
 
 
+def test_evaluators_keep_float32_where_torch_would_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    for name, usual in (("allow_tf32", True), ("benchmark", False), ("deterministic", False)):
+        monkeypatch.setattr(torch.backends.cudnn, name, usual)
+    config = {"architecture": "lpips_torchvision", "net": "squeeze", "trunk": "t.pth"}
+    trunk = torchvision.models.squeezenet1_1(weights=None)
+    load_evaluator("LpipsEvaluator", folder_of(tmp_path, config, t=trunk.state_dict()))
+    assert torch.backends.cudnn.allow_tf32 is False and torch.backends.cudnn.deterministic is True
+
+
 # CLIP -----------------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +122,7 @@ def test_musiq_gets_pixels_between_0_and_1(tmp_path: Path, monkeypatch: pytest.M
 
     def create_metric(name: str, **options: Any) -> Metric:
         asked.update(options, name=name)
-        return Metric()
+        return types.SimpleNamespace(net=Metric())
 
     monkeypatch.setitem(sys.modules, "pyiqa", types.SimpleNamespace(create_metric=create_metric))
     judge = load_evaluator("QualityEvaluator", folder)

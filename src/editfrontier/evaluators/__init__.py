@@ -63,7 +63,7 @@ __all__ = [
 
 
 def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> Any:
-    """Load an evaluator; the folder says which class reads it.
+    """Load an evaluator; the folder says which class reads it. From then on convolutions keep float32.
 
     Args:
         usual: name of the class of its kind at the micro scale.
@@ -81,6 +81,7 @@ def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> An
     name = PUBLISHED.get(_architecture(folder), usual)
     if usual == "SegmentationEvaluator" and (folder / "model_index.json").is_file():
         name = "PropagationEvaluator"  # by the features of a diffusion model
+    importlib.import_module(f"{__name__}.common").keep_float32()
     options = dict(entry.options) if entry else {}
     return __getattr__(name).load(folder, device, **options)
 

@@ -115,6 +115,12 @@ def load_module(module: nn.Module, folder: Path, device: str) -> nn.Module:
     return module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
+def keep_float32() -> None:
+    """Let convolutions compute in float32 and always alike: on NVIDIA cards torch lets them round to TF32 (10 bits)."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+
+
 def check_precision(precision: str) -> bool:
     """Return whether to autocast to bf16. Raises UserError for an unknown precision."""
     if precision not in PRECISIONS:
