@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import Tensor
 
 from editfrontier.cases import Case, read_image, write_cases, write_png
 from editfrontier.errors import UserError
@@ -18,7 +20,7 @@ from editfrontier.metrics import PSNR_CAP
 from editfrontier.parquet import read_parquet, write_parquet
 from editfrontier.scoring.score import score_variant
 from editfrontier.scoring.sources import EVALUATORS, evaluators_for, prepare_sources, read_sources
-from fake_evaluators import fake_evaluators
+from fake_evaluators import FakeClip, fake_evaluators
 
 SIZE = 32
 
@@ -273,6 +275,43 @@ def test_a_task_without_any_caption_has_no_alignment(tmp_path: Path, task: dict[
         ((reason, absent),) = provenance["absent"][metric].items()
         assert "caption" in reason and absent == everybody
     assert len(_values(frame, "id_sim")) == len(everybody)
+
+
+class ShortClip(FakeClip):
+    """Reads captions of at most four words."""
+
+    def text(self, texts: list[str]) -> Tensor:
+        for text in texts:
+            if len(text.split()) > 4:
+                raise UserError(f"caption {text!r}: has {len(text.split())} tokens, expected at most 4. Shorten it")
+        return super().text(texts)
+
+
+def test_a_caption_that_clip_cannot_read_costs_its_own_case_alone(tmp_path: Path, task: dict[str, Any]) -> None:
+    """Most descriptions of ReD-Bench have more tokens than CLIP reads; the others are scored all the same."""
+    cases = task["cases"]
+    cases[0] = replace(cases[0], target_caption="a bright face on a beach")
+    cases[1] = replace(cases[1], source_caption="a face on a beach")
+    write_cases(task["path"], cases)
+    judges = fake_evaluators() | {"clip": ShortClip()}
+    prepare_sources(task["path"], task["reference"], judges, tmp_path / "sources.npz")
+    frame, provenance = _score(tmp_path, task, _record(tmp_path, _edits(task, "true_edit")))
+    assert provenance["counts"]["failed"] == 0
+    for metric, lost in (("clip_cos", {0}), ("clip_score", {0}), ("clip_directional", {0, 1})):
+        reasons = {ids[0]: reason for reason, ids in provenance["absent"][metric].items()}
+        assert set(reasons) == {f"portraits-{i}" for i in lost}
+        assert all("expected at most 4" in reason for reason in reasons.values())
+        assert len(_values(frame, metric)) == 6 - len(lost)
+    assert len(_values(frame, "id_sim")) == 6
+    expected = cosine_by_hand(task)
+    held = frame[(frame["case_id"] == "portraits-3") & (frame["metric"] == "clip_cos")]["value"].item()
+    assert held == pytest.approx(expected, abs=1e-6)
+
+
+def cosine_by_hand(task: dict[str, Any]) -> float:
+    """CLIP cosine of case 3 by hand."""
+    image = torch.from_numpy(read_image(task["folder"] / "t3.png").copy()).permute(2, 0, 1)[None]
+    return float((FakeClip().image(image) * FakeClip().text(["a bright face 3"])).sum())
 
 
 def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,14 +61,21 @@ class _Scores:
     absent: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None:
-        """Add one value a case; `reason` is noted where a value is not finite."""
+    def add(
+        self,
+        metric: str,
+        case_ids: Sequence[str],
+        values: Tensor,
+        reason: str,
+        own: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Add one value a case; `reason` is noted where a value is not finite, or the case's `own`."""
         assert metric in metrics.METRICS, metric
         for case_id, value in zip(case_ids, values.tolist(), strict=True):
             if np.isfinite(value):
                 self.rows.append((case_id, metric, value))
             else:
-                self.miss(metric, case_id, reason)
+                self.miss(metric, case_id, own.get(case_id, reason))
 
     def miss(self, metric: str, case_id: str, reason: str) -> None:
         self.absent.setdefault(metric, {}).setdefault(reason, []).append(case_id)
@@ -208,12 +216,14 @@ def _score_batch(
     if "clip_image" in edit:
         source_text, target_text = (sources.text(key, ids) for key in ("source_text_row", "target_text_row"))
         cosine = alignment.clip_cosine(edit["clip_image"], target_text)
-        scores.add("clip_cos", ids, cosine, "the case has no target caption")
-        scores.add("clip_score", ids, alignment.clip_score(cosine), "the case has no target caption")
+        unread = sources.captions.get("target", {})
+        scores.add("clip_cos", ids, cosine, "the case has no target caption", unread)
+        scores.add("clip_score", ids, alignment.clip_score(cosine), "the case has no target caption", unread)
         direction = alignment.clip_directional(
             sources.by_image("clip_image", ids), edit["clip_image"], source_text, target_text
         )
-        scores.add("clip_directional", ids, direction, "source and target caption are equal or missing")
+        unread = {**sources.captions.get("source", {}), **unread}
+        scores.add("clip_directional", ids, direction, "source and target caption are equal or missing", unread)
     if "attributes" in edit:
         names = sources.attribute_names
         columns = torch.tensor([names.index(case.attribute) if case.attribute in names else -1 for case in batch.cases])
