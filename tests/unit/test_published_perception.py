@@ -35,13 +35,14 @@ def test_lpips_is_the_packages_own_on_torchvisions_file(
     with torch.no_grad():
         expected = reference(a.float() / 127.5 - 1, b.float() / 127.5 - 1).flatten()
     assert float(expected.min()) > 0.01
-    # The package averages each layer's map, the evaluator all maps scaled up bilinearly, which moves weight to borders.
+    # The package averages each layer's map, the evaluator all maps scaled up bilinearly: the same but for the rounding of
+    # places where a layer's size does not divide that of the image.
     spatial = lpips.LPIPS(net=net, verbose=False, spatial=True)
     with torch.no_grad():
         maps = spatial(a.float() / 127.5 - 1, b.float() / 127.5 - 1)[:, 0]
     torch.testing.assert_close(judge.distance_map(a, b), maps)
     torch.testing.assert_close(judge.distance(a, b), maps.mean((1, 2)))
-    torch.testing.assert_close(judge.distance(a, b), expected, rtol=0.1, atol=0)
+    torch.testing.assert_close(judge.distance(a, b), expected, rtol=2e-3, atol=0)
 
 
 def test_lpips_refuses_a_file_of_another_trunk(tmp_path: Path) -> None:
