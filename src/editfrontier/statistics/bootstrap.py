@@ -238,9 +238,9 @@ def normal_test(difference: float, resampled: Array) -> float:
     """Two-sided p value of a difference of two statistics of sets, such as FID, from its resamples [R].
 
     The normal approximation, with the standard error of the bootstrap. To count the resamples beyond the difference
-    instead gives at least 1 / (R + 1): with 200 of them, which take hours for FID at the scale of the paper, nothing
-    stays below 0.05 once it is corrected for more than ten pairs. 1 where neither the difference nor its resamples are
-    other than zero; NaN where the resamples do not vary but the difference is there, as of one cluster.
+    instead gives at least 1 / (R + 1): of the 200 of both studies nothing stays below 0.05 once it is corrected for
+    more than ten pairs. 1 where neither the difference nor its resamples are other than zero; NaN where the resamples
+    do not vary but the difference is there, as of one cluster.
     """
     finite = resampled[np.isfinite(resampled)]
     error = float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
