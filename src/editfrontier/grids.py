@@ -36,7 +36,8 @@ REFERENCE = "reference"
 class Cell:
     """One number of a table: the value, its interval, the paper's value (NaN = none) and its rank (1, 2 or 0).
 
-    n: cases that have the value; some metrics cannot speak about every case.
+    n: cases that have the value; some metrics cannot speak about every case. reason: why the study can give no value
+    here, "" = it can.
     """
 
     value: float
@@ -45,6 +46,7 @@ class Cell:
     paper: float
     rank: int
     n: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,18 @@ class Grid:
     def fewer(self, line: Line, cell: Cell) -> str:
         """Return the number of cases behind a value if the metric could speak about only some of the row's, else ""."""
         return f"n = {cell.n}" if math.isfinite(cell.value) and cell.n < line.n else ""
+
+    def missing(self) -> list[str]:
+        """Return a sentence for each metric and reason that it has no value."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for line in self.lines:
+            for metric, cell in zip(self.metrics, line.cells, strict=True):
+                if cell.reason:
+                    found.setdefault((metric.label, cell.reason), set()).add(line.row.variant)
+        return [
+            f"No {label}{' of the reference' if variants == {REFERENCE} else ''}: {reason}."
+            for (label, reason), variants in found.items()
+        ]
 
     def head(self, column: int) -> str:
         """Return the head of a column: label, unit and the direction in which it is better."""
@@ -168,7 +182,8 @@ def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any]
         status = "ok"
         counts.append(0 if math.isnan(number(entry.n)) else int(entry.n))
         values = number(entry.value), number(entry.ci_low), number(entry.ci_high)
-        cells.append(Cell(*values, reported, 0, counts[-1]))
+        reason = str(getattr(entry, "reason", ""))
+        cells.append(Cell(*values, reported, 0, counts[-1], reason))
         failures.append(0 if math.isnan(number(entry.failed)) else int(entry.failed))
     if status == "missing":
         row = replace(row, label=f"{row.label} (no results)")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 
 def full_float32() -> None:
-    """Let convolutions in float32 have float32's digits.
+    """Let convolutions in float32 have float32's digits, the same ones each time.
 
     On cards that have TF32 (A100 and later) PyTorch by default multiplies them with 10 bits instead of 23, which is no
-    better than float16. Autoencoders and evaluators are kept in float32 for the sake of these bits.
+    better than float16. Autoencoders and evaluators are kept in float32 for the sake of these bits. And cuDNN may choose
+    an algorithm that adds up in another order in each run, so that a job that ran again would give other last digits.
     """
     import torch
 
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

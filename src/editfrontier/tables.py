@@ -15,13 +15,15 @@ from editfrontier.results import parse_table, read_reported, read_statistics
 if TYPE_CHECKING:
     import pandas as pd
 
-CSV_COLUMNS = ("row", "editor", "variant", "subset", "metric", "value", "ci_low", "ci_high", "n", "failed", "paper")
+CSV_COLUMNS = (
+    *("row", "editor", "variant", "subset", "metric", "value", "ci_low", "ci_high", "n", "failed", "paper", "reason"),
+)
 
 
 def to_long(grid: Grid) -> pd.DataFrame:
     """Return the table in long form, one line for each row and metric, with the columns of `CSV_COLUMNS`.
 
-    subset: the part of the cases, "" in a table of all of them.
+    subset: the part of the cases, "" in a table of all of them. reason: why no variant can have the value, if so.
 
     Values keep their stored unit: shares of cases are fractions here and per cent in the other forms.
     """
@@ -40,6 +42,7 @@ def to_long(grid: Grid) -> pd.DataFrame:
             cell.n,
             line.failed,
             cell.paper,
+            cell.reason,
         )
         for line in grid.lines
         for metric, cell in zip(grid.metrics, line.cells, strict=True)
@@ -200,6 +203,7 @@ def _notes(grid: Grid) -> str:
         notes.append("n below a value: it could be computed for this many cases only.")
     if any(line.status == "not run" for line in grid.lines):
         notes.append("Rows marked (not run) are in the paper only.")
+    notes += grid.missing()
     return " ".join(notes)
 
 

@@ -140,16 +140,15 @@ def test_distances_are_small_for_a_moved_pattern_and_the_motion_for_one_that_sta
     editable = torch.from_numpy(square(2, 4, 26))
     # The centroid (6.5, 10.5) lies between pixels; the query is that of a neighbour, 0.71 pixels away.
     good = drag.feature_distances([queries], moved, [chosen], editable)
-    assert good == pytest.approx({"md1": 0.5**0.5, "md2": 0.0, "mean_distance": 0.0})
+    assert good == pytest.approx({"md1": 0.5**0.5, "md2": 100 * 0.5**0.5 / SIZE, "mean_distance": 0.0})
     bad = drag.feature_distances([queries], features, [chosen], editable)
     assert bad["mean_distance"] == pytest.approx((10**2 + 4**2) ** 0.5)
-    assert bad["md2"] == pytest.approx(100 * (10**2 + 4**2) ** 0.5 / SIZE)
     assert 10 < bad["md1"] < 12
+    assert bad["md2"] == pytest.approx(100 * bad["md1"] / SIZE)
     narrow = drag.feature_distances([queries], features, [chosen], torch.from_numpy(square(14, 12)))
     assert narrow["md1"] < 5  # the search does not leave the editable pixels
     without = drag.feature_distances([queries[:1]], moved, [region(points=False)], editable)
-    assert without["md1"] == good["md1"]
-    assert np.isnan(without["md2"])
+    assert (without["md1"], without["md2"]) == (good["md1"], good["md2"])
     assert np.isnan(without["mean_distance"])
 
 
@@ -246,6 +245,24 @@ def test_a_case_with_two_regions_has_their_mean_and_moves_when_both_do(tmp_path:
     assert scores.values["two", "moved_towards"] == 0.0
 
 
+def test_each_region_is_compared_by_itself_and_the_case_has_the_mean(tmp_path: Path) -> None:
+    """As DragFlow's code does; the union of the regions would have the sum of their distances."""
+    second = Region("relocation", square(20, 4), np.array([[1.0, 0, 0], [0, 1.0, 20]]), square(20, 24))
+    case = drag_case(tmp_path, "two", write_drag(tmp_path, [region(), second]))
+    source, edited = picture((4, 8), (20, 4)), picture((14, 12), (20, 4))  # the second region stayed
+    scores = Collected()
+    score_drags([case], tmp_path, (source[None], edited[None]), {}, {"lpips": FakeLpips()}, scores)
+
+    def distance(a: Tensor, b: Tensor, area: np.ndarray) -> float:
+        return float((a.float() - b.float()).abs().mean(0)[torch.from_numpy(area)].sum() / 255 / SIZE**2)
+
+    moved = distance(source, edited, region().source)
+    assert moved > 0
+    assert scores.values["two", "if_s2s"] == pytest.approx(1 - (moved + 0) / 2)
+    missed = distance(picture((20, 24)), edited, second.target)
+    assert scores.values["two", "if_s2t"] == pytest.approx(1 - (0 + missed) / 2)
+
+
 class Places:
     """Segments the red object on the side of the picture on which its region is."""
 
@@ -260,9 +277,7 @@ def test_only_cases_with_drags_and_only_given_networks(tmp_path: Path) -> None:
     dragged = drag_case(tmp_path, "dragged", write_drag(tmp_path, [region(points=False)]))
     scores = scored(tmp_path, [plain, dragged], [picture((4, 8))] * 2, fakes())
     assert {case for case, _ in [*scores.values, *scores.missing]} == {"dragged"}
-    assert scores.missing == {
-        ("dragged", "md2"): "the drag has no handles", ("dragged", "mean_distance"): "the drag has no handles",
-    }  # fmt: skip
+    assert scores.missing == {("dragged", "mean_distance"): "the drag has no handles"}
     some = scored(tmp_path, [dragged], [picture((4, 8))], {"lpips": FakeLpips()})
     assert {name for _, name in some.values} == set(LOOKS)
     assert scored(tmp_path, [dragged], [picture((4, 8))], {}).values == {}

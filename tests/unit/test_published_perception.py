@@ -35,13 +35,14 @@ def test_lpips_is_the_packages_own_on_torchvisions_file(
     with torch.no_grad():
         expected = reference(a.float() / 127.5 - 1, b.float() / 127.5 - 1).flatten()
     assert float(expected.min()) > 0.01
-    # The package averages each layer's map, the evaluator all maps scaled up bilinearly, which moves weight to borders.
+    # The package averages each layer's map, the evaluator all maps scaled up bilinearly: the same but for the rounding of
+    # places where a layer's size does not divide that of the image.
     spatial = lpips.LPIPS(net=net, verbose=False, spatial=True)
     with torch.no_grad():
         maps = spatial(a.float() / 127.5 - 1, b.float() / 127.5 - 1)[:, 0]
     torch.testing.assert_close(judge.distance_map(a, b), maps)
     torch.testing.assert_close(judge.distance(a, b), maps.mean((1, 2)))
-    torch.testing.assert_close(judge.distance(a, b), expected, rtol=0.1, atol=0)
+    torch.testing.assert_close(judge.distance(a, b), expected, rtol=2e-3, atol=0)
 
 
 def test_lpips_refuses_a_file_of_another_trunk(tmp_path: Path) -> None:
@@ -51,6 +52,17 @@ def test_lpips_refuses_a_file_of_another_trunk(tmp_path: Path) -> None:
     config = {"architecture": "lpips_torchvision", "net": "alex", "trunk": "t.pth"}
     with pytest.raises(UserError, match=r"t\.pth: (has|does not fit)"):
         load_evaluator("LpipsEvaluator", folder_of(tmp_path, config, t=state))
+
+
+def test_evaluators_keep_float32_where_torch_would_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    for name, usual in (("allow_tf32", True), ("benchmark", False), ("deterministic", False)):
+        monkeypatch.setattr(torch.backends.cudnn, name, usual)
+    config = {"architecture": "lpips_torchvision", "net": "squeeze", "trunk": "t.pth"}
+    trunk = torchvision.models.squeezenet1_1(weights=None)
+    load_evaluator("LpipsEvaluator", folder_of(tmp_path, config, t=trunk.state_dict()))
+    assert torch.backends.cudnn.allow_tf32 is False and torch.backends.cudnn.deterministic is True
 
 
 # CLIP -----------------------------------------------------------------------------------------------------------------
@@ -111,7 +123,7 @@ def test_musiq_gets_pixels_between_0_and_1(tmp_path: Path, monkeypatch: pytest.M
 
     def create_metric(name: str, **options: Any) -> Metric:
         asked.update(options, name=name)
-        return Metric()
+        return types.SimpleNamespace(net=Metric())
 
     monkeypatch.setitem(sys.modules, "pyiqa", types.SimpleNamespace(create_metric=create_metric))
     judge = load_evaluator("QualityEvaluator", folder)

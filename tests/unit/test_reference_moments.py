@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from claims_fixture import World
+from editfrontier.claims import Absent
 from editfrontier.cli import app
 from editfrontier.config import load_study
 from editfrontier.errors import UserError
+from editfrontier.grids import build_grid
 from editfrontier.metrics.distribution import FidReference
 from editfrontier.metrics.moments import copy_moments, read_moments
+from editfrontier.parquet import read_parquet, write_parquet
+from editfrontier.report import build_report
+from editfrontier.results import Table, parse_table, read_reported
 from editfrontier.scoring.sources import prepare_sources, read_sources
-from editfrontier.statistics.set_bootstrap import SetBootstrap
+from editfrontier.statistics.set_bootstrap import NO_IMAGES, NO_ROW, SetBootstrap
 from editfrontier.statistics.task import summary
 from editfrontier.statistics.taskscores import Settings, TaskScores
+from editfrontier.tables import to_latex, to_long, to_markdown
+from study_fixture import make_study, page_data
 from tiny_pipelines import tiny_cases
 
 SETTINGS = Settings(resamples=20, set_resamples=20, permutations=19)
@@ -72,15 +83,84 @@ def scores(features: Any) -> TaskScores:
     )  # fmt: skip
 
 
-def test_a_task_has_fid_but_no_kid_and_no_row_of_the_reference() -> None:
+def test_a_task_has_fid_and_says_why_it_has_no_kid_and_no_row_of_the_reference() -> None:
     data = scores(exact(np.zeros(2), np.array([1.0, 3.0])))
     sets = SetBootstrap(data, SETTINGS)
     assert sets.names == ("fid",)
     assert sets.estimate("reference") is None
-    frame = summary(data, SETTINGS, sets)
-    assert list(frame["metric"]) == ["fid"] and list(frame["variant"]) == ["a"]
-    assert frame["value"][0] == pytest.approx(30.0)
-    assert 0 <= frame["ci_low"][0] < frame["ci_high"][0]
+    frame = summary(data, SETTINGS, sets).set_index(["variant", "metric"])
+    assert frame["value"]["a", "fid"] == pytest.approx(30.0)
+    assert 0 <= frame["ci_low"]["a", "fid"] < frame["ci_high"]["a", "fid"]
+    assert frame["reason"]["a", "fid"] == ""
+    without = {("a", "kid"): NO_IMAGES, ("reference", "fid"): NO_ROW, ("reference", "kid"): NO_IMAGES}
+    assert dict(frame["reason"].drop(("a", "fid"))) == without
+    assert frame[["value", "ci_low", "ci_high"]].drop(("a", "fid")).isna().all().all()
+    assert set(frame["n"].drop(("a", "fid"))) == {0}
+
+
+def test_a_variant_without_images_has_no_row_and_images_give_no_reason() -> None:
+    data = scores(exact(np.zeros(2), np.array([1.0, 3.0])))
+    lost = replace(data, variants=["a", "b"], values=np.zeros((4, 2, 0)), failed=[0, 4])
+    assert set(summary(lost, SETTINGS)["variant"]) == {"a", "reference"}
+    images = replace(data, moments=None, reference=np.random.default_rng(0).standard_normal((20, 2)))
+    assert set(summary(images, SETTINGS)["reason"]) == {""}
+
+
+@pytest.fixture
+def table() -> tuple[Table, pd.DataFrame]:
+    """A table of two variants, and statistics with published moments."""
+    data = scores(exact(np.zeros(2), np.array([1.0, 3.0])))
+    two = replace(
+        data,
+        variants=["sdedit", "source"],
+        values=np.zeros((4, 2, 0)),
+        failed=[0, 0],
+        features=dict.fromkeys(("sdedit", "source"), data.features["a"]),
+    )
+    rows: list[Any] = [{"variant": "sdedit"}, {"variant": "source"}]
+    return parse_table({"name": "x", "task": "t", "metrics": ["fid", "kid"], "rows": rows}), summary(two, SETTINGS)
+
+
+def test_tables_say_why_kid_is_missing(table: tuple[Table, pd.DataFrame]) -> None:
+    grid = build_grid(*table, read_reported(Path("config/reported_values.csv")))
+    assert [line.row.variant for line in grid.lines] == ["sdedit", "source", "reference"]
+    sentences = [f"No KID: {NO_IMAGES}.", f"No FID of the reference: {NO_ROW}."]
+    assert grid.missing() == sentences
+    for text in (to_markdown(grid), to_latex(grid)):
+        assert all(sentence in text for sentence in sentences)
+        assert "nan" not in text.lower()
+    assert to_markdown(grid).count("| – |") == 3  # KID of both, FID of the reference, whose KID borders on that
+    frame = to_long(grid).set_index(["variant", "metric"])
+    assert frame["reason"]["sdedit", "kid"] == NO_IMAGES and frame["reason"]["sdedit", "fid"] == ""
+
+
+def test_page_says_why_kid_is_missing(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", cases=4)
+    path = study.root / "statistics" / "portraits.parquet"
+    frame, about = read_parquet(path, "")
+    kid = frame["metric"] == "kid"
+    frame.loc[kid, ["value", "ci_low", "ci_high"]] = np.nan
+    write_parquet(path, frame.assign(reason=np.where(kid, NO_IMAGES, "")), about)
+    build_report(study.root, study.config, study.tables, study.reported, tmp_path / "index.html")
+    html = (tmp_path / "index.html").read_text()
+    assert f'<p class="fine">No KID: {NO_IMAGES}.</p>' in html
+    # The tip of every cell of KID in table 1: four editors, four controls and the reference.
+    assert html.count("\nNo value: the reference is published statistics") == 9
+    points = page_data(html)["planes"][0]["points"]
+    assert all("kid" not in point["metrics"] for point in points)
+
+
+def test_claims_on_kid_are_untestable_for_this_reason(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.set("table1", "kid", {"sdedit": 1.0, "drag_flow": 2.0})
+    evidence = world.evidence()
+    single, pairs = (tmp_path / "statistics" / f"portraits{kind}.parquet" for kind in ("", ".differences"))
+    write_parquet(single, read_parquet(single, "")[0].assign(value=np.nan, reason=NO_IMAGES), {})
+    write_parquet(pairs, read_parquet(pairs, "")[0].iloc[:0], {})
+    rows = [evidence.row("table1", name) for name in ("sdedit", "drag_flow")]
+    for ask in (partial(evidence.value, "table1", rows[0]), partial(evidence.difference, "table1", *rows)):
+        with pytest.raises(Absent, match="no KID in the experiment 'table1': the reference is published statistics"):
+            ask("kid")
 
 
 def test_the_command_copies_and_the_sources_take_them(tmp_path: Path) -> None:

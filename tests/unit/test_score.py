@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import Tensor
 
 from editfrontier.cases import Case, read_image, write_cases, write_png
 from editfrontier.errors import UserError
@@ -17,7 +20,7 @@ from editfrontier.metrics import PSNR_CAP
 from editfrontier.parquet import read_parquet, write_parquet
 from editfrontier.scoring.score import score_variant
 from editfrontier.scoring.sources import EVALUATORS, evaluators_for, prepare_sources, read_sources
-from fake_evaluators import fake_evaluators
+from fake_evaluators import FakeClip, fake_evaluators
 
 SIZE = 32
 
@@ -163,6 +166,18 @@ def test_recorded_metrics_come_from_the_record(tmp_path: Path, task: dict[str, A
     assert _values(scores, "changed_area") == [0.0] * 6  # computed from the image: no editor may say it
 
 
+def test_a_recorded_value_that_is_not_finite_is_absent_with_a_reason(tmp_path: Path, task: dict[str, Any]) -> None:
+    path = _record(tmp_path, _edits(task, "source"))
+    frame, about = read_parquet(path, "")
+    measures = ['{"latent_error": NaN}', '{"latent_error": Infinity}', *['{"latent_error": 0.5}'] * 4]
+    write_parquet(path, frame.assign(measures=measures), about)
+    found, provenance = _score(tmp_path, task, path)
+    assert _values(found, "latent_error") == [0.5] * 4
+    ((reason, ids),) = provenance["absent"]["latent_error"].items()
+    assert "no finite value" in reason and ids == ["portraits-0", "portraits-1"]
+    assert np.isfinite(found["value"]).all()
+
+
 def test_batch_size_changes_nothing(tmp_path: Path, task: dict[str, Any]) -> None:
     edits = {case_id: np.roll(image, 3, axis=1) for case_id, image in _edits(task, "source").items()}
     record = _record(tmp_path, edits)
@@ -230,6 +245,27 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
     assert len(frame[frame["case_id"] == "portraits-5"]) == 19
 
 
+def test_a_mask_or_true_edit_that_cannot_be_read_is_the_reason(tmp_path: Path, task: dict[str, Any]) -> None:
+    """Cases that name none, one that is missing, one of another size: what is said is what is so."""
+    cases = task["cases"]
+    write_png(task["folder"] / "small.png", _image(3)[:16])
+    write_png(task["folder"] / "small-mask.png", np.eye(16, dtype=bool))
+    cases[0] = replace(cases[0], mask="", true_edit="")
+    cases[1] = replace(cases[1], mask="gone.png", true_edit="gone.png")
+    cases[2] = replace(cases[2], mask="small-mask.png", true_edit="small.png")
+    write_cases(task["path"], cases)
+    frame, provenance = _score(tmp_path, task, _record(tmp_path, _edits(task, "source")))
+    for metric, none, small in (
+        ("l2_true", "the true edit is not known", r"small\.png: the true edit is 32x16 but its source is 32x32"),
+        ("psnr_bg", "the case has no mask", r"small-mask\.png: .*16x16"),
+    ):
+        reasons = {ids[0]: reason for reason, ids in provenance["absent"][metric].items()}
+        assert reasons["portraits-0"] == none
+        assert "gone.png: no such" in reasons["portraits-1"]
+        assert re.search(small, reasons["portraits-2"])
+        assert len(_values(frame, metric)) == 3 and len(_values(frame, "changed_area")) == 6
+
+
 def test_a_task_without_any_caption_has_no_alignment(tmp_path: Path, task: dict[str, Any]) -> None:
     write_cases(task["path"], [replace(case, source_caption="", target_caption="") for case in task["cases"]])
     frame, provenance = _score(tmp_path, task, _record(tmp_path, _edits(task, "source"), "source"))
@@ -239,6 +275,43 @@ def test_a_task_without_any_caption_has_no_alignment(tmp_path: Path, task: dict[
         ((reason, absent),) = provenance["absent"][metric].items()
         assert "caption" in reason and absent == everybody
     assert len(_values(frame, "id_sim")) == len(everybody)
+
+
+class ShortClip(FakeClip):
+    """Reads captions of at most four words."""
+
+    def text(self, texts: list[str]) -> Tensor:
+        for text in texts:
+            if len(text.split()) > 4:
+                raise UserError(f"caption {text!r}: has {len(text.split())} tokens, expected at most 4. Shorten it")
+        return super().text(texts)
+
+
+def test_a_caption_that_clip_cannot_read_costs_its_own_case_alone(tmp_path: Path, task: dict[str, Any]) -> None:
+    """Most descriptions of ReD-Bench have more tokens than CLIP reads; the others are scored all the same."""
+    cases = task["cases"]
+    cases[0] = replace(cases[0], target_caption="a bright face on a beach")
+    cases[1] = replace(cases[1], source_caption="a face on a beach")
+    write_cases(task["path"], cases)
+    judges = fake_evaluators() | {"clip": ShortClip()}
+    prepare_sources(task["path"], task["reference"], judges, tmp_path / "sources.npz")
+    frame, provenance = _score(tmp_path, task, _record(tmp_path, _edits(task, "true_edit")))
+    assert provenance["counts"]["failed"] == 0
+    for metric, lost in (("clip_cos", {0}), ("clip_score", {0}), ("clip_directional", {0, 1})):
+        reasons = {ids[0]: reason for reason, ids in provenance["absent"][metric].items()}
+        assert set(reasons) == {f"portraits-{i}" for i in lost}
+        assert all("expected at most 4" in reason for reason in reasons.values())
+        assert len(_values(frame, metric)) == 6 - len(lost)
+    assert len(_values(frame, "id_sim")) == 6
+    expected = cosine_by_hand(task)
+    held = frame[(frame["case_id"] == "portraits-3") & (frame["metric"] == "clip_cos")]["value"].item()
+    assert held == pytest.approx(expected, abs=1e-6)
+
+
+def cosine_by_hand(task: dict[str, Any]) -> float:
+    """CLIP cosine of case 3 by hand."""
+    image = torch.from_numpy(read_image(task["folder"] / "t3.png").copy()).permute(2, 0, 1)[None]
+    return float((FakeClip().image(image) * FakeClip().text(["a bright face 3"])).sum())
 
 
 def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(

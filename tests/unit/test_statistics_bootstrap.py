@@ -95,6 +95,25 @@ def test_rate_interval_counts_what_clusters_tell() -> None:
     assert np.isnan(bootstrap.rate_interval(outcomes, np.zeros(20, dtype=int))).all()
 
 
+def test_normal_test_keeps_its_level_and_resolves_small_p_values() -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.standard_normal((200, 2000))
+    p = np.array(
+        [bootstrap.normal_test(z, column) for z, column in zip(rng.standard_normal(2000), spread.T, strict=True)]
+    )
+    assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.015)
+    assert (p <= 0.01).mean() == pytest.approx(0.01, abs=0.007)
+    assert bootstrap.normal_test(-6.0, spread[:, 0]) == pytest.approx(2 * stats.norm.sf(6 / spread[:, 0].std(ddof=1)))
+    with_nan = np.append(spread[:, 0], np.nan)
+    assert bootstrap.normal_test(1.0, with_nan) == bootstrap.normal_test(1.0, spread[:, 0])
+
+
+def test_normal_test_of_resamples_that_do_not_vary() -> None:
+    assert bootstrap.normal_test(0.0, np.zeros(200)) == 1  # the same images under two names
+    assert np.isnan(bootstrap.normal_test(0.3, np.full(200, 0.3)))  # one cluster: nothing tells the spread
+    assert np.isnan(bootstrap.normal_test(0.0, np.full(200, np.nan)))
+
+
 def test_mcnemar_agrees_with_statsmodels() -> None:
     rng = np.random.default_rng(0)
     for n in (1, 5, 30):

@@ -127,6 +127,8 @@ class Evidence:
         if found.empty:
             raise Absent(f"{row.label} has no {metric_display(metric).label} in the experiment '{table}'.")
         entry = found.iloc[0]
+        if reason := str(entry.get("reason", "")):
+            raise Absent(f"There is no {metric_display(metric).label} in the experiment '{table}': {reason}.")
         return _effect(entry, "value")
 
     def difference(self, table: str, a: Row, b: Row, metric: str) -> Effect:
@@ -139,7 +141,11 @@ class Evidence:
                 entry = of_metric[pair].iloc[0]
                 effect = replace(_effect(entry, "difference"), p=float(entry["p"]))
                 return effect if sign == 1 else -effect
-        run = set(self._statistics(table, "")["variant"])
+        summary = self._statistics(table, "")
+        for row in (a, b):
+            if ((summary["variant"] == row.variant) & (summary["metric"] == metric)).any():
+                self.value(table, row, metric)  # says why there is none
+        run = set(summary["variant"])
         for row in (a, b):
             if row.variant not in run:
                 raise Absent(f"{row.label} was not run in the experiment '{table}'.")

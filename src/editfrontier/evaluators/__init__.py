@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.model_registry import entry_of, parse_reference
+from editfrontier.precision import full_float32
 
 _HOME = {
     "ClipEvaluator": "clip",
@@ -63,7 +64,7 @@ __all__ = [
 
 
 def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> Any:
-    """Load an evaluator; the folder says which class reads it.
+    """Load an evaluator; the folder says which class reads it. From then on convolutions keep float32.
 
     Args:
         usual: name of the class of its kind at the micro scale.
@@ -81,6 +82,7 @@ def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> An
     name = PUBLISHED.get(_architecture(folder), usual)
     if usual == "SegmentationEvaluator" and (folder / "model_index.json").is_file():
         name = "PropagationEvaluator"  # by the features of a diffusion model
+    full_float32()
     options = dict(entry.options) if entry else {}
     return __getattr__(name).load(folder, device, **options)
 

@@ -7,9 +7,8 @@ optional extra (`quality` in pyproject.toml).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from editfrontier.errors import INSTALL_QUALITY, UserError
 from editfrontier.evaluators.common import batched, check_images, check_precision, read_checkpoint, read_config
@@ -25,8 +24,8 @@ class MusiqEvaluator:
     almost all unedited sources (`metrics.quality.artifact_threshold`): a rate of low quality, not of visible defects.
     """
 
-    def __init__(self, metric: Any, device: str = "cpu", precision: str = "fp32") -> None:
-        self.metric, self.device = metric, device
+    def __init__(self, network: nn.Module, device: str = "cpu", precision: str = "fp32") -> None:
+        self.network, self.device = network, device
         self.bf16 = check_precision(precision)
 
     @classmethod
@@ -45,13 +44,14 @@ class MusiqEvaluator:
                 f"{INSTALL_QUALITY}, or leave `quality` out of the config."
             ) from None
         metric = pyiqa.create_metric("musiq", pretrained_model_path=str(weights), device=device)
-        return cls(metric.eval(), device, precision)
+        # Not through pyiqa's own forward, which lets convolutions round to TF32.
+        return cls(metric.net.eval(), device, precision)
 
     def quality(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> [B], higher is better."""
         check_images(images)
         return batched(
-            lambda x: self.metric(x.float() / 255).reshape(len(x)),
+            lambda x: self.network(x.float() / 255).reshape(len(x)),
             images,
             device=self.device,
             bf16=self.bf16,

@@ -20,8 +20,9 @@ MINIMUM_SHIFT = 1 / 32
 """Share of the image's height. A drag that moves its region's centroid less (most rotations) has no direction."""
 TOWARDS = 0.1
 """Share of the distance by which the centroid has to come nearer; the rest is the segmentation's jitter."""
-SMALLEST_DISC = 5 / 768
-"""Share of the image's longer side: the least radius of the search for a point (DragFlow, 5 pixels of 768)."""
+SMALLEST_DISC = 5 / 512
+"""Share of the image's longer side: the least radius of the search for a point (DragFlow: 5 pixels of the images of
+ReD-Bench, whose sides are 512 pixels or so)."""
 
 
 # Regions --------------------------------------------------------------------------------------------------------------
@@ -69,11 +70,6 @@ def warped(image: Tensor, affine: Matrix) -> Tensor:
     size = array.shape[1], array.shape[0]
     moved = cv2.warpAffine(array, affine, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return torch.from_numpy(moved).permute(2, 0, 1)
-
-
-def union(masks: Sequence[np.ndarray]) -> Tensor:
-    """Return the union bool [1, H, W] of masks bool [H, W]."""
-    return torch.from_numpy(np.logical_or.reduce(list(masks)))[None]
 
 
 def moved_source(source: Tensor, regions: Sequence[Region]) -> Tensor:
@@ -151,9 +147,9 @@ def feature_distances(
 
     Returns:
         `md1`: pixels between the target of a region's centroid and its best match among the editable pixels, mean over
-        regions (DragFlow). `md2`: percent of the image's sides between the target of a handle and its best match in the
-        discs around both, mean over handles (DragFlow). `mean_distance`: pixels between the target of a handle and its
-        best match in the whole image, mean over handles (DragBench). The last two are NaN without handles.
+        regions (DragFlow). `md2`: the same in percent of the image's sides, searched in the discs around the centroid
+        and its target (DragFlow). `mean_distance`: pixels between the target of a handle and its best match in the
+        whole image, mean over handles (DragBench); NaN without handles.
     """
     size = editable.shape[0], editable.shape[1]
     sides = torch.tensor([size[1], size[0]], dtype=torch.float64)
@@ -164,10 +160,10 @@ def feature_distances(
         aim = torch.from_numpy(apply(region.affine, np.array([[x, y]])))
         allowed = editable[None] if editable.any() else None
         centroids.append((best_match(cosine[:1], allowed) - aim).norm(dim=1))
+        discs = search_discs(torch.tensor([[x, y]], dtype=torch.float64), aim, size)
+        nearby.append(((best_match(cosine[:1], discs) - aim) / sides).norm(dim=1) * 100)
         if region.points:
-            starts, ends = torch.tensor(region.points, dtype=torch.float64).unbind(1)
-            discs = search_discs(starts, ends, size)
-            nearby.append(((best_match(cosine[1:], discs) - ends) / sides).norm(dim=1) * 100)
+            ends = torch.tensor(region.points, dtype=torch.float64)[:, 1]
             anywhere.append((best_match(cosine[1:]) - ends).norm(dim=1))
     parts = {"md1": centroids, "md2": nearby, "mean_distance": anywhere}
     return {name: float(torch.cat(values).mean()) if values else float("nan") for name, values in parts.items()}

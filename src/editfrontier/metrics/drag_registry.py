@@ -64,7 +64,8 @@ DRAG_METRICS = (
         "higher",
         (None, 1.0),
         "fidelity",
-        "1 - LPIPS of the edit and of the source with its region moved, both mid grey outside of the target region.",
+        "1 - LPIPS of the edit and of the source with its region moved, both mid grey outside of the target region; "
+        "mean over regions.",
         "Image fidelity of DragFlow, arXiv 2510.02253.",
     ),
     Metric(
@@ -74,7 +75,8 @@ DRAG_METRICS = (
         "lower",
         (None, 1.0),
         "controllability",
-        "1 - LPIPS of the edit and of the source, both mid grey outside of the source region; 1 if nothing was edited.",
+        "1 - LPIPS of the edit and of the source, both mid grey outside of the source region; mean over regions; 1 if "
+        "nothing was edited.",
         "Image fidelity of DragFlow, arXiv 2510.02253; lower is better there too.",
     ),
     Metric(
@@ -94,7 +96,7 @@ DRAG_METRICS = (
         "lower",
         (0.0, None),
         "controllability",
-        "Distance of each handle's target and its best match near either end of its way, in percent of the sides.",
+        "As MD1, but the match is searched near either end of the centroid's way, and in percent of the sides.",
         "DragFlow, arXiv 2510.02253.",
     ),
     Metric(

@@ -177,6 +177,7 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
                     "rank": cell.rank,
                     "n": cell.n,
                     "fewer": grid.fewer(line, cell),
+                    "reason": cell.reason,
                     "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
                     "bar": _bar(cell.value, cell.low, cell.high, low, high),
                     "metric": grid.metrics[column].name,
@@ -204,6 +205,7 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
         "by": grid.table.by,
         "title": grid.table.title,
         "caption": grid.table.caption,
+        "missing": grid.missing(),
         "task": grid.table.task,
         "heads": [
             {
@@ -263,6 +265,8 @@ def _plane(root: Path, spec: Table, rows: list[Row], grid: Grid) -> dict[str, An
     statistics = read_statistics(root / "statistics" / f"{spec.task}.parquet")
     found: dict[str, dict[str, Any]] = {}
     for entry in statistics[statistics["task"] == spec.task].to_dict(orient="records"):
+        if math.isnan(number(entry["value"])):
+            continue
         values = [rounded(number(entry[key]), 5) for key in ("value", "ci_low", "ci_high")]
         found.setdefault(str(entry["variant"]), {})[str(entry["metric"])] = values
     look = styles([row.editor for row in rows])

@@ -25,7 +25,6 @@ _REASONS = {
     "centroid_shift": "the object is not found in the edited image",
     "moved_towards": "the drag hardly moves the centroid, or the object is not found in the source",
     "if_bg": "the background is empty",
-    "md2": "the drag has no handles",
     "mean_distance": "the drag has no handles",
 }
 
@@ -189,23 +188,31 @@ def look_values(
 ) -> Values:
     """Compare background and regions as DragFlow does: 1 - LPIPS of images that are mid grey elsewhere.
 
+    Each region of a case is compared by itself; the case has the mean.
+
     backgrounds: bool [B, 1, H, W], True = must not change.
     """
+    rows = torch.tensor([row for row, regions in enumerate(drags) for _ in regions])
     starts, ends = (
-        torch.stack([drag.union([getattr(region, name) for region in regions]) for regions in drags])
+        torch.stack([torch.from_numpy(getattr(region, name))[None] for regions in drags for region in regions])
         for name in ("source", "target")
     )
-    moved = torch.stack([drag.moved_source(image, regions) for image, regions in zip(source, drags, strict=True)])
+    moved = torch.stack(
+        [drag.moved_source(image, [region]) for image, regions in zip(source, drags, strict=True) for region in regions]
+    )
 
     def fidelity(first: Tensor, second: Tensor, area: Tensor) -> Tensor:
         filled = (background.fill_outside(images, area) for images in (first, second))
         value: Tensor = 1 - lpips.distance(*filled).to(torch.float64)
         return torch.where(area.flatten(1).any(dim=1), value, torch.full_like(value, torch.nan))
 
+    def by_case(values: Tensor) -> Tensor:
+        return torch.stack([values[rows == row].mean() for row in range(len(drags))])
+
     return {
         "if_bg": fidelity(source, edited, backgrounds),
-        "if_s2t": fidelity(moved, edited, ends),
-        "if_s2s": fidelity(source, edited, starts),
+        "if_s2t": by_case(fidelity(moved, edited[rows], ends)),
+        "if_s2s": by_case(fidelity(source[rows], edited[rows], starts)),
     }
 
 

@@ -7,12 +7,12 @@ metric that cannot speak about a case (no mask, captions equal, ...) has no row 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ from editfrontier import metrics
 from editfrontier.cases import Case, read_cases, read_image, read_mask
 from editfrontier.errors import UserError
 from editfrontier.metrics import alignment, attributes, background, identity, quality, truth
-from editfrontier.parquet import read_parquet, write_parquet
+from editfrontier.parquet import write_parquet
 from editfrontier.scoring.drags import score_drags
 from editfrontier.scoring.drift import score_drift
+from editfrontier.scoring.edits import Edits, read_edit, read_records
 from editfrontier.scoring.regions import score_regions
 from editfrontier.scoring.sources import (
     Sources,
@@ -49,22 +50,7 @@ log = logging.getLogger(__name__)
 
 UintArray = npt.NDArray[np.uint8]
 
-
-@dataclass(frozen=True)
-class _Edit:
-    """An edited image as its record describes it. sha256: "" = not recorded. reason: of the failure, "" = none.
-
-    recorded: metric -> value, of those that are taken from the record.
-    """
-
-    path: Path
-    sha256: str
-    reason: str
-    recorded: Mapping[str, float]
-
-
-Edits = Mapping[str, _Edit]
-"""Case id -> what its record says."""
+NOT_RECORDED = "the record of the edit holds no finite value"
 
 
 @dataclass
@@ -75,14 +61,21 @@ class _Scores:
     absent: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None:
-        """Add one value a case; `reason` is noted where a value is not finite."""
+    def add(
+        self,
+        metric: str,
+        case_ids: Sequence[str],
+        values: Tensor,
+        reason: str,
+        own: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Add one value a case; `reason` is noted where a value is not finite, or the case's `own`."""
         assert metric in metrics.METRICS, metric
         for case_id, value in zip(case_ids, values.tolist(), strict=True):
             if np.isfinite(value):
                 self.rows.append((case_id, metric, value))
             else:
-                self.miss(metric, case_id, reason)
+                self.miss(metric, case_id, own.get(case_id, reason))
 
     def miss(self, metric: str, case_id: str, reason: str) -> None:
         self.absent.setdefault(metric, {}).setdefault(reason, []).append(case_id)
@@ -114,7 +107,7 @@ def score_variant(
     """
     cases, folder = read_cases(cases_path), cases_path.parent
     source_data = read_sources(sources, cases)
-    edited, variant = _read_records(records, [case.case_id for case in cases], variant)
+    edited, variant = read_records(records, [case.case_id for case in cases], variant)
     networks = load_evaluators(evaluators_for(cases, evaluators), device)
     scores = _Scores(failures={case_id: edit.reason for case_id, edit in edited.items() if edit.reason})
     for case in cases:
@@ -133,7 +126,8 @@ def score_variant(
             score_drift(batch.cases, (batch.source, batch.edited), outputs, source_data, scores)
             score_vqa(batch.cases, batch.edited, networks.get("vqa"), scores)
             for case_id in batch.ids:
-                scores.rows += [(case_id, name, value) for name, value in edited[case_id].recorded.items()]
+                for name, value in edited[case_id].recorded.items():
+                    scores.add(name, [case_id], torch.tensor([value], dtype=torch.float64), NOT_RECORDED)
             kept["case_ids"].append(np.array(batch.ids))
             for key in ("features", "clip_image", "identity", "attributes"):
                 if key in outputs:
@@ -183,7 +177,8 @@ def _write_scores(
 
 @dataclass(frozen=True)
 class _Batch:
-    """Cases of one image size. background, true: with the ids of the cases that have one."""
+    """Cases of one image size. background, true: with the rows of the cases that have one. unread: ("mask" or "true
+    edit", case) -> why the case has none although it names one."""
 
     cases: list[Case]
     source: Tensor
@@ -192,6 +187,7 @@ class _Batch:
     background_rows: list[int]
     true: Tensor
     true_rows: list[int]
+    unread: Mapping[tuple[str, str], str]
 
     @property
     def ids(self) -> list[str]:
@@ -220,12 +216,14 @@ def _score_batch(
     if "clip_image" in edit:
         source_text, target_text = (sources.text(key, ids) for key in ("source_text_row", "target_text_row"))
         cosine = alignment.clip_cosine(edit["clip_image"], target_text)
-        scores.add("clip_cos", ids, cosine, "the case has no target caption")
-        scores.add("clip_score", ids, alignment.clip_score(cosine), "the case has no target caption")
+        unread = sources.captions.get("target", {})
+        scores.add("clip_cos", ids, cosine, "the case has no target caption", unread)
+        scores.add("clip_score", ids, alignment.clip_score(cosine), "the case has no target caption", unread)
         direction = alignment.clip_directional(
             sources.by_image("clip_image", ids), edit["clip_image"], source_text, target_text
         )
-        scores.add("clip_directional", ids, direction, "source and target caption are equal or missing")
+        unread = {**sources.captions.get("source", {}), **unread}
+        scores.add("clip_directional", ids, direction, "source and target caption are equal or missing", unread)
     if "attributes" in edit:
         names = sources.attribute_names
         columns = torch.tensor([names.index(case.attribute) if case.attribute in names else -1 for case in batch.cases])
@@ -240,7 +238,7 @@ def _score_batch(
     for i, case_id in enumerate(ids):
         if i not in batch.true_rows:
             for metric in ("l2_true", "lpips_true"):
-                scores.miss(metric, case_id, "the true edit is not known")
+                scores.miss(metric, case_id, batch.unread.get(("true edit", case_id), "the true edit is not known"))
     if batch.true_rows:
         with_truth, edited = [ids[i] for i in batch.true_rows], batch.edited[batch.true_rows]
         scores.add("l2_true", with_truth, truth.l2_distance(edited, batch.true), "")
@@ -266,7 +264,7 @@ def _score_background(batch: _Batch, lpips: Any, distance_map: Tensor | None, sc
     for i, case_id in enumerate(batch.ids):
         if i not in batch.background_rows:
             for metric in names:
-                scores.miss(metric, case_id, "the case has no mask that can be read")
+                scores.miss(metric, case_id, batch.unread.get(("mask", case_id), "the case has no mask"))
     if not batch.background_rows:
         return
     ids = [batch.ids[i] for i in batch.background_rows]
@@ -290,7 +288,7 @@ def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: _S
     for case in chunk:
         path = edited[case.case_id].path
         try:
-            image = _read_checked(path, edited[case.case_id].sha256)
+            image = read_edit(path, edited[case.case_id].sha256)
             source = read_image(folder / case.image)
             if image.shape != source.shape:
                 raise UserError(
@@ -304,34 +302,40 @@ def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: _S
     for names in by_shape({name: image for name, (_, _, image) in loaded.items()}):
         batch = [loaded[name] for name in names]
         size = batch[0][2].shape[:2]
-        masks, mask_rows, truths, true_rows = [], [], [], []
-        for i, (case, _, image) in enumerate(batch):
-            mask = _read_optional(partial(_background, case, folder, size), case)
-            if mask is not None:
-                masks.append(mask)
-                mask_rows.append(i)
-            true = _read_optional(partial(read_image, folder / case.true_edit), case) if case.true_edit else None
-            if true is not None and true.shape == image.shape:
-                truths.append(true)
-                true_rows.append(i)
+        cases = [case for case, _, _ in batch]
+        unread: dict[tuple[str, str], str] = {}
+        masks = _read_each(cases, partial(_background, folder=folder, size=size), "mask", unread)
+        truths = _read_each(cases, partial(_true_edit, folder=folder, size=size), "true edit", unread)
         yield _Batch(
-            [case for case, _, _ in batch],
+            cases,
             stack([s for _, s, _ in batch]),
             stack([e for _, _, e in batch]),
-            torch.from_numpy(np.stack(masks))[:, None] if masks else torch.empty(0),
-            mask_rows,
-            stack(truths) if truths else torch.empty(0),
-            true_rows,
+            torch.from_numpy(np.stack(list(masks.values())))[:, None] if masks else torch.empty(0),
+            list(masks),
+            stack(list(truths.values())) if truths else torch.empty(0),
+            list(truths),
+            unread,
         )
 
 
-def _read_optional(read: Callable[[], npt.NDArray[Any] | None], case: Case) -> npt.NDArray[Any] | None:
-    """A mask or true edit that cannot be read takes away the metrics that need it, not the case."""
-    try:
-        return read()
-    except UserError as error:
-        log.warning("case %s: %s", case.case_id, error)
-        return None
+def _read_each(
+    cases: Sequence[Case],
+    read: Callable[[Case], npt.NDArray[Any] | None],
+    kind: str,
+    unread: dict[tuple[str, str], str],
+) -> dict[int, npt.NDArray[Any]]:
+    """Masks or true edits by row; one that cannot be read takes away the metrics that need it, not the case."""
+    found = {}
+    for row, case in enumerate(cases):
+        try:
+            array = read(case)
+        except UserError as error:
+            log.warning("case %s: %s", case.case_id, error)
+            unread[kind, case.case_id] = str(error)
+            continue
+        if array is not None:
+            found[row] = array
+    return found
 
 
 def _background(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
@@ -340,55 +344,13 @@ def _background(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[
     return ~read_mask(folder / case.mask, size) if case.mask else None
 
 
-def _read_checked(path: Path, sha256: str) -> UintArray:
-    """Read an edited image, whose bytes must still be those that its record describes."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        raise UserError(f"{path}: no such edited image. Run the edit job again.") from None
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(f"{path}: its bytes differ from its record. Delete the record and run the edit job again.")
-    return read_image(path)
-
-
-def _recorded(row: Mapping[str, Any]) -> dict[str, float]:
-    """The recorded metrics of a row: its columns `forwards` and `seconds`, and what its editor measured."""
-    values = {"forwards": row.get("forwards"), "seconds": row.get("seconds")} | json.loads(row.get("measures") or "{}")
-    return {
-        name: float(values[name])
-        for name, metric in metrics.METRICS.items()
-        if metric.recorded and values.get(name) is not None
-    }
-
-
-def _read_records(
-    records: Sequence[Path], case_ids: Sequence[str], variant: str | None
-) -> tuple[dict[str, _Edit], str]:
-    """Edits of all shards by case, and the variant's name; every case at most once, and no foreign case."""
-    known = set(case_ids)
-    edits: dict[str, _Edit] = {}
-    names = {variant} if variant else set()
-    fix = "Run the edit job again."
-    for path in records:
-        frame, provenance = read_parquet(path, fix)
-        missing = {"case_id", "status", "reason", "image"} - set(frame.columns)
-        if missing:
-            raise UserError(
-                f"{path}: has no column {', '.join(sorted(missing))}, expected a record of an edit job. {fix}"
-            )
-        if variant is None:
-            names.add(str(provenance.get("variant") or provenance.get("spec", {}).get("variant", "")))
-        rows: list[dict[str, Any]] = frame.to_dict(orient="records")  # type: ignore[assignment]
-        for row in rows:
-            case_id = row["case_id"]
-            if case_id in edits or case_id not in known:
-                problem = "is in two records" if case_id in edits else "is not in the case table"
-                raise UserError(f"{path}: case {case_id} {problem}, expected the shards of one task. {fix}")
-            reason = "" if row["status"] == "ok" else row["reason"] or "failed without a reason"
-            edits[case_id] = _Edit(path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row))
-    if len(names) != 1 or "" in names:
-        found = ", ".join(sorted(names - {""})) or "none"
+def _true_edit(case: Case, folder: Path, size: tuple[int, int]) -> UintArray | None:
+    if not case.true_edit:
+        return None
+    image = read_image(folder / case.true_edit)
+    if image.shape[:2] != size:
         raise UserError(
-            f"{records[0] if records else 'records'}: expected records of one named variant, found {found}. {fix}"
+            f"{folder / case.true_edit}: the true edit is {image.shape[1]}x{image.shape[0]} but its source is "
+            f"{size[1]}x{size[0]} pixels. Make the data again."
         )
-    return edits, names.pop()
+    return image

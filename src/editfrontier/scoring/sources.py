@@ -6,7 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def prepare_sources(
             (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text (if any case
             has a caption), reference (or reference_mean and reference_covariance, where those are published alone),
             artifact_threshold, those of `scoring.drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
-            source image cannot be read).
+            source image cannot be read; `captions` = "source" or "target" -> case -> why CLIP cannot read its caption).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
     networks = load_evaluators(evaluators_for(cases, evaluators), device)
@@ -122,8 +122,9 @@ def prepare_sources(
     content["image_row"] = np.array([row_of.get(case.image, -1) for case in cases])
     if "attributes" in networks:
         content["attribute_names"] = np.array(list(networks["attributes"].names))
+    unread: dict[str, str] = {}
     if "clip" in networks:
-        content |= _texts(cases, networks["clip"], batch_size)
+        content |= _texts(cases, networks["clip"], batch_size, unread)
     if "quality" in networks:
         content["artifact_threshold"] = np.array(quality.artifact_threshold(torch.from_numpy(content["artifact"])))
     if reference_path is not None and "features" in networks:
@@ -134,7 +135,11 @@ def prepare_sources(
         else:
             content["reference"] = _reference_features(reference_path, networks["features"], batch_size)
     content |= prepare_drags(cases, folder, networks, batch_size)
-    provenance = provenance_of("sources", evaluators) | {"failures": failures}
+    captions = {
+        role: {case.case_id: unread[text] for case in cases if (text := getattr(case, f"{role}_caption")) in unread}
+        for role in ("source", "target")
+    }
+    provenance = provenance_of("sources", evaluators) | {"failures": failures, "captions": captions}
     write_npz(out, content | {"provenance": np.array(json.dumps(provenance, sort_keys=True))})
 
 
@@ -145,6 +150,7 @@ class Sources:
     arrays: dict[str, npt.NDArray[Any]]
     failures: dict[str, str]
     row: dict[str, int]
+    captions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def artifact_threshold(self) -> float | None:
@@ -166,8 +172,8 @@ class Sources:
         return self.by_image("landmarks", case_ids) if "landmarks" in self.arrays else None
 
     def text(self, key: str, case_ids: Sequence[str]) -> Tensor:
-        """CLIP embeddings of `source_text_row` or `target_text_row`; NaN where a case has no such caption."""
-        if "clip_text" not in self.arrays:  # no case of the task has any caption
+        """CLIP embeddings of `source_text_row` or `target_text_row`; NaN where a case has none that could be read."""
+        if "clip_text" not in self.arrays:  # no case of the task has a caption that could be read
             return torch.full((len(case_ids), self.arrays["clip_image"].shape[1]), torch.nan)
         rows = self.arrays[key][[self.row[case_id] for case_id in case_ids]]
         values = torch.from_numpy(self.arrays["clip_text"])[rows].clone()
@@ -189,7 +195,8 @@ def read_sources(path: Path, cases: Sequence[Case] | None = None) -> Sources:
     ids = [str(case_id) for case_id in arrays["case_ids"]]
     if cases is not None and ids != [case.case_id for case in cases]:
         raise UserError(f"{path}: belongs to other cases than the case table. {fix}")
-    return Sources(arrays, provenance["failures"], {case_id: i for i, case_id in enumerate(ids)})
+    row = {case_id: i for i, case_id in enumerate(ids)}
+    return Sources(arrays, provenance["failures"], row, provenance.get("captions", {}))
 
 
 def image_networks(
@@ -222,16 +229,27 @@ def image_networks(
     return {key: values.detach().float().cpu().numpy() for key, values in outputs.items()}
 
 
-def _texts(cases: Sequence[Case], clip: Any, batch_size: int) -> dict[str, npt.NDArray[Any]]:
+def _texts(cases: Sequence[Case], clip: Any, batch_size: int, unread: dict[str, str]) -> dict[str, npt.NDArray[Any]]:
+    """Embed the captions; one that CLIP cannot read (too long) is put into `unread` with the reason."""
     texts = sorted({text for case in cases for text in (case.source_caption, case.target_caption) if text})
-    row = {text: i for i, text in enumerate(texts)}
+    parts: list[Tensor] = []
+    for chunk in chunks(texts, batch_size):
+        try:
+            parts.append(clip.text(list(chunk)))
+        except UserError:
+            for text in chunk:
+                try:
+                    parts.append(clip.text([text]))
+                except UserError as error:
+                    unread[text] = str(error)
+                    log.warning("%s", error)
+    row = {text: i for i, text in enumerate(text for text in texts if text not in unread)}
     content: dict[str, npt.NDArray[Any]] = {
         "source_text_row": np.array([row.get(case.source_caption, -1) for case in cases]),
         "target_text_row": np.array([row.get(case.target_caption, -1) for case in cases]),
     }
-    if texts:
-        parts = [clip.text(list(chunk)).float().cpu().numpy() for chunk in chunks(texts, batch_size)]
-        content["clip_text"] = np.concatenate(parts)
+    if parts:
+        content["clip_text"] = np.concatenate([part.float().cpu().numpy() for part in parts])
     return content
 
 

@@ -17,6 +17,9 @@ INTERVALS = ("studentized", "bca", "percentile")
 LEAST_STUDENTIZED = 16
 """Clusters that a studentized interval needs; the standard error of a resample of fewer is hardly known."""
 
+ROUNDING = 1e-9
+"""Differences of FID and of 1000 KID that are smaller come from rounding."""
+
 
 def cluster_weights(clusters: int, resamples: int, seed: int) -> Array:
     """Counts [resamples, clusters] of drawing `clusters` clusters with replacement; every row sums to `clusters`."""
@@ -229,6 +232,21 @@ def sign_flip_test(cluster_sums: Array, signs: npt.NDArray[np.float32]) -> Array
     flipped = np.abs(signs @ (cluster_sums / scale).astype(np.float32))
     # fp32 sums: count as equal what differs by rounding.
     return (1 + (flipped >= observed / scale - 1e-5).sum(axis=0)) / (len(signs) + 1)
+
+
+def normal_test(difference: float, resampled: Array) -> float:
+    """Two-sided p value of a difference of two statistics of sets, such as FID, from its resamples [R].
+
+    The normal approximation, with the standard error of the bootstrap. To count the resamples beyond the difference
+    instead gives at least 1 / (R + 1): of the 200 of both studies nothing stays below 0.05 once it is corrected for
+    more than ten pairs. 1 where neither the difference nor its resamples are other than zero; NaN where the resamples
+    do not vary but the difference is there, as of one cluster.
+    """
+    finite = resampled[np.isfinite(resampled)]
+    error = float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
+    if error > ROUNDING:
+        return float(2 * ndtr(-abs(difference) / error))
+    return 1.0 if abs(difference) <= ROUNDING and len(finite) else np.nan
 
 
 def mcnemar(first: Array, second: Array) -> float:

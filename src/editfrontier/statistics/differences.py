@@ -33,7 +33,7 @@ def differences(data: TaskScores, settings: Settings, sets: SetBootstrap | None 
     - "mcnemar": McNemar's exact test, for binary metrics where every cluster has one case;
     - "sign flips" of whole clusters, for all other means: cases of one cluster are not independent, as McNemar's test
       would take them to be;
-    - "bootstrap": recentred, for FID and KID.
+    - "bootstrap": `bootstrap.normal_test`, for FID and KID.
 
     p_holm: adjusted over the pairs of one experiment, metric and family; the family "controls" holds the pairs with a
     control, "editors" all others. prenamed: whether the metric is among `settings.prenamed`, named before the results
@@ -129,7 +129,6 @@ def _set_differences(data: TaskScores, sets: SetBootstrap, pair: tuple[int, int]
     rows = []
     for name in sets.names:
         gap, resampled = left[name][0] - right[name][0], left[name][1] - right[name][1]
-        spread = np.abs(resampled - np.nanmean(resampled))
-        p = (1 + int((spread >= abs(gap)).sum())) / (len(resampled) + 1)
+        p = bootstrap.normal_test(gap, resampled)
         rows.append(_row(name, gap, set_interval("", gap, resampled, level), p, "bootstrap", n))
     return rows

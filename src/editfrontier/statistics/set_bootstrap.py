@@ -11,13 +11,20 @@ from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.taskscores import REFERENCE, Settings, TaskScores, task_weights
 
+SETS = ("fid", "kid")
+"""The metrics of sets."""
+
+NO_IMAGES = "the reference is published statistics, and this metric needs its images"
+NO_ROW = "the reference is published statistics, and its own row needs images"
+
 
 class SetBootstrap:
     """FID and KID of variants and their resamples, each computed once for the summary and the differences.
 
     A part of the reference images as large as the set of cases (at most half) stands aside as the control row
     `reference`; all rows are compared with the rest, so that the control tells what equal distributions give.
-    Published moments of a reference serve FID alone: no control can stand aside, and KID needs the images.
+    Published moments of a reference serve FID alone: no control can stand aside, and KID needs the images. `reason`
+    says so of each value that is missing for it.
     """
 
     def __init__(self, data: TaskScores, settings: Settings) -> None:
@@ -25,7 +32,7 @@ class SetBootstrap:
         self.names: tuple[str, ...] = ()
         if (data.reference is None and data.moments is None) or not data.features:
             return
-        self.names = ("fid", "kid")
+        self.names = SETS
         self.weights = task_weights(data, settings)[: settings.set_resamples]
         if len(self.weights) < settings.set_resamples:
             extra = settings.set_resamples - len(self.weights)
@@ -45,6 +52,12 @@ class SetBootstrap:
         self.held_out, rest = data.reference[order[:size]], data.reference[order[size:]]
         self.fid, self.kid = FidReference.fit(rest), KidReference.fit(rest)
         self.reference_weights = rng.multinomial(size, np.full(size, 1 / size), size=settings.set_resamples)
+
+    def reason(self, variant: str, metric: str) -> str:
+        """Return why no variant at all, or not the control row `reference`, has this metric; "" if it may have it."""
+        if not self.names or self.kid is not None:
+            return ""
+        return NO_IMAGES if metric not in self.names else NO_ROW if variant == REFERENCE else ""
 
     def estimate(
         self, variant: str, common: npt.NDArray[np.intp] | None = None

@@ -143,9 +143,6 @@ def _of_means(data: TaskScores, rows: Sequence[Row], metric: str, weights: Array
     return Curve(metric, chosen, estimates, low, high, kept, cluster, data.clusters, note)
 
 
-NO_IMAGES = "the reference is published statistics, and this metric needs its images"
-
-
 def _of_sets(
     data: TaskScores, rows: Sequence[Row], metric: str, sets: SetBootstrap | None, settings: Settings
 ) -> Curve:
@@ -160,8 +157,8 @@ def _of_sets(
     low, high = np.quantile(resampled, tails, axis=0) if columns else (np.zeros(0), np.zeros(0))
     estimates = Estimates(point, resampled, np.zeros((0, len(held))))
     note = _missing([row.label for row in rows if row not in held], 0, 0)
-    if sets is not None and sets.names and metric not in sets.names:
-        note = NO_IMAGES
+    reasons = [sets.reason(row.variant, metric) for row in rows] if sets is not None else []
+    note = next(filter(None, reasons), note)
     return Curve(metric, tuple(held), estimates, low, high, None, data.cluster, data.clusters, note)
 
 
@@ -184,7 +181,7 @@ class Difference:
 def difference(curve: Curve, first: int, second: int, settings: Settings) -> Difference:
     """Return mean `first` less mean `second` of a curve, paired by case.
 
-    p is from sign flips of whole clusters; for a metric of a set, from its recentred resamples.
+    p is from sign flips of whole clusters; for a metric of a set, from `bootstrap.normal_test`.
     """
     estimates = curve.estimates
     gap, resampled = estimates.point[first] - estimates.point[second], (
@@ -193,8 +190,7 @@ def difference(curve: Curve, first: int, second: int, settings: Settings) -> Dif
     if curve.values is None:
         tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
         low, high = np.quantile(resampled, tails)
-        p = (1 + int((np.abs(resampled - resampled.mean()) >= abs(gap)).sum())) / (len(resampled) + 1)
-        return Difference(float(gap), float(low), float(high), float(p))
+        return Difference(float(gap), float(low), float(high), bootstrap.normal_test(float(gap), resampled))
     one = Estimates(
         np.array([gap]), resampled[:, None], (estimates.jackknife[:, first] - estimates.jackknife[:, second])[:, None]
     )

@@ -16,7 +16,7 @@ from editfrontier.parquet import write_parquet
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.composites import frontier
 from editfrontier.statistics.differences import differences, set_interval
-from editfrontier.statistics.set_bootstrap import SetBootstrap
+from editfrontier.statistics.set_bootstrap import SETS, SetBootstrap
 from editfrontier.statistics.subsets import groups_of, part_of
 from editfrontier.statistics.taskscores import REFERENCE, Settings, TaskScores, read_scores, task_weights
 
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+COLUMNS = ("task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed", "reason")
+"""Of `summary`."""
 
 
 def summarise_task(
@@ -77,7 +80,7 @@ def subset_summaries(data: TaskScores, settings: Settings, cases: Path | None, s
     """
     import pandas as pd
 
-    columns = ["split", "subset", "task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed"]
+    columns = ["split", "subset", *COLUMNS]
     table = read_cases(cases) if cases is not None and splits else []
     frames = []
     for split in splits:
@@ -92,8 +95,9 @@ def subset_summaries(data: TaskScores, settings: Settings, cases: Path | None, s
 def summary(data: TaskScores, settings: Settings, sets: SetBootstrap | None = None) -> pd.DataFrame:
     """Mean and interval of every metric of every variant.
 
-    Returns columns task, variant, metric, value, ci_low, ci_high, n (cases with a value), failed. The bounds are NaN
-    where there is but one cluster. A metric that no case of a variant has is left out.
+    Returns columns task, variant, metric, value, ci_low, ci_high, n (cases with a value), failed, reason. The bounds
+    are NaN where there is but one cluster. A metric that no case of a variant has is left out; FID and KID that the
+    reference does not allow have a row with the value NaN and the reason, which is "" elsewhere.
     """
     import pandas as pd
 
@@ -113,10 +117,9 @@ def summary(data: TaskScores, settings: Settings, sets: SetBootstrap | None = No
                 bounds = np.nan, np.nan
             elif METRICS[name].binary:
                 bounds = bootstrap.rate_interval(data.values[held, i, j], data.cluster[held], settings.level)
-            rows.append((data.task, variant, name, point, *bounds, int(held.sum()), data.failed[i]))
+            rows.append((data.task, variant, name, point, *bounds, int(held.sum()), data.failed[i], ""))
     rows += _set_rows(data, sets or SetBootstrap(data, settings), settings.level)
-    columns = ["task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed"]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
     rank = {name: i for i, name in enumerate([*data.variants, REFERENCE])}
     metric_rank = {name: i for i, name in enumerate(METRICS)}
     keys = pd.DataFrame({"a": frame["variant"].map(rank), "b": frame["metric"].map(metric_rank)})
@@ -129,11 +132,16 @@ def _set_rows(data: TaskScores, sets: SetBootstrap, level: float) -> list[tuple[
         return rows
     for variant in (*data.variants, REFERENCE):
         estimate = sets.estimate(variant)
-        if estimate is None:
+        if estimate is None and variant != REFERENCE:
             continue
         n = len(sets.held_out) if variant == REFERENCE else len(data.features[variant][0])
         failed = 0 if variant == REFERENCE else data.failed[data.variants.index(variant)]
-        for name, (point, resampled) in estimate.items():
-            low, high = set_interval(name, point, resampled, level)
-            rows.append((data.task, variant, name, point, low, high, n, failed))
+        for name in SETS:
+            if estimate is not None and name in estimate:
+                point, resampled = estimate[name]
+                rows.append(
+                    (data.task, variant, name, point, *set_interval(name, point, resampled, level), n, failed, "")
+                )
+            elif reason := sets.reason(variant, name):
+                rows.append((data.task, variant, name, np.nan, np.nan, np.nan, 0, failed, reason))
     return rows

@@ -1,0 +1,87 @@
+"""Edited images as the records of edit jobs describe them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from editfrontier import metrics
+from editfrontier.cases import read_image
+from editfrontier.errors import UserError
+from editfrontier.parquet import read_parquet
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edited image as its record describes it. sha256: "" = not recorded. reason: of the failure, "" = none.
+
+    recorded: metric -> value, of those that are taken from the record.
+    """
+
+    path: Path
+    sha256: str
+    reason: str
+    recorded: Mapping[str, float]
+
+
+Edits = Mapping[str, Edit]
+"""Case id -> what its record says."""
+
+
+def read_edit(path: Path, sha256: str) -> npt.NDArray[np.uint8]:
+    """Read an edited image, whose bytes must still be those that its record describes."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise UserError(f"{path}: no such edited image. Run the edit job again.") from None
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"{path}: its bytes differ from its record. Delete the record and run the edit job again.")
+    return read_image(path)
+
+
+def _recorded(row: Mapping[str, Any]) -> dict[str, float]:
+    """The recorded metrics of a row: its columns `forwards` and `seconds`, and what its editor measured."""
+    values = {"forwards": row.get("forwards"), "seconds": row.get("seconds")} | json.loads(row.get("measures") or "{}")
+    return {
+        name: float(values[name])
+        for name, metric in metrics.METRICS.items()
+        if metric.recorded and values.get(name) is not None
+    }
+
+
+def read_records(records: Sequence[Path], case_ids: Sequence[str], variant: str | None) -> tuple[dict[str, Edit], str]:
+    """Edits of all shards by case, and the variant's name; every case at most once, and no foreign case."""
+    known = set(case_ids)
+    edits: dict[str, Edit] = {}
+    names = {variant} if variant else set()
+    fix = "Run the edit job again."
+    for path in records:
+        frame, provenance = read_parquet(path, fix)
+        missing = {"case_id", "status", "reason", "image"} - set(frame.columns)
+        if missing:
+            raise UserError(
+                f"{path}: has no column {', '.join(sorted(missing))}, expected a record of an edit job. {fix}"
+            )
+        if variant is None:
+            names.add(str(provenance.get("variant") or provenance.get("spec", {}).get("variant", "")))
+        rows: list[dict[str, Any]] = frame.to_dict(orient="records")  # type: ignore[assignment]
+        for row in rows:
+            case_id = row["case_id"]
+            if case_id in edits or case_id not in known:
+                problem = "is in two records" if case_id in edits else "is not in the case table"
+                raise UserError(f"{path}: case {case_id} {problem}, expected the shards of one task. {fix}")
+            reason = "" if row["status"] == "ok" else row["reason"] or "failed without a reason"
+            edits[case_id] = Edit(path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row))
+    if len(names) != 1 or "" in names:
+        found = ", ".join(sorted(names - {""})) or "none"
+        raise UserError(
+            f"{records[0] if records else 'records'}: expected records of one named variant, found {found}. {fix}"
+        )
+    return edits, names.pop()
