@@ -7,7 +7,7 @@ def full_float32() -> None:
     """Let convolutions in float32 have float32's digits, the same ones each time.
 
     On cards that have TF32 (A100 and later) PyTorch by default multiplies them with 10 bits instead of 23, which is no
-    better than float16. Autoencoders and evaluators are kept in float32 for the sake of these bits. And cuDNN may add up
+    better than float16. Autoencoders and evaluators are kept in float32 for the sake of these bits. cuDNN may add up
     in another order in each run, so that a job that ran again would give other last digits.
     """
     import torch
