@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import xml.etree.ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 
 from editfrontier.analyses import Finding, NoParams
 from editfrontier.analyses.findings import Findings
+from editfrontier.analyses.inputs import Inputs
 from editfrontier.analyses.user_study import ANALYSIS
 from editfrontier.errors import UserError
+from editfrontier.results import parse_table
+from editfrontier.statistics.set_bootstrap import NO_IMAGES
 from editfrontier.userstudy.materials import Trial
 from editfrontier.userstudy.page import write_study
 from editfrontier.userstudy.responses import collect_responses, judgements_of, read_session
@@ -300,6 +304,22 @@ def test_metrics_that_order_editors_as_people_do_are_told_from_others(known: tup
     assert one(rows, "accuracy", metric="success").value == 0.5
     people = one(rows, "accuracy", level="people")
     assert 0.5 < people.value < right.value  # the metric knows the strengths, the people are noisy
+
+
+def test_a_metric_that_needs_images_of_the_reference_says_so(
+    world: World, known: tuple[list[Finding], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Inputs.scores
+    published = (np.zeros(2), np.eye(2))
+    monkeypatch.setattr(Inputs, "scores", lambda *arguments: replace(usual(*arguments), moments=published))
+    table = replace(parse_table(world.table), metrics=("id_sim", "kid"))
+    inputs = replace(inputs_of(world.root, world.table, known[1]), experiments={"table1": table})
+    rows = list(ANALYSIS.run(inputs, NoParams()))
+    for quantity in ("spearman", "kendall"):
+        row = one(rows, quantity, metric="kid")
+        assert math.isnan(row.value) and row.note == NO_IMAGES
+        assert one(rows, quantity, metric="id_sim").value == pytest.approx(1.0)
+    assert ANALYSIS.say(Findings(tuple(rows), {}), inputs)
 
 
 def test_what_is_said_of_answers_that_are_drawn_independently(known: tuple[list[Finding], list[Path]]) -> None:

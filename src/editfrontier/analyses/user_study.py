@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from editfrontier.userstudy.summary import Estimate, Spread, Votes
 
 PEOPLE = "people"
+_RANK = ("spearman", "kendall")
 _FEWEST_RANKED = 3
 """Editors; two are always ranked the same way or the other."""
 
@@ -119,6 +120,7 @@ def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequ
     import numpy as np
 
     from editfrontier.seeding import stable_seed
+    from editfrontier.statistics.set_bootstrap import NO_IMAGES, SETS
     from editfrontier.userstudy import summary
     from editfrontier.userstudy.responses import catch_results, judgements_of, repeated_votes
 
@@ -143,6 +145,9 @@ def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequ
     seed = stable_seed(inputs.name, "strengths", inputs.settings.seed)
     ranked = summary.metric_correlations(votes, strength, scores, listed, inputs.settings, seed)
     found += _correlations(ranked, len(votes.editors))
+    if scores.moments is not None:
+        lost = [metric for metric in listed if metric in SETS and metric not in ranked]
+        found += [Finding(quantity=q, metric=m, value=math.nan, note=NO_IMAGES) for q in _RANK for m in lost]
 
     everyone = np.ones(len(judgements), dtype=bool)
     found.append(_finding("ties", summary.share(votes, votes.vote == 0, everyone)))
@@ -188,7 +193,7 @@ def _editors(votes: Votes, strength: Spread, preferred: Spread) -> list[Finding]
 def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int) -> list[Finding]:
     few = f"{editors} editors have no order to compare, it takes {_FEWEST_RANKED}"
     found = []
-    for index, quantity in enumerate(("spearman", "kendall")):
+    for index, quantity in enumerate(_RANK):
         for metric, both in ranked.items():
             row = _finding(quantity, both[index], metric=metric)
             if editors < _FEWEST_RANKED:
