@@ -17,6 +17,7 @@ import typer
 
 from editfrontier import commands_cluster
 from editfrontier.errors import UserError
+from editfrontier.precision import choose_device
 
 app = typer.Typer(
     help="Experiments on the controllability-fidelity frontier of diffusion-based image editing.",
@@ -74,19 +75,6 @@ def _field(content: dict[str, Any], key: str, option: str) -> Any:
     if key not in content:
         raise UserError(f"{option}: the key '{key}' is missing. Add it.")
     return content[key]
-
-
-def _device(name: str) -> str:
-    """Return the device that a command's networks run on, after saying how they compute there."""
-    if name == "auto":
-        import torch
-
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda"):
-        from editfrontier.precision import full_float32
-
-        full_float32()
-    return name
 
 
 @app.command()
@@ -162,7 +150,7 @@ def edit(
 ) -> None:
     """Edit one shard of a task with one variant."""
     values = _json(spec, "--spec")
-    place = _device(device)
+    place = choose_device(device)
     from editfrontier.editing.shard import run_shard
 
     print(f"spec {spec}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
@@ -187,7 +175,7 @@ def sources(
     folders = _json(evaluators, "--evaluators")
     from editfrontier.scoring.sources import prepare_sources
 
-    prepare_sources(cases, reference, folders, out, device=_device(device))
+    prepare_sources(cases, reference, folders, out, device=choose_device(device))
 
 
 @app.command()
@@ -204,7 +192,7 @@ def score(
     folders = _json(evaluators, "--evaluators")
     from editfrontier.scoring.score import score_variant
 
-    score_variant(cases, records, sources, folders, out, features, device=_device(device))
+    score_variant(cases, records, sources, folders, out, features, device=choose_device(device))
 
 
 @app.command()
@@ -243,7 +231,7 @@ def validate(
     count, seed = _field(values, "portraits", "--spec"), _field(values, "seed", "--spec")
     from editfrontier.validation import validate as run
 
-    run(folders, out, points, n=count, seed=seed, device=_device(device))
+    run(folders, out, points, n=count, seed=seed, device=choose_device(device))
 
 
 @app.command()
@@ -323,7 +311,7 @@ def analyse(
     entry = _json(spec, "--spec")
     from editfrontier.analyses.inputs import run_analysis
 
-    run_analysis(name, entry, root, out, _device(device))
+    run_analysis(name, entry, root, out, choose_device(device))
 
 
 @app.command()

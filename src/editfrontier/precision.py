@@ -1,4 +1,4 @@
-"""What float32 means on a GPU."""
+"""Where networks run, and what float32 means there."""
 
 from __future__ import annotations
 
@@ -15,3 +15,14 @@ def full_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+
+
+def choose_device(name: str) -> str:
+    """Return the device that networks run on ("auto": a GPU if there is one), after saying how they compute there."""
+    if name == "auto":
+        import torch
+
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        full_float32()
+    return name

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from editfrontier.datasets import downloads
-from editfrontier.datasets import files as library
 from editfrontier.datasets.downloads import download
 from editfrontier.datasets.inventory import fetch_files
+from editfrontier.datasets.progress import reporter
 from editfrontier.errors import UserError
 from test_datasets_files import CONTENT, MD5, SHA256, tree
 
@@ -151,7 +151,7 @@ def test_a_full_disk_keeps_the_part(server: str, tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError):
         download(f"{server}/a", tmp_path / "a.zip", tries=1)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(library.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(UserError, match=r"a.zip.part: the disk is full"):
         download(f"{server}/a", tmp_path / "a.zip", wait=0)
     assert (tmp_path / "a.zip.part").stat().st_size > 0
@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_made_or_written_is_named(
 
 def test_progress_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     times = iter([0.0, 1.0, 11.0, 12.0, 25.0])
-    report = library.reporter("downloading a", period=10, clock=lambda: next(times))
+    report = reporter("downloading a", period=10, clock=lambda: next(times))
     with caplog.at_level("INFO"):
         for done in (1, 2, 3, 4):
             report(done * 10**9, 5 * 10**9)

@@ -9,6 +9,7 @@ import torch
 
 from editfrontier.diffusion import sampling
 from editfrontier.errors import UserError
+from editfrontier.precision import choose_device
 from tiny_pipelines import TOKENS, fresh_generators, tiny_batch, tiny_pipeline
 
 
@@ -109,15 +110,13 @@ def test_prompts_beyond_the_token_limit_are_refused(model: Any) -> None:
 
 
 def test_float32_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
-    from editfrontier import cli
-
     def rounds() -> bool:
         return bool(torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
 
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as PyTorch starts
-    cli._device("cpu")
+    choose_device("cpu")
     assert rounds()
-    assert cli._device("cuda:1") == "cuda:1" and not rounds()  # scores and analyses
+    assert choose_device("cuda:1") == "cuda:1" and not rounds()  # scores and analyses
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     sampling.prepare_model(tiny_pipeline(), torch.device("cpu"))  # edits
     assert not rounds()

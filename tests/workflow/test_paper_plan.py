@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-PLAN = """
-import json, resource, sys, time
+PLAN = r"""
+import json, re, sys, time
 from pathlib import Path
 from editfrontier.config import load_study
 from editfrontier.planning.costs import stages
@@ -23,7 +23,8 @@ study = load_study(files)
 jobs = jobs_to_run(files, Path(sys.argv[2]))
 found = {stage.name: stage.jobs for stage in stages(study, jobs)}
 kinds = sorted({need.kind for need in needs(study, jobs)})
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss, which holds the peak of the process that this one was forked from, too.
+peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 print(json.dumps({"stages": found, "kinds": kinds, "seconds": time.process_time(), "bytes": peak}))
 """
 

@@ -12,7 +12,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from editfrontier.datasets.files import PART, reporter, verify_file
+from editfrontier.datasets.files import PART, verify_file
+from editfrontier.datasets.progress import reporter
 from editfrontier.errors import UserError
 
 log = logging.getLogger(__name__)
