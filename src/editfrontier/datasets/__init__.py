@@ -33,6 +33,7 @@ RENDERED = ("portraits", "scenes", "sessions", "drags", "mask_quality", "chains"
 """Names of the data sets of the micro world (`microworld.dataset.DATASETS`), which are no modules of this package."""
 
 _SHARED = (
+    "archives",
     "automatic",
     "balance",
     "build",
@@ -49,6 +50,7 @@ _SHARED = (
     "magicbrush_files",
     "output",
     "parsing",
+    "progress",
     "reference",
     "sam",
 )
