@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from editfrontier.errors import UserError
+
 
 def full_float32() -> None:
     """Let convolutions in float32 have float32's digits, the same ones each time.
@@ -18,11 +20,17 @@ def full_float32() -> None:
 
 
 def choose_device(name: str) -> str:
-    """Return the device that networks run on ("auto": a GPU if there is one), after saying how they compute there."""
-    if name == "auto":
-        import torch
+    """Return the device that networks run on ("auto": a GPU if there is one), after saying how they compute there.
 
+    Raises:
+        UserError: it is a GPU and there is none.
+    """
+    import torch
+
+    if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise UserError(f"device {name}: this machine has no usable CUDA device. Take `cpu` or `auto`.")
         full_float32()
     return name

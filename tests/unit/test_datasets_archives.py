@@ -150,7 +150,7 @@ def test_a_web_page_in_place_of_an_archive_is_no_archive(tmp_path: Path) -> None
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_an_encrypted_archive_needs_its_password(tmp_path: Path) -> None:
+def test_an_encrypted_archive_is_to_be_unpacked_by_hand(tmp_path: Path) -> None:
     # Python reads encrypted files but does not write them: here the flag alone says that it is one.
     archive = make_zip(tmp_path / "a.zip", {"1.bin": b"x" * 100})
     raw = bytearray(archive.read_bytes())

@@ -116,7 +116,12 @@ def test_float32_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as PyTorch starts
     choose_device("cpu")
     assert rounds()
-    assert choose_device("cuda:1") == "cuda:1" and not rounds()  # scores and analyses
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="device cuda:1: this machine has no usable CUDA device"):
+        choose_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("cuda:1") == "cuda:1" and not rounds()  # scores, analyses and masks
+    monkeypatch.undo()
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     sampling.prepare_model(tiny_pipeline(), torch.device("cpu"))  # edits
     assert not rounds()

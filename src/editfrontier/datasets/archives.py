@@ -43,14 +43,13 @@ class _Member:
     source: zipfile.ZipInfo | tarfile.TarInfo
 
 
-def unpack(archive: Path, folder: Path, *, inside: str = "", password: bytes | None = None) -> None:
+def unpack(archive: Path, folder: Path, *, inside: str = "") -> None:
     """Unpack a zip or tar archive so that its files appear only when all of them are whole.
 
     Args:
         archive: the archive.
         folder: where its files go; files that are there already stay as they are.
         inside: only this folder of the archive is unpacked, as `folder` itself; "" = all of it.
-        password: of an encrypted zip.
 
     Raises:
         UserError: it is no archive, truncated or damaged, has a path outside of the folder or a link, is encrypted, or
@@ -77,7 +76,7 @@ def unpack(archive: Path, folder: Path, *, inside: str = "", password: bytes | N
         with tempfile.TemporaryDirectory(dir=folder, prefix=prefix) as temporary:
             done = 0
             for member in members:
-                _write_member(opened, member, Path(temporary) / member.path, password)
+                _write_member(opened, member, Path(temporary) / member.path)
                 done += member.size
                 report(done, total)
             _move_all(Path(temporary), folder)
@@ -173,13 +172,11 @@ def _members(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, inside: s
     return found
 
 
-def _write_member(
-    opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, target: Path, password: bytes | None
-) -> None:
+def _write_member(opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(opened, zipfile.ZipFile):
         assert isinstance(member.source, zipfile.ZipInfo)
-        source = opened.open(member.source, pwd=password)
+        source = opened.open(member.source)
     else:
         assert isinstance(member.source, tarfile.TarInfo)
         extracted = opened.extractfile(member.source)

@@ -120,20 +120,19 @@ def _check_cases(dataset: Dataset, request: Request, cases: list[Case]) -> None:
         )
 
 
-def raw_file(dataset: Dataset, folder: Path, path: str, password: bytes | None = None) -> Path:
+def raw_file(dataset: Dataset, folder: Path, path: str) -> Path:
     """Return where a raw file of a data set is, unpacking its archive where only that is there.
 
     Args:
         dataset: it.
         folder: of its raw files.
         path: of one of its expected files.
-        password: of an encrypted archive.
 
     Raises:
         UserError: the file is not there, and what to do, or its archive is damaged.
     """
     (file,) = (file for file in dataset.files if file.path == path)
-    return find_file(dataset.name, folder, file, dataset.by_hand, password)
+    return find_file(dataset.name, folder, file, dataset.by_hand)
 
 
 def optional_file(dataset: Dataset, folder: Path, path: str) -> Path | None:

@@ -77,7 +77,7 @@ def missing(folder: Path, files: Sequence[ExpectedFile]) -> list[ExpectedFile]:
     return [file for file in files if not file.optional and not present(folder, file)]
 
 
-def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str, password: bytes | None = None) -> Path:
+def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str) -> Path:
     """Return where a raw file or folder is, after unpacking its archive where only that is there.
 
     Args:
@@ -85,7 +85,6 @@ def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str, passwor
         folder: of the raw files.
         file: what is wanted.
         by_hand: what a person must do to get it.
-        password: of an encrypted archive.
 
     Raises:
         UserError: it is not there (the message says what goes where, and whether it lies one folder too deep), or its
@@ -96,7 +95,7 @@ def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str, passwor
     archive = folder / file.archive
     if file.archive and archive.is_file():
         verify_file(archive, size=file.size, md5=file.md5, sha256=file.sha256)
-        unpack(archive, folder, inside=file.inside, password=password)
+        unpack(archive, folder, inside=file.inside)
         if _is_there(folder, file):
             return _checked(folder / file.path, file)
         raise UserError(

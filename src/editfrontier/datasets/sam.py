@@ -12,6 +12,7 @@ import torch
 from editfrontier.datasets.automatic import Box, Segmenter
 from editfrontier.errors import UserError
 from editfrontier.framing import Mask, Pixels
+from editfrontier.precision import choose_device
 
 CLASSES = {
     "sam": ("SamModel", "SamProcessor"),
@@ -42,7 +43,7 @@ def load_segmenter(folder: Path, device: str = "auto") -> Segmenter:
 
     kind = _kind(folder)
     model_class, processor_class = (getattr(transformers, name) for name in CLASSES[kind])
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    place = torch.device(choose_device(device))
     try:
         model, report = model_class.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True

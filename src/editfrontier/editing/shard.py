@@ -29,6 +29,7 @@ from editfrontier.editing.outcomes import Edited, measured, out_of_memory, relea
 from editfrontier.editing.records import EditSpec, Row
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
 from editfrontier.errors import UserError
+from editfrontier.precision import choose_device
 from editfrontier.seeding import stable_seed
 from editfrontier.spec import code_hash
 
@@ -94,7 +95,7 @@ def run_shard(
     rows: dict[str, Row] = {}
     finished = records.read_journals(folder)
     label = f"{editor.name} [{spec.variant}] shard {shard + 1}/{shards}"
-    place = torch.device(_device(device))
+    place = torch.device(choose_device(device))
     runner: _Runner | None = None
 
     def read(link: Link) -> Inputs:
@@ -367,11 +368,3 @@ class _Runner:
                 reason = f"case {case_id}: the output holds NaN or infinite values. Try dtype float32."
                 outcomes.append(Row(case_id, "failed", reason, seconds=seconds, forwards=forwards, seed=seed))
         return outcomes
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {name}: this machine has no usable CUDA device. Use `--device cpu` or `auto`.")
-    return name
