@@ -22,9 +22,9 @@ def main() -> None:
     rules = {rule for rule, _, _ in made}
     rows = [(rule, name, f"{seconds:g}") for rule, name, seconds in made]
     if SECONDS.is_file():
-        with SECONDS.open(newline="") as file:
+        with SECONDS.open(encoding="utf-8", newline="") as file:
             rows += [tuple(row.values()) for row in csv.DictReader(file) if row["rule"] not in rules]
-    with SECONDS.open("w", newline="") as file:
+    with SECONDS.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("rule", "name", "seconds"))
         writer.writerows(sorted(rows))

@@ -50,7 +50,7 @@ def _files(config: list[Path], study: str | None) -> Iterator[list[Path]]:
         raise UserError(f"--study: not valid JSON ({error}). Correct the option.") from None
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "study.yaml"  # JSON is YAML too
-        file.write_text(study)
+        file.write_text(study, encoding="utf-8")
         yield [file]
 
 

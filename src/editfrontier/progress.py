@@ -39,7 +39,7 @@ class Job:
 
 def read_seconds(path: Path = SECONDS) -> dict[tuple[str, str], float]:
     """Return (rule, name) -> seconds of a job; the name "" stands for every other job of the rule."""
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return {(row["rule"], row["name"]): float(row["seconds"]) for row in csv.DictReader(file)}
 
 
@@ -50,7 +50,7 @@ def measured(benchmark: Path | None) -> float:
     """
     if benchmark is None or not benchmark.is_file():
         return math.nan
-    with benchmark.open(newline="") as file:
+    with benchmark.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     try:
         values = [float(row["s"]) for row in rows]

@@ -33,7 +33,7 @@ def render_page(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    code = (FOLDER / script).read_text()
+    code = (FOLDER / script).read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
@@ -47,7 +47,7 @@ def render_page(
         data=Markup(embed_json(data)),
         fonts=Markup(font_faces()),
         script=Markup(code),
-        style=Markup((FOLDER / style).read_text()),
+        style=Markup((FOLDER / style).read_text(encoding="utf-8")),
         script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode(),
     )
 

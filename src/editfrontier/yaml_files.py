@@ -15,9 +15,11 @@ def read_yaml(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.load(file.read_text(), Loader=_strict_loader())
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
     except FileNotFoundError:
         raise UserError(f"{file}: no such config file. Correct the path.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{file}{line}: not valid YAML ({error.problem}). Correct the file.") from None

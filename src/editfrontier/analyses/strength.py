@@ -123,7 +123,7 @@ def start_noise(folder: Path, row: Row) -> float:
 
     file = folder / "scheduler" / "scheduler_config.json"
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: not a readable scheduler config ({error}). Restore the model.") from None
     values = hyperparameters(row)

@@ -143,7 +143,7 @@ def _reported(path: Path) -> dict[str, str]:
     from editfrontier.results import editor_label
 
     found = {}
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         for entry in csv.DictReader(file):
             who = "" if entry["method"] == "all" else editor_label(entry["method"])
             which = "" if entry["configuration"] == "default" else entry["configuration"]

@@ -113,7 +113,7 @@ def _continue(url: str, part: Path, size: int) -> None:
     done = part.stat().st_size if part.is_file() else 0
     if size and done == size:
         return
-    tag = _tag_file(part).read_text() if done and _tag_file(part).is_file() else ""
+    tag = _tag_file(part).read_text(encoding="utf-8") if done and _tag_file(part).is_file() else ""
     request = urllib.request.Request(url, headers={"User-Agent": "editfrontier"})
     if done and (tag or size > done):
         request.add_header("Range", f"bytes={done}-")
@@ -141,7 +141,7 @@ def _continue(url: str, part: Path, size: int) -> None:
         found = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
         if found.startswith("W/"):
             found = ""
-        _tag_file(part).write_text(found)
+        _tag_file(part).write_text(found, encoding="utf-8")
         report = reporter(f"downloading {part.name.removesuffix(PART)}")
         with part.open("ab" if done else "wb") as file:
             while block := response.read(_CHUNK):

@@ -83,7 +83,7 @@ def load_segmenter(folder: Path, device: str = "auto") -> Segmenter:
 def _kind(folder: Path) -> str:
     file = folder / "config.json"
     try:
-        kind = json.loads(file.read_text()).get("model_type")
+        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
         raise UserError(
             f"{file}: not readable, expected a checkpoint of SAM or SAM 2 in the format of transformers, for example "

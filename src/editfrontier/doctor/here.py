@@ -29,7 +29,7 @@ def check_packages(lock: Path) -> Check:
     if not lock.is_file():
         return Check("packages", "note", f"not compared: there is no {lock}")
     differing = []
-    for line in lock.read_text().splitlines():
+    for line in lock.read_text(encoding="utf-8").splitlines():
         name, _, rest = line.partition("#")[0].partition("==")
         wanted, _, marker = rest.partition(";")
         if not wanted.strip() or ("linux" in marker and sys.platform != "linux"):

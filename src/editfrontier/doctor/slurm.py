@@ -77,7 +77,9 @@ def read_profile(folder: Path) -> Profile:
 def _output(*command: str) -> str:
     """Return what a command of SLURM prints, "" if it fails or takes over half a minute."""
     try:
-        return subprocess.run(command, text=True, capture_output=True, timeout=30, check=True).stdout
+        return subprocess.run(
+            command, encoding="utf-8", errors="replace", capture_output=True, timeout=30, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
 
@@ -201,7 +203,7 @@ def check_probe(
     command += [*(["-p", partition] if partition else []), *(["--gres", gres] if gres else [])]
     command += [*(["-A", profile.account] if profile.account else [])]
     command += ["--wrap", f"{profile.precommand} && {inner}" if profile.precommand else inner]
-    result = subprocess.run(command, text=True, capture_output=True, check=False)
+    result = subprocess.run(command, encoding="utf-8", errors="replace", capture_output=True, check=False)
     job = result.stdout.strip().partition(";")[0]
     if result.returncode or not job.isdigit():
         return Check(what, "wrong", f"sbatch refused it: {result.stderr.strip()}. Correct {profile.file}.")
@@ -223,7 +225,7 @@ def _probe_result(what: str, job: str, answer: Path, log: Path, gpu: bool, patie
         time.sleep(0.5)
     for _ in range(20):  # a shared file system may show the answer a little later
         if answer.is_file():
-            return judge_probe(what, json.loads(answer.read_text()), gpu)
+            return judge_probe(what, json.loads(answer.read_text(encoding="utf-8")), gpu)
         if state in ("PENDING", "RUNNING"):
             break
         time.sleep(0.5)
@@ -232,7 +234,11 @@ def _probe_result(what: str, job: str, answer: Path, log: Path, gpu: bool, patie
         return Check(
             what, "note", f"waited {patience:.0f} s in the queue ({reason}); nothing is known. Use --patience."
         )
-    said = " ".join(log.read_text(errors="replace").split()[-40:]) if log.is_file() else "it left no log here"
+    said = (
+        " ".join(log.read_text(encoding="utf-8", errors="replace").split()[-40:])
+        if log.is_file()
+        else "it left no log here"
+    )
     fix = "Jobs need this folder and this environment: both must be on a file system that the nodes share."
     return Check(what, "wrong", f"ended as {state or 'unknown'} without an answer: {said}. {fix}")
 

@@ -109,7 +109,7 @@ def journal_line(row: Row, inputs: str, latents: str = "") -> str:
 
 def open_journal(path: Path) -> IO[str]:
     """Open a journal to add lines, on a line of their own even where a kill cut the last one short."""
-    lines = path.open("a")
+    lines = path.open("a", encoding="utf-8")
     if lines.tell() and not path.read_bytes().endswith(b"\n"):
         lines.write("\n")
     return lines
@@ -128,7 +128,7 @@ def read_journals(folder: Path) -> dict[str, dict[str, Any]]:
     """Read what earlier runs finished, of any number of shards; a line that a kill cut short is passed over."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("finished-*.jsonl")):
-        for line in path.read_text(errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
                 found[entry["case_id"]] = entry
@@ -192,7 +192,7 @@ def provenance(
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
@@ -202,6 +202,6 @@ def _git_revision() -> str:
     """Return the commit of the repository that this code lies in, with "-dirty" if it was changed, "" if unknown."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

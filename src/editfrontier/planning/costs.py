@@ -73,7 +73,7 @@ class Stage:
 def read_gpu_seconds(path: Path = GPU_SECONDS) -> dict[tuple[str, str], GpuSeconds]:
     """Return (rule, name) -> seconds of a job of a study on GPUs; the name "" stands for all others of the rule."""
     found = {}
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
                 seconds = GpuSeconds(float(row["start"]), float(row["case"]), row["source"] == "measured")

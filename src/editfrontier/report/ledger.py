@@ -25,7 +25,7 @@ def ledger(root: Path, anchors: Container[str]) -> dict[str, Any]:
     path = root / "claims.csv"
     if not path.is_file():
         return {"rows": [], "counts": []}
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         rows = [_row(entry, anchors) for entry in csv.DictReader(file)]
     found = [row["verdict"] for row in rows]
     counts = [

@@ -237,7 +237,7 @@ def _look(grid: Grid) -> dict[str, Style]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _span(grid: Grid, column: int) -> tuple[float, float]:

@@ -38,7 +38,12 @@ def revision() -> dict[str, str]:
     def git(*arguments: str) -> str:
         try:
             done = subprocess.run(
-                ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
+                ["git", "-C", str(ROOT), *arguments],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=20,
+                check=True,
             )
         except (OSError, subprocess.SubprocessError):
             return ""
@@ -73,7 +78,7 @@ def stages(benchmarks: Path | None) -> list[dict[str, Any]]:
     sums: dict[str, list[float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
         stage = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             for entry in csv.DictReader(file, delimiter="\t"):
                 total = sums.setdefault(stage, [0.0, 0.0, 0.0])
                 seconds, memory = number(entry.get("s")), number(entry.get("max_rss"))  # type: ignore[arg-type]
@@ -91,7 +96,7 @@ def _own_peak(benchmark: Path, benchmarks: Path) -> float:
     """Return the MiB that the log of a job names, which Snakemake does not see of a job that was started warm; or 0."""
     log = benchmarks.parent / "logs" / benchmark.relative_to(benchmarks).with_suffix(".log")
     try:
-        last = log.read_text(errors="replace").splitlines()[-1:]
+        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
     except OSError:
         return 0.0
     found = re.fullmatch(r"peak memory (\d+) MiB", last[0]) if last else None
@@ -152,7 +157,7 @@ def models(config: Mapping[str, Any], root: Path = ROOT) -> list[dict[str, Any]]
             place = str(entry.get("path") or entry.get("id") or "")
             file = root / place / "provenance.json"
             try:
-                content = json.loads(file.read_text())
+                content = json.loads(file.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 content = {}
             checksums = content.get("files") or {}
@@ -190,7 +195,7 @@ def checks(path: Path) -> list[dict[str, str]]:
     """Return the rows of validation.csv as texts; an empty list if there is none."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return [{key: value or "" for key, value in entry.items() if key} for entry in csv.DictReader(file)]
 
 

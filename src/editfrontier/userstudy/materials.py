@@ -254,7 +254,7 @@ def read_design(path: Path) -> Design:
     """Read a design; raise `UserError` that names the file if it is missing, unreadable or was changed."""
     fix = "Make it again with `snakemake user_study`."
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         design = Design(
             content["hash"],
             content["experiment"],
