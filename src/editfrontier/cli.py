@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from editfrontier import commands_cluster
+from editfrontier import commands_cluster, commands_inputs
 from editfrontier.errors import UserError
 from editfrontier.precision import choose_device
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(commands_inputs.app)  # datasets, weights, variants
 app.add_typer(commands_cluster.app)  # plan, doctor, probe
 
 ConfigFiles = Annotated[
@@ -93,25 +94,6 @@ def data(
         from editfrontier.datasets.build import build_task
     cases = build_task(task, count, seed, out.parent, dataset=dataset, language=language, **options)
     print(f"{len(cases)} cases in {out}")
-
-
-@app.command()
-def datasets(
-    name: Annotated[str, typer.Argument(help="A data set; without it, all of them are listed.")] = "",
-    root: Annotated[str, typer.Option(help="Folder of its raw files.")] = "",
-    fetch: Annotated[
-        bool, typer.Option(help="Download what a program may download; a broken download goes on.")
-    ] = False,
-) -> None:
-    """Say where a data set comes from, on which terms, and which of its raw files are here; or download them."""
-    from editfrontier.datasets.inventory import describe, fetch_files, summary
-
-    if not name:
-        print(summary())
-        return
-    if fetch:
-        fetch_files(name, root)
-    print(describe(name, root))
 
 
 @app.command()
@@ -354,38 +336,6 @@ def report(
 
     study = load_study(config)
     build_report(root, study.config, study.tables, reported, out, root / "benchmarks")
-
-
-@app.command()
-def weights(
-    config: ConfigFiles = DEFAULT_CONFIG,
-    study: Annotated[str | None, typer.Option(help="The complete config as JSON, instead of --config.")] = None,
-    pin: Annotated[bool, typer.Option(help="Ask the hub for revisions that nobody pinned, and note them.")] = False,
-    check: Annotated[bool, typer.Option(help="Only say what is missing; nothing is fetched.")] = False,
-) -> None:
-    """Fetch the models of a config, where the network can be reached; jobs run without it."""
-    from editfrontier.config import load_study, resolve_study
-    from editfrontier.weights import fetch_models, models_of, summary
-
-    complete = (resolve_study(_json(study, "--study")) if study else load_study(config)).config
-    if check:
-        print("\n".join(summary(models_of(complete))))
-        return
-    if problems := fetch_models(complete, pin):
-        raise UserError("\n".join([f"{len(problems)} models cannot be used yet:", *problems]))
-    print("All models are here.")
-
-
-@app.command()
-def variants(config: ConfigFiles = DEFAULT_CONFIG) -> None:
-    """List the variants that a config runs, by task, with the experiments that use each."""
-    from editfrontier.config import load_study
-
-    study = load_study(config)
-    for task, found in study.variants.items():
-        for name in found:
-            users = [t for t, entry in study.tables.items() if any(row["variant"] == name for row in entry["rows"])]
-            print(f"{task}\t{name}\t{', '.join(users)}")
 
 
 @app.command()

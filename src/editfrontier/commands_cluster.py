@@ -31,7 +31,7 @@ def plan(config: Configs = MICRO, study: StudyText = None) -> None:
     from editfrontier.planning.needs import needs
     from editfrontier.planning.page import plan_text
 
-    with _files(config, study) as files:
+    with config_files(config, study) as files:
         found = load_study(files)
         jobs = jobs_to_run(files, Path())
         title = "this config" if study is not None else ", ".join(map(str, config))
@@ -39,7 +39,7 @@ def plan(config: Configs = MICRO, study: StudyText = None) -> None:
 
 
 @contextmanager
-def _files(config: list[Path], study: str | None) -> Iterator[list[Path]]:
+def config_files(config: list[Path], study: str | None) -> Iterator[list[Path]]:
     """Give the config as files, whichever way it was given."""
     if study is None:
         yield config

@@ -249,8 +249,9 @@ def _note(lock: Path, name: str, values: Mapping[str, Any]) -> None:
 
 
 def summary(models: Iterable[Model]) -> list[str]:
-    """Return a line for each model: its name, what it is for, its size and terms, and what is missing."""
-    lines = []
+    """Return a line for each model: its name, what it is for, its size and terms, and what is missing; and a last line
+    that counts these."""
+    models, lines = list(models), []
     for model in models:
         entry = model.entry
         name = entry.name if entry else model.reference
@@ -261,4 +262,9 @@ def summary(models: Iterable[Model]) -> list[str]:
             terms += ["gated: accept its licence first"] if entry.gated is True else []
             about = f", {entry.download_gb:g} GB, {'; '.join(terms)}"
         lines.append(f"{name} ({', '.join(model.users)}){about}: {model.problem or 'is here'}")
-    return lines
+    absent = [parse_reference(model.reference) for model in models if model.problem]
+    if not absent:
+        return [*lines, f"All {len(models)} models are here."]
+    local = all(isinstance(reference, Path) for reference in absent)
+    fix = "Correct `path` in the config." if local else f"Run {FETCH_WEIGHTS} where the network can be reached."
+    return [*lines, f"{len(absent)} of {len(models)} models cannot be used yet. {fix}"]

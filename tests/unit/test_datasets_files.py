@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from editfrontier.datasets import RENDERED, dataset_names, dataset_problems, get_dataset
 from editfrontier.datasets.choice import check_manifest, read_manifest, salted, write_manifest
-from editfrontier.datasets.files import ExpectedFile, data_folder, find_file, missing, verify_file
-from editfrontier.datasets.inventory import describe, summary
+from editfrontier.datasets.files import ExpectedFile, complete, data_folder, find_file, missing, verify_file
+from editfrontier.datasets.inventory import describe, fetch_files, summary
 from editfrontier.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
@@ -69,6 +70,21 @@ def test_what_is_missing_is_listed_without_optional_files(tmp_path: Path) -> Non
     assert missing(tmp_path, [needed, packed, optional]) == [needed, packed]
     (tmp_path / "b.zip").touch()
     assert missing(tmp_path, [needed, packed, optional]) == [needed]
+
+
+def test_a_data_set_without_required_files_is_here_with_anything_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDITFRONTIER_DATA", str(tmp_path))
+    folder = tmp_path / "own_images"
+    assert "(does not exist)" in describe("own_images")
+    assert re.search("^own_images +missing ", summary(), re.MULTILINE)
+    folder.mkdir()
+    assert "(is empty)" in describe("own_images")
+    assert not complete(folder, get_dataset("own_images").files)
+    (folder / "cat.png").touch()
+    assert complete(folder, get_dataset("own_images").files)
+    assert re.search("^own_images +here ", summary(), re.MULTILINE)
 
 
 def test_one_folder_too_deep_is_said_with_the_fix(tmp_path: Path) -> None:
@@ -178,6 +194,14 @@ def test_data_sets_of_the_micro_world_are_known_by_name() -> None:
     from editfrontier.microworld.dataset import DATASETS
 
     assert set(RENDERED) == set(DATASETS)
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_rendered_data_sets_are_listed_and_described(name: str) -> None:
+    assert re.search(f"^{name} +rendered +{RENDERED[name]}$", summary(), re.MULTILINE)
+    assert describe(name).startswith(RENDERED[name])
+    with pytest.raises(UserError, match="the micro world renders it, so that it has no raw files"):
+        fetch_files(name)
 
 
 def test_an_unknown_data_set_is_named_with_the_nearest() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from editfrontier.config import read_yaml
-from editfrontier.doctor import Check, doctor_text, here, slurm
+from editfrontier.doctor import Check, doctor_text, gres, here, slurm
 from editfrontier.errors import UserError
 from editfrontier.planning.costs import Stage
 from editfrontier.planning.needs import Need
@@ -78,6 +80,67 @@ def test_times_in_minutes(text: str, minutes: float) -> None:
     assert slurm.minutes_of(text) == minutes
 
 
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("partitions.gpu.max_gpu", "partitions: { gpu: { max_gpu: four } }"),
+        ("slurm-init-seconds-before-status-checks", "slurm-init-seconds-before-status-checks: soon"),
+    ],
+)
+def test_a_number_that_is_none_is_named_with_its_key(tmp_path: Path, key: str, line: str) -> None:
+    (tmp_path / "profile.yaml").write_text(line + "\n")
+    with pytest.raises(UserError, match=f"profile.yaml: key '{key}': .*expected a whole number"):
+        slurm.read_profile(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "fix"),
+    [
+        ("gpu:rtx-6000:1", "Set `site.gpu` in p.yaml to gpu:1; where a partition has several kinds of GPU, choose by"),
+        ("gpu:1g.10gb+me:2", "to gpu:2; where"),
+        ("gpu:a100:1,nvme:1", "Set `site.gpu` in p.yaml to gpu:a100:1."),
+        ("gpu:a100", "Set `site.gpu` in p.yaml to gpu:a100:1."),
+        ("'gpu:1'", "Correct `site.gpu` in p.yaml."),
+    ],
+)
+def test_gpus_that_the_plugin_refuses_are_named_with_a_request_that_it_takes(asked: str, fix: str) -> None:
+    found = gres.check_gres(asked, {"gpu": {"max_gpu": 4}}, Path("p.yaml"))
+    assert (found.state, fix in found.text) == ("wrong", True), found
+    assert f"refuses jobs that ask for {asked}: " in found.text
+    assert not gres.accepted(asked) or not gres.refusal(gres.accepted(asked))
+
+
+@pytest.mark.parametrize("asked", ["gpu:a100:1", "gpu:a100_1g.5gb:1", "gpu:1", "gpu"])
+def test_gpus_that_the_plugin_takes(asked: str) -> None:
+    assert gres.refusal(asked) == ""
+    assert gres.check_gres(asked, {}, Path("p.yaml")).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("limits", "state", "words"),
+    [
+        ({"max_gpu": 4, "available_gpu_models": ["a100"]}, "wrong", "ask for h100, but `available_gpu_models` of gpu"),
+        ({"max_gpu": 4, "available_gpu_models": ["a100", "h100"]}, "ok", "gpu:h100:2"),
+        ({"max_gpu": 4}, "ok", "gpu:h100:2"),
+        ({"max_gpu": 1}, "wrong", "no partition of p.yaml has 2 GPUs"),
+        ({}, "wrong", "go to the default partition"),
+    ],
+)
+def test_the_plugin_knows_a_partition_for_jobs_with_a_gpu(limits: dict[str, Any], state: str, words: str) -> None:
+    found = gres.check_gres("gpu:h100:2", {"gpu": limits}, Path("p.yaml"))
+    assert (found.state, words in found.text) == (state, True), found
+
+
+def test_a_refused_gpu_is_said_where_there_is_no_slurm(profile: slurm.Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    asking = replace(profile, gres="gpu:rtx-6000:1")
+    assert {check.name: check.state for check in slurm.check_cluster(asking)} == {
+        "plugin": "ok",
+        "gres": "wrong",
+        "SLURM": "wrong",
+    }
+
+
 UP = "PartitionName=gpu\n MaxTime=1-00:00:00 State=UP TotalNodes=4"
 
 
@@ -88,6 +151,7 @@ UP = "PartitionName=gpu\n MaxTime=1-00:00:00 State=UP TotalNodes=4"
         (UP, "gpu:v100:2,gpu:a100:4(S:0)", "ok", "a100"),
         (UP, "gpu:h100:4", "wrong", "have gpu:h100:4, jobs ask for gpu:a100:1"),
         (UP, "gpu:a100_80:4", "wrong", "Correct `site.gpu`"),
+        (UP, "(null)", "wrong", "its nodes have no GPU, jobs ask for gpu:a100:1"),
         (UP.replace("UP", "DOWN"), "gpu:a100:4", "wrong", "it is DOWN"),
         (UP.replace("1-00", "0-04"), "gpu:a100:4", "wrong", "240 minutes, the profile says 1440"),
         ("", "", "wrong", "none of this name, but batch, big"),
@@ -104,6 +168,15 @@ def test_partitions(
     )
     found = slurm.check_partition("gpu", profile.partitions["gpu"], profile)
     assert (found.state, words in found.text) == (state, True), found
+
+
+def test_a_partition_with_gpus_that_the_plugin_refuses_is_wrong(
+    profile: slurm.Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs(monkeypatch, scontrol_show_partition_gpu=UP, sinfo_gpu="gpu:rtx-6000:4")
+    asking = replace(profile, gres="gpu:rtx-6000:1")
+    found = slurm.check_partition("gpu", profile.partitions["gpu"], asking)
+    assert (found.state, "the plugin refuses to ask for gpu:rtx-6000:1" in found.text) == ("wrong", True), found
 
 
 @pytest.mark.parametrize(
@@ -187,6 +260,15 @@ def test_a_full_disk_and_missing_things_are_wrong(tmp_path: Path) -> None:
     }
     assert "Their data is missing. Put it there." in doctor_text(checks)
     assert [check.state for check in here.check_disk(tmp_path, [], [])] == ["ok"]
+
+
+def test_one_remedy_is_said_once() -> None:
+    models = [Need("weights", f"model {number}", False, 1.0, "", "Fetch them.") for number in range(15)]
+    data = [Need("data", "theirs", False, 0.0, "", "Put it there."), Need("data", "ours", True)]
+    checks = list(here.check_needs([*models, *data]))
+    assert [(check.name, check.state) for check in checks] == [("weights", "wrong"), ("data", "wrong"), ("there", "ok")]
+    assert checks[0].text.startswith("15 models are missing: model 0; model 1;")
+    assert doctor_text(checks).count("Fetch them.") == 1
 
 
 def test_torch_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,3 +230,29 @@ def test_raw_data_that_are_missing_are_named_with_their_place(tmp_path: Path, mo
     assert wanted.needs(made, [job("cases", gpu=False, task="faces")])[0].present
     text = plan_text(made, "made.yaml", costs.stages(made, []), [need])
     assert "no job would run" in text
+
+
+def test_own_pictures_are_missing_while_their_folder_is_absent_or_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    made = study(tasks={"faces": {**TASK, "dataset": "own_images", "options": {"root": str(folder)}}})
+
+    def need() -> wanted.Need:
+        (found,) = wanted.needs(made, [job("cases", gpu=False, task="faces")])
+        return found
+
+    assert not need().present
+    assert f"The folder {folder} is empty or does not exist. Put pictures into" in need().fix
+    folder.mkdir()
+    (folder / ".DS_Store").touch()
+    assert not need().present
+    (folder / "cat.png").touch()
+    assert need().present
+
+
+def test_one_remedy_stands_once_in_the_plan() -> None:
+    absent = [wanted.Need("weights", f"model {number}", False, 1.0, "", "Fetch them.") for number in range(3)]
+    absent.append(wanted.Need("weights", "theirs", False, 1.0, "", "Fetch them.", "not pinned"))
+    text = plan_text(study(), "made.yaml", [costs.Stage("edits", 1, 1, 1.0, 0.0, 0.0, 0.0)], absent)
+    assert "weights  3 models are missing: model 0; model 1; model 2. Fetch them." in text
+    assert "weights  theirs is not pinned. Fetch them." in text
+    assert text.count("Fetch them.") == 2

@@ -247,7 +247,8 @@ def test_summary_names_terms_and_what_is_missing(lock: Path) -> None:
         "models": {"flux": {"registry": "flux_dev"}, "own": {"path": "nowhere"}},
         "evaluators": {"quality": {"registry": "musiq_koniq"}},
     }
-    flux, own, musiq = summary(models_of(config))
+    flux, own, musiq, last = summary(models_of(config))
+    assert last.startswith("3 of 3 models cannot be used yet. Run `editfrontier weights --pin")
     assert flux.startswith("flux_dev (models.flux), 33.7 GB") and "gated: accept its licence first" in flux
     assert own == "nowhere (models.own): nowhere: no such folder"
     assert "non-commercial" in musiq and "is missing" in musiq

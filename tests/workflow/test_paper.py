@@ -80,8 +80,10 @@ def test_what_is_missing_is_told_before_anything_runs(root: Path, tmp_path: Path
     command = [sys.executable, "-m", "editfrontier", "weights", "--check", "--config", "config/paper.yaml"]
     environment = os.environ | {"HF_HOME": str(tmp_path), "EDITFRONTIER_WEIGHTS": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = {line.split(" ")[0]: line for line in done.stdout.splitlines()}
+    assert done.returncode == 1, done.stderr
+    *models, last = done.stdout.splitlines()
+    lines = {line.split(" ")[0]: line for line in models}
+    assert last.startswith(f"{len(models)} of {len(models)} models cannot be used yet. Run `editfrontier weights")
     assert "gated: accept its licence first" in lines["flux_dev"]
     assert "non-commercial" in lines["arcface_ir_se50"]
     assert "models.text_to_image, evaluators.autoencoder" in lines["sd2_base"]

@@ -29,8 +29,16 @@ if TYPE_CHECKING:
     from editfrontier.language import Language
 
 ENTRY_POINT_GROUP = "editfrontier.datasets"
-RENDERED = ("portraits", "scenes", "sessions", "drags", "mask_quality", "chains", "wordings")
-"""Names of the data sets of the micro world (`microworld.dataset.DATASETS`), which are no modules of this package."""
+RENDERED = {
+    "portraits": "Attribute edits of portraits",
+    "scenes": "Edits of the objects of scenes",
+    "sessions": "Turns of editing sessions",
+    "drags": "Region drags of the objects of scenes",
+    "mask_quality": "Attribute edits of portraits, each with every kind of mask",
+    "chains": "Chains of edits of portraits",
+    "wordings": "Attribute edits of portraits, each in several wordings",
+}
+"""Data sets of the micro world (`microworld.dataset.DATASETS`), no modules of this package -> their titles."""
 
 _SHARED = (
     "archives",
@@ -169,6 +177,8 @@ def get_dataset(name: str) -> Dataset:
         found = getattr(importlib.import_module(f"{__name__}.{name}"), "DATASET", None)
     else:
         points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+        if name in RENDERED:
+            raise UserError(f"dataset '{name}': the micro world renders it, so that it has no raw files. Name another.")
         if name not in points:
             near = did_you_mean(name, [*dataset_names(), *RENDERED])
             raise UserError(f"dataset '{name}': there is no such data set.{near} Correct the name.")
@@ -214,11 +224,11 @@ def _reference_problems(reference: Mapping[str, Any]) -> Iterator[tuple[list[str
 
 def dataset_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
     """Yield what is wrong with the data sets that a config names and their options, as (path of the key, problem)."""
-    users: list[tuple[list[str], Mapping[str, Any], tuple[str, ...]]]
+    users: list[tuple[list[str], Mapping[str, Any], Mapping[str, str]]]
     users = [(["tasks", name], task, RENDERED) for name, task in config["tasks"].items()]
     yield from _reference_problems(config["reference"])
     if "dataset" in config["reference"]:
-        users.append((["reference"], config["reference"], ()))
+        users.append((["reference"], config["reference"], {}))
     for path, entry, rendered in users:
         if entry["dataset"] in rendered:
             continue  # their builders check their options

@@ -77,6 +77,13 @@ def missing(folder: Path, files: Sequence[ExpectedFile]) -> list[ExpectedFile]:
     return [file for file in files if not file.optional and not present(folder, file)]
 
 
+def complete(folder: Path, files: Sequence[ExpectedFile]) -> bool:
+    """Return whether cases can be built: no file is missing, and the folder holds something if all are optional."""
+    if all(file.optional for file in files):
+        return folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())
+    return not missing(folder, files)
+
+
 def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str) -> Path:
     """Return where a raw file or folder is, after unpacking its archive where only that is there.
 

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from editfrontier.datasets import Dataset, dataset_names, get_dataset
+from editfrontier.datasets import RENDERED, Dataset, dataset_names, get_dataset
 from editfrontier.datasets.downloads import download
-from editfrontier.datasets.files import ExpectedFile, data_folder, missing, present
+from editfrontier.datasets.files import ExpectedFile, complete, data_folder, missing, present
 from editfrontier.errors import UserError
 
 
 def summary() -> str:
-    """Return a line for each data set: its name, what is missing of it, and its title."""
-    lines = []
-    for name in dataset_names():
-        dataset = get_dataset(name)
-        count = len(missing(data_folder(name), dataset.files))
-        state = "here" if not count else f"{count} of {len(dataset.files)} missing"
-        lines.append(f"{name:<12} {state:<18} {dataset.title}")
-    return "\n".join(lines)
+    """Return a line for each data set: its name, what is missing of it, and its title; the rendered ones come last."""
+    lines = [(name, _state(get_dataset(name)), get_dataset(name).title) for name in dataset_names()]
+    lines += [(name, "rendered", title) for name, title in RENDERED.items()]
+    return "\n".join(f"{name:<12} {state:<18} {title}" for name, state, title in lines)
+
+
+def _state(dataset: Dataset) -> str:
+    folder = data_folder(dataset.name)
+    if complete(folder, dataset.files):
+        return "here"
+    absent, required = missing(folder, dataset.files), [file for file in dataset.files if not file.optional]
+    return f"{len(absent)} of {len(required)} missing" if absent else "missing"
 
 
 def describe(name: str, root: str = "") -> str:
     """Return what a person should know of a data set, and the state of each raw file; `root` as of the option."""
+    if name in RENDERED:
+        text = "rendered by the micro world: no raw files, nothing to fetch, every case with its true edit"
+        return f"{RENDERED[name]}\n  licence  CC0-1.0\n  origin   {text} (docs/microworld.md)"
     dataset = get_dataset(name)
     folder = data_folder(name, root)
     lines = [
         dataset.title,
-        f"  home     {dataset.home}",
+        *([f"  home     {dataset.home}"] if dataset.home else []),
         f"  licence  {dataset.licence}",
         f"  terms    {dataset.terms}",
-        f"  folder   {folder}",
+        f"  folder   {folder}{_absence(folder)}",
         f"  by hand  {dataset.by_hand}",
     ]
     for file in dataset.files:
@@ -39,6 +46,12 @@ def describe(name: str, root: str = "") -> str:
         size = f", {file.size / 1e9:.2f} GB" if file.size else ""
         lines.append(f"  {state:<8} {file.path} ({file.what}{source}{size})")
     return "\n".join(lines)
+
+
+def _absence(folder: Path) -> str:
+    if not folder.is_dir():
+        return " (does not exist)"
+    return "" if any(folder.iterdir()) else " (is empty)"
 
 
 def fetch_files(name: str, root: str = "") -> list[Path]:
@@ -54,7 +67,7 @@ def fetch_files(name: str, root: str = "") -> list[Path]:
     dataset, folder = get_dataset(name), data_folder(name, root)
     absent = [file for file in dataset.files if not present(folder, file)]
     found = _downloads(absent)
-    if absent and not found and missing(folder, dataset.files):
+    if absent and not found and not complete(folder, dataset.files):
         raise UserError(
             f"dataset '{name}': nothing of it may be downloaded by a program. {dataset.by_hand} Files go to {folder}."
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from editfrontier.doctor import Check
 from editfrontier.planning.costs import Stage
-from editfrontier.planning.needs import Need
+from editfrontier.planning.needs import Need, absences
 from editfrontier.planning.page import size_text
 
 OLDEST = (3, 11)
@@ -89,9 +89,8 @@ def check_disk(results: Path, stages: Sequence[Stage], needs: Sequence[Need]) ->
 
 def check_needs(needs: Sequence[Need]) -> Iterator[Check]:
     """Check that weights, data and tokens are there."""
-    for need in needs:
-        if not need.present:
-            yield Check(need.kind, "wrong", f"{need.name} is missing. {need.fix}")
+    for kind, text in absences(needs):
+        yield Check(kind, "wrong", text)
     there = [need.name for need in needs if need.present]
     if there:
         yield Check("there", "ok", f"{len(there)} of {len(needs)} models, data sets and tokens that the run needs")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.doctor import Check
+from editfrontier.doctor.gres import check_gres, refusal
 from editfrontier.errors import UserError
 from editfrontier.yaml_files import read_yaml
 
@@ -62,13 +63,18 @@ def read_profile(folder: Path) -> Profile:
     asked = {str(rule["gres"]) for rule in (content.get("set-resources") or {}).values() if rule.get("gres")}
     if len(asked) > 1:
         raise UserError(f"{file}: rules ask for {' and '.join(sorted(asked))}, expected one gres for all. Make it one.")
+    interval = content.get("slurm-init-seconds-before-status-checks", _DEFAULT_INTERVAL)
+    counts = {f"partitions.{name}.max_gpu": limits.get("max_gpu", 0) for name, limits in partitions.items()}
+    for key, value in {**counts, "slurm-init-seconds-before-status-checks": interval}.items():
+        if type(value) is not int:
+            raise UserError(f"{file}: key '{key}': {value!r}, expected a whole number. Correct the profile.")
     return Profile(
         file,
         str(content.get("executor", "")),
         partitions,
         "".join(asked),
         str(content.get("slurm-jobname-prefix", "")),
-        int(content.get("slurm-init-seconds-before-status-checks", _DEFAULT_INTERVAL)),
+        interval,
         str((content.get("default-resources") or {}).get("slurm_account", "")),
         str(content.get("precommand", "")),
     )
@@ -90,6 +96,8 @@ def check_cluster(profile: Profile) -> Iterator[Check]:
         yield Check("plugin", "ok", f"{PLUGIN} {version(PLUGIN)}")
     except PackageNotFoundError:
         yield Check("plugin", "wrong", f'{PLUGIN} is not installed. Run `pip install -e ".[slurm]"`.')
+    if profile.gres:
+        yield check_gres(profile.gres, profile.partitions, profile.file)
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
         yield Check("SLURM", "wrong", f"no {', '.join(absent)} on PATH. Start it on a login node of the cluster.")
@@ -143,11 +151,15 @@ def check_partition(name: str, limits: Mapping[str, Any], profile: Profile) -> C
         return Check(what, "wrong", f"jobs may take {allowed:g} minutes, the profile says {wanted:g}. {fix}")
     text = f"up, {_value(shown, 'TotalNodes')} nodes"
     if int(limits.get("max_gpu", 0)) > 0:
-        offered = set(_output("sinfo", "-h", "-p", name, "-o", "%G").split())
+        offered = set(_output("sinfo", "-h", "-p", name, "-o", "%G").split()) - {"(null)"}
         kind = profile.gres.rpartition(":")[0] or profile.gres
         if not any(re.match(rf"(.*,)?{re.escape(kind)}[:(,]", f"{one},") for one in offered):
-            found = ", ".join(sorted(offered)) or "nothing"
+            found = ", ".join(sorted(offered)) or "no GPU"
             return Check(what, "wrong", f"its nodes have {found}, jobs ask for {profile.gres}. Correct `site.gpu`.")
+        if refusal(profile.gres):
+            return Check(
+                what, "wrong", f"its nodes have it, but the plugin refuses to ask for {profile.gres}, see gres"
+            )
         text += f" with {', '.join(sorted(offered))}"
     return Check(what, "ok", text)
 

@@ -166,7 +166,7 @@ def image_size(task: Mapping[str, Any]) -> int:
     """Return the side in pixels of the images of a task, or of the reference images."""
     from editfrontier.datasets import RENDERED, dataset_options, get_dataset
 
-    if task.get("dataset", RENDERED[0]) in RENDERED:
+    if task.get("dataset", "portraits") in RENDERED:
         return _RENDERED_SIZE
     return int(dataset_options(get_dataset(task["dataset"]), task.get("options", {})).size)
 

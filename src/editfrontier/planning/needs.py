@@ -6,7 +6,7 @@ Nothing is opened, hashed or fetched: that is for `weights` and for the jobs. So
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from editfrontier.config import Study
 from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, dataset_options, get_dataset, raw_folder
-from editfrontier.datasets.files import missing
+from editfrontier.datasets.files import complete, missing
 from editfrontier.errors import FETCH_WEIGHTS, INSTALL_QUALITY
 from editfrontier.model_registry import (
     UNPINNED,
@@ -28,6 +28,7 @@ from editfrontier.model_registry import (
 )
 from editfrontier.planning.graph import PlannedJob
 
+_PLURALS = {"weights": "models", "data": "data sets", "package": "packages", "token": "tokens"}
 SCORING = frozenset({"sources", "score", "validation", "analyse"})
 _GB = 1e9
 
@@ -46,6 +47,7 @@ class Need:
         size: bytes to download, 0 = not known or not there to download.
         licence: in a few words.
         fix: what to do if it is not there, a sentence.
+        problem: what is the matter if it is not there.
     """
 
     kind: str
@@ -54,6 +56,22 @@ class Need:
     size: float = 0.0
     licence: str = ""
     fix: str = ""
+    problem: str = "missing"
+
+
+def absences(needs: Iterable[Need]) -> list[tuple[str, str]]:
+    """Return (kind, what is absent and its remedy); what one remedy mends stands together, so that it is said once."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for need in needs:
+        if not need.present:
+            groups.setdefault((need.kind, need.problem, need.fix), []).append(need.name)
+    return [(kind, f"{_listed(kind, problem, names)}. {fix}") for (kind, problem, fix), names in groups.items()]
+
+
+def _listed(kind: str, problem: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]} is {problem}"
+    return f"{len(names)} {_PLURALS.get(kind, kind)} are {problem}: {'; '.join(names)}"
 
 
 def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
@@ -99,18 +117,16 @@ def _weights(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
     for text in _references(study, jobs):
         reference, entry = parse_reference(text), entry_of(text)
         title, size, licence = (entry.title, entry.download_gb * _GB, entry.licence) if entry else (text, 0.0, "")
+        fix = f"Run {FETCH_WEIGHTS} where the network can be reached."
         match reference:
             case HubReference() if reference.revision == UNPINNED:
-                fix = f"The revision of {reference.id} is not pinned. Run {FETCH_WEIGHTS} where the hub can be reached."
-                yield Need("weights", title, False, size, licence, fix)
+                yield Need("weights", title, False, size, licence, fix, "not pinned to a revision")
             case HubReference():
-                fix = f"Run {FETCH_WEIGHTS} where the hub can be reached."
                 yield Need("weights", title, _in_cache(reference), size, licence, fix)
             case FilesReference():
                 folder = weights_root() / reference.name
                 files = [file.name for file in entry.files] if entry else ["config.json"]
                 by_hand = [file.name for file in entry.files if not file.url] if entry else []
-                fix = f"Run {FETCH_WEIGHTS} where the network can be reached."
                 if by_hand:
                     fix += f" {', '.join(by_hand)} must be fetched by hand and put into {folder}."
                 yield Need("weights", title, all((folder / name).is_file() for name in files), size, licence, fix)
@@ -143,7 +159,7 @@ def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
                 entry = study.config["reference"]
             case _:
                 continue
-        if entry.get("dataset", RENDERED[0]) in RENDERED:
+        if entry.get("dataset", "portraits") in RENDERED:
             continue
         dataset = get_dataset(entry["dataset"])
         folder = raw_folder(dataset, dataset_options(dataset, entry.get("options", {})))
@@ -153,8 +169,9 @@ def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
         absent = missing(folder, dataset.files)
         size = {file.download: file.size for file in (absent or dataset.files) if not file.optional}
         names = ", ".join(dict.fromkeys(file.download for file in absent))
-        fix = f"Put {names} into {folder}. {dataset.by_hand}"
-        yield Need("data", dataset.title, not absent, float(sum(size.values())), dataset.licence, fix)
+        put = f"Put {names} into {folder}." if absent else f"The folder {folder} is empty or does not exist."
+        there, fix = complete(folder, dataset.files), f"{put} {dataset.by_hand}"
+        yield Need("data", dataset.title, there, float(sum(size.values())), dataset.licence, fix)
 
 
 def _token(study: Study, jobs: Iterable[PlannedJob], weights: Iterable[Need]) -> Iterator[Need]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from editfrontier.config import Study
 from editfrontier.planning.costs import Stage
-from editfrontier.planning.needs import Need
+from editfrontier.planning.needs import Need, absences
 
 
 def plan_text(study: Study, title: str, stages: Sequence[Stage], needs: Sequence[Need]) -> str:
@@ -42,7 +42,7 @@ def plan_text(study: Study, title: str, stages: Sequence[Stage], needs: Sequence
     absent = [need for need in needs if not need.present]
     if absent:
         lines += ["", f"Missing ({len(absent)}):"]
-        lines += [f"  {need.kind} {need.name}: {need.fix}" for need in absent]
+        lines += [f"  {kind:7}  {text}" for kind, text in absences(absent)]
     else:
         lines += ["", "Nothing is missing."]
     return "\n".join(lines)
