@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from editfrontier.diffusion import blending, sampling
-from editfrontier.diffusion.flow import encode_flow_text
+from editfrontier.diffusion.flow import encode_flow_text, velocity
+from editfrontier.dragging import features, objective
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.editors.drag_flow import drag_latents
 from editfrontier.errors import UserError
 from editfrontier.inversion import invert, reconstruct
-from test_dragging_features import Calls
+from test_dragging_features import Calls, compared_with_forwards_of_their_own
 from tiny_flux import drag_batch, part_of, region, tiny_flux
 
 STEPS, SKIPPED, MADE = 5, 2, 3
@@ -69,7 +70,7 @@ def latents_of(model: Any, images: Tensor) -> Tensor:
 
 
 def test_forwards_are_the_least_that_the_method_needs(model: Any) -> None:
-    partial = 1 + 3 + 1  # the source's features, and one for every gradient step
+    partial = 3 + 1  # one for every gradient step; the first gives the source's features too
     result, forwards = run(model, drag_batch())
     assert forwards == (MADE + 1) + partial + 2 * (MADE + 1)
     assert result.measures == {"dragged": [1.0] * 2, "partial_forwards": [partial] * 2, "injected_blocks": [3.0] * 2}
@@ -83,8 +84,8 @@ def test_the_optimisation_runs_no_block_behind_its_last_feature(model: Any) -> N
     calls = Calls(*blocks)
     _, forwards = run(model, drag_batch(), feature_blocks="1", background="trajectory", **FREE)
     whole = 2 * (MADE + 1)
-    assert calls.stop() == [whole + 5, whole + 5, whole, whole, whole]
-    assert forwards == whole + 5
+    assert calls.stop() == [whole + 4, whole + 4, whole, whole, whole]
+    assert forwards == whole + 4
 
 
 def test_the_background_is_the_sources_latents_exactly(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +128,6 @@ def test_without_gradient_steps_and_with_the_sources_caption_it_reconstructs(mod
 
 
 def test_gradient_steps_bring_the_features_to_their_target(model: Any) -> None:
-    from editfrontier.diffusion.flow import velocity
-    from editfrontier.dragging import features, objective
-
     batch = drag_batch()
     assert batch.drags is not None
     params = make_params(get_editor("drag_flow"), SMALL | {"transport_steps": 4, "intensify_steps": 16} | ADAM)
@@ -150,6 +148,15 @@ def test_gradient_steps_bring_the_features_to_their_target(model: Any) -> None:
         before = objective.moved_features_loss(source, source, points, (32, 32))
         after = objective.moved_features_loss(describe(moved), source, points, (32, 32))
     assert (after < 0.8 * before).all()
+
+
+def test_features_of_a_gradient_step_are_those_of_a_forward_of_their_own(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the source's are bit-equal, whether they come with the first gradient step or by themselves."""
+    equal = compared_with_forwards_of_their_own(monkeypatch)
+    run(model, drag_batch())
+    assert equal == [True] * 4
 
 
 @pytest.mark.parametrize("update", ["plain", "normalized", "adam"])

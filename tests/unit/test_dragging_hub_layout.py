@@ -20,9 +20,9 @@ RUNS: list[tuple[str, str, dict[str, Any], int]] = [
         "drag_flow",
         "flux",
         {"num_inference_steps": 3, "skipped_steps": 1, "transport_steps": 1, "intensify_steps": 1},
-        3 + (1 + 2) + 2 * 3,
+        3 + 2 + 2 * 3,
     ),
-    ("region_drag", "sd2_base", {"num_inference_steps": 4, "strength": 0.5, "inner_steps": 2}, 2 + 2 * 3 + 2 * 2),
+    ("region_drag", "sd2_base", {"num_inference_steps": 4, "strength": 0.5, "inner_steps": 2}, 2 + (2 + 3) + 2 * 2),
 ]
 
 

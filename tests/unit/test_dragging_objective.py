@@ -66,13 +66,34 @@ def test_an_anchor_that_the_map_moves_still_ends_at_the_target() -> None:
     assert np.allclose(objective.partial_affine(off, 1e-9), np.eye(2, 3), atol=1e-6)
 
 
-def test_small_regions_weigh_more_and_the_mean_weight_is_one() -> None:
+def test_small_regions_weigh_more_and_all_weigh_one_together() -> None:
     large = Region("relocation", np.ones((SIZE, SIZE), bool), np.eye(2, 3), np.ones((SIZE, SIZE), bool))
     small, big = objective.region_weights([region(), large])
     share = region().source.mean()
     assert small / big == pytest.approx((1 + 0.5 / (share + 0.1)) / (1 + 0.5 / 1.1))
-    assert small + big == pytest.approx(2.0)
+    assert small + big == pytest.approx(1.0)
     assert objective.region_weights([region()]) == [1.0]
+    assert objective.region_weights([]) == []
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_plain_step_is_as_long_for_a_region_that_is_named_twice(count: int) -> None:
+    features, source = random(1, 4, 8, 8), random(1, 4, 8, 8, seed=1)
+    once, often = (
+        objective.moved_features_loss(features, source, objective.moving_points([drags], 1.0, 2, CPU), IMAGE)
+        for drags in ([region()], [region()] * count)
+    )
+    assert often.item() == pytest.approx(once.item(), rel=1e-5)
+
+
+def test_the_loss_of_several_regions_is_their_weighted_sum() -> None:
+    drags = [region(), region("rotation"), stretched()]
+    features, source = random(1, 6, 8, 8), random(1, 6, 8, 8, seed=1)
+    found = objective.moved_features_loss(features, source, objective.moving_points([drags], 0.6, 2, CPU), IMAGE)
+    raw = [min(max(1 + 0.5 / (float(one.source.mean()) + 0.1), 1), 5) for one in drags]
+    parts = [dense_loss(features, source, one, 0.6, 2).item() for one in drags]
+    expected = sum(weight / sum(raw) * part for weight, part in zip(raw, parts, strict=True))
+    assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
 # The loss -------------------------------------------------------------------------------------------------------------

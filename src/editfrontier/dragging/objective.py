@@ -59,15 +59,14 @@ def partial_affine(region: Region, progress: float) -> Matrix:
 
 
 def region_weights(regions: Sequence[Region]) -> list[float]:
-    """Return the weight of each region, 1 on average: small ones weigh more, as the loss is a mean over the image.
+    """Return the weight of each region, 1 in all: small ones weigh more, as the loss is a mean over the image.
 
     Source:
-        DragFlow: in proportion to clamp(1 + 0.5 / (share of the image + 0.1), 1, 5).
+        DragFlow: clamp(1 + 0.5 / (share of the image + 0.1), 1, 5), divided by their sum, so that a plain gradient step
+        is as long for several regions as it is for one.
     """
-    if not regions:
-        return []
     raw = [min(max(1.0 + 0.5 / (float(region.source.mean()) + 0.1), 1.0), 5.0) for region in regions]
-    return [value * len(raw) / sum(raw) for value in raw]
+    return [value / sum(raw) for value in raw]
 
 
 # Points ---------------------------------------------------------------------------------------------------------------

@@ -202,17 +202,20 @@ def drag_latents(
             )
         return features.token_grid(tokens, grid)
 
-    source, latents = describe(start), start
+    source, latents = None, start
     descent = objective.Descent(params.update, params.learning_rate)
     with features.frozen(model.transformer):
         for step in range(1, steps + 1):
             progress = min(1.0, step / params.transport_steps) if params.transport_steps else 1.0
             with torch.enable_grad():
                 latents = latents.detach().requires_grad_()
-                loss = objective.moved_features_loss(describe(latents), source, points(progress), size).sum()
+                found = describe(latents)
+                if source is None:  # the first latents are the source's
+                    source = found.detach()
+                loss = objective.moved_features_loss(found, source, points(progress), size).sum()
                 (gradient,) = torch.autograd.grad(loss, latents)
             latents = torch.where(cells > 0, descent.step(latents.detach(), gradient), start)
-    return latents, steps + 1
+    return latents, steps
 
 
 def _official_stride(size: tuple[int, int]) -> int:

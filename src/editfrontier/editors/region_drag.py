@@ -128,12 +128,16 @@ def drag_latents(model: Any, trajectory: Trajectory, batch: EditBatch, params: R
         )
         return found
 
+    # The printed objective without a background term compares nothing with the source.
+    compared = params.objective == "warped" or params.background_weight > 0
     dragged = timesteps if params.timesteps == "every" else timesteps[:1]
     made, partial = 0, 0
     with features.frozen(model.unet):
         for level, timestep in enumerate(timesteps):
             if level < len(dragged) and params.inner_steps:
-                source = describe(trajectory.latents[level], timestep)
+                # The first latents are the source's, so their features come with the first gradient step.
+                source = describe(trajectory.latents[level], timestep) if level and compared else None
+                partial += params.inner_steps + (source is not None)
                 rate = (
                     (1.0 - sampling.alpha_bar(scheduler, timestep)) ** 0.5 if params.rate_schedule == "noise" else 1.0
                 )
@@ -143,10 +147,11 @@ def drag_latents(model: Any, trajectory: Trajectory, batch: EditBatch, params: R
                     progress = made / (len(dragged) * params.inner_steps) if params.progressive else 1.0
                     with torch.enable_grad():
                         latents = latents.detach().requires_grad_()
-                        loss = _loss(describe(latents, timestep), source, points(progress), batch, params).sum()
+                        found = describe(latents, timestep)
+                        source = found.detach() if source is None else source
+                        loss = _loss(found, source, points(progress), batch, params).sum()
                         (gradient,) = torch.autograd.grad(loss, latents)
                     latents = put_back(descent.step(latents.detach(), gradient, rate), level)
-                partial += params.inner_steps + 1
             output = sampling.guided_output(model, latents, timestep, text, params.guidance_scale)
             latents = put_back(sampling.denoise_step(scheduler, output, timestep, latents), level + 1)
     return latents, partial
