@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import FETCH_WEIGHTS, UserError, did_you_mean
+from editfrontier.model_files import PROVENANCE, REMEDY, named_if_broken
 from editfrontier.model_registry import (
     ALLOW,
     IGNORE,
@@ -54,8 +55,6 @@ CHANNELS = {
 }
 """Kind of a model -> input channels of its denoiser, by which a folder of another kind is told apart."""
 
-PROVENANCE = "provenance.json"
-_REMEDY = "Restore it with `git checkout -- {folder}`, or train it again with `snakemake zoo`"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 
@@ -86,7 +85,7 @@ def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
         folder = Path(reference["path"])
         if not folder.is_dir():
             raise UserError(
-                f"{folder}: no such model folder, expected a local model. {_REMEDY.format(folder=folder)}, "
+                f"{folder}: no such model folder, expected a local model. {REMEDY.format(folder=folder)}, "
                 "or correct `path`"
             )
     else:
@@ -192,12 +191,12 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(
-            f"{path}: is missing, expected the provenance of the model. {_REMEDY.format(folder=folder)}"
+            f"{path}: is missing, expected the provenance of the model. {REMEDY.format(folder=folder)}"
         ) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}), expected JSON. {_REMEDY.format(folder=folder)}") from error
+        raise UserError(f"{path}: cannot be read ({error}), expected JSON. {REMEDY.format(folder=folder)}") from error
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
-        raise UserError(f"{path}: has no `files`, expected checksums of the model. {_REMEDY.format(folder=folder)}")
+        raise UserError(f"{path}: has no `files`, expected checksums of the model. {REMEDY.format(folder=folder)}")
     return record
 
 
@@ -211,12 +210,12 @@ def verify_provenance(folder: Path) -> dict[str, Any]:
     for name, expected in record["files"].items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path}: is missing, expected a file of the model. {_REMEDY.format(folder=folder)}")
+            raise UserError(f"{path}: is missing, expected a file of the model. {REMEDY.format(folder=folder)}")
         found = file_sha256(path)
         if found != expected:
             raise UserError(
                 f"{path}: sha256 is {found[:12]}..., expected {expected[:12]}... of its provenance. "
-                f"{_REMEDY.format(folder=folder)}"
+                f"{REMEDY.format(folder=folder)}"
             )
     return record
 
@@ -236,7 +235,7 @@ def weights_sha256(folder: Path | str) -> str:
     else:
         hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in _files(folder)}
     if not hashes:
-        raise UserError(f"{folder}: holds no file, expected a model. {_REMEDY.format(folder=folder)}")
+        raise UserError(f"{folder}: holds no file, expected a model. {REMEDY.format(folder=folder)}")
     return _digest(hashes.items())
 
 
@@ -288,22 +287,10 @@ def load_pipeline(
     if not (folder / "model_index.json").is_file():
         raise UserError(
             f"{folder / 'model_index.json'}: is missing, expected a folder of {KINDS[kind]}. "
-            f"{_REMEDY.format(folder=folder)}"
+            f"{REMEDY.format(folder=folder)}"
         )
-    import torch
-
-    precision = (
-        dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    )
-    try:
-        pipeline = (
-            _load_parts(kind, folder, precision) if kind.startswith("ultraedit") else _load(kind, folder, precision)
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. "
-            f"{_REMEDY.format(folder=folder)}"
-        ) from error
+    with named_if_broken(folder):
+        pipeline = _load_whole(kind, folder, dtype)
     denoiser = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
     if denoiser.config.in_channels != CHANNELS[kind]:
         raise UserError(
@@ -312,6 +299,22 @@ def load_pipeline(
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def _load_whole(kind: str, folder: Path, dtype: torch.dtype | str | Mapping[str, torch.dtype]) -> Any:
+    import torch
+
+    precision = (
+        dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    )
+    try:
+        if kind.startswith("ultraedit"):
+            return _load_parts(kind, folder, precision)
+        return _load(kind, folder, precision)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. {REMEDY.format(folder=folder)}"
+        ) from error
 
 
 def _low_memory() -> bool:

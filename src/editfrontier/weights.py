@@ -16,6 +16,7 @@ from typing import Any
 from editfrontier import model_registry
 from editfrontier.cases import write_bytes
 from editfrontier.errors import FETCH_WEIGHTS, UserError
+from editfrontier.model_files import broken_file
 from editfrontier.model_registry import (
     UNPINNED,
     FilesReference,
@@ -80,18 +81,20 @@ def models_of(config: Mapping[str, Any]) -> list[Model]:
 def _model(reference: str, users: Iterable[str]) -> Model:
     parsed, entry = parse_reference(reference), entry_of(reference)
     if isinstance(parsed, Path):
-        found = parsed.is_dir()
-        return Model(reference, None, tuple(users), "" if found else f"{parsed}: no such folder", False)
+        problem = broken_file(parsed) if parsed.is_dir() else f"{parsed}: no such folder"
+        return Model(reference, None, tuple(users), problem, False)
     if isinstance(parsed, FilesReference):
         folder = weights_root() / parsed.name
         wanted = ["config.json", *(file.name for file in entry.files)] if entry else ["config.json"]
         missing = [name for name in wanted if not (folder / name).is_file()]
-        return Model(reference, entry, tuple(users), f"{folder / missing[0]}: is missing" if missing else "", True)
+        problem = f"{folder / missing[0]}: is missing" if missing else broken_file(folder)
+        return Model(reference, entry, tuple(users), problem, True)
     if parsed.revision == UNPINNED:
         problem = f"its revision is not pinned: run {FETCH_WEIGHTS}, or set `revision` in the config"
         return Model(reference, entry, tuple(users), problem, False)
     here = _snapshot(parsed)
-    problem = "" if here and _whole(here, entry) else "is not in the cache of the hub, or not all of it"
+    whole = here is not None and _whole(here, entry)
+    problem = broken_file(here) if here and whole else "is not in the cache of the hub, or not all of it"
     return Model(reference, entry, tuple(users), problem, True)
 
 
@@ -146,7 +149,7 @@ def fetch_models(config: Mapping[str, Any], pin: bool = False) -> list[str]:
 
 
 def _fetch_repository(model: Model, pin: bool, lock: Path) -> None:
-    from editfrontier.models import file_sha256, resolve_model
+    from editfrontier.models import resolve_model
 
     hub, entry = parse_reference(model.reference), model.entry
     assert isinstance(hub, HubReference)
@@ -154,8 +157,15 @@ def _fetch_repository(model: Model, pin: bool, lock: Path) -> None:
         hub = HubReference(hub.id, _present_revision(hub.id))
         log.info("%s: pinned to revision %s", entry.name, hub.revision)
     folder = resolve_model(f"{hub.id}@{hub.revision}")
-    if entry is None:
-        return
+    if entry is not None:
+        _note_repository(entry, hub, folder, lock)
+    if problem := broken_file(folder):
+        raise UserError(f"{problem}.")
+
+
+def _note_repository(entry: ModelEntry, hub: HubReference, folder: Path, lock: Path) -> None:
+    from editfrontier.models import file_sha256
+
     found = {
         path.relative_to(folder).as_posix(): file_sha256(path)
         for path in sorted(folder.rglob("*"))

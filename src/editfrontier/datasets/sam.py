@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import torch
 from editfrontier.datasets.automatic import Box, Segmenter
 from editfrontier.errors import UserError
 from editfrontier.framing import Mask, Pixels
+from editfrontier.model_files import named_if_broken
 from editfrontier.precision import choose_device
 
 CLASSES = {
@@ -37,30 +39,9 @@ def load_segmenter(folder: Path, device: str = "auto") -> Segmenter:
     Raises:
         UserError: the folder is no such checkpoint, or has pickled weights only.
     """
-    import transformers
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    kind = _kind(folder)
-    model_class, processor_class = (getattr(transformers, name) for name in CLASSES[kind])
     place = torch.device(choose_device(device))
-    try:
-        model, report = model_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-        processor = processor_class.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{folder}: not a readable checkpoint of SAM ({problem}). Download the whole folder "
-            "again, with model.safetensors and the config of its processor."
-        ) from None
-    if lacking := sorted(report["missing_keys"]):
-        # transformers fills them with random numbers, and the masks would be as random.
-        raise UserError(
-            f"{folder}: its weights lack {lacking[0]} (and {len(lacking) - 1} others). They are truncated or of "
-            "another model: download the whole folder again."
-        )
+    with named_if_broken(folder):
+        model, processor = _read(folder)
     model = model.eval().to(place)
 
     @torch.inference_mode()
@@ -94,3 +75,31 @@ def _kind(folder: Path) -> str:
             f"{file}: is of the type {kind!r}, expected one of {', '.join(CLASSES)}. Give another checkpoint by `sam`."
         )
     return str(kind)
+
+
+def _read(folder: Path) -> tuple[Any, Any]:
+    """Read the network and what prepares its inputs."""
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    kind = _kind(folder)
+    model_class, processor_class = (getattr(transformers, name) for name in CLASSES[kind])
+    try:
+        model, report = model_class.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        processor = processor_class.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{folder}: not a readable checkpoint of SAM ({problem}). Download the whole folder "
+            "again, with model.safetensors and the config of its processor."
+        ) from None
+    if lacking := sorted(report["missing_keys"]):
+        # transformers fills them with random numbers, and the masks would be as random.
+        raise UserError(
+            f"{folder}: its weights lack {lacking[0]} (and {len(lacking) - 1} others). They are truncated or of "
+            "another model: download the whole folder again."
+        )
+    return model, processor

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from editfrontier.model_files import named_if_broken
 from editfrontier.model_registry import entry_of, parse_reference
 from editfrontier.precision import full_float32
 
@@ -84,7 +85,8 @@ def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> An
         name = "PropagationEvaluator"  # by the features of a diffusion model
     full_float32()
     options = dict(entry.options) if entry else {}
-    return __getattr__(name).load(folder, device, **options)
+    with named_if_broken(folder):
+        return __getattr__(name).load(folder, device, **options)
 
 
 def _architecture(folder: Path) -> str:
