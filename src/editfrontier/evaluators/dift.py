@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ In a UNet of three levels this block's output has the latents' resolution instea
 would keep half, but hardly tells the true result of a drag from the source there (MD1 6.8 and 7.5 pixels, with this one
 2.0 and 7.5, on 54 rendered drags)."""
 BATCH = 16
+Resize = Literal["smooth", "nearest", "none"]
+"""How images get to the side that the model was trained at: bilinear and antialiased, by nearest neighbour, or not."""
 
 
 class DiftEvaluator:
@@ -43,14 +45,15 @@ class DiftEvaluator:
         return cls(load_pipeline("text_to_image", Path(path), device), device)
 
     @torch.no_grad()
-    def features(self, images: Tensor, captions: Sequence[str], role: str) -> Tensor:
-        """Return features of images, resized to the side that the model was trained at.
+    def features(self, images: Tensor, captions: Sequence[str], role: str, resize: Resize = "smooth") -> Tensor:
+        """Return features of images.
 
         Args:
             images: uint8 [B, 3, H, W].
             captions: one an image.
             role: names the noises. Two images that are compared have different ones, because features hold a trace of
                 the noise, which would match every point with its own place.
+            resize: how the images get to `side`, or "none" to give them to the network at their own size.
 
         Returns:
             [B, C, h, w] float32 on the CPU; row i depends on image and caption i alone.
@@ -59,12 +62,19 @@ class DiftEvaluator:
         parts = []
         for start in range(0, len(images), BATCH):
             chosen = images[start : start + BATCH].to(self.device).float() / 127.5 - 1.0
-            resized = functional.interpolate(chosen, (self.side, self.side), mode="bilinear", antialias=True)
-            clean = sampling.encode(self.pipeline, resized)
+            clean = sampling.encode(self.pipeline, self._resized(chosen, resize))
             text = sampling.encode_text(self.pipeline, captions[start : start + BATCH], False)
             found = [self._once(clean, text, role, number) for number in range(self.ensemble)]
             parts.append(torch.stack(found).mean(0).cpu())
         return torch.cat(parts)
+
+    def _resized(self, images: Tensor, resize: Resize) -> Tensor:
+        size = (self.side, self.side)
+        if resize == "none" or images.shape[-2:] == size:
+            return images
+        if resize == "nearest":
+            return functional.interpolate(images, size, mode="nearest")
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
 
     def _once(self, clean: Tensor, text: sampling.TextEmbeddings, role: str, number: int) -> Tensor:
         generator = torch.Generator().manual_seed(stable_seed("dift", role, number))

@@ -7,6 +7,7 @@ are float64, NaN where a metric cannot speak.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from editfrontier.diffusion.point_tracking import sample_at
 from editfrontier.dragging.regions import Matrix, Point, Region, apply
 
 MINIMUM_SHIFT = 1 / 32
@@ -89,13 +91,44 @@ def query_points(region: Region) -> list[Point]:
     return [(x, y), *(start for start, _ in region.points)]
 
 
-def similarity(queries: Tensor, features: Tensor, size: tuple[int, int], part: int = 64) -> Tensor:
-    """Return the cosine of queries and of the features that are resized (bilinear) to the image, at every pixel.
+def region_queries(own: Tensor, reduced: Tensor, region: Region, size: tuple[int, int]) -> Tensor:
+    """Return the features that are searched for in the edited image.
+
+    Args:
+        own: [C, h, w], features of the source at its own size.
+        reduced: [C, h', w'], those of the source resized to the model's size by nearest neighbour.
+        region: the region.
+        size: (H, W) of the image.
+
+    Returns:
+        [2 + handles, C]: at the centroid from `own` (bilinear), at the centroid's pixel from `reduced` (nearest
+        neighbour), at the handles from `own`.
+    """
+    points = torch.tensor(query_points(region))
+    scale = torch.tensor([own.shape[2] / size[1], own.shape[1] / size[0]])
+    smooth = sample_at(own[None], ((points + 0.5) * scale - 0.5)[None])[0]
+    column, row = (points[0] + 0.5).floor().long().tolist()
+    height, width = reduced.shape[1:]
+    # Which cell a pixel has is asked of the resizing itself, whose rounding is its own.
+    cells = functional.interpolate(torch.arange(float(height * width)).reshape(1, 1, height, width), size)[0, 0]
+    nearest = reduced.flatten(1)[:, int(cells[row, column])]
+    return torch.cat([smooth[:1], nearest[None], smooth[1:]])
+
+
+def similarity(
+    queries: Tensor,
+    features: Tensor,
+    size: tuple[int, int],
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+    part: int = 64,
+) -> Tensor:
+    """Return the cosine of queries and of the features that are resized to the image, at every pixel.
 
     Args:
         queries: [P, C].
         features: [C, h, w].
         size: (H, W).
+        mode: how features are resized.
         part: channels that are resized at a time, because the whole would hold gigabytes at 768 pixels.
 
     Returns:
@@ -103,7 +136,8 @@ def similarity(queries: Tensor, features: Tensor, size: tuple[int, int], part: i
     """
 
     def resized(maps: Tensor) -> Tensor:
-        return functional.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+        corners = False if mode == "bilinear" else None
+        return functional.interpolate(maps[None], size, mode=mode, align_corners=corners)[0]
 
     # The product with a query commutes with resizing, the length of the features does not.
     products = resized(torch.einsum("pc,chw->phw", queries, features))
@@ -123,45 +157,48 @@ def best_match(cosine: Tensor, allowed: Tensor | None = None) -> Tensor:
 
 
 def search_discs(starts: Tensor, ends: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where DragFlow searches for points: bool [P, H, W], discs of radius |d| / sqrt 2 around both ends."""
+    """Return where DragFlow searches for points: bool [P, H, W], open discs of radius |d| / sqrt 2 around both ends."""
     radius = ((ends - starts).norm(dim=1) / 2**0.5).clamp(min=SMALLEST_DISC * max(size))[:, None, None]
     y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in size), indexing="ij")
     allowed = torch.zeros(len(starts), *size, dtype=torch.bool)
     for centres in (starts, ends):
-        distance = (x - centres[:, 0, None, None]) ** 2 + (y - centres[:, 1, None, None]) ** 2
+        distance = ((x - centres[:, 0, None, None]) ** 2 + (y - centres[:, 1, None, None]) ** 2).sqrt()
         # The pixel that is nearest to the centre belongs to a disc however small it is.
-        allowed |= distance.sqrt() <= radius.clamp(min=0.5**0.5)
+        allowed |= (distance < radius) | (distance <= distance.amin((1, 2), keepdim=True))
     return allowed
 
 
 def feature_distances(
-    queries: Sequence[Tensor], features: Tensor, regions: Sequence[Region], editable: Tensor
+    queries: Sequence[Tensor], own: Tensor, reduced: Tensor, regions: Sequence[Region], editable: Tensor
 ) -> dict[str, float]:
     """Distances between targets and where the features of the source are found again, of one case.
 
     Args:
-        queries: for each region [P, C], features of the source at its `query_points`.
-        features: [C, h, w] of the edited image.
+        queries: for each region its `region_queries` [2 + handles, C].
+        own: [C, h, w], features of the edited image at its own size.
+        reduced: [C, h', w'], those of the edited image resized to the model's size by nearest neighbour.
         regions: of the case.
         editable: bool [H, W].
 
     Returns:
         `md1`: pixels between the target of a region's centroid and its best match among the editable pixels, mean over
-        regions (DragFlow). `md2`: the same in percent of the image's sides, searched in the discs around the centroid
-        and its target (DragFlow). `mean_distance`: pixels between the target of a handle and its best match in the
-        whole image, mean over handles (DragBench); NaN without handles.
+        regions (DragFlow). `md2`: the same in percent of the image's sides, with `reduced` and its nearest-neighbour
+        resizing, searched in the discs around the centroid and its target (DragFlow). `mean_distance`: pixels between
+        the target of a handle and its best match in the whole image, mean over handles (DragBench, which averages over
+        the handles of all images); NaN without handles.
     """
     size = editable.shape[0], editable.shape[1]
     sides = torch.tensor([size[1], size[0]], dtype=torch.float64)
     centroids, nearby, anywhere = [], [], []
     for found, region in zip(queries, regions, strict=True):
-        cosine = similarity(found, features, size)
+        cosine = similarity(torch.cat([found[:1], found[2:]]), own, size)
+        coarse = similarity(found[1:2], reduced, size, "nearest")
         (x, y), *_ = query_points(region)
         aim = torch.from_numpy(apply(region.affine, np.array([[x, y]])))
         allowed = editable[None] if editable.any() else None
         centroids.append((best_match(cosine[:1], allowed) - aim).norm(dim=1))
         discs = search_discs(torch.tensor([[x, y]], dtype=torch.float64), aim, size)
-        nearby.append(((best_match(cosine[:1], discs) - aim) / sides).norm(dim=1) * 100)
+        nearby.append(((best_match(coarse, discs) - aim) / sides).norm(dim=1) * 100)
         if region.points:
             ends = torch.tensor(region.points, dtype=torch.float64)[:, 1]
             anywhere.append((best_match(cosine[1:]) - ends).norm(dim=1))

@@ -96,7 +96,8 @@ DRAG_METRICS = (
         "lower",
         (0.0, None),
         "controllability",
-        "As MD1, but the match is searched near either end of the centroid's way, and in percent of the sides.",
+        "As MD1, but images and features are resized by nearest neighbour, the match is searched near either end of "
+        "the centroid's way, and the distance is in percent of the sides.",
         "DragFlow, arXiv 2510.02253.",
     ),
     Metric(

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from editfrontier.cases import Case, read_image, read_mask
-from editfrontier.diffusion.point_tracking import sample_at
 from editfrontier.dragging.regions import Region, parse_drags, rectangle_around
 from editfrontier.errors import UserError
 from editfrontier.metrics import background, drag
@@ -220,13 +219,19 @@ def query_features(
     judge: Any, source: Tensor, captions: Sequence[str], drags: Sequence[Sequence[Region]]
 ) -> list[Tensor]:
     """Read the sources' features at the points that the distances ask about: one [points, C] a case."""
-    features = judge.features(source, captions, "source")
-    scale = torch.tensor([features.shape[3] / source.shape[3], features.shape[2] / source.shape[2]])
-    queries = []
-    for maps, regions in zip(features, drags, strict=True):
-        points = torch.tensor([point for region in regions for point in drag.query_points(region)])
-        queries.append(sample_at(maps[None], ((points + 0.5) * scale - 0.5)[None])[0])
-    return queries
+    size = (source.shape[2], source.shape[3])
+    own, reduced = _features(judge, source, captions, "source")
+    return [
+        torch.cat([drag.region_queries(fine, coarse, region, size) for region in regions])
+        for fine, coarse, regions in zip(own, reduced, drags, strict=True)
+    ]
+
+
+def _features(judge: Any, images: Tensor, captions: Sequence[str], role: str) -> tuple[Tensor, Tensor]:
+    """Features [B, C, h, w] of images at their own size, and of images at the model's size (nearest neighbour)."""
+    own = judge.features(images, captions, role, "none")
+    same = images.shape[2:] == (judge.side, judge.side)
+    return own, own if same else judge.features(images, captions, role, "nearest")
 
 
 def distance_values(
@@ -238,9 +243,9 @@ def distance_values(
     backgrounds: Tensor,
 ) -> Values:
     """Find the points of the sources again in the edited images; queries: of `query_features`."""
-    features = judge.features(edited, captions, "edited")
+    own, reduced = _features(judge, edited, captions, "edited")
     rows = []
-    for found, maps, regions, held in zip(queries, features, drags, backgrounds, strict=True):
-        sizes = [1 + len(region.points) for region in regions]
-        rows.append(drag.feature_distances(found.split(sizes), maps, regions, ~held[0]))
+    for found, fine, coarse, regions, held in zip(queries, own, reduced, drags, backgrounds, strict=True):
+        sizes = [2 + len(region.points) for region in regions]
+        rows.append(drag.feature_distances(found.split(sizes), fine, coarse, regions, ~held[0]))
     return {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in DISTANCES}
