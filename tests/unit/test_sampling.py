@@ -31,18 +31,6 @@ def test_scheduler_overrides_what_other_classes_leave_out() -> None:
         sampling.make_scheduler(euler_ancestral, "ddimm")
 
 
-@pytest.mark.parametrize("sampler", sampling.SAMPLERS)
-def test_noise_levels_of_models_with_zero_terminal_snr_are_kept(sampler: str) -> None:
-    from diffusers import DDIMScheduler
-
-    published = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    published |= {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-    made = sampling.make_scheduler(published, sampler)
-    expected = DDIMScheduler(**published)
-    assert torch.equal(made.alphas_cumprod, expected.alphas_cumprod)
-    assert made.alphas_cumprod[-1] < 1e-6
-
-
 @pytest.mark.parametrize("strength", [0.02, 0.3, 0.58, 0.75, 1.0])
 def test_timesteps_are_those_of_image_to_image(model: Any, strength: float) -> None:
     from diffusers import StableDiffusionImg2ImgPipeline

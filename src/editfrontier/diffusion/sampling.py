@@ -33,8 +33,12 @@ def make_scheduler(config: Mapping[str, Any], sampler: str = "ddim") -> Any:
     Args:
         config: the scheduler config of the model (its betas and its prediction type are kept).
         sampler: "ddim" (erratum E2; eta is an argument of `denoise_step`) or "ddpm" (ancestral).
+
+    Returns:
+        A scheduler whose alpha_bar is nowhere 0 and whose timesteps are those that the model was trained on, whatever
+        their number (`schedulers`).
     """
-    from diffusers import DDIMScheduler, DDPMScheduler
+    from editfrontier.diffusion.schedulers import TrainedDDIM, TrainedDDPM
 
     if sampler not in SAMPLERS:
         raise UserError(f"sampler: '{sampler}' is not known.{did_you_mean(sampler, SAMPLERS)}")
@@ -43,8 +47,8 @@ def make_scheduler(config: Mapping[str, Any], sampler: str = "ddim") -> Any:
     settings = {key: config[key] for key in kept if key in config}
     settings |= {"clip_sample": False, "steps_offset": 1, "timestep_spacing": "leading"}
     if sampler == "ddpm":
-        return DDPMScheduler(**settings)
-    return DDIMScheduler(**settings, set_alpha_to_one=False)
+        return TrainedDDPM(**settings)
+    return TrainedDDIM(**settings, set_alpha_to_one=False)
 
 
 def alpha_bar(scheduler: Any, timestep: int) -> float:

@@ -26,6 +26,8 @@ FEW_STEPS = 15
 """With fewer steps than this DPM-Solver++ arrives at clean latents by a step of first order, as its authors do."""
 STOP, STOP_STEP = 1e-5, 2e-5
 """Null-text inversion leaves a step's inner loop below a mean squared error of STOP + step * STOP_STEP."""
+PUBLISHED_STEPS = 50
+"""Null-text inversion was published for this many steps: its constants above and its learning rate count these."""
 
 
 # DDIM -----------------------------------------------------------------------------------------------------------------
@@ -155,8 +157,10 @@ def null_text(run: Run, clean: Tensor) -> Trajectory:
 
     Each step fits the embedding of the step before further by Adam, with a learning rate of 1 - step / 100 times the
     first, until the mean squared error of the step's latents is below STOP + step * STOP_STEP or `inner_steps` are
-    made. Losses and updates are of each image by itself, and an image that is done keeps its embedding while others go
-    on. The check comes before the update, so that the last output of an image that is done early serves its step.
+    made. Steps are counted in fiftieths of the schedule, so that rate and rule fall alike over any number of steps and
+    are the published ones at 50. Losses and updates are of each image by itself, and an image that is done keeps its
+    embedding while others go on. The check comes before the update, so that the last output of an image that is done
+    early serves its step.
 
     Returns:
         The plain trajectory, and `empty` [B, steps, L, D].
@@ -175,7 +179,8 @@ def null_text(run: Run, clean: Tensor) -> Trajectory:
     for step, (time, cleaner) in enumerate(pairwise(times)):
         wanted = trajectory.latents[step + 1]
         levels = tuple(sampling.alpha_bar(scheduler, int(t)) for t in (time, cleaner))
-        empty, latents = _fit_empty(run, scheduler, latents, wanted, time, levels, empty, step)
+        published_step = step * PUBLISHED_STEPS / run.settings.steps
+        empty, latents = _fit_empty(run, scheduler, latents, wanted, time, levels, empty, published_step)
         found.append(empty)
     return Trajectory(trajectory.latents, times, {"empty": torch.stack(found, 1)}, run.forwards)
 
@@ -188,9 +193,12 @@ def _fit_empty(
     time: float,
     levels: Sequence[float],
     empty: Tensor,
-    step: int,
+    step: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the empty embeddings of a step, and the latents that guidance with them arrives at."""
+    """Return the empty embeddings of a step, and the latents that guidance with them arrives at.
+
+    `step` counts from 0 to below PUBLISHED_STEPS, whatever the number of steps.
+    """
     assert isinstance(run.text, TextEmbeddings)
     rate = run.settings.learning_rate * (1.0 - step / 100.0)
     run.note(time)

@@ -49,8 +49,8 @@ class Settings:
         start: how many of the noisiest levels are left out; the inversion ends at this place of the schedule.
         gamma: pull of RF-Inversion towards noise, in [0, 1]; 0.5 (RF-Inversion).
         inner_steps: most updates of the null-text embedding in a step; 10 (null-text inversion).
-        learning_rate: of these updates in the first step, falling by a hundredth of it a step; 1e-2 (null-text
-            inversion).
+        learning_rate: of these updates in the first step, falling towards half of it over the schedule; 1e-2
+            (null-text inversion, whose rate falls by a hundredth in each of 50 steps).
     """
 
     method: str
