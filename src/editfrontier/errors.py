@@ -20,6 +20,10 @@ class UserError(Exception):
     """
 
 
+class EditorError(UserError):
+    """An editor breaks the rules of `docs/adding_an_editor.md`: the fault of its code, never of a case."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the known name nearest to `name`, or the list of known names if none is near."""
     names = sorted(known)

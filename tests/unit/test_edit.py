@@ -17,7 +17,7 @@ from editfrontier import editors
 from editfrontier.cases import Case, read_cases, read_image, write_cases, write_png
 from editfrontier.editing import inputs, shard
 from editfrontier.editing.records import Row
-from editfrontier.errors import UserError
+from editfrontier.errors import EditorError, UserError
 from editfrontier.parquet import read_parquet
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
 
@@ -250,11 +250,12 @@ def test_what_an_editor_measures_stands_in_the_record(cases: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("values", [[1.0], [float("nan")] * 4])
-def test_a_wrong_measure_fails_with_its_name(cases: Path, tmp_path: Path, register: Any, values: list[float]) -> None:
+def test_a_wrong_measure_stops_the_job_with_its_name(
+    cases: Path, tmp_path: Path, register: Any, values: list[float]
+) -> None:
     register(lambda model, batch, params: editors.Measured(batch.images, {"error": values}))
-    rows = run(cases, tmp_path, "theirs")
-    assert {row.status for row in rows.values()} == {"failed"}
-    assert all("its measure 'error'" in row.reason and "one a case" in row.reason for row in rows.values())
+    with pytest.raises(EditorError, match="its measure 'error' is .*, one a case"):
+        run(cases, tmp_path, "theirs")
 
 
 def test_an_editor_that_always_breaks_shows_its_traceback(cases: Path, tmp_path: Path, register: Any) -> None:

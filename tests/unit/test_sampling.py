@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from editfrontier.diffusion import sampling
-from editfrontier.errors import UserError
+from editfrontier.errors import EditorError, UserError
 from editfrontier.precision import choose_device
 from tiny_pipelines import TOKENS, fresh_generators, tiny_batch, tiny_pipeline
 
@@ -57,6 +57,13 @@ def test_noise_of_a_case_does_not_depend_on_its_batch() -> None:
     together = sampling.case_noise((3, 4, 8, 8), fresh_generators(3), torch.device("cpu"))
     alone = sampling.case_noise((1, 4, 8, 8), fresh_generators(3)[2:], torch.device("cpu"))
     assert torch.equal(together[2:], alone)
+
+
+@pytest.mark.parametrize(("shape", "count"), [((4, 8, 8), 8), ((4, 8, 8), 3), ((1, 4, 8, 8), 2), ((), 1)])
+def test_noise_without_the_size_of_the_batch_is_refused(shape: tuple[int, ...], count: int) -> None:
+    """Eight cases of four channels would share their noise without a word, three would break."""
+    with pytest.raises(EditorError, match=rf"case_noise: .* for {count} generators, expected \({count}, \.\.\.\)"):
+        sampling.case_noise(shape, fresh_generators(count), torch.device("cpu"))
 
 
 def test_guidance_is_one_call_with_two_forwards_and_one_forward_without(model: Any) -> None:

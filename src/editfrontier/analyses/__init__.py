@@ -8,7 +8,6 @@ without loading torch or pandas.
 
 from __future__ import annotations
 
-import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.params import fill_params
+from editfrontier.plugins import import_own
 
 if TYPE_CHECKING:
     from editfrontier.analyses.findings import Findings
@@ -96,7 +96,7 @@ def get_analysis(name: str) -> Analysis:
             f"analysis '{name}': there is no such analysis.{did_you_mean(name, analysis_names())} "
             f"Correct the name, or add src/editfrontier/analyses/{name}.py."
         )
-    found = getattr(importlib.import_module(f"{__name__}.{name}"), "ANALYSIS", None)
+    found = getattr(import_own(f"{__name__}.{name}"), "ANALYSIS", None)
     if not isinstance(found, Analysis):
         raise UserError(
             f"analysis '{name}': its module defines no ANALYSIS of class Analysis. Add one as its last line."

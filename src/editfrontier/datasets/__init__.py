@@ -10,7 +10,6 @@ The data sets of the micro world are rendered instead of read; `microworld.datas
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.datasets.files import ExpectedFile, data_folder
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.params import fill_params
-from editfrontier.plugins import load_plugin
+from editfrontier.plugins import choose_point, import_own, load_plugin
 
 if TYPE_CHECKING:
     from editfrontier.cases import Case
@@ -167,23 +166,27 @@ class Dataset:
 
 def dataset_names() -> list[str]:
     """Return the names of the data sets of this package and of installed packages, without the rendered ones."""
-    own = [module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED]
-    return sorted({*own, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*_own_names(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def _own_names() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED]
 
 
 def get_dataset(name: str) -> Dataset:
-    """Return a data set by name; raise `UserError` if there is none, or its module has no `DATASET`."""
-    if any(module.name == name and name not in _SHARED for module in pkgutil.iter_modules(__path__)):
-        found = getattr(importlib.import_module(f"{__name__}.{name}"), "DATASET", None)
-    else:
-        points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-        if name in RENDERED:
-            raise UserError(f"dataset '{name}': the micro world renders it, so that it has no raw files. Name another.")
-        if name not in points:
-            near = did_you_mean(name, [*dataset_names(), *RENDERED])
-            raise UserError(f"dataset '{name}': there is no such data set.{near} Correct the name.")
-        found = load_plugin(points[name])
+    """Return a data set by name; raise `UserError` if there is not just one, or its module has no `DATASET`."""
+    own = _own_names()
+    point = choose_point("dataset", name, [*own, *RENDERED], list(entry_points(group=ENTRY_POINT_GROUP)))
+    if point is not None:
+        found = load_plugin(point)
         found = getattr(found, "DATASET", found)
+    elif name in own:
+        found = getattr(import_own(f"{__name__}.{name}"), "DATASET", None)
+    elif name in RENDERED:
+        raise UserError(f"dataset '{name}': the micro world renders it, so that it has no raw files. Name another.")
+    else:
+        near = did_you_mean(name, [*dataset_names(), *RENDERED])
+        raise UserError(f"dataset '{name}': there is no such data set.{near} Correct the name.")
     if not isinstance(found, Dataset):
         raise UserError(f"dataset '{name}': its module defines no DATASET of class Dataset. Add one as its last line.")
     if found.name != name:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.errors import EditorError, UserError, did_you_mean
 from editfrontier.precision import full_float32
 
 SAMPLERS = ("ddim", "ddpm")
@@ -137,9 +137,18 @@ def printed_step(noise: Tensor, noisy: Tensor, level: float, next_level: float) 
 
 
 def case_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
-    """Draw standard normal noise [B, ...], sample i from generator i, on the CPU so that every device gets the same."""
+    """Draw standard normal noise [B, ...], sample i from generator i, on the CPU so that every device gets the same.
+
+    Raises:
+        EditorError: `shape` does not begin with the number of generators; else cases would share their noise.
+    """
     from diffusers.utils.torch_utils import randn_tensor
 
+    if not shape or shape[0] != len(generators):
+        raise EditorError(
+            f"case_noise: the shape is {tuple(shape)} for {len(generators)} generators, expected ({len(generators)}, "
+            "...): one sample a case. Put the size of the batch first."
+        )
     return randn_tensor(tuple(shape), generator=list(generators), device=device, dtype=torch.float32)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from editfrontier.editing.inputs import Pixels
 from editfrontier.editors import Measured
-from editfrontier.errors import UserError
+from editfrontier.errors import EditorError, UserError
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,27 @@ def measured(result: Any, count: int, editor: str) -> tuple[Tensor, list[str]]:
     """Return the images, and what the editor measured of each of the `count` cases as JSON ("" for nothing).
 
     Raises:
-        UserError: a measure has not one finite number a case; the message names the editor.
+        EditorError: a measure has not one finite number a case; the message names the editor.
     """
     if not isinstance(result, Measured):
         return result, [""] * count
-    for name, values in result.measures.items():
-        if len(values) != count or not all(math.isfinite(value) for value in values):
-            raise UserError(
-                f"editor '{editor}': its measure '{name}' is {list(values)}, expected {count} finite "
+    found = {name: _numbers(values) for name, values in result.measures.items()}
+    for name, numbers in found.items():
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+            raise EditorError(
+                f"editor '{editor}': its measure '{name}' is {result.measures[name]!r}, expected {count} finite "
                 "numbers, one a case. Mend it."
             )
-    rows = [{name: float(values[i]) for name, values in result.measures.items()} for i in range(count)]
+    rows = [{name: numbers[i] for name, numbers in found.items()} for i in range(count)]
     return result.images, [json.dumps(row, sort_keys=True) if row else "" for row in rows]
+
+
+def _numbers(values: Any) -> list[float]:
+    """Return a measure as numbers, none if it is something else."""
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError):
+        return []
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -72,6 +81,14 @@ def out_of_memory(error: Exception) -> bool:
         # ALLOC_FAILED: of cuBLAS and cuDNN, which take memory beside PyTorch's.
         text in str(error)
         for text in ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    )
+
+
+def no_memory(editor: str, error: Exception) -> UserError:
+    """Return what to say of a device that is too small for one image."""
+    return UserError(
+        f"editor '{editor}': memory runs out with one image at a time ({error}), expected a device that holds the "
+        "model and one image. Use one with more memory that no other job uses."
     )
 
 

@@ -23,12 +23,13 @@ from editfrontier.cases import read_cases
 from editfrontier.diffusion import sampling
 from editfrontier.editing import records
 from editfrontier.editing.chains import Link, chains_of, links_by_step, not_run
+from editfrontier.editing.contract import Trial, checked, rules_of
 from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
 from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
-from editfrontier.editing.outcomes import Edited, measured, out_of_memory, release, with_measure
+from editfrontier.editing.outcomes import Edited, measured, no_memory, out_of_memory, release, with_measure
 from editfrontier.editing.records import EditSpec, Row
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
-from editfrontier.errors import UserError
+from editfrontier.errors import EditorError, UserError
 from editfrontier.precision import choose_device
 from editfrontier.seeding import stable_seed
 from editfrontier.spec import code_hash
@@ -114,8 +115,8 @@ def run_shard(
         if not waiting:
             continue
         if runner is None:
-            runner = _Runner(editor, params, spec, batch_size, place, model)
-            runner.worked = any(row.status == "ok" for row in now.values())
+            trial = Trial(any(row.status == "ok" for row in rows.values()), say)
+            runner = _Runner(editor, params, spec, batch_size, place, model, trial)
             if inversions and weights:
                 runner.keep_inversions(inversions, weights)
         journal = folder / f"finished-{shard}-of-{shards}.jsonl"
@@ -183,12 +184,18 @@ class _Runner:
     """Edits batches with one loaded model; halves the batch when memory runs out, and isolates cases that break one."""
 
     def __init__(
-        self, editor: editors.Editor, params: Any, spec: EditSpec, batch_size: int, device: torch.device, model: Any
+        self,
+        editor: editors.Editor,
+        params: Any,
+        spec: EditSpec,
+        batch_size: int,
+        device: torch.device,
+        model: Any,
+        trial: Trial,
     ) -> None:
         self.editor, self.params, self.spec, self.device = editor, params, spec, device
-        self.batch_size = batch_size
-        self.broken: Exception | None = None  # what broke the last batch, if it was no case's fault
-        self.worked = False  # whether any case was edited so far
+        self.batch_size, self.trial = batch_size, trial
+        self.broken: dict[str, Exception] = {}  # by case, what broke it if that was not the case's own fault
         self.counter = sampling.ForwardCounter()
         self.model = model
         if device.type == "cuda":
@@ -232,17 +239,17 @@ class _Runner:
                 left = list(group)
                 while left:
                     batch, left = left[: self.batch_size], left[self.batch_size :]
-                    rows += self._write(batch, self.edit(batch), writers, lines, folder, record)
-                    self.worked = self.worked or any(row.status == "ok" for row in rows)
-                    if self.broken and not self.worked:
-                        # Not a bad case among good ones: the editor is broken, and its author needs the traceback.
-                        raise self.broken
+                    outcomes = self.edit(batch)
+                    for one in batch:
+                        self.trial.note(self.broken.get(one.case.case_id))
+                    rows += self._write(batch, outcomes, writers, lines, folder, record)
                     done += len(batch)
                     spent = time.perf_counter() - started
                     say(
                         f"{done} of {len(usable)} cases, {sum(row.status == 'failed' for row in rows)} failed, "
                         f"{spent / done:.2f} s a case, {spent / done * (len(usable) - done):.0f} s left"
                     )
+        self.trial.end()
         return rows
 
     def _write(
@@ -295,7 +302,6 @@ class _Runner:
 
     def edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
         """Edit cases, those that break their batch apart from the others."""
-        self.broken = None
         try:
             return self._edit(batch)
         except Exception as error:
@@ -313,16 +319,13 @@ class _Runner:
                 return outcomes
             if len(batch) > 1:
                 middle = len(batch) // 2
-                outcomes = [*self.edit(batch[:middle]), *self.edit(batch[middle:])]
-                self.broken = None if isinstance(error, UserError) else error
-                return outcomes
+                return [*self.edit(batch[:middle]), *self.edit(batch[middle:])]
             case_id = batch[0].case.case_id
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             if out_of_memory(error):
-                self.broken = UserError(
-                    f"editor '{self.editor.name}': memory runs out with one image at a time ({error}), expected a "
-                    "device that holds the model and one image. Use one with more memory that no other job uses."
-                )
+                self.broken[case_id] = no_memory(self.editor.name, error)
+            elif isinstance(error, EditorError) or not isinstance(error, UserError):
+                self.broken[case_id] = error
             return [Row(case_id, "failed", reason=f"case {case_id}: {reason}")]
 
     def _edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
@@ -333,7 +336,9 @@ class _Runner:
         with torch.no_grad(), carry as carried:
             sides = self.sides(batch[0])
             inputs = replace(scaled_batch(make_batch(filled, self.spec, self.device), sides), inversions=self.cache())
-            result = self.editor.edit(self.model, inputs, self.params)
+            with rules_of(self.editor, inputs) as given:
+                made = self.editor.edit(self.model, given, self.params)
+        result = checked(made, self.editor.name, (len(filled), 3, *sides))
         latents: list[Tensor | None] = [None] * len(filled)
         if carried is not None:
             latents = carried.latents_of(result.images if isinstance(result, editors.Measured) else result)
@@ -341,13 +346,10 @@ class _Runner:
         inverting = inputs.inversions.seconds(len(filled)) if inputs.inversions is not None else []
         if inverting:
             result = with_measure(result, "inversion_seconds", inverting)
-        made, measures = measured(result, len(filled), self.editor.name)
-        expected = (len(filled), 3, *sides)
-        if tuple(made.shape) != expected:
-            raise UserError(f"editor '{self.editor.name}': returned {tuple(made.shape)}, expected {expected}. Mend it.")
-        finite = made.flatten(1).isfinite().all(1).tolist()
+        images, measures = measured(result, len(filled), self.editor.name)
+        finite = images.flatten(1).isfinite().all(1).tolist()
         height, width = batch[0].image.shape[:2]
-        arrays = to_arrays(scaled_images(made.float(), (height, width)))
+        arrays = to_arrays(scaled_images(images.float(), (height, width)))
         elapsed = time.perf_counter() - started
         shares = [elapsed / len(filled)] * len(filled)
         if inputs.inversions is not None and inverting:

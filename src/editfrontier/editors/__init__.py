@@ -7,7 +7,6 @@ heavy at import time, so that a configuration can be checked without loading tor
 
 from __future__ import annotations
 
-import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.params import fill_params
-from editfrontier.plugins import load_plugin
+from editfrontier.plugins import choose_point, import_own, load_plugin
 
 if TYPE_CHECKING:
     import torch
@@ -122,27 +121,31 @@ class NoParams:
 
 def editor_names() -> list[str]:
     """Return the names of the editors of this package and of all installed packages."""
-    own = [module.name for module in pkgutil.iter_modules(__path__)]
-    return sorted({*own, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*_own_names(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def _own_names() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__)]
 
 
 def get_editor(name: str) -> Editor:
     """Return an editor by name.
 
     Raises:
-        UserError: there is none of this name, or its module has no `EDITOR`.
+        UserError: there is none of this name, or more than one, or its module cannot be imported or has no `EDITOR`.
     """
-    if any(module.name == name for module in pkgutil.iter_modules(__path__)):
-        found = getattr(importlib.import_module(f"{__name__}.{name}"), "EDITOR", None)
-    else:
-        points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-        if name not in points:
-            raise UserError(
-                f"editor '{name}': there is no such editor.{did_you_mean(name, editor_names())} "
-                f"Correct the name, or add src/editfrontier/editors/{name}.py."
-            )
-        found = load_plugin(points[name])
+    own = _own_names()
+    point = choose_point("editor", name, own, list(entry_points(group=ENTRY_POINT_GROUP)))
+    if point is not None:
+        found = load_plugin(point)
         found = getattr(found, "EDITOR", found)
+    elif name in own:
+        found = getattr(import_own(f"{__name__}.{name}"), "EDITOR", None)
+    else:
+        raise UserError(
+            f"editor '{name}': there is no such editor.{did_you_mean(name, editor_names())} "
+            f"Correct the name, or add src/editfrontier/editors/{name}.py."
+        )
     if not isinstance(found, Editor):
         raise UserError(f"editor '{name}': its module defines no EDITOR of class Editor. Add one as its last line.")
     if found.name != name:

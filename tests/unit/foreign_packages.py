@@ -1,0 +1,29 @@
+"""Packages of others, as pip leaves them in a folder: a module and the metadata that name its entry points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EDITOR = """
+from editfrontier.editors import Editor, NoParams
+
+EDITOR = Editor("{name}", NoParams, lambda model, batch, params: batch.images)
+"""
+
+
+def put_package(folder: Path, package: str, name: str, code: str = EDITOR, group: str = "editfrontier.editors") -> None:
+    """Write a package into a folder of packages.
+
+    Args:
+        folder: it has to be on `sys.path`.
+        package: name of the distribution and, with underscores, of its module.
+        name: of its entry point, and what stands for "{name}" in the code.
+        code: of the module.
+        group: of the entry point.
+    """
+    module = package.replace("-", "_")
+    about = folder / f"{module}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (folder / f"{module}.py").write_text(code.replace("{name}", name))
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:EDITOR\n")
