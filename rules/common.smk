@@ -198,11 +198,12 @@ def of_variants(pattern):
 
 
 def settings_of(wildcards):
-    """How a task is summarised, with the controls among its variants and the variants of each experiment."""
+    """How a task is summarised: also its controls, the variants of each experiment, the metrics that its tables show."""
     common = {key: value for key, value in config["statistics"].items() if key != "tasks"}
     own = config["statistics"].get("tasks", {}).get(wildcards.task, {})
     experiments = STUDY.experiments(wildcards.task)
-    return canonical({"controls": STUDY.controls(wildcards.task), "experiments": experiments, **common, **own})
+    found = {"controls": STUDY.controls(wildcards.task), "metrics": STUDY.shown_metrics(wildcards.task)}
+    return canonical({**found, "experiments": experiments, **common, **own})
 
 
 def table_entry(wildcards):

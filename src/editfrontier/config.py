@@ -90,6 +90,10 @@ class Study:
         tables = {name: table for name, table in self.tables.items() if table["task"] == task and "by" not in table}
         return {name: list(dict.fromkeys(row["variant"] for row in table["rows"])) for name, table in tables.items()}
 
+    def shown_metrics(self, task: str) -> list[str]:
+        """Return the metrics that tables on a task show."""
+        return sorted({name for table in self.tables.values() if table["task"] == task for name in table["metrics"]})
+
 
 def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
     """Return a "+" and a hash for each of: the drags that stand for attributes, and files of the editor's own."""

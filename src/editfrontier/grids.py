@@ -1,8 +1,9 @@
 """The numbers of a table: its rows joined with their statistics and the paper's values, and who is best.
 
 The best of a column stands among the editors only, within one part of the cases if the table is split; controls are
-never ranked, and neither is a metric that has no direction. A row of the paper that this study has not run is kept as
-"not run".
+never ranked, and neither is a metric that has no direction. Only values on the same cases are ranked, those of the
+editor with the most: a mean over other cases may be better for their choice alone. A row of the paper that this study
+has not run is kept as "not run".
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE = "reference"
+_NAMED = 4  # rows that a sentence names
 
 
 @dataclass(frozen=True)
 class Cell:
     """One number of a table: the value, its interval, the paper's value (NaN = none) and its rank (1, 2 or 0).
 
-    n: cases that have the value; some metrics cannot speak about every case. reason: why the study can give no value
-    here, "" = it can.
+    n: cases that have the value; some metrics cannot speak about every case. cases: stands for these cases, equal where
+    they are the same. unranked: whether the value is not ranked because it speaks of other cases than most. reason: why
+    the study can give no value here, "" = it can.
     """
 
     value: float
@@ -47,14 +50,16 @@ class Cell:
     rank: int
     n: int = 0
     reason: str = ""
+    cases: str = ""
+    unranked: bool = False
 
 
 @dataclass(frozen=True)
 class Line:
     """One row of a table with its cells.
 
-    status: "ok", "missing" (no statistics), "not run" (in the paper only). subset: the part of the cases that it speaks
-    of, "" = all.
+    status: "ok", "failed" (all its cases), "missing" (no statistics), "not run" (in the paper only). subset: the part
+    of the cases that it speaks of, "" = all. failures: the reasons of the failed cases with their counts.
     """
 
     row: Row
@@ -63,6 +68,12 @@ class Line:
     failed: int
     status: str
     subset: str = ""
+    failures: str = ""
+
+    @property
+    def counted(self) -> bool:
+        """Whether its cases were run, so that their numbers mean something."""
+        return self.status in ("ok", "failed")
 
 
 @dataclass(frozen=True)
@@ -98,16 +109,34 @@ class Grid:
         return f"n = {cell.n}" if math.isfinite(cell.value) and cell.n < line.n else ""
 
     def missing(self) -> list[str]:
-        """Return a sentence for each metric and reason that it has no value."""
-        found: dict[tuple[str, str], set[str]] = {}
+        """Return a sentence for each reason that values are missing for, with the metrics and rows that it concerns."""
+        found: dict[tuple[str, str], list[Line]] = {}
         for line in self.lines:
             for metric, cell in zip(self.metrics, line.cells, strict=True):
                 if cell.reason:
-                    found.setdefault((metric.label, cell.reason), set()).add(line.row.variant)
+                    found.setdefault((cell.reason, metric.label), []).append(line)
+        joined: dict[tuple[str, str], list[str]] = {}
+        for (reason, label), lines in found.items():
+            joined.setdefault((reason, self._rows(lines)), []).append(label)
         return [
-            f"No {label}{' of the reference' if variants == {REFERENCE} else ''}: {reason}."
-            for (label, reason), variants in found.items()
+            f"No {'value' if len(labels) == len(self.metrics) > 1 else ', '.join(labels)}{rows}: {reason}."
+            for (reason, rows), labels in joined.items()
         ]
+
+    def unranked(self) -> list[str]:
+        """Return a sentence on values that are not ranked because they speak of other cases, none without any."""
+        if not any(cell.unranked for line in self.lines for cell in line.cells):
+            return []
+        return ["Only values on the same cases are ranked, those of the editor with the most; others are left out."]
+
+    def _rows(self, lines: Sequence[Line]) -> str:
+        """Return " of " and the rows, "" for all that this study has run."""
+        if all(line in lines for line in self.lines if line.counted and line.row.variant != REFERENCE):
+            return ""
+        if {line.row.variant for line in lines} == {REFERENCE}:
+            return " of the reference"
+        names = [f"{line.row.label} ({line.subset})" if line.subset else line.row.label for line in lines]
+        return f" of {', '.join(names)}" if len(names) <= _NAMED else f" of {len(names)} rows"
 
     def head(self, column: int) -> str:
         """Return the head of a column: label, unit and the direction in which it is better."""
@@ -171,23 +200,27 @@ def _with_reference(spec: Table, statistics: pd.DataFrame) -> Table:
 
 
 def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any], paper: Mapping[str, float]) -> Line:
-    cells, counts, failures = [], [0], [0]
-    status = "missing"
-    for name in metrics:
-        entry = found.get((row.variant, name))
-        reported = paper.get(name, math.nan)
-        if entry is None:
-            cells.append(Cell(math.nan, math.nan, math.nan, reported, 0))
-            continue
-        status = "ok"
-        counts.append(0 if math.isnan(number(entry.n)) else int(entry.n))
-        values = number(entry.value), number(entry.ci_low), number(entry.ci_high)
-        reason = str(getattr(entry, "reason", ""))
-        cells.append(Cell(*values, reported, 0, counts[-1], reason))
-        failures.append(0 if math.isnan(number(entry.failed)) else int(entry.failed))
-    if status == "missing":
-        row = replace(row, label=f"{row.label} (no results)")
-    return Line(row, tuple(cells), max(counts), max(failures), status)
+    entries = [found.get((row.variant, name)) for name in metrics]
+    cells = tuple(_cell(entry, paper.get(name, math.nan)) for entry, name in zip(entries, metrics, strict=True))
+    known = [entry for entry in entries if entry is not None]
+    n, failed = max((cell.n for cell in cells), default=0), max((_count(entry.failed) for entry in known), default=0)
+    if not known:
+        return Line(replace(row, label=f"{row.label} (no results)"), cells, n, failed, "missing")
+    failures = next((text for entry in known if (text := str(getattr(entry, "failures", "")))), "")
+    return Line(row, cells, n, failed, "failed" if failed and not n else "ok", failures=failures)
+
+
+def _cell(entry: Any, paper: float) -> Cell:
+    """entry: of the statistics, None = there is none."""
+    if entry is None:
+        return Cell(math.nan, math.nan, math.nan, paper, 0)
+    values = number(entry.value), number(entry.ci_low), number(entry.ci_high)
+    reason, cases = (str(getattr(entry, key, "")) for key in ("reason", "cases"))
+    return Cell(*values, paper, 0, _count(entry.n), reason, cases)
+
+
+def _count(value: float) -> int:
+    return 0 if math.isnan(number(value)) else int(value)
 
 
 def _unrun(method: str, configuration: str, metrics: Sequence[str], paper: Mapping[str, float]) -> Line:
@@ -197,22 +230,35 @@ def _unrun(method: str, configuration: str, metrics: Sequence[str], paper: Mappi
 
 
 def _ranked(lines: Sequence[Line], metrics: Sequence[MetricDisplay], places: Sequence[int]) -> list[Line]:
-    ranks = [[0] * len(metrics) for _ in lines]
+    cells = [list(line.cells) for line in lines]
     for column, metric in enumerate(metrics):
         if metric.direction not in ("higher", "lower"):
             continue
-        # Values that read alike share a rank: a bold 0.912 above a plain 0.912 would only puzzle.
-        shown = {
-            index: float(format_value(metric.name, line.cells[column].value, places[column]))
+        editors = [
+            index
             for index, line in enumerate(lines)
             if not line.row.control and math.isfinite(line.cells[column].value)
+        ]
+        same = _same_cases([cells[index][column] for index in editors])
+        # Values that read alike share a rank: a bold 0.912 above a plain 0.912 would only puzzle.
+        shown = {
+            index: float(format_value(metric.name, cells[index][column].value, places[column]))
+            for index, alike in zip(editors, same, strict=True)
+            if alike
         }
         order = sorted(set(shown.values()), reverse=metric.direction == "higher")[:2]
-        if len(shown) < 2:
-            continue
-        for index, value in shown.items():
-            ranks[index][column] = order.index(value) + 1 if value in order else 0
-    return [
-        replace(line, cells=tuple(replace(cell, rank=r) for cell, r in zip(line.cells, rank, strict=True)))
-        for line, rank in zip(lines, ranks, strict=True)
-    ]
+        for index in editors:
+            value = shown.get(index)
+            rank = order.index(value) + 1 if value in order and len(shown) > 1 else 0
+            cells[index][column] = replace(cells[index][column], rank=rank, unranked=value is None)
+    return [replace(line, cells=tuple(own)) for line, own in zip(lines, cells, strict=True)]
+
+
+def _same_cases(cells: Sequence[Cell]) -> list[bool]:
+    """Return which of the cells speak of the same cases as the one with the most, of two such choices the commoner.
+
+    Statistics that do not say of which cases they are have their number alone.
+    """
+    kinds = [(cell.n, cell.cases) for cell in cells]
+    chosen = max(kinds, key=lambda kind: (kind[0], kinds.count(kind)), default=None)
+    return [kind == chosen for kind in kinds]

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 CSV_COLUMNS = (
     *("row", "editor", "variant", "subset", "metric", "value", "ci_low", "ci_high", "n", "failed", "paper", "reason"),
+    "failures",
 )
 
 
 def to_long(grid: Grid) -> pd.DataFrame:
     """Return the table in long form, one line for each row and metric, with the columns of `CSV_COLUMNS`.
 
-    subset: the part of the cases, "" in a table of all of them. reason: why no variant can have the value, if so.
+    subset: the part of the cases, "" in a table of all of them. reason: why there is no value, if so. failures: why
+    cases failed, with the number of cases for each reason.
 
     Values keep their stored unit: shares of cases are fractions here and per cent in the other forms.
     """
@@ -43,6 +45,7 @@ def to_long(grid: Grid) -> pd.DataFrame:
             line.failed,
             cell.paper,
             cell.reason,
+            line.failures,
         )
         for line in grid.lines
         for metric, cell in zip(grid.metrics, line.cells, strict=True)
@@ -104,7 +107,7 @@ def to_markdown(grid: Grid) -> str:
         for line in section:
             label = escape_markdown(line.row.label)
             cells = [_markdown_cell(grid, line, i) for i in range(len(grid.metrics))]
-            counts = [str(line.n), str(line.failed)] if line.status == "ok" else ["", ""]
+            counts = [str(line.n), str(line.failed)] if line.counted else ["", ""]
             name = f"*{label}*" if line.row.control else label
             lines.append("| " + " | ".join([name, *cells, *counts]) + " |")
     notes = _notes(grid)
@@ -150,7 +153,7 @@ def to_latex(grid: Grid) -> str:
             label = escape_latex(line.row.label)
             name = rf"\textit{{{label}}}" if line.row.control else label
             cells = [_latex_cell(grid, line, i) for i in range(columns)]
-            counts = [str(line.n), str(line.failed)] if line.status == "ok" else ["", ""]
+            counts = [str(line.n), str(line.failed)] if line.counted else ["", ""]
             body.append(" & ".join([name, *cells, *counts]) + r" \\")
     return "\n".join(
         [
@@ -203,8 +206,14 @@ def _notes(grid: Grid) -> str:
         notes.append("n below a value: it could be computed for this many cases only.")
     if any(line.status == "not run" for line in grid.lines):
         notes.append("Rows marked (not run) are in the paper only.")
-    notes += grid.missing()
+    notes += [*grid.unranked(), *grid.missing(), *_failures(grid)]
     return " ".join(notes)
+
+
+def _failures(grid: Grid) -> list[str]:
+    # Rows whose cases all failed have that reason for their values already.
+    found = {line.row.label: line.failures for line in grid.lines if line.failures and line.status != "failed"}
+    return [f"Failed cases of {label}: {failures}." for label, failures in found.items()]
 
 
 def write_table(

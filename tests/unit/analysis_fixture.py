@@ -47,7 +47,7 @@ def scores_of(
     """Scores [N, V, M] of cases c0, c1, ..."""
     numbers = np.arange(len(values)) if cluster is None else np.asarray(cluster)
     names = tuple(f"c{i}" for i in range(len(values)))
-    failures = tuple(frozenset[str]() for _ in variants)
+    failures: tuple[dict[str, str], ...] = tuple({} for _ in variants)
     held, failed = numbers.astype(np.intp), [0] * len(variants)
     return TaskScores(task, list(variants), list(metrics), values, held, failed, {}, None, names, failures)
 

@@ -231,11 +231,11 @@ def _summarise(
 ) -> None:
     names = [name for name in METRICS if any(name in values for values in scores.values())]
     values = np.array([[scores[v][m] for m in names] for v in scores]).transpose(2, 0, 1)
-    failures = [frozenset[str]() for _ in scores]
+    failures: list[dict[str, str]] = [{} for _ in scores]
     for variant, index in (failed or {}).items():
         place = list(scores).index(variant)
         values[index, place] = np.nan
-        failures[place] = frozenset({cases[index].case_id})
+        failures[place] = {cases[index].case_id: "the region has zero area"}
     data = TaskScores(
         task,
         list(scores),

@@ -98,10 +98,12 @@ def test_a_task_has_fid_and_says_why_it_has_no_kid_and_no_row_of_the_reference()
     assert set(frame["n"].drop(("a", "fid"))) == {0}
 
 
-def test_a_variant_without_images_has_no_row_and_images_give_no_reason() -> None:
+def test_a_variant_without_images_keeps_its_row_and_images_give_no_reason() -> None:
     data = scores(exact(np.zeros(2), np.array([1.0, 3.0])))
     lost = replace(data, variants=["a", "b"], values=np.zeros((4, 2, 0)), failed=[0, 4])
-    assert set(summary(lost, SETTINGS)["variant"]) == {"a", "reference"}
+    frame = summary(lost, SETTINGS)
+    assert set(frame["variant"]) == {"a", "b", "reference"}
+    assert set(frame[frame["variant"] == "b"]["reason"]) == {"all 4 cases failed"}
     images = replace(data, moments=None, reference=np.random.default_rng(0).standard_normal((20, 2)))
     assert set(summary(images, SETTINGS)["reason"]) == {""}
 

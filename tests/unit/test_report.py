@@ -136,7 +136,7 @@ def test_table_cells_carry_interval_count_and_paper(html: str) -> None:
     table = html.split('id="table1"')[1].split("</table>")[0]
     assert table.count("<tr") == 1 + 12
     assert re.search(
-        r'data-tip="SDEdit · Success\n[^"]+95% interval[^"]+\n7 cases, 1 failed\nThe paper reports 70 %"', table
+        r'data-tip="SDEdit · Success\n[^"]+95% interval[^"]+\n7 cases, 1 failed\n[^\n]+\nThe paper reports 70 %"', table
     )
     control = next(row for row in table.split("<tr") if "Source, unedited" in row)
     assert "rank1" not in control

@@ -55,7 +55,8 @@ def test_summary_has_means_intervals_and_counts() -> None:
     data = _scores()
     data.values[3, 4, 0] = np.nan
     frame = summary(data, SETTINGS)
-    assert list(frame.columns) == ["task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed", "reason"]
+    names = ["task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed", "reason", "failures", "cases"]
+    assert list(frame.columns) == names
     assert len(frame) == 6 * (4 + 2) + 2
     row = _row(frame, variant="strong", metric="id_sim")
     assert row["value"] == pytest.approx(np.nanmean(data.values[:, 4, 0]))

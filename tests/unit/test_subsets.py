@@ -45,7 +45,7 @@ def scores(count: int = 10) -> TaskScores:
         {"source": (np.arange(count), rng.uniform(size=(count, 4)))},
         rng.uniform(size=(20, 4)),
         tuple(f"case-{i}" for i in range(count)),
-        (frozenset(), frozenset({"case-3"})),
+        ({}, {"case-3": "no face"}),
     )
 
 

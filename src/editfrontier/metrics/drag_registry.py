@@ -14,6 +14,8 @@ DRAG_METRICS = (
         "controllability",
         "Intersection over union of the dragged object, as segmented in the edit, and its target; 0 if it is lost.",
         "The paper, table 4; the target is the source region under the drag's affine map.",
+        needs="segmentation",
+        about="drags",
     ),
     Metric(
         "centroid_shift",
@@ -24,6 +26,8 @@ DRAG_METRICS = (
         "controllability",
         "Distance between the centroids of the dragged object, as segmented in the edit, and of its target region.",
         "The paper, table 4 (256 pixels).",
+        needs="segmentation",
+        about="drags",
     ),
     Metric(
         "moved_towards",
@@ -35,6 +39,8 @@ DRAG_METRICS = (
         "1 when the object's centroid came nearer to that of its target by at least a tenth of the way, else 0.",
         "As `centroid_shift`; the way is measured between segmentations, so that the source has 0.",
         binary=True,
+        needs="segmentation",
+        about="drags",
     ),
     Metric(
         "object_found",
@@ -46,6 +52,8 @@ DRAG_METRICS = (
         "1 when the segmentation finds the dragged object in the edited image, else 0.",
         "Read it beside `centroid_shift`, which speaks of the objects that were found.",
         binary=True,
+        needs="segmentation",
+        about="drags",
     ),
     Metric(
         "if_bg",
@@ -56,6 +64,8 @@ DRAG_METRICS = (
         "fidelity",
         "1 - `lpips_bg_masked` of a drag.",
         "Image fidelity of DragFlow, arXiv 2510.02253.",
+        needs="lpips",
+        about="drags",
     ),
     Metric(
         "if_s2t",
@@ -67,6 +77,8 @@ DRAG_METRICS = (
         "1 - LPIPS of the edit and of the source with its region moved, both mid grey outside of the target region; "
         "mean over regions.",
         "Image fidelity of DragFlow, arXiv 2510.02253.",
+        needs="lpips",
+        about="drags",
     ),
     Metric(
         "if_s2s",
@@ -78,6 +90,8 @@ DRAG_METRICS = (
         "1 - LPIPS of the edit and of the source, both mid grey outside of the source region; mean over regions; 1 if "
         "nothing was edited.",
         "Image fidelity of DragFlow, arXiv 2510.02253; lower is better there too.",
+        needs="lpips",
+        about="drags",
     ),
     Metric(
         "md1",
@@ -88,6 +102,8 @@ DRAG_METRICS = (
         "controllability",
         "Distance between the target of the region's centroid and its best editable match by diffusion features.",
         "DragFlow, arXiv 2510.02253; features of Tang et al. 2023 (timestep 261, 8 noises).",
+        needs="dift",
+        about="drags",
     ),
     Metric(
         "md2",
@@ -99,6 +115,8 @@ DRAG_METRICS = (
         "As MD1, but images and features are resized by nearest neighbour, the match is searched near either end of "
         "the centroid's way, and the distance is in percent of the sides.",
         "DragFlow, arXiv 2510.02253.",
+        needs="dift",
+        about="drags",
     ),
     Metric(
         "mean_distance",
@@ -109,5 +127,7 @@ DRAG_METRICS = (
         "controllability",
         "Distance of each handle's target and its best match by diffusion features in the whole image; mean.",
         "DragBench, Shi et al. 2024.",
+        needs="dift",
+        about="drags",
     ),
 )

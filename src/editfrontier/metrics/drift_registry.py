@@ -26,5 +26,7 @@ DRIFT_METRICS = (
         "Root mean squared difference of the latents of edit and source by the diffusion model's autoencoder, scaled "
         "to about unit variance.",
         "The mode of the posterior times the scaling factor (Rombach et al. 2022).",
+        needs="autoencoder",
+        about="a chain",
     ),
 )

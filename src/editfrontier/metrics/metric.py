@@ -17,7 +17,8 @@ class Metric:
     direction: which way is better, "none" for descriptive quantities. range: least and greatest possible value
     (None = unbounded). group: what it speaks about. per_image: False for metrics of a set of images (FID, KID).
     binary: each image has 0 or 1, so that the mean is a rate. recorded: taken from the record of the edit job (its
-    columns, and what the editor measured) instead of being computed from the image.
+    columns, and what the editor measured) instead of being computed from the image. needs: the kind of evaluator that
+    computes it, "" = none. about: what a case has to have, in words after "no case has", "" = any case may be judged.
     """
 
     name: str
@@ -31,3 +32,5 @@ class Metric:
     per_image: bool = True
     binary: bool = False
     recorded: bool = False
+    needs: str = ""
+    about: str = ""

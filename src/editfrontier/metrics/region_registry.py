@@ -24,6 +24,7 @@ def _drift(name: str, label: str, what: str) -> Metric:
         f"Mean absolute difference of source and edit over {what} outside of the edit mask and a rim of one pixel, "
         "pixel values in [0, 1].",
         "Section 7 of the paper: deviation in semantically meaningful regions. The autoencoder is its floor.",
+        about="regions",
     )
 
 
@@ -40,6 +41,7 @@ REGION_METRICS = (
         "the same inside the mask; pixel values in [0, 1].",
         "Boundary artifacts, section 5.4 of the paper. Source and true edit have 0; the autoencoder round trip is its "
         "floor. Without a true edit the edges that are asked for count as well.",
+        about="a mask",
     ),
     _drift("face", "face", "the face (skin, eyes, brows, nose, mouth, ears)"),
     *(_drift(name, name, f"the {name}") for name in DRIFT_REGIONS),

@@ -28,6 +28,7 @@ _ALL = (
         "fidelity",
         "Cosine of the identity embeddings of the source and the edited image.",
         "ArcFace, Deng et al. 2019; raw cosine, not rescaled.",
+        needs="identity",
     ),
     Metric(
         "lpips_bg_masked",
@@ -39,6 +40,7 @@ _ALL = (
         "LPIPS of source and edit, both with everything but the background filled with mid grey; mean over the whole "
         "image, so the value scales with the share of background.",
         "LPIPS, Zhang et al. 2018; masking as in the evaluation of DragFlow, arXiv 2510.02253.",
+        needs="lpips",
     ),
     Metric(
         "lpips_bg_spatial",
@@ -49,6 +51,7 @@ _ALL = (
         "fidelity",
         "LPIPS map of source and edit averaged over the background eroded by 16 px at 256 px (scaled to the image).",
         "LPIPS, Zhang et al. 2018; the spatial map, as its authors recommend for regions.",
+        needs="lpips",
     ),
     Metric(
         "psnr_bg",
@@ -80,6 +83,7 @@ _ALL = (
         "fidelity",
         "LPIPS of the source and the edited image, whole images; for a reconstruction the error that is seen.",
         "LPIPS, Zhang et al. 2018.",
+        needs="lpips",
     ),
     Metric(
         "psnr_source",
@@ -121,6 +125,7 @@ _ALL = (
         "controllability",
         "Cosine of the CLIP embeddings of the edited image and the target caption.",
         "CLIP, Radford et al. 2021; called CLIP-T in MagicBrush.",
+        needs="clip",
     ),
     Metric(
         "clip_score",
@@ -131,6 +136,7 @@ _ALL = (
         "controllability",
         "2.5 max(CLIP cosine, 0) of the edited image and the target caption, clipped for each image by itself.",
         "CLIPScore, Hessel et al. 2021, without the prompt prefix.",
+        needs="clip",
     ),
     Metric(
         "clip_directional",
@@ -142,6 +148,7 @@ _ALL = (
         "Cosine of the change between the images and the change between the captions in CLIP space; 0 when the "
         "image does not change.",
         "StyleGAN-NADA, Gal et al. 2021; InstructPix2Pix, Brooks et al. 2023.",
+        needs="clip",
     ),
     Metric(
         "success",
@@ -153,6 +160,7 @@ _ALL = (
         "1 when the attribute classifier says that the attribute has the desired value (probability 0.5), else 0.",
         "Prompt satisfaction by an attribute classifier.",
         binary=True,
+        needs="attributes",
     ),
     *VQA_METRICS,
     *DRAG_METRICS,
@@ -167,6 +175,7 @@ _ALL = (
         "quality",
         "No-reference quality score of the edited image.",
         "A regressor of known corruption severity at the micro scale; MUSIQ (Ke et al. 2021) at the paper scale.",
+        needs="quality",
     ),
     Metric(
         "artifact",
@@ -178,6 +187,7 @@ _ALL = (
         "1 when the artifact score exceeds the threshold that flags 5% of unedited sources, else 0.",
         "Threshold by split-conformal calibration on the task's sources.",
         binary=True,
+        needs="quality",
     ),
     Metric(
         "fid",
@@ -190,6 +200,7 @@ _ALL = (
         "upward at small n: read it beside the rows source and reference.",
         "Heusel et al. 2017; covariances in float64.",
         per_image=False,
+        needs="features",
     ),
     Metric(
         "kid",
@@ -201,6 +212,7 @@ _ALL = (
         "1000 times the unbiased squared maximum mean discrepancy of features with a cubic kernel; may be negative.",
         "Binkowski et al. 2018.",
         per_image=False,
+        needs="features",
     ),
     Metric(
         "l2_true",
@@ -221,6 +233,7 @@ _ALL = (
         "truth",
         "LPIPS of the edited image and the true edited image.",
         "LPIPS, Zhang et al. 2018; possible only where the true edit is known.",
+        needs="lpips",
     ),
     Metric(
         "changed_area",

@@ -15,6 +15,7 @@ VQA_METRICS = (
         'Probability of "yes" against "no" when a model for visual question answering is asked whether the edit '
         "shows the target caption.",
         "VQAScore, Lin et al. 2024, arXiv 2404.01291; BLIP instead of CLIP-FlanT5.",
+        needs="vqa",
     ),
     Metric(
         "vqa_choice",
@@ -26,5 +27,6 @@ VQA_METRICS = (
         "1 when the model finds the target caption more probable than the source caption of the edited image, else 0.",
         "`vqa_score` of both captions; a forced choice, so that no threshold has to be calibrated.",
         binary=True,
+        needs="vqa",
     ),
 )

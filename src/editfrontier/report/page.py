@@ -178,6 +178,7 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
                     "n": cell.n,
                     "fewer": grid.fewer(line, cell),
                     "reason": cell.reason,
+                    "unranked": cell.unranked,
                     "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
                     "bar": _bar(cell.value, cell.low, cell.high, low, high),
                     "metric": grid.metrics[column].name,
@@ -190,6 +191,8 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
                 "status": line.status,
                 "n": line.n,
                 "failed": line.failed,
+                "failures": line.failures,
+                "counted": line.counted,
                 "colour": look[line.row.variant or line.row.label].colour,
                 "cells": cells,
                 "floor": line.row.variant == REFERENCE,
@@ -205,7 +208,7 @@ def _table(root: Path, grid: Grid) -> dict[str, Any]:
         "by": grid.table.by,
         "title": grid.table.title,
         "caption": grid.table.caption,
-        "missing": grid.missing(),
+        "remarks": [*grid.unranked(), *grid.missing()],
         "task": grid.table.task,
         "heads": [
             {

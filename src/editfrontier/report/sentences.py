@@ -86,6 +86,8 @@ def _lead(grid: Grid, line: Line, name: str) -> str:
     assert column is not None
     level = [other.row.label for other in grid.lines if other.cells[column].rank == 1 and other is not line]
     shared = f"; level with {', '.join(level)}" if level else ""
+    if any(other.cells[column].unranked for other in grid.lines):
+        shared += "; of the editors with values on the same cases"
     return f"{line.row.label} {_LEADS[name]} ({_with_interval(grid, line, column)}{shared})."
 
 

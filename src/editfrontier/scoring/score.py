@@ -6,13 +6,11 @@ metric that cannot speak about a case (no mask, captions equal, ...) has no row 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,11 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier import metrics
 from editfrontier.cases import Case, read_cases, read_image, read_mask
 from editfrontier.errors import UserError
 from editfrontier.metrics import alignment, attributes, background, identity, quality, truth
-from editfrontier.parquet import write_parquet
+from editfrontier.scoring.collected import Collected, write_scores
 from editfrontier.scoring.drags import score_drags
 from editfrontier.scoring.drift import score_drift
 from editfrontier.scoring.edits import Edits, read_edit, read_records
@@ -37,7 +34,6 @@ from editfrontier.scoring.sources import (
     image_networks,
     load_evaluators,
     prepare_sources,
-    provenance_of,
     read_sources,
     stack,
     write_npz,
@@ -51,34 +47,6 @@ log = logging.getLogger(__name__)
 UintArray = npt.NDArray[np.uint8]
 
 NOT_RECORDED = "the record of the edit holds no finite value"
-
-
-@dataclass
-class _Scores:
-    """Rows of the long table while they are collected, and why a row is missing."""
-
-    rows: list[tuple[str, str, float]] = field(default_factory=list)
-    absent: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def add(
-        self,
-        metric: str,
-        case_ids: Sequence[str],
-        values: Tensor,
-        reason: str,
-        own: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        """Add one value a case; `reason` is noted where a value is not finite, or the case's `own`."""
-        assert metric in metrics.METRICS, metric
-        for case_id, value in zip(case_ids, values.tolist(), strict=True):
-            if np.isfinite(value):
-                self.rows.append((case_id, metric, value))
-            else:
-                self.miss(metric, case_id, own.get(case_id, reason))
-
-    def miss(self, metric: str, case_id: str, reason: str) -> None:
-        self.absent.setdefault(metric, {}).setdefault(reason, []).append(case_id)
 
 
 def score_variant(
@@ -101,7 +69,8 @@ def score_variant(
         sources: file of `prepare_sources` for the same cases.
         evaluators: as for `prepare_sources`.
         out: long table case_id, variant, metric, value (parquet). Its provenance holds `counts` (cases, ok, failed),
-            `failures` (case -> reason) and `absent` (metric -> reason -> cases).
+            `failures` (case -> reason), `absent` (metric -> reason -> cases) and `silent` (metric -> why it speaks of
+            no case).
         features_out: .npz with case_ids and, of the edited images, features, clip_image, identity, attributes.
         variant: name of the variant; the records' metadata say it when it is None.
     """
@@ -109,7 +78,7 @@ def score_variant(
     source_data = read_sources(sources, cases)
     edited, variant = read_records(records, [case.case_id for case in cases], variant)
     networks = load_evaluators(evaluators_for(cases, evaluators), device)
-    scores = _Scores(failures={case_id: edit.reason for case_id, edit in edited.items() if edit.reason})
+    scores = Collected(failures={case_id: edit.reason for case_id, edit in edited.items() if edit.reason})
     for case in cases:
         if case.case_id not in edited:
             scores.failures[case.case_id] = "in no record of this variant"
@@ -133,46 +102,9 @@ def score_variant(
                 if key in outputs:
                     kept.setdefault(key, []).append(outputs[key])
         log.info("%s: scored up to %s", variant, chunk[-1].case_id)
-    _write_scores(cases, variant, scores, evaluators, records, source_data, out)
+    write_scores(cases, variant, scores, evaluators, records, source_data, out)
     content = {key: np.concatenate(parts) if parts else np.array([], dtype=str) for key, parts in kept.items()}
     write_npz(features_out, content | {"variant": np.array(variant)})
-
-
-def _write_scores(
-    cases: Sequence[Case],
-    variant: str,
-    scores: _Scores,
-    evaluators: Mapping[str, Any],
-    records: Sequence[Path],
-    sources: Sources,
-    out: Path,
-) -> None:
-    import pandas as pd
-
-    order = {case.case_id: i for i, case in enumerate(cases)}
-    metric_order = {name: i for i, name in enumerate(metrics.METRICS)}
-    rows = sorted(scores.rows, key=lambda row: (metric_order[row[1]], order[row[0]]))
-    frame = pd.DataFrame(rows, columns=["case_id", "metric", "value"])
-    frame.insert(1, "variant", variant)
-    frame = frame.astype({"case_id": "str", "variant": "str", "metric": "str", "value": "float64"})
-    failures = dict(sorted(scores.failures.items(), key=lambda item: order[item[0]]))
-    for case_id, reason in list(failures.items())[:5]:
-        log.warning("%s: case %s failed: %s", variant, case_id, reason)
-    counts = {"cases": len(cases), "ok": len(cases) - len(failures), "failed": len(failures)}
-    write_parquet(
-        out,
-        frame,
-        provenance_of("score", evaluators)
-        | {
-            "variant": variant,
-            "task": cases[0].task if cases else "",
-            "counts": counts,
-            "failures": failures,
-            "absent": scores.absent,
-            "artifact_threshold": sources.artifact_threshold,
-            "records": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in records},
-        },
-    )
 
 
 @dataclass(frozen=True)
@@ -195,7 +127,7 @@ class _Batch:
 
 
 def _score_batch(
-    batch: _Batch, outputs: Mapping[str, npt.NDArray[Any]], sources: Sources, lpips: Any, scores: _Scores
+    batch: _Batch, outputs: Mapping[str, npt.NDArray[Any]], sources: Sources, lpips: Any, scores: Collected
 ) -> None:
     ids = batch.ids
     edit = {key: torch.from_numpy(values) for key, values in outputs.items()}
@@ -247,7 +179,7 @@ def _score_batch(
     scores.add("changed_area", ids, truth.changed_area(batch.source, batch.edited), "")
 
 
-def _score_whole(batch: _Batch, lpips: Any, scores: _Scores) -> Tensor | None:
+def _score_whole(batch: _Batch, lpips: Any, scores: Collected) -> Tensor | None:
     """Compare the whole images with their sources; return the LPIPS map [B, H, W], None without LPIPS."""
     everything = torch.ones_like(batch.source[:, :1], dtype=torch.bool)
     scores.add("psnr_source", batch.ids, background.psnr_background(batch.source, batch.edited, everything), "")
@@ -259,7 +191,7 @@ def _score_whole(batch: _Batch, lpips: Any, scores: _Scores) -> Tensor | None:
     return distance_map
 
 
-def _score_background(batch: _Batch, lpips: Any, distance_map: Tensor | None, scores: _Scores) -> None:
+def _score_background(batch: _Batch, lpips: Any, distance_map: Tensor | None, scores: Collected) -> None:
     names = ("psnr_bg", "ssim_bg") + (("lpips_bg_masked", "lpips_bg_spatial") if lpips is not None else ())
     for i, case_id in enumerate(batch.ids):
         if i not in batch.background_rows:
@@ -283,7 +215,7 @@ def _score_background(batch: _Batch, lpips: Any, distance_map: Tensor | None, sc
     scores.add("lpips_bg_spatial", ids, spatial, f"the background eroded by {radius} px is empty")
 
 
-def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: _Scores) -> Iterator[_Batch]:
+def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: Collected) -> Iterator[_Batch]:
     loaded: dict[str, tuple[Case, UintArray, UintArray]] = {}
     for case in chunk:
         path = edited[case.case_id].path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,11 @@ def part_of(data: TaskScores, case_ids: Sequence[str]) -> TaskScores:
     wanted = set(case_ids)
     rows = [row for row, case_id in enumerate(data.case_ids) if case_id in wanted]
     clusters = np.unique(data.cluster[rows], return_inverse=True)[1]
-    failures = tuple(failed & wanted for failed in data.failures)
+    failures = tuple({case: why for case, why in failed.items() if case in wanted} for failed in data.failures)
+    absent = tuple(
+        {metric: kept for metric, reasons in found.items() if (kept := _among(reasons, wanted))}
+        for found in data.absent
+    )
     return replace(
         data,
         values=data.values[rows],
@@ -74,4 +78,10 @@ def part_of(data: TaskScores, case_ids: Sequence[str]) -> TaskScores:
         reference=None,
         case_ids=tuple(data.case_ids[row] for row in rows),
         failures=failures,
+        absent=absent,
     )
+
+
+def _among(reasons: Mapping[str, Sequence[str]], wanted: Set[str]) -> dict[str, list[str]]:
+    kept = {reason: [case for case in cases if case in wanted] for reason, cases in reasons.items()}
+    return {reason: cases for reason, cases in kept.items() if cases}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from editfrontier.cases import read_cases
 from editfrontier.metrics import METRICS
 from editfrontier.parquet import write_parquet
 from editfrontier.statistics import bootstrap
+from editfrontier.statistics.absence import absence_of, failures_of
 from editfrontier.statistics.composites import frontier
 from editfrontier.statistics.differences import differences, set_interval
 from editfrontier.statistics.set_bootstrap import SETS, SetBootstrap
@@ -36,7 +39,10 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed", "reason")
+COLUMNS = (
+    *("task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed", "reason"),
+    *("failures", "cases"),
+)
 """Of `summary`."""
 
 
@@ -81,6 +87,7 @@ def subset_summaries(data: TaskScores, settings: Settings, cases: Path | None, s
     import pandas as pd
 
     columns = ["split", "subset", *COLUMNS]
+    settings = replace(settings, metrics=tuple(name for name in settings.metrics if METRICS[name].per_image))
     table = read_cases(cases) if cases is not None and splits else []
     frames = []
     for split in splits:
@@ -95,9 +102,10 @@ def subset_summaries(data: TaskScores, settings: Settings, cases: Path | None, s
 def summary(data: TaskScores, settings: Settings, sets: SetBootstrap | None = None) -> pd.DataFrame:
     """Mean and interval of every metric of every variant.
 
-    Returns columns task, variant, metric, value, ci_low, ci_high, n (cases with a value), failed, reason. The bounds
-    are NaN where there is but one cluster. A metric that no case of a variant has is left out; FID and KID that the
-    reference does not allow have a row with the value NaN and the reason, which is "" elsewhere.
+    Returns columns task, variant, metric, value, ci_low, ci_high, n (cases with a value), failed, reason, failures,
+    cases. The bounds are NaN where there is but one cluster. A metric that no case of a variant has, but other variants
+    have or tables ask for, has a row with the value NaN and the reason, which is "" elsewhere. failures: the reasons of
+    the failed cases with their counts. cases: a digest of the cases with a value, equal where they are the same.
     """
     import pandas as pd
 
@@ -105,6 +113,7 @@ def summary(data: TaskScores, settings: Settings, sets: SetBootstrap | None = No
     estimates = bootstrap.means(data.values.reshape(n, v * m), data.cluster, task_weights(data, settings)).reshape(v, m)
     low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
     rows: list[tuple[Any, ...]] = []
+    failures = [failures_of(data, i) for i in range(v)]
     for i, variant in enumerate(data.variants):
         for j, name in enumerate(data.metrics):
             held = ~np.isnan(data.values[:, i, j])
@@ -117,8 +126,10 @@ def summary(data: TaskScores, settings: Settings, sets: SetBootstrap | None = No
                 bounds = np.nan, np.nan
             elif METRICS[name].binary:
                 bounds = bootstrap.rate_interval(data.values[held, i, j], data.cluster[held], settings.level)
-            rows.append((data.task, variant, name, point, *bounds, int(held.sum()), data.failed[i], ""))
+            row = data.task, variant, name, point, *bounds, int(held.sum()), data.failed[i]
+            rows.append((*row, "", failures[i], _digest(held)))
     rows += _set_rows(data, sets or SetBootstrap(data, settings), settings.level)
+    rows += _absent_rows(data, settings, {(row[1], row[2]) for row in rows})
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     rank = {name: i for i, name in enumerate([*data.variants, REFERENCE])}
     metric_rank = {name: i for i, name in enumerate(METRICS)}
@@ -134,14 +145,42 @@ def _set_rows(data: TaskScores, sets: SetBootstrap, level: float) -> list[tuple[
         estimate = sets.estimate(variant)
         if estimate is None and variant != REFERENCE:
             continue
-        n = len(sets.held_out) if variant == REFERENCE else len(data.features[variant][0])
-        failed = 0 if variant == REFERENCE else data.failed[data.variants.index(variant)]
+        n, failed, failures, cases = len(sets.held_out), 0, "", ""
+        if variant != REFERENCE:
+            place, held = data.variants.index(variant), data.features[variant][0]
+            n, failed, failures = len(held), data.failed[place], failures_of(data, place)
+            cases = _digest(np.isin(np.arange(len(data.values)), held))
         for name in SETS:
             if estimate is not None and name in estimate:
                 point, resampled = estimate[name]
-                rows.append(
-                    (data.task, variant, name, point, *set_interval(name, point, resampled, level), n, failed, "")
-                )
+                bounds = set_interval(name, point, resampled, level)
+                rows.append((data.task, variant, name, point, *bounds, n, failed, "", failures, cases))
             elif reason := sets.reason(variant, name):
-                rows.append((data.task, variant, name, np.nan, np.nan, np.nan, 0, failed, reason))
+                rows.append((data.task, variant, name, np.nan, np.nan, np.nan, 0, failed, reason, failures, ""))
     return rows
+
+
+def _absent_rows(data: TaskScores, settings: Settings, found: Set[tuple[str, str]]) -> list[tuple[Any, ...]]:
+    """Rows of the metrics that tables ask for, or that some variant has, of the variants that have them of no case."""
+    asked = {name for _, name in found} | set(settings.metrics)
+    return [
+        (
+            data.task,
+            variant,
+            name,
+            *[np.nan] * 3,
+            0,
+            data.failed[i],
+            absence_of(data, i, name),
+            failures_of(data, i),
+            "",
+        )
+        for i, variant in enumerate(data.variants)
+        for name in METRICS
+        if name in asked and (variant, name) not in found
+    ]
+
+
+def _digest(held: npt.NDArray[np.bool_]) -> str:
+    """Return 12 hexadecimal digits that stand for a choice of the task's cases, bool [N]."""
+    return hashlib.sha256(np.packbits(held).tobytes()).hexdigest()[:12]

@@ -40,6 +40,7 @@ class Settings:
     the variants at which every metric of a composite is 0 and 1; a number stands for the metric's value itself.
     prenamed: metrics that tests were planned for before any result was seen. experiments: name -> its variants; only
     variants of one experiment are compared, so that a further experiment on the task weakens no test of another.
+    metrics: those that tables of the task show, so that one which a variant has of no case stands there with a reason.
     """
 
     resamples: int = 1000
@@ -55,6 +56,7 @@ class Settings:
     controllability_anchors: tuple[str | float, str | float] = ("source", "true_edit")
     prenamed: tuple[str, ...] = TABLE_1
     experiments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.interval not in bootstrap.INTERVALS:
@@ -66,7 +68,7 @@ class Settings:
         for key in ("resamples", "set_resamples", "permutations"):
             if getattr(self, key) < 10:
                 raise UserError(f"statistics.{key}: got {getattr(self, key)}, expected at least 10.")
-        for name in self.prenamed:
+        for name in (*self.prenamed, *self.metrics):
             get_metric(name)
         for key in ("fidelity", "controllability"):
             for name in getattr(self, key):
@@ -101,8 +103,9 @@ class TaskScores:
 
     values: [N,V,M], NaN where there is none. cluster: [N] in 0..C-1. features: variant -> (rows in 0..N-1, [n,D]).
     reference: [m,D] or None. moments: mean [D] and covariance [D,D] of reference features that are published without
-    the images, or None. failed: failed cases of each variant. case_ids: of the rows. failures: ids of the failed
-    cases of each variant.
+    the images, or None. failed: failed cases of each variant. case_ids: of the rows. failures: of each variant, the
+    failed cases with their reasons. absent: of each variant, metric -> reason -> the cases that it cannot speak of.
+    silent: of each variant, metric -> why it speaks of no case at all. The last three are () where nobody noted them.
     """
 
     task: str
@@ -114,8 +117,10 @@ class TaskScores:
     features: dict[str, tuple[npt.NDArray[np.intp], Array]]
     reference: Array | None
     case_ids: tuple[str, ...] = ()
-    failures: tuple[frozenset[str], ...] = ()
+    failures: tuple[Mapping[str, str], ...] = ()
     moments: tuple[Array, Array] | None = None
+    absent: tuple[Mapping[str, Mapping[str, Sequence[str]]], ...] = ()
+    silent: tuple[Mapping[str, str], ...] = ()
 
     @property
     def clusters(self) -> int:
@@ -130,7 +135,7 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
     source = read_sources(sources)
     clusters = [str(name) for name in source.arrays["clusters"]]
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    names, failed, failures, tables, tasks = [], [], [], [], set()
+    names, tables, tasks, notes = [], [], set(), []
     for path in scores:
         frame, provenance = read_parquet(path, FIX)
         name = str(provenance.get("variant", ""))
@@ -142,8 +147,7 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
         if foreign:
             raise UserError(f"{path}: case {sorted(foreign)[0]} is not among the task's sources. {FIX}")
         names.append(name)
-        failed.append(int(provenance["counts"]["failed"]))
-        failures.append(frozenset(provenance.get("failures") or {}))
+        notes.append(provenance)
         tasks.add(str(provenance.get("task", "")))
         tables.append(frame)
     if len(tasks) != 1:
@@ -173,9 +177,12 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
     if "reference_mean" in source.arrays:
         moments = source.arrays["reference_mean"], source.arrays["reference_covariance"]
     return TaskScores(
-        tasks.pop(), names, metrics, values, np.array([numbers[name] for name in clusters], dtype=np.intp), failed,
+        tasks.pop(), names, metrics, values, np.array([numbers[name] for name in clusters], dtype=np.intp),
+        [int(note["counts"]["failed"]) for note in notes],
         sets, None if reference is None else reference.astype(np.float64),
-        tuple(sorted(source.row, key=source.row.__getitem__)), tuple(failures), moments,
+        tuple(sorted(source.row, key=source.row.__getitem__)),
+        tuple(note.get("failures") or {} for note in notes), moments,
+        tuple(note.get("absent") or {} for note in notes), tuple(note.get("silent") or {} for note in notes),
     )  # fmt: skip
 
 
