@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from diffusers import (
 )
 from torch import Tensor
 
-from editfrontier.diffusion import sampling
+from editfrontier.diffusion import branches, sampling
 from editfrontier.editors import EditBatch, get_editor, make_params
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 
@@ -130,6 +131,23 @@ def test_sd_inpaint_and_instruct_pix2pix_are_the_pipelines() -> None:
         output_type="pt",
     ).images
     assert difference(run("instruct_pix2pix", instructed, batch), expected * 2 - 1) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("guidance", "image_guidance", "forwards"), [(7.5, 1.5, 3), (1.0, 1.5, 3), (7.5, 1.0, 2), (2.0, 2.0, 2), (1, 1, 1)]
+)
+def test_instruct_pix2pix_makes_no_forward_that_its_guidance_weighs_by_zero(
+    guidance: float, image_guidance: float, forwards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The edits are those of all three; a batch of other size may round otherwise."""
+    model, counter = tiny_pipeline("instruct_pix2pix"), sampling.ForwardCounter()
+    counter.attach(model.unet)
+    settings = {"guidance_scale": guidance, "image_guidance_scale": image_guidance}
+    made = run("instruct_pix2pix", model, tiny_batch(), **settings)
+    assert counter.samples == 2 * STEPS * forwards
+    monkeypatch.setattr(branches, "only", lambda *_: nullcontext())
+    assert difference(run("instruct_pix2pix", model, tiny_batch(), **settings), made) < TOLERANCE
+    assert counter.samples == 2 * STEPS * (forwards + 3)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant", "step", "none"])

@@ -79,3 +79,12 @@ def step_scales(
 def needs_empty_prompt(scale: float | Tensor) -> bool:
     """Return whether a step with this scale needs the forward of the empty prompt: every one but the number 1."""
     return not (isinstance(scale, int | float) and scale == 1.0)
+
+
+def instruction_weights(guidance: float, image_guidance: float) -> tuple[float, float, float]:
+    """Return by what guidance weighs the predictions that see text and image, the image alone, and nothing.
+
+    v(none) + w_I (v(image) - v(none)) + w_T (v(text, image) - v(image)), the guidance of InstructPix2Pix (Brooks et
+    al., CVPR 2023, eq. 3), sums them with the weights w_T, w_I - w_T and 1 - w_I. One of weight 0 need not be made.
+    """
+    return guidance, image_guidance - guidance, 1.0 - image_guidance

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from editfrontier.diffusion import sampling
+from editfrontier.diffusion.guidance import instruction_weights
 from editfrontier.errors import UserError
 
 LONGEST_TEXT = 256
@@ -31,15 +32,12 @@ class Branch:
 
 
 def branches(guidance: float, image_guidance: float) -> list[Branch]:
-    """Return the predictions that guidance needs, in the order in which they stand in a batch.
-
-    v = v(none) + w_I (v(image) - v(none)) + w_T (v(text, image) - v(image)), which is the guidance of InstructPix2Pix,
-    sums the three with the weights w_T, w_I - w_T and 1 - w_I. One whose weight is 0 is not asked for.
-    """
+    """Return the predictions that guidance needs, those of a weight other than 0, in the order of a batch."""
+    text_and_image, image_alone, nothing = instruction_weights(guidance, image_guidance)
     every = [
-        Branch(guidance, text=True, image=True),
-        Branch(image_guidance - guidance, text=False, image=True),
-        Branch(1.0 - image_guidance, text=False, image=False),
+        Branch(text_and_image, text=True, image=True),
+        Branch(image_alone, text=False, image=True),
+        Branch(nothing, text=False, image=False),
     ]
     return [branch for branch in every if branch.weight != 0.0]
 

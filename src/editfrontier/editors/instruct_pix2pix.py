@@ -38,14 +38,21 @@ class InstructPix2PixParams:
 
 
 def edit(model: Any, batch: EditBatch, params: InstructPix2PixParams) -> Tensor:
-    """Edit a batch with `StableDiffusionInstructPix2PixPipeline`: three forwards a step, in one call of the network."""
+    """Edit a batch with `StableDiffusionInstructPix2PixPipeline`.
+
+    A step makes three forwards, in one call of the network; one less where the guidance by the source is 1, one less
+    where it is the guidance by the instruction.
+    """
     import torch
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
-    from editfrontier.diffusion import sampling
+    from editfrontier.diffusion import branches, sampling
+    from editfrontier.diffusion.guidance import instruction_weights
 
     pipeline = sampling.as_pipeline(model, StableDiffusionInstructPix2PixPipeline, params.sampler)
-    with torch.no_grad():
+    # The pipeline's batch has the order of the weights.
+    wanted = [weight != 0.0 for weight in instruction_weights(params.guidance_scale, params.image_guidance_scale)]
+    with torch.no_grad(), branches.only(model.unet, wanted):
         latents = pipeline(
             prompt=batch.instructions,
             image=batch.images / 2 + 0.5,  # the pipeline takes [0, 1] and encodes the mode of the whole batch

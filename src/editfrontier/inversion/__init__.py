@@ -51,7 +51,7 @@ METHODS = {
     "ddim": Method("diffusion", diffusion.ddim, diffusion.ddim_back),
     "ddim_guided": Method("diffusion", diffusion.ddim, diffusion.ddim_back, guided=True),
     "direct": Method("diffusion", diffusion.ddim, diffusion.direct_back),
-    "null_text": Method("diffusion", diffusion.null_text, diffusion.ddim_back, guided=True),
+    "null_text": Method("diffusion", diffusion.null_text, diffusion.null_text_back, guided=True),
     "dpm_solver": Method("diffusion", diffusion.dpm_solver, diffusion.dpm_solver_back),
     "euler": Method("flow", flow.solve, flow.solve_back, guided=True),
     "midpoint": Method("flow", flow.solve, flow.solve_back, guided=True),
@@ -177,7 +177,7 @@ def reconstruct(
         options: `eta` and `stop` of RF-Inversion, see `flow.rf_inversion_back`.
 
     Returns:
-        [B, C, h, w] clean latents.
+        [B, C, h, w] clean latents. `null_text` knows those of the guidance and prompts that it was fitted to.
     """
     found = _method(model, method)
     settings = Settings(method, steps, float(guidance), start)

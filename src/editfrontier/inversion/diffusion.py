@@ -163,7 +163,8 @@ def null_text(run: Run, clean: Tensor) -> Trajectory:
     early serves its step.
 
     Returns:
-        The plain trajectory, and `empty` [B, steps, L, D].
+        The plain trajectory, `empty` [B, steps, L, D], and what the fit knows of the way back: the clean latents
+        `reconstruction` [B, C, h, w] that it arrived at with the `guidance` [B] and the `prompt` [B, L, D].
     """
     assert isinstance(run.text, TextEmbeddings)
     if run.guidance == 1.0 or run.text.empty is None:
@@ -182,7 +183,26 @@ def null_text(run: Run, clean: Tensor) -> Trajectory:
         published_step = step * PUBLISHED_STEPS / run.settings.steps
         empty, latents = _fit_empty(run, scheduler, latents, wanted, time, levels, empty, published_step)
         found.append(empty)
-    return Trajectory(trajectory.latents, times, {"empty": torch.stack(found, 1)}, run.forwards)
+    guidance = torch.full((len(clean),), run.guidance, device=clean.device)
+    extras = {
+        "empty": torch.stack(found, 1),
+        "reconstruction": latents,
+        "guidance": guidance,
+        "prompt": run.text.prompt,
+    }
+    return Trajectory(trajectory.latents, times, extras, run.forwards)
+
+
+def null_text_back(run: Run, trajectory: Trajectory) -> Tensor:
+    """Return the reconstruction that the fit made; sample by DDIM where guidance, prompt or steps are others."""
+    fitted = trajectory.extras
+    if (
+        trajectory.times == ddim_times(run.model, run.settings.steps, run.settings.start)[1]
+        and torch.equal(fitted["guidance"], torch.full_like(fitted["guidance"], run.guidance))
+        and torch.equal(fitted["prompt"], run.text.prompt)
+    ):
+        return fitted["reconstruction"]
+    return ddim_back(run, trajectory)
 
 
 def _fit_empty(

@@ -26,7 +26,7 @@ class Trajectory:
             noisiest if no more were kept.
         times: descending. Timesteps on a diffusion model, -1 after the last (for `dpm_solver` they are fractions and
             end at 0); times in [0, 1] on a flow model, ending at 0.
-        extras: what a method found beside latents, [B, ...] each: `empty` [B, steps, L, D] of null-text inversion.
+        extras: what a method found beside latents, [B, ...] each; see `diffusion.null_text`.
         forwards: samples that went through the denoiser for each image.
         seconds: for each image, its share of the wall time when the inversion was computed.
     """
