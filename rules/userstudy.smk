@@ -1,8 +1,11 @@
 # The user study. In: cases and edits of the experiment that the config names. Out: user_study/index.html (the page that
-# participants open) and user_study/design.json (what it shows to whom). The analysis user_study reads the responses.
+# participants open) and user_study/design.json (what it shows to whom), with copies beside the responses: while there are
+# any, the design that they answer is kept. The analysis user_study reads the responses.
+from editfrontier.userstudy.settings import StudySettings
 
 if "user_study" in config:
     JUDGED = STUDY.tables[config["user_study"]["experiment"]]
+    RESPONSES = Path(StudySettings.of(config["user_study"]).responses)
 
     localrules:
         user_study,
@@ -17,9 +20,11 @@ if "user_study" in config:
             ],
             cases=f"<results>/data/{JUDGED['task']}/cases.parquet",
             page=USER_STUDY_FILES,
+            responses=sorted(str(file) for file in RESPONSES.glob("*.json")),
         output:
-            page="<results>/user_study/index.html",
-            design="<results>/user_study/design.json",
+            # As long as there are responses, the design that they answer is kept.
+            page=update("<results>/user_study/index.html"),
+            design=update("<results>/user_study/design.json"),
         log:
             "<results>/logs/user_study.log",
         conda:
@@ -36,4 +41,4 @@ if "user_study" in config:
             "Page of the user study: {output.page}"
         shell:
             "python -m editfrontier user-study --root {params.results:q} --table {params.table:q} --entry {params.entry:q}"
-            " --out {output.page:q} --design {output.design:q} > {log:q} 2>&1"
+            " --out {output.page:q} --design {output.design:q} 2>&1 | tee {log:q}"

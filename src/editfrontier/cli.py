@@ -273,7 +273,8 @@ def user_study(
     out: Out,
     design: Annotated[Path, typer.Option(help="File of the design to write.")],
 ) -> None:
-    """Make the page that participants of the user study open, and the design that says what it shows to whom."""
+    """Make the page that participants of the user study open, and the design that says what it shows to whom; what
+    people have answered is kept as it is."""
     rows, settings = _json(table, "--table"), _json(entry, "--entry")
     from editfrontier.userstudy.page import write_study
 

@@ -34,7 +34,7 @@ class Study:
         self.table = make_results(root, cases=8, values=values)
         entry = {
             "experiment": "table1", "participants": 3, "pairs": 8, "raters": 2, "catch_trials": 2, "repeats": 2,
-            "responses": "responses",
+            "responses": str(root / "responses"),
         }  # fmt: skip
         self.page = root / "user_study" / "index.html"
         self.design: Design = write_study(root, self.table, entry, self.page, self.page.with_name("design.json"))

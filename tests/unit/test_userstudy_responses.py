@@ -42,7 +42,7 @@ class World:
         self.table = make_results(root, cases=30, values=VALUES)
         entry = {
             "experiment": "table1", "participants": 20, "pairs": 40, "raters": 5, "catch_trials": 3, "repeats": 4,
-            "responses": "responses/test",
+            "responses": str(root / "responses/test"),
         }  # fmt: skip
         folder = root / "user_study"
         self.design = write_study(root, self.table, entry, folder / "index.html", folder / "design.json")
@@ -360,7 +360,8 @@ def test_one_participant_has_estimates_without_intervals(world: World, known: tu
 def test_two_editors_have_no_rank_correlation(tmp_path: Path) -> None:
     editors = EDITORS[:2]
     table = make_results(tmp_path, editors=editors, values={"id_sim": {e: STRENGTHS[e] for e in editors}})
-    entry = {"experiment": "table1", "participants": 2, "pairs": 6, "raters": 1, "catch_trials": 1, "repeats": 0}
+    entry = {"experiment": "table1", "participants": 2, "pairs": 6, "raters": 1, "catch_trials": 1, "repeats": 0,
+             "responses": str(tmp_path / "responses")}  # fmt: skip
     design = write_study(
         tmp_path, table, entry, tmp_path / "user_study/index.html", tmp_path / "user_study/design.json"
     )

@@ -47,7 +47,7 @@ def run(inputs: Inputs, params: NoParams) -> list[Finding]:
     counted = [session for session in collected.sessions if session.participant not in excluded]
     judgements = [judgement for session in counted for judgement in judgements_of(session, design)]
     found = [_responses(inputs, design, collected, counted, len(judgements))]
-    found += _files(collected, design, excluded)
+    found += [*_files(collected, design, excluded), *_differences(design)]
     return found + (_results(inputs, design, collected, counted) if judgements else [])
 
 
@@ -80,6 +80,17 @@ def _responses(
             f"; {partial} did not answer every pair" if partial else ""
         )
     return Finding(quantity="responses", value=len(counted) if judgements else 0, n=judgements, note=note)
+
+
+def _differences(design: Design) -> list[Finding]:
+    """Return which editors of the experiment people have not judged, or not by their present images."""
+    later = "the experiment got it after people had begun to answer, and the design stays as it was"
+    other = "people saw other images of it than the present ones, or it is gone: no metric of it is compared with them"
+    return [
+        Finding(quantity=quantity, variant=name, value=1, n=1, note=note)
+        for quantity, names, note in (("unjudged", design.unjudged, later), ("changed", design.changed, other))
+        for name in names
+    ]
 
 
 def _files(collected: Collected, design: Design, excluded: dict[int, int]) -> list[Finding]:
@@ -124,7 +135,7 @@ def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequ
     from editfrontier.userstudy import summary
     from editfrontier.userstudy.responses import catch_results, judgements_of, repeated_votes
 
-    scores = inputs.scores(design.experiment)
+    scores = summary.as_judged(inputs.scores(design.experiment), design)
     images = inputs.weights(scores.clusters, "images")
     raters = inputs.weights(len(counted), "participants")
     participants = [session.participant for session in counted]
@@ -144,7 +155,7 @@ def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequ
     found += [_finding("accuracy", estimate, metric=metric) for metric, estimate in judged.items()]
     seed = stable_seed(inputs.name, "strengths", inputs.settings.seed)
     ranked = summary.metric_correlations(votes, strength, scores, listed, inputs.settings, seed)
-    found += _correlations(ranked, len(votes.editors))
+    found += _correlations(ranked, len(votes.editors), bool(design.changed))
     if scores.moments is not None:
         lost = [metric for metric in listed if metric in SETS and metric not in ranked]
         found += [Finding(quantity=q, metric=m, value=math.nan, note=NO_IMAGES) for q in _RANK for m in lost]
@@ -190,7 +201,7 @@ def _editors(votes: Votes, strength: Spread, preferred: Spread) -> list[Finding]
     return found
 
 
-def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int) -> list[Finding]:
+def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int, changed: bool) -> list[Finding]:
     few = f"{editors} editors have no order to compare, it takes {_FEWEST_RANKED}"
     found = []
     for index, quantity in enumerate(_RANK):
@@ -198,6 +209,8 @@ def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int)
             row = _finding(quantity, both[index], metric=metric)
             if editors < _FEWEST_RANKED:
                 row = Finding(quantity=quantity, metric=metric, value=math.nan, n=editors, note=few)
+            elif changed:
+                row = replace(row, note="people saw other images of an editor than the present ones, see changed")
             found.append(row)
     return found
 
@@ -264,7 +277,19 @@ def say(findings: Findings, inputs: Inputs) -> list[str]:
         sentences.append(
             f"{_count(len(excluded), 'participant')} failed too many trials with a known answer and do not count."
         )
-    return [*sentences, *([left_out] if left_out else [])]
+    return [*sentences, *_said_of_differences(findings, inputs), *([left_out] if left_out else [])]
+
+
+def _said_of_differences(findings: Findings, inputs: Inputs) -> list[str]:
+    def names(quantity: str) -> str:
+        return ", ".join(inputs.labels.get(row.variant, row.variant) for row in findings.select(quantity))
+
+    said = []
+    if later := names("unjudged"):
+        said.append(f"Nobody has judged {later}, since the design is fixed while there are answers to it.")
+    if other := names("changed"):
+        said.append(f"Of {other} people saw other images than the present ones, so metrics are not compared there.")
+    return said
 
 
 def _count(n: int, noun: str) -> str:
@@ -289,6 +314,8 @@ ANALYSIS = Analysis(
     quantities={
         "responses": "participants whose answers count; n = their judgements",
         "files_ignored": "files of responses that do not count, all of them and each",
+        "unjudged": "editors that the experiment got after people had begun to answer",
+        "changed": "editors of which people saw other images than the present ones, or that are gone",
         "answers_ignored": "answers of one file that do not count",
         "answered": "share of the trials that a participant answered who did not answer all",
         "excluded": "trials with a known answer that a participant failed who is left out for it",

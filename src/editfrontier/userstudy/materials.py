@@ -19,7 +19,7 @@ import numpy.typing as npt
 from editfrontier.cases import Case, read_image, write_bytes
 from editfrontier.errors import UserError
 from editfrontier.gallery import TaskResults, edited_image, read_task, readable, source_image
-from editfrontier.results import Row, parse_table
+from editfrontier.results import parse_table
 from editfrontier.seeding import stable_seed
 from editfrontier.spec import spec_hash
 from editfrontier.userstudy.design import choose_items, editor_pairs, make_judgements, trial_order
@@ -61,13 +61,15 @@ class Design:
     """What every participant is shown.
 
     Attributes:
-        hash: of everything below but `responses`, 16 hexadecimal digits.
+        hash: of everything from `experiment` to `trials`, 16 hexadecimal digits.
         experiment, task: where the edits come from.
         settings: as stated (`StudySettings.stated`).
         editors: variants that are compared.
         sources: case id -> (id of the image of its source, instruction).
         trials: of every participant, in order; participant and trial are counted from 1 elsewhere.
         responses: folder of the files that participants send back.
+        unjudged: variants that the experiment got after people had begun to answer.
+        changed: editors of which people saw other images than the present ones, or that the experiment has no more.
     """
 
     hash: str
@@ -78,6 +80,8 @@ class Design:
     sources: Mapping[str, tuple[str, str]]
     trials: tuple[tuple[Trial, ...], ...]
     responses: str
+    unjudged: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,8 @@ def make_design(root: Path, table: Mapping[str, Any], settings: StudySettings) -
     Raises:
         UserError: the edits give too few comparisons, or no case gives a catch trial.
     """
-    spec = parse_table(table)
-    rows = [row for row in spec.rows if not row.control]
-    editors = list(dict.fromkeys(row.variant for row in rows))
-    pool = _read_pool(read_task(root, spec.task, editors), rows)
+    spec, editors = parse_table(table), editors_of(table)
+    pool = _read_pool(read_task(root, spec.task, editors), editors)
     rng = np.random.default_rng(stable_seed("user-study", settings.seed))
     pairs = editor_pairs(len(editors))
     available = np.array(
@@ -153,13 +155,33 @@ def _fields(design: Design) -> dict[str, Any]:
     return {name: getattr(design, name) for name in Design.__dataclass_fields__}
 
 
-def _read_pool(results: TaskResults, rows: Sequence[Row]) -> _Pool:
+def editors_of(table: Mapping[str, Any]) -> list[str]:
+    """Return the variants of an experiment's resolved entry that are no controls."""
+    return list(dict.fromkeys(row.variant for row in parse_table(table).rows if not row.control))
+
+
+def changed_editors(root: Path, table: Mapping[str, Any], design: Design) -> list[str]:
+    """Return the editors of a design of which people saw other images than there are now, or whose rows are gone."""
+    kept = [editor for editor in design.editors if editor in editors_of(table)]
+    pool = _read_pool(read_task(root, design.task, kept), kept)
+    sources = {case: _image_id(image) for case, image in pool.sources.items()}
+    changed = set(design.editors) - set(kept)
+    for trial in (trial for own in design.trials for trial in own if trial.kind == "pair"):
+        for editor, shown in ((trial.left, trial.left_image), (trial.right, trial.right_image)):
+            image = pool.edits.get(editor, {}).get(trial.case)
+            same = sources.get(trial.case) == design.sources[trial.case][0]
+            if image is None or not same or _image_id(image) != shown:
+                changed.add(editor)
+    return [editor for editor in design.editors if editor in changed]
+
+
+def _read_pool(results: TaskResults, editors: Sequence[str]) -> _Pool:
     """Read the images of a task; cases whose source cannot be read, and edits that failed, are not there."""
     cases = tuple(case for case in results.cases if readable(results, case))
     edits: dict[str, dict[str, Image]] = {}
-    for row in rows:
-        found = {case.case_id: edited_image(results, row.variant, case) for case in cases}
-        edits[row.variant] = {case_id: image for case_id, image in found.items() if image is not None}
+    for editor in editors:
+        found = {case.case_id: edited_image(results, editor, case) for case in cases}
+        edits[editor] = {case_id: image for case_id, image in found.items() if image is not None}
     return _Pool(
         cases,
         {case.case_id: source_image(results, case) for case in cases},
@@ -214,10 +236,14 @@ def _ordered(
 
 
 def _keep(images: dict[str, Image], image: Image) -> str:
-    """Add an image under its id, 12 hexadecimal digits of the hash of its pixels."""
-    name = hashlib.sha256(str(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:12]
+    """Add an image under its id, 12 hexadecimal digits of the hash of its pixels, and return that."""
+    name = _image_id(image)
     images[name] = image
     return name
+
+
+def _image_id(image: Image) -> str:
+    return hashlib.sha256(str(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:12]
 
 
 def _content(design: Design) -> dict[str, Any]:
@@ -241,7 +267,8 @@ def design_hash(design: Design) -> str:
 
 def write_design(path: Path, design: Design) -> None:
     """Write a design as JSON, one trial a line, atomically."""
-    content = {"hash": design.hash, "responses": design.responses, **_content(design)}
+    about = {"responses": design.responses, "unjudged": list(design.unjudged), "changed": list(design.changed)}
+    content = {"hash": design.hash, **about, **_content(design)}
     trials = content.pop("trials")
     lines = ",\n".join(
         " [\n" + ",\n".join(f"  {json.dumps(trial, ensure_ascii=False)}" for trial in own) + "\n ]" for own in trials
@@ -250,9 +277,8 @@ def write_design(path: Path, design: Design) -> None:
     write_bytes(path, f'{head},\n "trials": [\n{lines}\n ]\n}}\n'.encode())
 
 
-def read_design(path: Path) -> Design:
-    """Read a design; raise `UserError` that names the file if it is missing, unreadable or was changed."""
-    fix = "Make it again with `snakemake user_study`."
+def read_design(path: Path, fix: str = "Make it again with `snakemake user_study`.") -> Design:
+    """Read a design; raise `UserError` that names the file and the fix if it is missing, unreadable or was changed."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         design = Design(
@@ -264,6 +290,8 @@ def read_design(path: Path) -> Design:
             {case: (image, instruction) for case, (image, instruction) in content["sources"].items()},
             tuple(tuple(Trial(**trial) for trial in own) for own in content["trials"]),
             content["responses"],
+            tuple(content.get("unjudged", ())),
+            tuple(content.get("changed", ())),
         )
     except FileNotFoundError:
         raise UserError(f"{path}: no such design. {fix}") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.cases import write_bytes
+from editfrontier.userstudy.fixed import answered_design, keep_design, present_state
 from editfrontier.userstudy.materials import Design, Image, make_design, write_design
 from editfrontier.userstudy.responses import FORMAT, VERSION
 from editfrontier.userstudy.settings import StudySettings
@@ -25,7 +26,8 @@ SECONDS_A_TRIAL = 8
 
 
 def write_study(root: Path, table: Mapping[str, Any], entry: Mapping[str, Any], page: Path, design: Path) -> Design:
-    """Make the design of a study and its page. Command line: `user-study`.
+    """Make the design of a study and its page, or keep those that people have answered and say what differs from them
+    now. Command line: `user-study`.
 
     Args:
         root: results folder of the scale.
@@ -34,10 +36,18 @@ def write_study(root: Path, table: Mapping[str, Any], entry: Mapping[str, Any], 
         page, design: files to write, HTML and JSON.
 
     Raises:
-        UserError: the edits are too few (see `materials.make_design`).
+        UserError: the edits are too few (see `materials.make_design`), or people judged another experiment.
     """
-    made, images = make_design(root, table, StudySettings.of(entry))
-    write_bytes(page, render(made, images).encode())
+    settings = StudySettings.of(entry)
+    responses = Path(settings.responses)
+    if answered := answered_design(responses, design, page):
+        made, text, count = answered
+        made = present_state(root, table, settings, made, count)
+    else:
+        made, images = make_design(root, table, settings)
+        text = render(made, images).encode()
+    keep_design(responses, made, text)
+    write_bytes(page, text)
     write_design(design, made)
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,19 @@ class Judgement:
     vote: int
     left: bool  # whether `first` stood on the left
     ms: float
+
+
+def answered_designs(files: Sequence[Path]) -> Counter[str]:
+    """Return hash of a design -> number of files that answer it; files that are no responses are left out."""
+    found: Counter[str] = Counter()
+    for file in files:
+        try:
+            content = _read(file)
+        except UserError:
+            continue
+        if content.get("format") == FORMAT and content.get("answers") and isinstance(content.get("design"), str):
+            found[content["design"]] += 1
+    return found
 
 
 def collect_responses(files: Sequence[Path], design: Design) -> Collected:

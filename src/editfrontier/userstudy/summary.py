@@ -23,6 +23,7 @@ from editfrontier.statistics.taskscores import Settings, TaskScores
 from editfrontier.userstudy.agreement import majority_accuracy, nominal_alpha, people_accuracy, rank_correlations
 from editfrontier.userstudy.bradley_terry import fit
 from editfrontier.userstudy.design import Ints, editor_pairs
+from editfrontier.userstudy.materials import Design
 from editfrontier.userstudy.responses import Judgement
 
 Statistic = Callable[[Array, Array], Array]
@@ -147,6 +148,30 @@ def _ratio(votes: Votes, part: Array, whole: Array) -> Estimate:
             return ((weights @ part) / (weights @ whole))[:, None]
 
     return two_way(votes, ratio).estimate(votes, int(whole.sum()), bounds=(0.0, 1.0))
+
+
+def as_judged(scores: TaskScores, design: Design) -> TaskScores:
+    """Return the scores of what people judged: every editor and case of a design, without values where there are none
+    now, and of editors whose images have changed since."""
+    absent = [name for name in design.editors if name not in scores.variants]
+    gone = [case for case in design.sources if case not in scores.case_ids]
+    if not absent and not gone and not design.changed:
+        return scores
+    variants = [*scores.variants, *absent]
+    values = np.full((len(scores.case_ids) + len(gone), len(variants), len(scores.metrics)), np.nan)
+    values[: len(scores.case_ids), : len(scores.variants)] = scores.values
+    values[:, [variants.index(name) for name in design.changed]] = np.nan
+    # Cases that are gone belong together if their source image is one.
+    images = {image: number for number, image in enumerate(dict.fromkeys(design.sources[case][0] for case in gone))}
+    clusters = [scores.clusters + images[design.sources[case][0]] for case in gone]
+    return replace(
+        scores,
+        variants=variants,
+        values=values,
+        cluster=np.concatenate([scores.cluster, np.array(clusters, dtype=np.intp)]),
+        case_ids=(*scores.case_ids, *gone),
+        features={name: held for name, held in scores.features.items() if name not in design.changed},
+    )
 
 
 def collect_votes(
