@@ -71,6 +71,17 @@ def planned(job):
 WARM = []  # the server of the warm start, once it runs; it ends with this process in any case
 
 
+EDITED = {}  # variants of each task that this run edits
+
+
+def tell_failures():
+    """Say at the end of a run what could not be edited, and why: such cases are rows, which stop no job."""
+    from editfrontier.editing.failures import failures
+
+    for line in failures(Path(config["results"]), EDITED):
+        print(line, file=sys.stderr, flush=True)
+
+
 def stop_warm():
     while WARM:
         warm.stop(WARM.pop())
@@ -78,6 +89,9 @@ def stop_warm():
 
 onstart:
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_norun]
+    for job in jobs:
+        if job.rule.name == "edit" and workflow.is_main_process:
+            EDITED.setdefault(job.wildcards["task"], {})[job.wildcards["variant"]] = None
     follow(
         [planned(job) for job in jobs],
         lambda: [workflow.dag.finished(job) for job in jobs],
@@ -97,10 +111,12 @@ onstart:
 
 onsuccess:
     stop_warm()
+    tell_failures()
 
 
 onerror:
     stop_warm()
+    tell_failures()
 
 
 def code_of(*modules):

@@ -1,6 +1,7 @@
 # Edits. In: data/<task>/cases.parquet and, by their hash, model weights. Out: edits/<task>/<variant>/shard-<i>.parquet, one
 # row a case; the images beside it are the content of the shard and are kept when a job is killed, so that the next run goes
-# on from there.
+# on from there. A case that cannot be edited is a row with its reason, and so are all of them (`--may-fail`): the study goes on
+# without them, and the end of the run says so.
 
 
 rule edits:
@@ -43,4 +44,4 @@ rule edit:
         "python -m editfrontier edit --cases {input.cases:q} --shard {wildcards.shard} --shards {params.shards}"
         " --spec {params.spec:q} --record {output:q} --images {params.images:q}/images"
         " --inversions {params.results:q}/inversions"
-        " --batch-size {resources.batch_size} --device {resources.device} > {log:q} 2>&1"
+        " --batch-size {resources.batch_size} --device {resources.device} --may-fail > {log:q} 2>&1"

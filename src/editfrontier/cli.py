@@ -129,18 +129,24 @@ def edit(
     batch_size: Annotated[int, typer.Option(min=1, help="Cases edited at once; changes no result.")] = 16,
     device: Device = "cpu",
     inversions: Annotated[Path | None, typer.Option(help="Folder of inversions that edits share; it may grow.")] = None,
+    may_fail: Annotated[
+        bool, typer.Option("--may-fail", help="End with status 0 where each case failed, as jobs of the workflow do.")
+    ] = False,
 ) -> None:
-    """Edit one shard of a task with one variant."""
+    """Edit one shard of a task with one variant; status 1 if no case could be edited."""
     values = _json(spec, "--spec")
     place = choose_device(device)
     from editfrontier.editing.shard import run_shard
 
     print(f"spec {spec}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
-    run_shard(cases, shard, shards, values, record, images, batch_size, place, inversions=inversions)
+    rows = run_shard(cases, shard, shards, values, record, images, batch_size, place, inversions=inversions)
     for other in record.parent.glob("shard-*.parquet"):
         # With fewer shards than before, the records of the others would be counted twice.
         if other != record and int(other.stem.removeprefix("shard-")) >= shards:
             other.unlink()
+    if rows and not may_fail and all(row.status != "ok" for row in rows):
+        print(f"error: no case was edited. The reasons stand above, and case by case in {record}.", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -341,10 +347,15 @@ def report(
 
 @app.command()
 def where(config: ConfigFiles = DEFAULT_CONFIG) -> None:
-    """Say where the report of a config is."""
+    """Say where the report of a config is, and which edits failed for which reasons."""
     from editfrontier.config import load_study
+    from editfrontier.editing.failures import failures
 
-    page = Path(load_study(config).config["results"]) / "index.html"
+    study = load_study(config)
+    results = Path(study.config["results"])
+    if failed := failures(results, study.variants):
+        print("\n".join(failed))
+    page = results / "index.html"
     if not page.is_file():
         raise UserError(f"{page}: there is no report yet. Make it with `make reproduce`.")
     print(f"The report is in {page} (open it in a browser: {page.resolve().as_uri()})")

@@ -23,7 +23,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     bad = read_cases(table)[3]
     image = table.parent / bad.image
     image.write_bytes(image.read_bytes()[:200])
-    workspace.run("--cores", "2")
+    (workspace.folder / "run.txt").write_text(workspace.run("--cores", "2").stdout)
     return workspace, bad.case_id
 
 
@@ -62,6 +62,13 @@ def test_bad_case_is_a_failed_row_with_its_reason(study: tuple[Workspace, str]) 
     assert f"{case_id}.png" in failed["reason"].iloc[0]
     assert len(record) == 8
     assert set(record.loc[record["status"] == "ok", "forwards"]) == {50}  # 25 steps with guidance
+
+
+def test_the_end_of_the_run_tells_what_failed_and_why(study: tuple[Workspace, str]) -> None:
+    workspace, case_id = study
+    said = (workspace.folder / "run.txt").read_text().partition("Edits that failed, by the records in")[2].splitlines()
+    place = said.index("  portraits, sdedit: 1 of 8 cases failed")
+    assert f"{case_id}.png: not a readable image" in said[place + 1]
 
 
 def test_controls_stand_where_they_must(study: tuple[Workspace, str]) -> None:

@@ -24,6 +24,7 @@ from editfrontier.diffusion import sampling
 from editfrontier.editing import records
 from editfrontier.editing.chains import Link, chains_of, links_by_step, not_run
 from editfrontier.editing.contract import Trial, checked, rules_of
+from editfrontier.editing.failures import Outcome, reasons
 from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
 from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
 from editfrontier.editing.outcomes import Edited, measured, no_memory, out_of_memory, release, with_measure
@@ -133,6 +134,8 @@ def run_shard(
     if counts["not run"]:
         outcome += f", {counts['not run']} not run"
     say(f"{label}: {outcome}, {time.perf_counter() - started:.1f} s")
+    for line in reasons(Outcome(row.case_id, row.status, row.reason) for row in ordered):
+        say(f"{label}: {line}")
     return ordered
 
 

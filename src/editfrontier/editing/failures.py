@@ -1,0 +1,92 @@
+"""What failed and why, counted from the records of edits: for the end of an edit job, the end of a run, and `where`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+MOST = 5
+"""Reasons that are shown of one variant, those of most cases first."""
+LONGEST = 400
+"""Letters of a reason that are shown."""
+
+
+class Outcome(NamedTuple):
+    """What became of a case, as it stands in a record."""
+
+    case_id: str
+    status: str  # "ok" | "failed" | "not run"
+    reason: str
+
+
+def reasons(outcomes: Iterable[Outcome]) -> list[str]:
+    """Return a line for each reason of failed cases: how many have it, and how it reads for the first of them.
+
+    Reasons that differ in the name of the case or in numbers only are one reason. Of a chain only the step that
+    failed is counted under its reason; the steps that were not run after it have one line together.
+    """
+    counts: dict[str, int] = {}
+    first: dict[str, str] = {}
+    not_run = 0
+    for case_id, status, reason in outcomes:
+        if status == "not run":
+            not_run += 1
+        elif status != "ok":
+            kind = re.sub(r"\d+", "#", re.sub(rf"\b{re.escape(case_id)}\b", "#", reason))
+            counts[kind] = counts.get(kind, 0) + 1
+            first.setdefault(kind, reason)
+    kinds = sorted(counts, key=lambda kind: -counts[kind])
+    lines = [f"{counts[kind]} x {_printable(first[kind])}" for kind in kinds[:MOST]]
+    if kinds[MOST:]:
+        lines.append(f"{sum(counts[kind] for kind in kinds[MOST:])} x {len(kinds) - MOST} other reasons")
+    if not_run:
+        lines.append(f"{not_run} x not run, since a step before it in its chain failed")
+    return lines
+
+
+def _printable(text: str) -> str:
+    """Return a text on one line, without what would steer a terminal, since it may come from a data set."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+def failures(results: Path, variants: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return what failed in a study, from its records.
+
+    Args:
+        results: folder of the study.
+        variants: of each task; those without records yet are passed over.
+
+    Returns:
+        lines to print, none if every case was edited; variants without any edited case stand first.
+    """
+    whole: list[str] = []
+    part: list[str] = []
+    for task, names in variants.items():
+        for name in names:
+            outcomes, problems = _read(results / "edits" / task / name)
+            failed = sum(one.status != "ok" for one in outcomes)
+            if not failed and not problems:
+                continue
+            none = failed == len(outcomes) and bool(outcomes)
+            said = f"  {task}, {name}: {failed} of {len(outcomes)} cases failed{', NO CASE WAS EDITED' if none else ''}"
+            (whole if none else part).extend([said, *(f"    {line}" for line in [*reasons(outcomes), *problems])])
+    return [f"Edits that failed, by the records in {results / 'edits'}:", *whole, *part] if whole or part else []
+
+
+def _read(folder: Path) -> tuple[list[Outcome], list[str]]:
+    """Return what stands in the records of a variant, and what is wrong with those that cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    outcomes, problems = [], []
+    for path in sorted(folder.glob("shard-*.parquet")):
+        try:
+            table = pq.read_table(path, columns=list(Outcome._fields))
+        except (pa.ArrowException, OSError) as error:
+            problems.append(f"{path}: no readable record ({_printable(str(error))}). Delete it and run again.")
+            continue
+        outcomes += [Outcome(**row) for row in table.to_pylist()]
+    return outcomes, problems
