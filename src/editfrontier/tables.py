@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,9 +55,11 @@ def to_long(grid: Grid) -> pd.DataFrame:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, in a table cell too."""
+    """Return text that Markdown shows as it is, in a table cell and at the start of a line too."""
     plain = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", plain)
+    # Dollar signs enclose formulas on GitHub and in pandoc; a sign or a number at the start of a line begins a list.
+    escaped = re.sub(r"([\\`*_{}\[\]#|~!$^])", r"\\\1", plain)
+    return re.sub(r"^(\s*)([-+=]|\d+[.)](?=\s|$))", lambda found: f"{found[1]}{found[2][:-1]}\\{found[2][-1]}", escaped)
 
 
 def escape_latex(text: str) -> str:
@@ -72,6 +75,7 @@ def escape_latex(text: str) -> str:
         "_": r"\_",
         "^": r"\textasciicircum{}",
         "~": r"\textasciitilde{}",
+        "`": r"\textasciigrave{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
@@ -79,7 +83,12 @@ def escape_latex(text: str) -> str:
         "↓": r"$\downarrow$",
         '"': "''",
     }
-    return "".join(table.get(character, character) for character in re.sub(r"\s+", " ", text))
+    plain = re.sub(r"[\x00-\x1f\x7f]", "", re.sub(r"\s+", " ", text))
+    escaped = (
+        "".join(table.get(character, character) for character in plain).replace("--", "-{}-").replace("--", "-{}-")
+    )
+    # A row ends with two backslashes, which would take a star or a bracket at the start of the next one as its own.
+    return "{}" + escaped if escaped.lstrip().startswith(("[", "*")) else escaped
 
 
 def _sections(grid: Grid) -> list[list[Line]]:
@@ -155,9 +164,11 @@ def to_latex(grid: Grid) -> str:
             cells = [_latex_cell(grid, line, i) for i in range(columns)]
             counts = [str(line.n), str(line.failed)] if line.counted else ["", ""]
             body.append(" & ".join([name, *cells, *counts]) + r" \\")
+    scripts = any(unicodedata.category(letter) == "Lo" for row in body for letter in row)
     return "\n".join(
         [
             "% Needs \\usepackage{booktabs,xcolor,graphicx}.",
+            *(["% Labels are of scripts that need LuaLaTeX or XeLaTeX, and a font that has them."] if scripts else []),
             r"\begin{table*}",
             r"\centering",
             rf"\caption{{{escape_latex(grid.table.title)}. {escape_latex(_notes(grid))}}}",

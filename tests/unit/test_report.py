@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from editfrontier.figures.plotting import figure_style, save_figure
 from editfrontier.gallery import read_task
 from editfrontier.report import build_report
 from editfrontier.report.gallery_data import gallery, rounded
@@ -172,6 +173,23 @@ def test_page_is_made_of_what_there_is(study: Study, tmp_path: Path) -> None:
     data = page_data(html)["galleries"][0]
     assert data["unreadable"] == 1
     assert len(data["cases"]) == 7
+
+
+def test_page_names_texts_that_a_figure_could_not_write(study: Study, tmp_path: Path) -> None:
+    shutil.copytree(study.root, tmp_path / "study")
+    (tmp_path / "study" / "figures").mkdir(exist_ok=True)
+    stem = tmp_path / "study" / "figures" / "frontier"
+    with figure_style():
+        import matplotlib.pyplot as plt
+
+        plt.figure(figsize=(2, 2)).suptitle("\U0010fffd<img src=x>")  # no font has letters for private use
+        save_figure(plt.gcf(), stem)
+    build_report(tmp_path / "study", study.config, study.tables, study.reported, tmp_path / "p.html")
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert "Boxes stand for letters of “\U0010fffd&lt;img src=x&gt;”" in page
+    stem.with_suffix(".png").write_bytes(b"no picture")
+    build_report(tmp_path / "study", study.config, study.tables, study.reported, tmp_path / "p.html")
+    assert "Boxes stand" not in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 def test_page_shows_a_choice_by_rule_when_images_exceed_the_budget(study: Study) -> None:

@@ -188,9 +188,9 @@ def test_a_drawing_of_very_many_marks_is_shown_as_its_image(tmp_path: Path) -> N
     write_findings(tmp_path / "analyses" / "drift.parquet", FINDINGS, {})
     (tmp_path / "analyses" / "drift.svg").write_bytes(b"<svg" + b" " * 1_000_000)
     config = {**CONFIG, "analyse": ["drift"]}
-    assert groups(tmp_path, config, {})[0]["entries"][0]["figure"].startswith("data:image/svg")
+    assert groups(tmp_path, config, {})[0]["entries"][0]["plot"].source.startswith("data:image/svg")
     (tmp_path / "analyses" / "drift.png").write_bytes(b"\x89PNG")
-    assert groups(tmp_path, config, {})[0]["entries"][0]["figure"].startswith("data:image/png")
+    assert groups(tmp_path, config, {})[0]["entries"][0]["plot"].source.startswith("data:image/png")
 
 
 def test_figures_are_as_wide_as_they_were_drawn(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_figures_are_as_wide_as_they_were_drawn(tmp_path: Path) -> None:
     config = {**CONFIG, "analyse": ["drift"]}
     for content, width in (('width="288pt"', 600), ('width="900pt"', 1180), ("", 1180)):
         (tmp_path / "analyses" / "drift.svg").write_text(f'<svg height="9pt" {content}/>')
-        assert groups(tmp_path, config, {})[0]["entries"][0]["width"] == width
+        assert groups(tmp_path, config, {})[0]["entries"][0]["plot"].width == width
     (tmp_path / "analyses" / "drift.svg").unlink()
     (tmp_path / "analyses" / "drift.png").write_bytes(b"\x89PNG" + bytes(12) + (1100).to_bytes(4, "big"))
-    assert groups(tmp_path, config, {})[0]["entries"][0]["width"] == 750
+    assert groups(tmp_path, config, {})[0]["entries"][0]["plot"].width == 750

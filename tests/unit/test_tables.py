@@ -172,6 +172,42 @@ def test_latex_escapes_every_special_character() -> None:
     assert "~" not in text
 
 
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("[x]", "{}[x]"),
+        (" *x", "{} *x"),
+        ("a [%]", r"a [\%]"),
+        ("---", "-{}-{}-"),
+        ("`a` \x07\x1b", r"\textasciigrave{}a\textasciigrave{} "),
+    ],
+)
+def test_latex_commands_take_nothing_of_a_label(text: str, latex: str) -> None:
+    assert escape_latex(text) == latex
+
+
+def test_latex_tables_say_that_other_scripts_need_another_engine(study: Study) -> None:
+    for label, said in (("中文", True), ("Café", False)):
+        table = {**study.tables["table1"], "rows": [{"variant": "sdedit", "label": label}]}
+        summary = read_statistics(study.root / "statistics" / "portraits.parquet")
+        assert ("LuaLaTeX" in to_latex(build_grid(table, summary, read_reported(study.reported)))) is said
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("5$ or 10$", r"5\$ or 10\$"),
+        ("- a - b", r"\- a - b"),
+        ("12. May", r"12\. May"),
+        ("=1+2", r"\=1+2"),
+        ("w = 7.5", "w = 7.5"),
+        ("7.5", "7.5"),
+    ],
+)
+def test_markdown_makes_neither_formulas_nor_lists_of_texts(text: str, markdown: str) -> None:
+    assert escape_markdown(text) == markdown
+
+
 def test_markdown_escapes_markup_and_cell_borders(study: Study) -> None:
     text = escape_markdown(HOSTILE)
     assert "<" not in text

@@ -79,7 +79,7 @@ def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> No
     from editfrontier.cases import read_image
     from editfrontier.chain_data import chain_data, only_experiment
     from editfrontier.figures.plotting import figure_style, save_figure
-    from editfrontier.figures.qualitative import draw_image, plain_text
+    from editfrontier.figures.qualitative import draw_image
     from editfrontier.results import row_styles
 
     data = chain_data(inputs, only_experiment(inputs))
@@ -104,12 +104,12 @@ def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> No
                 draw_image(axes, image, "no image")
                 if place == 0:
                     axes.set_title("original" if k == 0 else f"k = {k}", fontsize=7.5)
-            label = "\n".join(textwrap.wrap(plain_text(row.label), 24)[:3])
+            label = "\n".join(textwrap.wrap(row.label, 24)[:3])
             first = grid[place][0]
             style = {"ha": "right", "va": "center", "fontsize": 7.5, "color": look[row.variant].colour}
             first.text(-0.08, 0.5, label, transform=first.transAxes, **style)
         title = "; then ".join(f"\u201c{text}\u201d" for text in instructions)
-        figure.text(0.004, 1 - 0.13 / height, plain_text(title), fontsize=8, weight="bold", va="center")
+        figure.text(0.004, 1 - 0.13 / height, title, fontsize=8, weight="bold", va="center")
         save_figure(figure, stem)
 
 

@@ -210,7 +210,7 @@ def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams, stem: 
         for reading, colour in colours.items():
             for factor, style in (("plain", "-"), ("averaged", "--")):
                 rows = findings.select("bound", level=f"{reading}/{factor}")
-                label = NAMES[reading] + (r", $1/\sqrt{T}$" if factor == "averaged" else "")
+                label = NAMES[reading] + (", 1/√T" if factor == "averaged" else "")
                 left.plot(
                     [row.x for row in rows],
                     [row.value for row in rows],
@@ -243,7 +243,7 @@ def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams, stem: 
                 linewidth=0,
             )
         right.set_xlabel("step, from noise (left) to image (right)")
-        right.set_ylabel(r"$\|\epsilon(c) - \epsilon(\emptyset)\|$")
+        right.set_ylabel(r"$\|\epsilon(c) - \epsilon(\emptyset)\|$", parse_math=True)
         right.set_title("(c) Norm of the guidance direction", loc="left")
         for axes in (middle, right):
             axes.legend(loc="best", fontsize=6.5, handlelength=1.8)

@@ -234,9 +234,9 @@ def draw(findings: Findings, inputs: Inputs, params: LipschitzParams, stem: Path
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axis.set_minor_locator(NullLocator())
             axes.set_title(MAPS[level], loc="left")
-            axes.set_xlabel(r"latent error $\|\tilde z - z\|$")
+            axes.set_xlabel(r"latent error $\|\tilde z - z\|$", parse_math=True)
             axes.legend(loc="best", fontsize=6.5, handlelength=1.6)
-        panels[0][0].set_ylabel(r"image error $\|\hat x_0 - x_0\|$")
+        panels[0][0].set_ylabel(r"image error $\|\hat x_0 - x_0\|$", parse_math=True)
         save_figure(figure, stem)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from editfrontier.cases import Case, read_image
 from editfrontier.errors import UserError
 from editfrontier.figures.plotting import INK, axis_label, draw_marker, error_bars, figure_style, save_figure
-from editfrontier.figures.qualitative import draw_image, plain_text
+from editfrontier.figures.qualitative import draw_image
 from editfrontier.gallery import (
     TaskResults,
     balanced_choice,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
     from editfrontier.dragging.regions import Region
 
@@ -85,7 +86,7 @@ def draw_panel(table: Table, root: Path, out_stem: Path, seed: int = 0) -> None:
     order = list(dict.fromkeys(case.edit_type for case in usable))
     chosen = sorted(balanced_choice(usable, len(order), seed), key=lambda case: order.index(case.edit_type))
     columns = ["Source and drag", *(row.label for row in rows), "True result"]
-    heads = [textwrap.wrap(plain_text(name), 17)[:3] for name in columns]
+    heads = [textwrap.wrap(name, 17)[:3] for name in columns]
     with figure_style():
         import matplotlib.pyplot as plt
 
@@ -111,7 +112,7 @@ def _case_row(cells: Sequence[Axes], case: Case, results: TaskResults, rows: Seq
     for region in regions:
         _arrows(cells[0], region)
     kind = ", ".join(part for part in (case.edit_type, SPLITS["size"](case)) if part)
-    text = textwrap.wrap(plain_text(case.instruction or case.target_caption), 25)[:4]
+    text = textwrap.wrap(case.instruction or case.target_caption, 25)[:4]
     cells[0].text(
         -0.08, 0.5, "\n".join([kind, *text]), transform=cells[0].transAxes, ha="right", va="center", fontsize=7
     )
@@ -191,22 +192,24 @@ def draw_motion(spec: Table, root: Path, reported: Path, out_stem: Path) -> None
         count = max(len(accuracy), 1)
         figure, panels = plt.subplots(1, count, figsize=(4.3 * count, 3.3), layout="constrained", squeeze=False)
         span = max(place.values(), default=1.0) - min(place.values(), default=0.0) or 1.0
+        handles: dict[str, Line2D] = {}
         for column, name in enumerate(accuracy):
             axes = panels[0][column]
             for rank, row in enumerate(shown):
                 # A little apart, so that intervals can be told apart.
                 nudge = 0.0 if row.control else 0.012 * span * (rank - (len(shown) - 1) / 2)
                 lines = [(place[n] + nudge, found[row.variant, n]) for n in names if (row.variant, n) in found]
-                _draw_editor(
-                    axes, lines, column, 100.0 if metric_display(name).percent else 1.0, look[row.variant], row
-                )
+                scale = 100.0 if metric_display(name).percent else 1.0
+                handles[row.variant] = _draw_editor(axes, lines, column, scale, look[row.variant], row)
             axes.set_xticks([place[n] for n in names])
-            axes.set_xticklabels([f"{plain_text(n)}\n{place[n]:.1f} px" for n in names])
+            axes.set_xticklabels([f"{n}\n{place[n]:.1f} px" for n in names])
             axes.set_xlabel(f"{spec.by} and mean motion of the region's pixels")
             axes.set_ylabel(axis_label(name))
             axes.set_title(f"({'ab'[column]}) {metric_display(name).label}", loc="left")
-        handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, columnspacing=1.6, handlelength=2.6)
+        # get_legend_handles_labels would leave out what starts with an underscore.
+        figure.legend(
+            handles=list(handles.values()), loc="outside lower center", ncols=4, columnspacing=1.6, handlelength=2.6
+        )
         save_figure(figure, out_stem)
 
 
@@ -224,9 +227,9 @@ def _places(root: Path, spec: Table, names: Sequence[str]) -> list[float]:
 
 def _draw_editor(
     axes: Axes, lines: Sequence[tuple[float, Line]], column: int, scale: float, style: Style, row: Row
-) -> None:
+) -> Line2D:
     points = [(x, line.cells[column]) for x, line in lines if math.isfinite(line.cells[column].value)]
-    axes.plot(
+    (drawn,) = axes.plot(
         [x for x, _ in points],
         [cell.value * scale for _, cell in points],
         color=style.colour,
@@ -235,7 +238,7 @@ def _draw_editor(
         marker=style.marker,
         markersize=5.5,
         markerfacecolor="white" if style.control else style.colour,
-        label=plain_text(row.label),
+        label=row.label,
     )
     for x, cell in points:
         bars = error_bars(cell)
@@ -245,3 +248,4 @@ def _draw_editor(
                 x, cell.value * scale, yerr=lengths, fmt="none", ecolor=style.colour, elinewidth=1.0, alpha=0.8
             )
         draw_marker(axes, x, cell.value * scale, style, zorder=3)
+    return drawn

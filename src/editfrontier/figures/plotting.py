@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.cases import write_bytes
+from editfrontier.figures.lettering import FONT, NOTE, choose_fonts, glyph_warnings_off, note_about, write_powers
 from editfrontier.grids import Cell
 from editfrontier.results import Style, metric_display
 
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 INK = "#222222"
 GREY = "#8A8A8A"
 _SETTINGS: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
+    # Labels and captions are of configs and data sets: a text is a formula only where `parse_math=True` says so.
+    "text.parse_math": False,
+    "text.usetex": False,
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -61,19 +67,31 @@ def figure_style() -> Iterator[None]:
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write a figure as .pdf, .svg and .png beside each other, without dates or versions in the files."""
-    without = {
-        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    # One layout for all three; it is the costly part of drawing.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for kind, metadata in without.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.04)
-        write_bytes(stem.with_name(f"{stem.name}.{kind}"), buffer.getvalue())
+    """Write a figure as .pdf, .svg and .png beside each other, without dates or versions in the files.
+
+    Letters that the figures' font lacks are taken from other installed fonts; where none has them, the PNG carries a
+    note (`lettering.note_of`).
+    """
+    write_powers(figure)
+    with glyph_warnings_off():
+        # One layout for all three; it is the costly part of drawing.
+        figure.draw_without_rendering()
+        note = note_about(choose_fonts(figure))
+        figure.set_layout_engine("none")
+        if note:
+            logging.getLogger(__name__).warning("%s: %s", stem.name, note)
+        metadata: dict[str, dict[str, str | None]] = {
+            "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+            "svg": {"Date": None, "Creator": None},
+            "png": {"Software": None, **({NOTE: note} if note else {})},
+        }
+        for kind, entries in metadata.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=entries, bbox_inches="tight", pad_inches=0.04)
+            content = buffer.getvalue()
+            if kind == "svg":  # every text stands in a comment too, and XML has no control characters, not even there
+                content = re.sub(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]", b"", content)
+            write_bytes(stem.with_name(f"{stem.name}.{kind}"), content)
 
 
 def pareto_front(points: Sequence[tuple[float, float]], directions: tuple[str, str]) -> list[int]:

@@ -125,10 +125,10 @@ def _case_row(
             if mask is not None and mask.any() and not mask.all():
                 axes.contour(mask, levels=[0.5], colors=["white"], linewidths=1.8)
                 axes.contour(mask, levels=[0.5], colors=["#D5006D"], linewidths=0.9)
-            text = "\n".join(textwrap.wrap(plain_text(case.instruction or case.target_caption), 26)[:4])
+            text = "\n".join(textwrap.wrap(case.instruction or case.target_caption, 26)[:4])
             axes.text(-0.08, 0.5, text, transform=axes.transAxes, ha="right", va="center", fontsize=7)
         if position == 0:
-            axes.set_title("\n".join(textwrap.wrap(plain_text(columns[column]), 16)[:2]), fontsize=7.5)
+            axes.set_title("\n".join(textwrap.wrap(columns[column], 16)[:2]), fontsize=7.5)
 
 
 def _worst_strip(strip: GridSpec, index: int, row: Row, results: TaskResults, worst: int, colour: str) -> None:
@@ -143,7 +143,7 @@ def _worst_strip(strip: GridSpec, index: int, row: Row, results: TaskResults, wo
             draw_image(axes, image)
             if rank == 0 and side == 0:
                 name = textwrap.shorten(row.label, 13 * worst, placeholder="…")
-                axes.set_title(plain_text(name), fontsize=7, loc="left", color=colour)
+                axes.set_title(name, fontsize=7, loc="left", color=colour)
 
 
 def draw_image(axes: Axes, image: npt.NDArray[np.uint8] | None, absent: str = "failed") -> None:
@@ -159,8 +159,3 @@ def draw_image(axes: Axes, image: npt.NDArray[np.uint8] | None, absent: str = "f
         axes.set_aspect("equal", adjustable="box")
     else:
         axes.imshow(image, interpolation="nearest")
-
-
-def plain_text(text: str) -> str:
-    """Return text that matplotlib shows as it is: a dollar sign would start a formula."""
-    return text.replace("$", r"\$")

@@ -196,7 +196,7 @@ def draw_strength(findings: Findings, stem: Path, measures: Mapping[str, str]) -
                 axes.plot([0, end], line, color=INK, linestyle="--", linewidth=0.9, label="line")
                 axes.plot([0, end], [0, ratio.value * end], color=MARK, linewidth=0.9, label="proportional")
             axes.set_xlim(left=0)
-            axes.set_xlabel(r"noise at the start, $\sqrt{1-\bar\alpha_{T_s}}$")
+            axes.set_xlabel(r"noise at the start, $\sqrt{1-\bar\alpha_{T_s}}$", parse_math=True)
         floor = findings.one("floor")
         if floor is not None:
             panels[0].axhline(floor.value, color=GREY, linestyle=":", linewidth=0.9, label="autoencoder alone")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from editfrontier.analyses import Analysis, Finding, get_analysis
 from editfrontier.analyses.findings import read_findings
 from editfrontier.errors import UserError
 from editfrontier.report.ledger import decimals, signed
+from editfrontier.report.plots import NO_PLOT, Plot, plot_of
 from editfrontier.results import metric_display, variant_label
 
 ELSEWHERE = "More analyses"
@@ -66,7 +66,7 @@ def _item(root: Path, name: str, entry: Mapping[str, Any], labels: Mapping[str, 
         "caption": str(entry.get("caption") or ""),
     }
     if not path.is_file():
-        return {**about, "run": False, "sentences": [], "figure": "", "width": 0, "columns": {}, "rows": [], "total": 0}
+        return {**about, "run": False, "sentences": [], "plot": NO_PLOT, "columns": {}, "rows": [], "total": 0}
     findings = read_findings(path)
     analysis = _analysis(str(entry.get("analysis") or name))
     columns = {
@@ -77,7 +77,7 @@ def _item(root: Path, name: str, entry: Mapping[str, Any], labels: Mapping[str, 
         **about,
         "run": True,
         "sentences": [str(sentence) for sentence in findings.provenance.get("sentences") or []],
-        **_figure(path.with_suffix(""), analysis is not None and analysis.pixels),
+        "plot": _plot(path.with_suffix(""), analysis is not None and analysis.pixels),
         "columns": columns,
         "rows": [_row(row, labels, analysis.quantities if analysis else {}) for row in findings.rows[:_MOST]],
         "total": len(findings.rows),
@@ -108,8 +108,8 @@ def _row(row: Finding, labels: Mapping[str, str], meanings: Mapping[str, str]) -
     }
 
 
-def _figure(stem: Path, pixels: bool) -> dict[str, Any]:
-    """Return the figure as a data address, images and drawings of very many marks as PNG, and its width in CSS pixels.
+def _plot(stem: Path, pixels: bool) -> Plot:
+    """Return the figure, images and drawings of very many marks as PNG.
 
     The width grows with the figure's own, so that the letters of all figures have about the same size.
     """
@@ -117,11 +117,8 @@ def _figure(stem: Path, pixels: bool) -> dict[str, Any]:
     large = svg.is_file() and svg.stat().st_size > _LARGE
     path = png if png.is_file() and (pixels or not svg.is_file() or large) else svg
     if not path.is_file():
-        return {"figure": "", "width": 0}
-    content = path.read_bytes()
-    kind = "image/svg+xml" if path.suffix == ".svg" else "image/png"
-    address = f"data:{kind};base64," + base64.b64encode(content).decode()
-    return {"figure": address, "width": min(round(_ENLARGED * _inches(content)), _WIDEST)}
+        return NO_PLOT
+    return plot_of(path, min(round(_ENLARGED * _inches(path.read_bytes())), _WIDEST))
 
 
 def _inches(content: bytes) -> float:

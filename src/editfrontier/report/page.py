@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from editfrontier.parquet import read_parquet
 from editfrontier.report import analyses, sentences, study_data
 from editfrontier.report.gallery_data import BUDGET, gallery, metric_table, rounded
 from editfrontier.report.ledger import ledger
+from editfrontier.report.plots import Plot, plot_of
 from editfrontier.results import (
     Row,
     Style,
@@ -135,7 +135,7 @@ def collect(
         "coverage": study_data.coverage(results, rows, tasks),
         "failures": study_data.failures(results, labels),
         "checks": study_data.checks(root / "validation.csv"),
-        "figures": {name: _figure(root, name) for name in _FIGURES},
+        "figures": {name: _plot(root, name) for name in _FIGURES},
         "stages": study_data.stages(benchmarks),
         "models": study_data.models(config),
         "specs": [
@@ -339,14 +339,8 @@ def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(root: Path, name: str) -> str:
-    path = root / "figures" / f"{name}.svg"
-    if name in _OF_PIXELS:
-        path = path.with_suffix(".png")
-    if not path.exists():
-        return ""
-    kind = "image/svg+xml" if path.suffix == ".svg" else "image/png"
-    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+def _plot(root: Path, name: str) -> Plot:
+    return plot_of(root / "figures" / f"{name}.{'png' if name in _OF_PIXELS else 'svg'}")
 
 
 def render(context: Mapping[str, Any]) -> str:
