@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MASK_ORIGINS = ("exact", "human", "automatic", "degraded")
 INSTRUCTION_ORIGINS = ("template", "free_form")
 _MARK_KEY = b"editfrontier.cases"
+_MAKE_AGAIN = "Make the data again with `snakemake data`."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,9 @@ def read_cases(path: Path) -> list[Case]:
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """Read an image as RGB uint8 [H, W, 3]; raise `UserError` if it is missing, truncated or no image."""
-    return _decode(path, "RGB")
+    from editfrontier.pictures import open_picture, rgb
+
+    return rgb(open_picture(path, missing=_MAKE_AGAIN), where=str(path))
 
 
 def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -> npt.NDArray[np.bool_]:
@@ -133,7 +136,9 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
     Raises:
         UserError: the file is unreadable, of another size than the image, or empty.
     """
-    mask = _decode(path, "L") > 127
+    from editfrontier.pictures import grey_mask, open_picture
+
+    mask = grey_mask(open_picture(path, missing=_MAKE_AGAIN), where=str(path))
     if mask.shape != size:
         raise UserError(
             f"{path}: the mask is {mask.shape[1]}x{mask.shape[0]} but its image is {size[1]}x{size[0]} pixels. "
@@ -144,19 +149,6 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
             f"{path}: the mask is empty, at least one editable (white) pixel was expected. Redraw the mask."
         )
     return mask
-
-
-def _decode(path: Path, mode: str) -> npt.NDArray[np.uint8]:
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode), dtype=np.uint8)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such image file. Make the data again with `snakemake data`.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable image ({error}). Replace the file.") from None
 
 
 def encode_png(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+import unicodedata
 from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 FETCH_WEIGHTS = "`editfrontier weights --pin --config <config file>`"
 """What messages say to run where weights are missing: it fetches those of a config, pinned or not."""
@@ -31,3 +34,51 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f" Did you mean '{near[0]}'?"
     return f" Known: {', '.join(names)}." if names else ""
+
+
+def file_that_is_meant(path: Path, *, exactly: bool = False) -> str:
+    """Return a sentence that names the file or folder which a path that is not there means, "" if none is near.
+
+    One that differs in its Unicode form, capitals or slashes alone is shown with escapes, for it looks alike.
+
+    Args:
+        path: absolute or relative.
+        exactly: whether only such a one counts; else one of a similar name does too.
+    """
+    place = Path(path.anchor)
+    parts = PurePosixPath(path.as_posix().replace("\\", "/")).parts[1 if path.anchor else 0 :]
+    for number, part in enumerate(parts):
+        if not os.path.lexists(place / part):
+            names = _names_in(place)
+            alike = sorted(name for name in names if _plain(name) == _plain(part))
+            if not alike:
+                near = (
+                    difflib.get_close_matches(part, names, n=1, cutoff=0.8)
+                    if number == len(parts) - 1 and not exactly
+                    else []
+                )
+                return f"Did you mean '{place / near[0]}'?" if near else ""
+            part = alike[0]
+        place = place / part
+    if str(place) == str(path):
+        return ""
+    named = f"'{place}'" if place.name.isascii() else f"'{place}' ({place.name!a}, where {path.name!a} is named)"
+    return f"There is {named}, which differs in {_difference(str(path), str(place))} only."
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def _difference(named: str, there: str) -> str:
+    if "\\" in named:
+        return "its slashes"
+    same_letters = unicodedata.normalize("NFC", named) == unicodedata.normalize("NFC", there)
+    return "the Unicode form of its letters" if same_letters else "its capitals"

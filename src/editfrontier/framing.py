@@ -6,24 +6,19 @@ the right, y downwards, whole numbers at pixel centres, as in `dragging.regions`
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from editfrontier.errors import UserError
+from editfrontier.pictures import Mask, Pixels
 
-Pixels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Fit = Literal["crop", "stretch"]
-
-_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -112,101 +107,6 @@ def apply(affine: Floats, points: Floats) -> Floats:
     """Map points [N, 2] (x, y) by an affine map [2, 3]."""
     moved: Floats = points @ affine[:, :2].T + affine[:, 2]
     return moved
-
-
-def open_picture(source: Path | bytes, where: str = "") -> Image.Image:
-    """Read a picture whole.
-
-    Args:
-        source: a file, or its content.
-        where: what messages call it, the path by default.
-
-    Raises:
-        UserError: it is missing, no picture, truncated, of another depth than 8 or 16 bits, too large, or a pointer of
-            Git LFS in its place.
-    """
-    where = where or str(source)
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{where}: no such image file. Put it there, or correct what names it.") from None
-    except OSError as error:
-        raise UserError(f"{where}: cannot be read ({error.strerror}). Put a readable image file there.") from None
-    if content.startswith(_POINTER):
-        raise UserError(
-            f"{where}: is a pointer of Git LFS and not the image itself. Run `git lfs install` and `git lfs pull` in "
-            "the clone that it lies in."
-        )
-    try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except Image.DecompressionBombError:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise UserError(f"{where}: has more than {most} pixels, which nobody edits whole. Scale it down.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        shown = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names the buffer only
-        raise UserError(f"{where}: is no readable image{shown}. Replace the file, or download it again.") from None
-    return _eight_bits(image, where)
-
-
-def _eight_bits(image: Image.Image, where: str) -> Image.Image:
-    """Return a picture of one channel of 16 bits as one of 8; Pillow would make all above 255 white.
-
-    Raises:
-        UserError: it has 32 bits a pixel, of which nobody knows which number is white.
-    """
-    if image.mode.startswith("I;16"):
-        made = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
-        made.info = {key: value for key, value in image.info.items() if key == "exif"}
-        return made
-    if image.mode in ("I", "F"):
-        raise UserError(f"{where}: has 32 bits a pixel, expected 8 or 16 a channel. Save it as an 8-bit PNG.")
-    return image
-
-
-_ORIENTATION = 0x0112
-_TURNS = (
-    None,
-    None,
-    Image.Transpose.FLIP_LEFT_RIGHT,
-    Image.Transpose.ROTATE_180,
-    Image.Transpose.FLIP_TOP_BOTTOM,
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.TRANSVERSE,
-    Image.Transpose.ROTATE_90,
-)
-"""By the orientation in EXIF data, 1 to 8, what makes a picture upright."""
-
-
-def rgb(image: Image.Image, *, upright: bool = False) -> Pixels:
-    """Return a picture as uint8 [H, W, 3]; an alpha channel is dropped. `upright` turns it as its EXIF data say, if
-    they can be read."""
-    turn = _turn(image) if upright else None
-    turned = image if turn is None else image.transpose(turn)
-    return np.array(turned.convert("RGB"), dtype=np.uint8)
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # damaged EXIF data fail in many ways, and programs that show pictures pass over them
-        return None
-    return _TURNS[orientation] if isinstance(orientation, int) and 0 <= orientation < len(_TURNS) else None
-
-
-def grey_mask(image: Image.Image) -> Mask:
-    """Return a picture as bool [H, W], True where it is brighter than the middle of the grey range."""
-    found: Mask = np.asarray(image.convert("L")) > 127
-    return found
-
-
-def alpha_mask(image: Image.Image) -> Mask | None:
-    """Return bool [H, W], True where a picture is transparent (DALL-E's masks); None if it has no alpha channel."""
-    if not image.has_transparency_data:
-        return None
-    clear: Mask = np.asarray(image.convert("RGBA").getchannel("A")) < 128
-    return clear
 
 
 def same_size(mask: Mask, picture: tuple[int, int], where: str) -> Mask:

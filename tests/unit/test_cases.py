@@ -75,10 +75,10 @@ def test_bad_images_and_masks_are_named_with_the_fix(tmp_path: Path) -> None:
         read_image(image)
     write_png(image, np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8))
     image.write_bytes(image.read_bytes()[:200])
-    with pytest.raises(UserError, match="image.png: not a readable image"):
+    with pytest.raises(UserError, match="image.png: is no readable image"):
         read_image(image)
     image.write_text("<html>not found</html>")
-    with pytest.raises(UserError, match="image.png: not a readable image"):
+    with pytest.raises(UserError, match="image.png: is no readable image"):
         read_image(image)
     write_png(tmp_path / "mask.png", np.zeros((8, 8), dtype=bool))
     with pytest.raises(UserError, match="the mask is 8x8 but its image is 16x4"):

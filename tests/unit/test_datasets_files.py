@@ -87,6 +87,15 @@ def test_a_data_set_without_required_files_is_here_with_anything_in_its_folder(
     assert re.search("^own_images +here ", summary(), re.MULTILINE)
 
 
+def test_a_file_whose_name_differs_in_capitals_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Celeb.ZIP").touch()
+    (tmp_path / "list_2.txt").touch()
+    with pytest.raises(UserError, match=r"There is '.*Celeb\.ZIP', which differs in its capitals only\. by hand"):
+        find_file("d", tmp_path, ExpectedFile(path="images/", what="images", archive="celeb.zip"), "by hand")
+    with pytest.raises(UserError, match=r"list_1\.txt \(a list\)\. by hand"):  # another list is not meant
+        find_file("d", tmp_path, ExpectedFile(path="list_1.txt", what="a list"), "by hand")
+
+
 def test_one_folder_too_deep_is_said_with_the_fix(tmp_path: Path) -> None:
     inner = tmp_path / "Set-v1"
     (inner / "images").mkdir(parents=True)

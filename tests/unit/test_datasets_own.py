@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,7 @@ BAD_TABLES = {
     "no picture": ("image,instruction\na.png,x\n,y\n", r"line 3: its image is empty"),
     "same id": ("image,id\na.png,x\na.png,y\na.png,x\n", r"the id 'x' stands in the lines 2 and 4"),
     "odd id": ("image,id\na.png,a/b\n", r"line 2: the id 'a/b' has other characters than letters"),
+    "ids by capitals": ("image,id\na.png,Cat\na.png,cat\n", r"ids 'Cat' and 'cat' in the lines 2 and 3 differ in cap"),
     "missing file": ("image\nz.png\n", r"z\.png: no such image file"),
 }
 
@@ -218,3 +221,103 @@ def test_a_folder_without_pictures_says_what_belongs_there(tmp_path: Path) -> No
     picture(tmp_path / "raw" / "photos" / "a.png")
     with pytest.raises(UserError, match=r"holds neither images\.csv nor a picture.*some in .*photos.* `root`"):
         built(tmp_path / "raw")
+
+
+def test_pictures_of_every_format_are_read_and_what_is_not_gets_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = tmp_path / "raw"
+    for number, (name, kind) in enumerate(
+        {"a.png": "PNG", "b.jfif": "JPEG", "c.gif": "GIF", "d.avif": "AVIF", "e.JPG": "JPEG", "f.TIF": "TIFF"}.items()
+    ):
+        picture(raw / "x.png", grey=40 * number)
+        Image.open(raw / "x.png").save(raw / name, kind)
+        (raw / "x.png").unlink()
+    mask(raw / "masks" / "b.gif")
+    (raw / "g.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    picture(raw / "deeper" / "h.png")
+    cases = built(raw)
+    assert [case.cluster for case in cases.values()] == [
+        f"own-{name}" for name in ("a.png", "b.jfif", "c.gif", "d.avif", "e.JPG", "f.TIF")
+    ]
+    assert cases["own-00002-b"].mask
+    assert f"{raw / 'g.heic'}: is no file that ends in .png, .jpg" in caplog.text
+    assert f"{raw / 'deeper'}: is a folder, it is not read" in caplog.text
+    assert str(raw / "masks") not in caplog.text
+
+
+def test_a_mask_has_the_name_of_its_picture_in_whatever_form_of_unicode(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    picture(raw / unicodedata.normalize("NFC", "café.png"))
+    mask(raw / "masks" / unicodedata.normalize("NFD", "café.png"))
+    (case,) = built(raw).values()
+    assert case.mask
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "said"),
+    [
+        ("cafe\u0301.png", "caf\xe9.png", r"'cafe\\u0301.png', where 'caf\\xe9.png' is named.*the Unicode form"),
+        ("photos/cat.png", "photos\\cat.png", r"photos/cat\.png', which differs in its slashes only"),
+        ("cat.JPG", "cat.jpg", r"cat\.JPG', which differs in its capitals only"),
+        ("Photos/cat.png", "photos/cat.png", r"Photos/cat\.png', which differs in its capitals only"),
+        ("photos/cat.jpeg", "photos/cat.jpg", r"Did you mean '.*photos/cat\.jpeg'\?"),
+    ],
+)
+def test_a_name_that_is_nearly_that_of_a_file_names_it(tmp_path: Path, stored: str, named: str, said: str) -> None:
+    raw = tmp_path / "raw"
+    picture(raw / stored)
+    (raw / "images.csv").write_text(f"image\n{named}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"no such image file\. .*{said}.* Rename it, or correct what names it"):
+        built(raw)
+    (raw / "images.csv").write_text("image\nzebra.png\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"no such image file\. Put it there, or correct what names it"):
+        built(raw)
+
+
+def test_a_table_of_nearly_the_name_is_proposed(raw: Path) -> None:
+    with pytest.raises(UserError, match=r"Images\.CSV: no such table of pictures\. There is '.*images\.csv'"):
+        built(raw, table="Images.CSV")
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_picture_under_several_names_is_one_source(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    picture(raw / "copy.png")  # the pixels of a.png
+    picture(raw / "wide.png", 96, 32, 70)
+    picture(raw / "wide2.png", 96, 32, 70)
+    mask(raw / "masks" / "wide.png", 96, 32)  # so that the crops differ
+    (raw / "link.png").symlink_to(raw / "deep" / "b c.jpg")
+    rows = ("./a.png", "deep/../a.png", "copy.png", "wide.png,masks/wide.png", "wide2.png", "link.png", "deep/b c.jpg")
+    (raw / "images.csv").write_text("image,mask\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    clusters = [case.cluster for case in built(raw).values()]
+    assert clusters == ["own-a.png"] * 3 + ["own-wide.png"] * 2 + ["own-deep/b c.jpg"] * 2
+    assert "the sources own-a.png and own-copy.png have equal pixels, they are one cluster" in caplog.text
+
+
+@pytest.mark.parametrize("role", ["image", "mask", "background_mask", "true_edit"])
+@pytest.mark.parametrize("way", ["dots", "absolute", "link", "folder"])
+def test_a_table_may_not_name_files_outside_of_its_folder(raw: Path, role: str, way: str) -> None:
+    secret = raw.parent / "secret" / "s.png"
+    mask(secret)
+    (raw / "link.png").symlink_to(secret)
+    (raw / "folder").symlink_to(secret.parent)
+    path = {"dots": "../secret/s.png", "absolute": str(secret), "link": "link.png", "folder": "folder/s.png"}[way]
+    row = {"image": "a.png"} | {role: path}
+    (raw / "images.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n", encoding="utf-8")
+    said = rf"images\.csv, line 2: its {role} '.*' lies at {secret}, outside of .*`outside: true`"
+    with pytest.raises(UserError, match=said):
+        built(raw)
+    assert not (raw.parent / "out").exists()
+    assert len(built(raw, outside=True)) == 1
+
+
+def test_a_table_elsewhere_and_links_within_the_folder_are_fine(raw: Path) -> None:
+    (raw / "tables").mkdir()
+    (raw / "tables" / "t.csv").write_text("image\n../a.png\n", encoding="utf-8")
+    (case,) = built(raw, table="tables/t.csv").values()
+    assert case.cluster == "own-../a.png"
+    (raw.parent / "linked").symlink_to(raw)
+    assert len(built(raw.parent / "linked")) == 2

@@ -126,7 +126,7 @@ def test_bad_cases_fail_with_their_reason_and_the_others_do_not(cases: Path, tmp
     rows = run(cases, tmp_path / "bad", params=QUICK, model=model)
     assert [rows[f"case-{i}"].status for i in range(5)] == ["failed"] * 4 + ["ok"]
     for i, words in enumerate(
-        ["image-0.png: not a readable image", "mask is empty", "the mask is 64x32", "case-3, target_caption: 18 tokens"]
+        ["image-0.png: is no readable image", "mask is empty", "the mask is 64x32", "case-3, target_caption: 18 tokens"]
     ):
         assert words in rows[f"case-{i}"].reason
     assert rows["case-4"].sha256 == good["case-4"].sha256

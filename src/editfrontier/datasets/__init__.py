@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,6 +60,7 @@ _SHARED = (
     "progress",
     "reference",
     "sam",
+    "twins",
 )
 
 
@@ -122,6 +123,7 @@ class Request:
         raw: folder of the raw files.
         language: captions and instructions.
         options: an instance of the data set's `options`.
+        sources: cluster -> hashes of its sources, which `note_source` fills.
     """
 
     task: str
@@ -131,6 +133,14 @@ class Request:
     raw: Path
     language: Language
     options: Any
+    sources: dict[str, set[str]] = field(default_factory=dict)
+
+    def note_source(self, cluster: str, pixels: Pixels) -> None:
+        """Note a whole source picture, uint8 [H, W, 3], of a cluster, so that twins are found that are cropped
+        differently; a data set that crops all its pictures alike need not."""
+        from editfrontier.datasets.twins import pixel_hash
+
+        self.sources.setdefault(cluster, set()).add(pixel_hash(pixels))
 
 
 @dataclass(frozen=True, kw_only=True)

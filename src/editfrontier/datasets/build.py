@@ -13,6 +13,7 @@ from editfrontier.cases import Case, write_cases
 from editfrontier.datasets import Dataset, MaskOptions, Request, dataset_options, get_dataset, raw_folder
 from editfrontier.datasets.choice import check_manifest, read_manifest, write_manifest
 from editfrontier.datasets.files import find_file, present
+from editfrontier.datasets.twins import joined
 from editfrontier.editing.repeats import repeated
 from editfrontier.errors import UserError
 from editfrontier.language import load_language
@@ -69,7 +70,7 @@ def build_task(
     if wanted is not None:
         check_manifest(Path(chosen.manifest), wanted, rows)
     write_manifest(out_dir / MANIFEST, rows)
-    cases = repeated(cases, repeats)
+    cases = repeated(joined(cases, out_dir, request.sources), repeats)  # the manifest keeps the names of the data set
     write_cases(out_dir / "cases.parquet", cases)
     return cases
 

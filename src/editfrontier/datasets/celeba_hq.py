@@ -239,7 +239,8 @@ class _Maker:
                 continue
             # Where an edit in the other direction may change the exemplar is where the exemplar shows it.
             mask = self.mask(other, (attribute, not desired))
-            if mask is not None:
+            # Some faces are in the data set twice, under other numbers and even other people.
+            if mask is not None and not (self._image(other) == self._image(name)).all():
                 return other, mask
         return None
 

@@ -180,8 +180,9 @@ def _case(
 
     frame, mask, texts, _ = made
     case_id = f"{request.task}-{number:05d}-{kind}"
-    image = frame.image(_picture(pictures, tables.images[name]))
-    paths = write_images(request.folder, case_id, {"image": image, "mask": mask})
+    picture = _picture(pictures, tables.images[name])
+    request.note_source(f"coco-{name}", picture)
+    paths = write_images(request.folder, case_id, {"image": frame.image(picture), "mask": mask})
     stated = tables.images[name].get("license")
     licence = tables.licences.get(stated if isinstance(stated, int) else -1, "licence of the image not stated")
     return Case(
@@ -262,12 +263,12 @@ def _entries(path: Path, content: Mapping[str, Any], key: str, needed: _Types) -
 
 
 def _picture(folder: Path, entry: Mapping[str, Any]) -> Pixels:
-    from editfrontier.framing import open_picture, rgb
+    from editfrontier.pictures import read_rgb
 
     path = folder / entry["file_name"]
     if path.parent != folder:
         raise UserError(f"{INSTANCES}: the file_name {entry['file_name']!r} leads out of {folder}. {AGAIN}")
-    pixels = rgb(open_picture(path))  # as it is stored: the annotators saw it so, whatever its EXIF entry says
+    pixels = read_rgb(path)  # as it is stored: the annotators saw it so, whatever its EXIF entry says
     if pixels.shape[:2] != (entry["height"], entry["width"]):
         raise UserError(
             f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} pixels but {INSTANCES} says {entry['width']}x"

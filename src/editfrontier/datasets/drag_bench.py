@@ -46,10 +46,7 @@ def build(request: Request) -> list[Case]:
     options: DragBenchOptions = request.options
     parts = ("dr", "sr") if options.subset == "both" else (options.subset,)
     found = [pair for part in parts for pair in sample_folders(request.raw, part)]
-    return [
-        drag_case(read_sample(folder, name), request.task, request.folder, options.size, options.fit)
-        for name, folder in found[: request.cases]
-    ]
+    return [drag_case(read_sample(folder, name), request) for name, folder in found[: request.cases]]
 
 
 def sample_folders(raw: Path, part: str) -> list[tuple[str, Path]]:
@@ -86,9 +83,9 @@ def read_sample(folder: Path, name: str) -> DragSample:
     """
     from editfrontier.dragging.pairs import regions_of, split_pairs
     from editfrontier.dragging.published import DragSample, by_region
-    from editfrontier.framing import open_picture, rgb
+    from editfrontier.pictures import read_rgb
 
-    image = rgb(open_picture(folder / "original_image.png"))
+    image = read_rgb(folder / "original_image.png")
     picture = (image.shape[0], image.shape[1])
     file = folder / "meta_data_region.pkl"
     content = read_meta(file)

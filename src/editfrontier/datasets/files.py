@@ -14,7 +14,7 @@ from pathlib import Path
 
 from editfrontier.datasets.archives import unpack
 from editfrontier.datasets.progress import Progress, reporter
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, file_that_is_meant
 
 log = logging.getLogger(__name__)
 
@@ -154,13 +154,15 @@ def _missing_message(name: str, folder: Path, file: ExpectedFile, by_hand: str) 
                 f"{part}: the download of '{name}' is not finished ({part.stat().st_size} bytes are there). Continue "
                 f"it with `editfrontier datasets {name} --fetch`."
             )
+    paths = (place, folder / file.download)
+    meant = next((f" {said}" for path in paths if (said := file_that_is_meant(path, exactly=True))), "")
     wanted = (
         f"{place} ({file.what})" if not file.archive else f"{folder / file.archive}, or unpacked {place} ({file.what})"
     )
     fetch = f" `editfrontier datasets {name} --fetch` downloads it." if file.url else ""
     return (
-        f"dataset '{name}': there is no {wanted}.{fetch} {by_hand} Another folder is given by the option `root` or the "
-        f"environment variable {VARIABLE}."
+        f"dataset '{name}': there is no {wanted}.{meant}{fetch} {by_hand} Another folder is given by the option "
+        f"`root` or the environment variable {VARIABLE}."
     )
 
 

@@ -153,20 +153,23 @@ def _parquet_files(raw: Path) -> list[Path]:
 
 def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: Captions) -> Case:
     from editfrontier.cases import Case, write_png
-    from editfrontier.framing import frame_of, open_picture, rgb, safe_name
+    from editfrontier.framing import frame_of, safe_name
+    from editfrontier.pictures import read_rgb
 
     options: MagicBrushOptions = request.options
     where = f"MagicBrush, session {turn.session}, turn {turn.number}"
     names = [
         str(one) if isinstance(one, Path) else f"{where}, {role}" for one, role in zip(images, IMAGES, strict=True)
     ]
-    source, target = (rgb(open_picture(images[i], names[i])) for i in (0, 2))
+    source, target = (read_rgb(images[i], names[i]) for i in (0, 2))
     picture = (source.shape[0], source.shape[1])
     mask = read_mask(images[1], names[1], picture)
     # The pictures of a session share the frame of its first one, or a chain would jump.
     about = mask if options.turns == "single" else None
     frame = frame_of(picture, request.options.size, options.fit, about)
-    case_id = f"{request.task}-{safe_name([turn.session])}-t{turn.number}"
+    cluster = f"{request.task}-{safe_name([turn.session])}"
+    request.note_source(cluster, source)
+    case_id = f"{cluster}-t{turn.number}"
     written: dict[str, Any] = {"image": frame.image(source), "true_edit": frame.image(_like(target, picture))}
     if (framed := frame.mask(mask)).any():
         written["mask"] = framed
@@ -185,7 +188,7 @@ def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: 
         instruction_origin="free_form",
         edit_type="instruction",
         mask_origin="human",
-        cluster=f"{request.task}-{safe_name([turn.session])}",
+        cluster=cluster,
         split=options.split,
         licence=LICENCE,
     )
@@ -229,7 +232,7 @@ def read_mask(source: Path | bytes, where: str, picture: tuple[int, int]) -> Mas
     import numpy as np
     from PIL import Image
 
-    from editfrontier.framing import alpha_mask, open_picture
+    from editfrontier.pictures import alpha_mask, open_picture
 
     image = open_picture(source, where)
     clear = alpha_mask(image)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from editfrontier.cases import write_png
 from editfrontier.errors import UserError
-from editfrontier.framing import Mask, Pixels, frame_of, open_picture, rgb
+from editfrontier.framing import frame_of
+from editfrontier.pictures import Mask, Pixels, read_rgb
 
 
 def read_square(path: Path, size: int) -> Pixels:
@@ -24,7 +25,7 @@ def read_square(path: Path, size: int) -> Pixels:
     Raises:
         UserError: it is missing, no image, not square, or smaller than `size`.
     """
-    pixels = rgb(open_picture(path))
+    pixels = read_rgb(path)
     height, width = pixels.shape[:2]
     if height != width:
         raise UserError(

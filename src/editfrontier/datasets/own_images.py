@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.datasets import Dataset, Options, Request
 from editfrontier.datasets.files import ExpectedFile
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.errors import UserError, did_you_mean, file_that_is_meant
 
 if TYPE_CHECKING:
     from editfrontier.cases import Case
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE = "images.csv"
+PATHS = ("image", "mask", "background_mask", "true_edit")
 COLUMNS = {
     "image": "path of the picture, the only column that must be there",
     "id": "name of the case: letters, digits, _ and -; by default the number of the row and the name of the picture",
@@ -37,7 +40,6 @@ COLUMNS = {
 }
 """Columns of the table, in any order; the paths are relative to the table."""
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _ID = re.compile(r"^[A-Za-z0-9_-]+$")
 LONGEST_ID = 120
 """Letters of a name: files are called by the task, the name and more, and a file name has at most 255 bytes."""
@@ -53,6 +55,8 @@ class OwnImagesOptions(Options):
         columns: other names of columns in the table, "theirs=ours" each, for example "prompt=instruction".
         instruction, source_caption, target_caption: texts of rows (and of the pictures of a folder) without their own.
         mask_from: "grey", white is where it may change, or "alpha", transparent is.
+        outside: whether pictures and masks may lie outside of the table's folder and of `root`, by their path or by a
+            link. Tables travel, and one of somebody else could make a case of any picture of this machine.
         fit: "crop" keeps the largest square around the mask, "stretch" the whole picture.
         licence: of rows without their own.
     """
@@ -63,6 +67,7 @@ class OwnImagesOptions(Options):
     source_caption: str = ""
     target_caption: str = ""
     mask_from: Literal["grey", "alpha"] = "grey"
+    outside: bool = False
     fit: Literal["crop", "stretch"] = "crop"
     licence: str = "not stated"
 
@@ -75,13 +80,16 @@ def build(request: Request) -> list[Case]:
         rows = read_table(table, options.columns)
         where = str(table)
     elif options.table or not request.raw.is_dir():
+        meant = file_that_is_meant(table if options.table else request.raw)
         raise UserError(
-            f"{table}: no such table of pictures. {DATASET.by_hand} Give the folder by the option `root`, the file by "
-            "`table`."
+            f"{table}: no such table of pictures. {meant or DATASET.by_hand} Give the folder by the option `root`, the "
+            "file by `table`."
         )
     else:
         rows, where = list_folder(request.raw), str(request.raw)
     named = with_ids(rows, where)
+    if not options.outside:
+        check_inside(rows, table.parent, request.raw, where)
     return [_case(request, name, row, table.parent) for name, row in list(named.items())[: request.cases]]
 
 
@@ -167,9 +175,15 @@ def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[st
 
 def list_folder(folder: Path) -> list[dict[str, str]]:
     """Return the pictures of a folder by name, each with the mask of its name in the folder `masks`, if any."""
+    from editfrontier.pictures import ENDINGS
+
     # Hidden files hold what a Mac keeps of others (._cat.png), and are no pictures.
     shown = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     files = [entry for entry in shown if entry.suffix.lower() in ENDINGS and entry.is_file()]
+    for other in shown:
+        if other not in files and other != folder / "masks":
+            what = "a folder" if other.is_dir() else f"no file that ends in {', '.join(ENDINGS)}"
+            log.warning("%s: is %s, it is not read", other, what)
     if not files:
         inner = [entry for entry in shown if entry.is_dir() and entry.name != "masks"]
         deeper = next(
@@ -181,31 +195,54 @@ def list_folder(folder: Path) -> list[dict[str, str]]:
         )
     place = folder / "masks"
     drawn = sorted(place.iterdir()) if place.is_dir() else []
-    own = {file.stem for file in files}
+    own = {_stem(file) for file in files}
     masks: dict[str, list[Path]] = {}
     for mask in drawn:
-        if mask.suffix.lower() in ENDINGS and mask.stem in own:
-            masks.setdefault(mask.stem, []).append(mask)
+        if mask.suffix.lower() in ENDINGS and _stem(mask) in own:
+            masks.setdefault(_stem(mask), []).append(mask)
         elif not mask.name.startswith("."):
             log.warning("%s: is not the mask of a picture, whose name it would have; it is not read", mask)
     rows = []
     for file in files:
-        found = [str(mask.relative_to(folder)) for mask in masks.get(file.stem, [])]
+        found = [str(mask.relative_to(folder)) for mask in masks.get(_stem(file), [])]
         if len(found) > 1:
             raise UserError(f"{folder}: the picture {file.name} has the masks {' and '.join(found)}. Keep one of them.")
         rows.append({"image": file.name, "line": file.name} | ({"mask": found[0]} if found else {}))
     return rows
 
 
+def _stem(file: Path) -> str:
+    """The name of a picture without its ending; disks differ in how they store letters with accents."""
+    return unicodedata.normalize("NFC", file.stem)
+
+
+def check_inside(rows: Sequence[Mapping[str, str]], folder: Path, raw: Path, where: str) -> None:
+    """Raise `UserError` if a row names a file that lies neither in `folder`, which its paths are relative to, nor in
+    `raw`, be it by "..", an absolute path or a link."""
+    homes = (folder.resolve(), raw.resolve())
+    for row in rows:
+        for role in PATHS:
+            if role in row and not any(_real(folder / row[role]).is_relative_to(home) for home in homes):
+                raise UserError(
+                    f"{where}, line {row['line']}: its {role} {row[role]!r} lies at {_real(folder / row[role])}, "
+                    f"outside of {folder}. Copy it there, or give the option `outside: true` if you trust the table."
+                )
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
 def with_ids(rows: Sequence[Mapping[str, str]], where: str) -> dict[str, Mapping[str, str]]:
     """Return the rows by name: their `id`, or their number and the name of their picture.
 
     Raises:
-        UserError: a name stands twice, or has letters that a file name should not have.
+        UserError: a name stands twice, be it in other capitals, or has letters that a file name should not have.
     """
     from editfrontier.framing import safe_name
 
     named: dict[str, Mapping[str, str]] = {}
+    small: dict[str, str] = {}  # name in small letters -> name
     for number, row in enumerate(rows, start=1):
         name = row.get("id") or f"{number:05d}-{safe_name([Path(row['image']).stem])}"[:LONGEST_ID]
         if len(name) > LONGEST_ID:
@@ -223,16 +260,22 @@ def with_ids(rows: Sequence[Mapping[str, str]], where: str) -> dict[str, Mapping
                 f"{where}: the id '{name}' stands in the lines {named[name]['line']} and {row['line']}. Give each row "
                 "its own."
             )
+        if (other := small.setdefault(name.lower(), name)) != name:
+            raise UserError(
+                f"{where}: the ids '{other}' and '{name}' in the lines {named[other]['line']} and {row['line']} differ "
+                "in capitals only, and are one file on many disks. Change one of them."
+            )
         named[name] = row
     return named
 
 
 def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> Case:
     from editfrontier.cases import Case, write_png
-    from editfrontier.framing import frame_of, open_picture, rgb
+    from editfrontier.framing import frame_of
+    from editfrontier.pictures import read_rgb
 
     options: OwnImagesOptions = request.options
-    image = rgb(open_picture(folder / row["image"]), upright=True)
+    image = read_rgb(folder / row["image"], upright=True)
     picture = (image.shape[0], image.shape[1])
     mask = _mask(folder / row["mask"], options, picture) if "mask" in row else None
     background = _mask(folder / row["background_mask"], options, picture) if "background_mask" in row else None
@@ -251,7 +294,7 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
         written["background_mask"] = frame.mask(background)
     if "true_edit" in row:
         path = folder / row["true_edit"]
-        true_edit = rgb(open_picture(path), upright=True)
+        true_edit = read_rgb(path, upright=True)
         if true_edit.shape[:2] != picture:
             raise UserError(
                 f"{path}: the true edit is {true_edit.shape[1]}x{true_edit.shape[0]} but its image is "
@@ -259,6 +302,8 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
             )
         written["true_edit"] = frame.image(true_edit)
     case_id = f"{request.task}-{name}"
+    cluster = f"{request.task}-{row.get('source') or _source(folder, row['image'])}"
+    request.note_source(cluster, image)
     paths = {role: f"{role}/{case_id}.png" for role in written}
     for role, pixels in written.items():
         write_png(request.folder / paths[role], pixels)
@@ -275,18 +320,25 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
         instruction_origin="free_form",
         edit_type=row.get("edit_type", "own"),
         mask_origin="human",
-        cluster=f"{request.task}-{row.get('source', row['image'])}",
+        cluster=cluster,
         licence=row.get("licence", options.licence),
     )
 
 
+def _source(folder: Path, path: str) -> str:
+    """The path of a picture in one spelling, for tables write ./a.png and a.png."""
+    real, home = _real(folder / path), folder.resolve()
+    return real.relative_to(home).as_posix() if real.is_relative_to(home) else path
+
+
 def _mask(path: Path, options: OwnImagesOptions, picture: tuple[int, int]) -> Mask:
-    from editfrontier.framing import alpha_mask, grey_mask, open_picture, same_size
+    from editfrontier.framing import same_size
+    from editfrontier.pictures import alpha_mask, grey_mask, open_picture
 
     image = open_picture(path)
     if options.mask_from == "grey":
-        return same_size(grey_mask(image), picture, str(path))
-    clear = alpha_mask(image)
+        return same_size(grey_mask(image, upright=True, where=str(path)), picture, str(path))
+    clear = alpha_mask(image, upright=True)
     if clear is None:
         raise UserError(
             f"{path}: has no alpha channel, which `mask_from: alpha` reads. Give `mask_from: grey`, or redraw it."

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from editfrontier.errors import UserError
-from editfrontier.framing import Frame, frame_of, open_picture
+from editfrontier.framing import Frame, frame_of
 from editfrontier.masks import Mask, dilated, pixels
+from editfrontier.pictures import open_picture, painted
 
 PARTS = (
     "skin",
@@ -87,7 +88,7 @@ def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
         if not path.is_file():
             found[part] = np.zeros((size, size), dtype=np.bool_)
             continue
-        raw: Mask = np.asarray(open_picture(path).convert("RGB")).max(axis=2) > 0
+        raw: Mask = painted(open_picture(path), where=str(path))
         if raw.shape[0] != raw.shape[1]:
             raise UserError(f"{path}: is {raw.shape[1]}x{raw.shape[0]} pixels, expected a square. Unpack it again.")
         if frame is None:

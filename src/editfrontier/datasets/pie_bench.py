@@ -122,11 +122,12 @@ def decode_mask(runs: Any, where: str) -> Mask:
 
 def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pictures: Path) -> Case:
     from editfrontier.cases import Case, write_png
-    from editfrontier.framing import frame_of, open_picture, rgb, safe_name
+    from editfrontier.framing import frame_of, safe_name
+    from editfrontier.pictures import read_rgb
 
     where = f"{path}, entry {name}"
     file = _inside(pictures, entry["image_path"], where)
-    image = rgb(open_picture(file))
+    image = read_rgb(file)
     if image.shape[:2] != (SIDE, SIDE):
         raise UserError(
             f"{file}: is {image.shape[1]}x{image.shape[0]}, expected {SIDE}x{SIDE} pixels, to which its mask belongs. "

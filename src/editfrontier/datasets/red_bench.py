@@ -71,7 +71,7 @@ def build(request: Request) -> list[Case]:
     cases = []
     for folder in sample_folders(request.raw)[: request.cases]:
         sample = read_sample(folder, masks=options.masks, caption_words=options.caption_words)
-        cases.append(drag_case(sample, request.task, request.folder, options.size, options.fit))
+        cases.append(drag_case(sample, request))
     if options.pool and len(cases) < request.cases:
         from editfrontier.datasets import drag_bench
 
@@ -79,7 +79,7 @@ def build(request: Request) -> list[Case]:
         found = [pair for part in dict.fromkeys(options.pool) for pair in drag_bench.sample_folders(root, part)]
         for name, folder in found[: request.cases - len(cases)]:
             sample = drag_bench.read_sample(folder, name)
-            cases.append(drag_case(sample, request.task, request.folder, options.size, options.fit))
+            cases.append(drag_case(sample, request))
     return cases
 
 
@@ -115,23 +115,19 @@ def read_sample(folder: Path, *, masks: str = "rebuilt", caption_words: int = 0)
     Raises:
         UserError: a file is missing or malformed, or an operation fits to no region; the message names it.
     """
-    import numpy as np
-
     from editfrontier.dragging.published import DragSample
-    from editfrontier.framing import grey_mask, open_picture, rgb, same_size
+    from editfrontier.pictures import read_rgb
 
-    image = rgb(open_picture(folder / "original_image.png"))
+    image = read_rgb(folder / "original_image.png")
     picture = (image.shape[0], image.shape[1])
-    drawn = same_size(grey_mask(open_picture(folder / "operation.png")), picture, str(folder / "operation.png"))
+    drawn = _drawn(folder / "operation.png", picture, 127)
     content = read_object(folder / "instruction.json", "Clone the data set again.")
     regions, left_out = read_regions(content, drawn, folder / "instruction.json")
     before = _text(content, "background_prompt", folder / "instruction.json")
     change = _text(content, "editing_prompt", folder / "instruction.json")
     mask = None
     if masks == "published":
-        file = folder / "mask.png"
-        # The authors count every pixel above 0 as editable.
-        mask = same_size(np.asarray(open_picture(file).convert("L")) > 0, picture, str(file))
+        mask = _drawn(folder / "mask.png", picture, 0)  # the authors count every pixel above 0 as editable
     return DragSample(
         name=folder.name,
         image=image,
@@ -145,6 +141,14 @@ def read_sample(folder: Path, *, masks: str = "rebuilt", caption_words: int = 0)
         where=str(folder),
         left_out=left_out,
     )
+
+
+def _drawn(file: Path, picture: tuple[int, int], above: int) -> Mask:
+    """Read a drawing of the size of its picture: bool [H, W], True where it is brighter than a level of 0 to 255."""
+    from editfrontier.framing import same_size
+    from editfrontier.pictures import grey, open_picture
+
+    return same_size(grey(open_picture(file), where=str(file)) > above, picture, str(file))
 
 
 def _shortened(text: str, words: int, taken: int = 0) -> str:

@@ -7,14 +7,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from editfrontier.cases import Case, write_png
 from editfrontier.dragging.regions import Mask, Matrix, Point, Region, check_region, rectangle_around
 from editfrontier.errors import UserError
-from editfrontier.framing import Fit, Frame, Pixels, apply, frame_of
+from editfrontier.framing import Frame, Pixels, apply, frame_of
+
+if TYPE_CHECKING:
+    from editfrontier.datasets import Request
 
 GRADES = ((10 / 64, "small"), (18.5 / 64, "medium"), (math.inf, "large"))
 """(mean motion of a region's pixels over the side of the image, below which a drag is so graded), in order. Data sets
@@ -51,7 +54,7 @@ class DragSample:
     left_out: int = 0
 
 
-def drag_case(sample: DragSample, task: str, folder: Path, size: int, fit: Fit) -> Case:
+def drag_case(sample: DragSample, request: Request) -> Case:
     """Write the images of a sample and return its case.
 
     A region keeps the pixels whose target lies in the image, and the handles that lie in it: more cannot be dragged.
@@ -59,19 +62,18 @@ def drag_case(sample: DragSample, task: str, folder: Path, size: int, fit: Fit) 
 
     Args:
         sample: the sample.
-        task: name of the task.
-        folder: that the images are written to.
-        size: height and width of the image of the case.
-        fit: how the picture becomes a square.
+        request: of the task; its options say how the picture becomes a square (`fit`) of which size (`size`).
 
     Raises:
         UserError: nothing of a region can be dragged, or a crop does not hold all of it; the message names the sample.
     """
+    task, folder, options = request.task, request.folder, request.options
     picture = sample.image.shape[:2]
     involved = np.logical_or.reduce([mask for region in sample.regions for mask in (region.source, region.target)])
-    frame = frame_of((picture[0], picture[1]), size, fit, involved)
+    frame = frame_of((picture[0], picture[1]), options.size, options.fit, involved)
     _check_crop(frame, involved, sample)
     case_id = f"{task}-{sample.name}"
+    request.note_source(case_id, sample.image)
     handles, lost = sample.left_out, 0.0
     regions = []
     for number, native in enumerate(sample.regions, start=1):

@@ -76,7 +76,7 @@ def read_edit(folder: Path, case_id: str, size: tuple[int, int], resize: bool) -
     import numpy as np
     from PIL import Image
 
-    from editfrontier.framing import open_picture, rgb
+    from editfrontier.pictures import read_rgb
 
     if not folder.is_dir():
         raise UserError(
@@ -89,7 +89,7 @@ def read_edit(folder: Path, case_id: str, size: tuple[int, int], resize: bool) -
         raise UserError(f"{folder / case_id}.png: there is no such ready-made edit. Put it there.")
     if len(files) > 1:
         raise UserError(f"{files[0]} and {files[1].name}: two ready-made edits of one case. Keep one of them.")
-    pixels = rgb(open_picture(files[0]), upright=True)
+    pixels = read_rgb(files[0], upright=True)
     height, width = pixels.shape[:2]
     if (height, width) == size:
         return pixels
