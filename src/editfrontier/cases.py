@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MASK_ORIGINS = ("exact", "human", "automatic", "degraded")
 INSTRUCTION_ORIGINS = ("template", "free_form")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
+"""How files of `pictures.FORMATS` are called, in small letters; here, for this module loads nothing heavy."""
+
 _MARK_KEY = b"editfrontier.cases"
 _MAKE_AGAIN = "Make the data again with `snakemake data`."
 

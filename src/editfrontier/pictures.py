@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is opened. Pillow knows forty formats by their content, and starts another program for one (EPS)."""
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
-"""How files of these formats are called, in small letters."""
-
 MOST_BYTES = 1 << 30
 """Of a file; a picture of the most pixels that Pillow opens has fewer in all formats but raw ones."""
 

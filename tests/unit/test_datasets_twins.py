@@ -45,6 +45,11 @@ def test_a_source_of_two_pictures_joins_those_of_both(tmp_path: Path) -> None:
     assert [found.cluster for found in joined(cases, tmp_path, noted)] == ["a", "a", "a", "a", "e"]
 
 
+def test_every_image_of_a_cluster_is_compared(tmp_path: Path) -> None:
+    cases = [case(tmp_path, *row) for row in (("a", 1, "one"), ("b", 2, "one"), ("c", 2), ("d", 3))]
+    assert [found.cluster for found in joined(cases, tmp_path, {})] == ["one", "one", "one", "d"]
+
+
 def test_pictures_of_one_row_of_bytes_and_two_shapes_differ() -> None:
     pixels = np.zeros((4, 6, 3), np.uint8)
     assert pixel_hash(pixels) != pixel_hash(pixels.reshape(6, 4, 3))

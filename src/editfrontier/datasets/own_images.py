@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from editfrontier.cases import PICTURE_ENDINGS
 from editfrontier.datasets import Dataset, Options, Request
 from editfrontier.datasets.files import ExpectedFile
 from editfrontier.errors import UserError, did_you_mean, file_that_is_meant
@@ -175,30 +176,28 @@ def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[st
 
 def list_folder(folder: Path) -> list[dict[str, str]]:
     """Return the pictures of a folder by name, each with the mask of its name in the folder `masks`, if any."""
-    from editfrontier.pictures import ENDINGS
-
     # Hidden files hold what a Mac keeps of others (._cat.png), and are no pictures.
     shown = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    files = [entry for entry in shown if entry.suffix.lower() in ENDINGS and entry.is_file()]
+    files = [entry for entry in shown if entry.suffix.lower() in PICTURE_ENDINGS and entry.is_file()]
     for other in shown:
         if other not in files and other != folder / "masks":
-            what = "a folder" if other.is_dir() else f"no file that ends in {', '.join(ENDINGS)}"
+            what = "a folder" if other.is_dir() else f"no file that ends in {', '.join(PICTURE_ENDINGS)}"
             log.warning("%s: is %s, it is not read", other, what)
     if not files:
         inner = [entry for entry in shown if entry.is_dir() and entry.name != "masks"]
         deeper = next(
-            (entry for entry in inner if any(file.suffix.lower() in ENDINGS for file in entry.iterdir())), None
+            (entry for entry in inner if any(file.suffix.lower() in PICTURE_ENDINGS for file in entry.iterdir())), None
         )
         hint = f" There are some in {deeper}: give that folder by the option `root`." if deeper else ""
         raise UserError(
-            f"{folder}: holds neither {TABLE} nor a picture ({', '.join(ENDINGS)}).{hint} {DATASET.by_hand}"
+            f"{folder}: holds neither {TABLE} nor a picture ({', '.join(PICTURE_ENDINGS)}).{hint} {DATASET.by_hand}"
         )
     place = folder / "masks"
     drawn = sorted(place.iterdir()) if place.is_dir() else []
     own = {_stem(file) for file in files}
     masks: dict[str, list[Path]] = {}
     for mask in drawn:
-        if mask.suffix.lower() in ENDINGS and _stem(mask) in own:
+        if mask.suffix.lower() in PICTURE_ENDINGS and _stem(mask) in own:
             masks.setdefault(_stem(mask), []).append(mask)
         elif not mask.name.startswith("."):
             log.warning("%s: is not the mask of a picture, whose name it would have; it is not read", mask)

@@ -34,19 +34,18 @@ def joined(cases: Sequence[Case], folder: Path, noted: Mapping[str, set[str]]) -
         noted: cluster -> hashes of its sources before they were cropped, as far as the data set noted them
             (`Request.note_source`). The images of other clusters are compared as the cases have them.
     """
-    owner: dict[str, str] = {}  # hash of a source -> the first cluster that has it
-    first: dict[str, str] = {}  # cluster -> the first one that it shares a source with, in order of appearance
+    images: dict[str, set[str]] = {}  # cluster -> images of its cases, in order of appearance
     for case in cases:
-        if case.cluster in first:
-            continue
-        hashes = noted.get(case.cluster) or {pixel_hash(read_image(folder / case.image))}
+        images.setdefault(case.cluster, set()).add(case.image)
+    owner: dict[str, str] = {}  # hash of a source -> the first cluster that has it
+    first: dict[str, str] = {}  # cluster -> an earlier one that it shares a source with, or itself
+    for cluster, paths in images.items():
+        hashes = noted.get(cluster) or {pixel_hash(read_image(folder / path)) for path in paths}
         known = sorted({_root(first, owner[one]) for one in hashes if one in owner}, key=list(first).index)
-        root = known[0] if known else case.cluster
-        first[case.cluster] = root
-        for other in known[1:]:
-            first[other] = root
+        root = known[0] if known else cluster
+        first |= dict.fromkeys((cluster, *known), root)
         owner |= dict.fromkeys(hashes, root)
-        for twin in {case.cluster, *known} - {root}:
+        for twin in (*known[1:], *([cluster] if known else [])):
             log.info("the sources %s and %s have equal pixels, they are one cluster", root, twin)
     people = {case.cluster: case.identity for case in reversed(cases)}
     made = []

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editfrontier.cases import PICTURE_ENDINGS
 from editfrontier.editors import EditBatch, Editor
 from editfrontier.errors import UserError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from editfrontier.editing.inputs import Pixels
 
 VARIABLE = "EDITFRONTIER_READY_MADE"
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SHAPE_TOLERANCE = 0.02
 
 
@@ -28,7 +28,7 @@ class ReadyMadeParams:
 
     Attributes:
         folder: name of a folder of edits in the folder of all of them, which is `$EDITFRONTIER_READY_MADE`, or
-            `ready_made` where that is not set. An edit is called <case id>.png (or .jpg, .jpeg, .webp, .bmp).
+            `ready_made` where that is not set. An edit is called <case id>.png (or another of `PICTURE_ENDINGS`).
         resize: whether an edit of another size is resized to its source (Lanczos); else such a case fails. One of
             another shape fails in any case.
     """
@@ -82,7 +82,7 @@ def read_edit(folder: Path, case_id: str, size: tuple[int, int], resize: bool) -
         raise UserError(
             f"{folder}: no such folder of ready-made edits. Make it, or set {VARIABLE} to the folder above it."
         )
-    endings = (*ENDINGS, *(ending.upper() for ending in ENDINGS))
+    endings = (*PICTURE_ENDINGS, *(ending.upper() for ending in PICTURE_ENDINGS))
     named = [file for ending in endings if (file := folder / f"{case_id}{ending}").is_file()]
     files = list({file.stat().st_ino: file for file in named}.values())  # some disks take .png and .PNG for the same
     if not files:
@@ -107,7 +107,9 @@ def fingerprint(params: ReadyMadeParams) -> str:
     state = hashlib.sha256()
     folder = home() / params.folder
     if folder.is_dir():
-        for file in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in ENDINGS and entry.is_file()):
+        for file in sorted(
+            entry for entry in folder.iterdir() if entry.suffix.lower() in PICTURE_ENDINGS and entry.is_file()
+        ):
             about = file.stat()
             state.update(file.name.encode() + b"\0" + _content_hash(file, about.st_size, about.st_mtime_ns))
     return state.hexdigest()[:12]
