@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.cases import write_bytes
+from editfrontier.csv_files import frame_as_csv
 from editfrontier.grids import Grid, Line, build_grid
 from editfrontier.results import parse_table, read_reported, read_statistics
 
@@ -253,6 +254,6 @@ def write_table(
     """
     spec = parse_table(table)
     grid = build_grid(spec, read_statistics(statistics, bool(spec.by)), read_reported(reported))
-    write_bytes(out_csv, to_long(grid).to_csv(index=False, lineterminator="\n").encode())
+    write_bytes(out_csv, frame_as_csv(to_long(grid)))
     write_bytes(out_markdown, to_markdown(grid).encode())
     write_bytes(out_latex, to_latex(grid).encode())

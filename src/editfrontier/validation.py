@@ -6,7 +6,6 @@ any number is seen; a check that does not hold is reported as such and changes n
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from editfrontier.cases import write_bytes
+from editfrontier.csv_files import frame_as_csv
 from editfrontier.metrics import PSNR_CAP, alignment, background, quality
 from editfrontier.metrics.distribution import fid, kid
 from editfrontier.metrics.identity import identity_similarity
@@ -68,9 +68,7 @@ def validate(
         check(report, networks, n, seed)
         log.info("validation: %s done", name)
     frame = pd.DataFrame(report.rows, columns=list(COLUMNS))
-    buffer = io.StringIO()
-    frame.to_csv(buffer, index=False, float_format="%.6g")
-    write_bytes(out, buffer.getvalue().encode())
+    write_bytes(out, frame_as_csv(frame, "%.6g"))
     points = pd.DataFrame(report.points, columns=["check", "metric", "group", "x", "y"])
     write_parquet(points_out, points, provenance_of("validation", evaluators) | {"n": n, "seed": seed})
     for row in frame[~frame["holds"].astype(bool)].itertuples():

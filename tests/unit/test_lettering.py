@@ -118,7 +118,7 @@ def test_powers_of_ten_need_no_formula(formula: str, text: str) -> None:
 
 
 def test_control_characters_leave_a_drawing_that_browsers_read(tmp_path: Path) -> None:
-    stem = figure_of("bell \x07, form feed \x0c, escape \x1b, end -- >", tmp_path / "a")
+    stem = figure_of("bell \x07, form feed \x0c, escape \x1b, no letter \uffff, -- and -\x07->", tmp_path / "a")
     assert any("bell" in text for text in texts_of(stem.with_suffix(".svg")))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from editfrontier.analyses import Finding
 from editfrontier.cases import write_bytes
+from editfrontier.csv_files import frame_as_csv
 from editfrontier.parquet import read_parquet, write_parquet
 
 COLUMNS = tuple(field.name for field in fields(Finding))
@@ -46,7 +47,7 @@ def write_findings(path: Path, rows: Sequence[Finding], provenance: Mapping[str,
     frame = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
     texts, numbers = ("quantity", "variant", "metric", "level", "note"), ("x", "value", "ci_low", "ci_high")
     frame = frame.astype({**dict.fromkeys(texts, "str"), **dict.fromkeys(numbers, "float64"), "n": "int64"})
-    write_bytes(path.with_suffix(".csv"), frame.to_csv(index=False, lineterminator="\n").encode())
+    write_bytes(path.with_suffix(".csv"), frame_as_csv(frame))
     write_parquet(path, frame, provenance)
 
 

@@ -176,7 +176,8 @@ def write_ledger(claims: Path, root: Path, study: Study, reported: Path, out: Pa
         Verdict -> how many claims have it.
     """
     from editfrontier.cases import write_bytes
+    from editfrontier.csv_files import frame_as_csv
 
     frame = judge(read_claims(claims), root, study, reported)
-    write_bytes(out, frame.to_csv(index=False, lineterminator="\n").encode())
+    write_bytes(out, frame_as_csv(frame))
     return {str(name): int(count) for name, count in frame["verdict"].value_counts().items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from editfrontier.cases import Case, read_image, read_mask, write_bytes, write_png
+from editfrontier.csv_files import rows_as_csv
 from editfrontier.datasets import MaskOptions
 from editfrontier.framing import Mask, Pixels
 from editfrontier.microworld.mask_quality import MASK_KINDS, masked_cases
@@ -94,8 +93,5 @@ def _automatic(case: Case, folder: Path) -> Case:
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["case_id", "iou", "box_only"])
-    writer.writerows(rows)
-    write_bytes(path, buffer.getvalue().encode())
+    columns = ("case_id", "iou", "box_only")
+    write_bytes(path, rows_as_csv(columns, [dict(zip(columns, row, strict=True)) for row in rows]))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from editfrontier.cases import write_bytes
+from editfrontier.csv_files import read_rows, rows_as_csv
 from editfrontier.errors import UserError
 
 
@@ -28,20 +28,14 @@ def write_manifest(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
         path: CSV file.
         rows: one mapping each, with the same keys; the key "id" names the image in its data set.
     """
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else ["id"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, buffer.getvalue().encode())
+    write_bytes(path, rows_as_csv(list(rows[0]) if rows else ["id"], rows))
 
 
 def read_manifest(path: Path) -> list[dict[str, str]]:
     """Read a manifest; raise `UserError` if it is missing or no manifest."""
+    columns: list[str] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # programs for tables put a mark before the text
-            reader = csv.DictReader(file)
-            rows = [dict(row) for row in reader]
-            columns = reader.fieldnames or []
+        rows = read_rows(path, columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}), expected a manifest. Correct the option.") from None
     if "id" not in columns:

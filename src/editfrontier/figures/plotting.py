@@ -53,6 +53,11 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
+# A drawing holds every text in a comment too. XML has none of these characters, not even there; a blank in their place
+# keeps two dashes apart, which would end the comment.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Set the one style of all figures within the block, on a backend that needs no display."""
@@ -89,8 +94,8 @@ def save_figure(figure: Figure, stem: Path) -> None:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=entries, bbox_inches="tight", pad_inches=0.04)
             content = buffer.getvalue()
-            if kind == "svg":  # every text stands in a comment too, and XML has no control characters, not even there
-                content = re.sub(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]", b"", content)
+            if kind == "svg":
+                content = _NOT_IN_XML.sub(" ", content.decode()).encode()
             write_bytes(stem.with_name(f"{stem.name}.{kind}"), content)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from editfrontier.claims import VERDICTS
+from editfrontier.csv_files import read_rows
 from editfrontier.results import number
 
 # Verdict -> class of its chip, and the sign in it, so that colour alone never carries it.
@@ -25,8 +25,7 @@ def ledger(root: Path, anchors: Container[str]) -> dict[str, Any]:
     path = root / "claims.csv"
     if not path.is_file():
         return {"rows": [], "counts": []}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [_row(entry, anchors) for entry in csv.DictReader(file)]
+    rows = [_row(entry, anchors) for entry in read_rows(path)]
     found = [row["verdict"] for row in rows]
     counts = [
         {"verdict": name, "look": _LOOK[name][0], "sign": _LOOK[name][1], "count": found.count(name)}

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from editfrontier.csv_files import read_rows
 from editfrontier.gallery import TaskResults
 from editfrontier.grids import Grid, Line
 from editfrontier.parquet import read_parquet
@@ -195,8 +196,7 @@ def checks(path: Path) -> list[dict[str, str]]:
     """Return the rows of validation.csv as texts; an empty list if there is none."""
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: value or "" for key, value in entry.items() if key} for entry in csv.DictReader(file)]
+    return read_rows(path)
 
 
 def control_checks(grid: Grid) -> list[dict[str, Any]]:
