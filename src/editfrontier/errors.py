@@ -37,7 +37,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def file_that_is_meant(path: Path, *, exactly: bool = False) -> str:
-    """Return a sentence that names the file or folder which a path that is not there means, "" if none is near.
+    """Return " There is x ..." for the file or folder that a path means which is not there, "" if none is near.
 
     One that differs in its Unicode form, capitals or slashes alone is shown with escapes, for it looks alike.
 
@@ -57,13 +57,13 @@ def file_that_is_meant(path: Path, *, exactly: bool = False) -> str:
                     if number == len(parts) - 1 and not exactly
                     else []
                 )
-                return f"Did you mean '{place / near[0]}'?" if near else ""
+                return f" Did you mean '{place / near[0]}'?" if near else ""
             part = alike[0]
         place = place / part
     if str(place) == str(path):
         return ""
     named = f"'{place}'" if place.name.isascii() else f"'{place}' ({place.name!a}, where {path.name!a} is named)"
-    return f"There is {named}, which differs in {_difference(str(path), str(place))} only."
+    return f" There is {named}, which differs in {_difference(str(path), str(place))} only."
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -110,8 +110,8 @@ def _content(path: Path, where: str, missing: str) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         meant = "" if missing else file_that_is_meant(path)
-        fix = missing or (f"{meant} Rename it" if meant else "Put it there") + ", or correct what names it."
-        raise UserError(f"{where}: no such image file. {fix}") from None
+        fix = missing or f"{'Rename it' if meant else 'Put it there'}, or correct what names it."
+        raise UserError(f"{where}: no such image file.{meant} {fix}") from None
     except OSError as error:
         raise UserError(f"{where}: cannot be read ({error.strerror}). Put a readable image file there.") from None
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, file_that_is_meant
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
     except FileNotFoundError:
-        raise UserError(f"{file}: no such config file. Correct the path.") from None
+        raise UserError(f"{file}: no such config file.{file_that_is_meant(file)} Correct the path.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
     except yaml.MarkedYAMLError as error:

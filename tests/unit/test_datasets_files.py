@@ -16,6 +16,7 @@ from editfrontier.datasets.choice import check_manifest, read_manifest, salted, 
 from editfrontier.datasets.files import ExpectedFile, complete, data_folder, find_file, missing, verify_file
 from editfrontier.datasets.inventory import describe, fetch_files, summary
 from editfrontier.errors import UserError
+from editfrontier.yaml_files import read_yaml
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -94,6 +95,19 @@ def test_a_file_whose_name_differs_in_capitals_is_named(tmp_path: Path) -> None:
         find_file("d", tmp_path, ExpectedFile(path="images/", what="images", archive="celeb.zip"), "by hand")
     with pytest.raises(UserError, match=r"list_1\.txt \(a list\)\. by hand"):  # another list is not meant
         find_file("d", tmp_path, ExpectedFile(path="list_1.txt", what="a list"), "by hand")
+
+
+def test_a_file_of_an_option_whose_name_is_nearly_there_is_named(tmp_path: Path) -> None:
+    for name in ("Chosen.csv", "mine.yaml"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        UserError, match=r"a manifest\. There is '.*Chosen\.csv', which differs in its capitals"
+    ):
+        read_manifest(tmp_path / "chosen.csv")
+    with pytest.raises(UserError, match=r"no such config file\. Did you mean '.*mine\.yaml'\? Correct the path"):
+        read_yaml(tmp_path / "mine.yml")
+    with pytest.raises(UserError, match=r"no such config file\. Correct the path"):
+        read_yaml(tmp_path / "zebra.json")
 
 
 def test_one_folder_too_deep_is_said_with_the_fix(tmp_path: Path) -> None:

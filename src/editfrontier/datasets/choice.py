@@ -13,7 +13,7 @@ from pathlib import Path
 
 from editfrontier.cases import write_bytes
 from editfrontier.csv_files import read_rows, rows_as_csv
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, file_that_is_meant
 
 
 def salted(ids: Iterable[str | int], salt: str) -> list[str]:
@@ -37,7 +37,8 @@ def read_manifest(path: Path) -> list[dict[str, str]]:
     try:
         rows = read_rows(path, columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error}), expected a manifest. Correct the option.") from None
+        meant = file_that_is_meant(path)
+        raise UserError(f"{path}: cannot be read ({error}), expected a manifest.{meant} Correct the option.") from None
     if "id" not in columns:
         raise UserError(f"{path}: has no column 'id', expected a manifest of chosen images. Correct the option.")
     return rows

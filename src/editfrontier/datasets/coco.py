@@ -19,7 +19,7 @@ from editfrontier.datasets.choice import salted
 from editfrontier.datasets.coco_texts import KINDS, EditTexts, edit_texts
 from editfrontier.datasets.files import ExpectedFile
 from editfrontier.datasets.json_files import read_object
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, file_that_is_meant
 from editfrontier.seeding import stable_seed
 
 if TYPE_CHECKING:
@@ -283,7 +283,8 @@ def _excluded(path: str) -> frozenset[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"option 'exclude': {path} cannot be read ({error}). Correct the path.") from None
+        meant = file_that_is_meant(Path(path))
+        raise UserError(f"option 'exclude': {path} cannot be read ({error}).{meant} Correct the path.") from None
     wrong = [line for line in lines if not line.isdecimal()]
     if wrong:
         raise UserError(f"option 'exclude': {path} has {wrong[0]!r}, expected one id of COCO a line. Correct it.")

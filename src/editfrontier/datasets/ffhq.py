@@ -20,7 +20,7 @@ from editfrontier.datasets.balance import balanced
 from editfrontier.datasets.choice import salted
 from editfrontier.datasets.face_attributes import PLAIN, directions, edited_attributes, face_caption
 from editfrontier.datasets.files import ExpectedFile, digest
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.language import HAIR_COLOURS, Language, pick
 from editfrontier.seeding import stable_seed
 
@@ -235,7 +235,8 @@ def read_labels(path: Path, lang: Language) -> dict[str, dict[str, bool]]:
             reader = csv.DictReader(file)
             rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"option 'labels': {path} cannot be read ({error}). Correct the path.") from None
+        meant = file_that_is_meant(path)
+        raise UserError(f"option 'labels': {path} cannot be read ({error}).{meant} Correct the path.") from None
     if not rows or "id" not in columns:
         raise UserError(
             f"{path}: has no column 'id' or no rows, expected labels of images, separated by commas. Correct the file."

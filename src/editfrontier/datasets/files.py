@@ -155,7 +155,7 @@ def _missing_message(name: str, folder: Path, file: ExpectedFile, by_hand: str) 
                 f"it with `editfrontier datasets {name} --fetch`."
             )
     paths = (place, folder / file.download)
-    meant = next((f" {said}" for path in paths if (said := file_that_is_meant(path, exactly=True))), "")
+    meant = next((said for path in paths if (said := file_that_is_meant(path, exactly=True))), "")
     wanted = (
         f"{place} ({file.what})" if not file.archive else f"{folder / file.archive}, or unpacked {place} ({file.what})"
     )
