@@ -233,13 +233,14 @@ def test_embeddings_may_take_the_place_of_prompts(model: Any, clean: Tensor) -> 
 
 @pytest.mark.parametrize("method", ["ddim", "dpm_solver"])
 def test_a_start_leaves_out_the_noisiest_levels(model: Any, clean: Tensor, method: str) -> None:
-    whole = inversion.invert(model, clean, method, 8, PROMPTS)
-    part = inversion.invert(model, clean, method, 8, PROMPTS, start=3)
+    steps = 13  # of DPM-Solver++, less than 10 that are made would end by one of first order
+    whole = inversion.invert(model, clean, method, steps, PROMPTS)
+    part = inversion.invert(model, clean, method, steps, PROMPTS, start=3)
     assert part.times == whole.times[3:]
-    assert part.forwards == 5
+    assert part.forwards == 10
     assert torch.equal(part.latents[0], whole.latents[3])
-    assert error(clean, inversion.reconstruct(model, part, method, 8, PROMPTS, start=3)) <= error(
-        clean, inversion.reconstruct(model, whole, method, 8, PROMPTS)
+    assert error(clean, inversion.reconstruct(model, part, method, steps, PROMPTS, start=3)) <= error(
+        clean, inversion.reconstruct(model, whole, method, steps, PROMPTS)
     )
 
 

@@ -173,6 +173,20 @@ def test_twenty_dpm_steps_invert_better_than_twenty_of_first_order(scheduler: An
     assert (second - expected).abs().max() < 0.6 * (first - expected).abs().max()
 
 
+@pytest.mark.parametrize("upwards", [True, False])
+@pytest.mark.parametrize("steps", [2, 9, 10, 14])
+def test_the_last_of_fewer_than_ten_steps_is_of_first_order_in_both_directions(
+    scheduler: Any, steps: int, upwards: bool
+) -> None:
+    times, estimate = middle_times(steps, upwards), gaussian_denoiser(scheduler)
+    found = diffusion.dpm_solve(estimate, scheduler, START, times)
+    last = estimate(found[-2], times[-2])
+    first = diffusion.dpm_step(scheduler, found[-2], last, *times[-2:])
+    second = diffusion.dpm_step(scheduler, found[-2], last, *times[-2:], (estimate(found[-3], times[-3]), times[-3]))
+    assert not torch.allclose(first, second, rtol=1e-6)
+    assert torch.equal(found[-1], first if steps < 10 else second)
+
+
 def test_noise_levels_between_timesteps_lie_between_theirs(scheduler: Any) -> None:
     for time in (0.0, 49.95, 500.0, 999.0):
         signal, noise = diffusion.signal_and_noise(scheduler, time)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from editfrontier.diffusion import blending
 from editfrontier.errors import UserError
+
+Queries = Literal["background", "foreground"]
 
 
 def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -42,12 +44,14 @@ class Composition:
         background: [B, 1, H, W] in {0, 1}, what is neither foreground nor to be filled in.
         size: height and width of the latents.
         guided: whether the generation has an unconditional half.
+        cross_queries: whose latents the cross replay has, and so its queries.
     """
 
     foreground: Tensor | None
     background: Tensor
     size: tuple[int, int]
     guided: bool
+    cross_queries: Queries = "background"
 
     @property
     def branches(self) -> list[str]:
@@ -71,10 +75,15 @@ class Composition:
 class ComposedAttention:
     """Attention processor that overwrites logits of the conditional half of the generation, before their softmax.
 
-    Between two tokens of the foreground they come from the foreground replay, between foreground and background from
-    the cross replay, between a token of the background and any other from the background replay. The rest, what is to
-    be filled in, keeps its own; all values are its own. The cross replay has the queries of its own trajectory, which
-    starts as the background, and keys and values of the foreground replay. No other branch is changed.
+    Between two tokens of the background they come from the background replay, between two of the foreground from the
+    foreground replay. Between a token of the foreground and any other they come from the cross replay: the other's
+    query there times the foreground token's key, in the column of the foreground token and, transposed, in its row.
+    The rest keeps its own: pairs within what is to be filled in, and pairs of that and the background. All values are
+    its own.
+
+    The cross replay attends to the tokens of the foreground only. With queries of the background it has the
+    background's latents, and keys and values of the foreground replay; with queries of the foreground, as the official
+    code computes them, it has the foreground's latents, and everything of its own. No other branch is changed.
     """
 
     def __init__(self, composition: Composition) -> None:
@@ -88,17 +97,24 @@ class ComposedAttention:
             for layer in (attn.to_q, attn.to_k, attn.to_v)
         )
         queries, keys, values = (dict(zip(names, part.chunk(len(names)), strict=True)) for part in (query, key, value))
-        if "cross" in names:
-            keys["cross"], values["cross"] = keys["foreground"], values["foreground"]
-        own = [name for name in names if name != "conditional"]
-        query, key, value = (torch.cat([part[name] for name in own]) for part in (queries, keys, values))
-        attended = functional.scaled_dot_product_attention(query, key, value, scale=attn.scale)
         masks = self.composition.tokens(hidden_states.shape[1])
-        composed = [  # a case at a time: its logits are the square of its tokens
-            self._composed(case, queries, keys, values["conditional"][case], masks, attn.scale)
-            for case in range(len(masks[0]))
-        ]
-        output = torch.cat([attended, torch.stack(composed)]).transpose(1, 2).flatten(2)
+        own = [name for name in names if name not in ("cross", "conditional")]
+        query, key, value = (torch.cat([part[name] for name in own]) for part in (queries, keys, values))
+        plain = functional.scaled_dot_product_attention(query, key, value, scale=attn.scale)
+        attended = dict(zip(own, plain.chunk(len(own)), strict=True))
+        if "cross" in names:
+            if self.composition.cross_queries == "background":
+                keys["cross"], values["cross"] = keys["foreground"], values["foreground"]
+            attended["cross"] = functional.scaled_dot_product_attention(
+                queries["cross"], keys["cross"], values["cross"], masks[0][:, None, None], scale=attn.scale
+            )
+        attended["conditional"] = torch.stack(
+            [  # a case at a time: its logits are the square of its tokens
+                self._composed(case, queries, keys, values["conditional"][case], masks, attn.scale)
+                for case in range(len(masks[0]))
+            ]
+        )
+        output = torch.cat([attended[name] for name in names]).transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](output))
 
     def _composed(
@@ -116,9 +132,10 @@ class ComposedAttention:
             return scale * queries[branch][case] @ keys[branch][case].transpose(-1, -2)
 
         foreground, background = (mask[case] for mask in masks)
-        mixed = torch.where(background[:, None] | background, logits("background"), logits("conditional"))
+        mixed = torch.where(background[:, None] & background, logits("background"), logits("conditional"))
         if self.composition.foreground is not None:
-            between = (foreground[:, None] & background) | (background[:, None] & foreground)
-            mixed = torch.where(between, logits("cross"), mixed)
+            cross = logits("cross")
+            mixed = torch.where(foreground, cross, mixed)
+            mixed = torch.where(foreground[:, None], cross.transpose(-1, -2), mixed)
             mixed = torch.where(foreground[:, None] & foreground, logits("foreground"), mixed)
         return mixed.float().softmax(-1).to(value.dtype) @ value

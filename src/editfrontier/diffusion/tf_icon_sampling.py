@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from editfrontier.diffusion import attention, blending, sampling
 from editfrontier.diffusion.exceptional_prompt import exceptional_prompt
 from editfrontier.diffusion.tf_icon_attention import ComposedAttention, Composition
 from editfrontier.inversion import InversionCache
-from editfrontier.inversion.diffusion import dpm_solve, dpm_times, signal_and_noise
+from editfrontier.inversion.diffusion import dpm_step, dpm_times, first_order, signal_and_noise
 
 ORDER = 2  # of the solver
 
@@ -143,7 +144,8 @@ def generate(
     """Denoise a composite noise beside the replays that constrain it, all branches of an evaluation in one call.
 
     Evaluations that compose attention take five samples a case (two less without a foreground, one less without
-    guidance), those that only replay the background three, the others two.
+    guidance), those that only replay the background three, the others two. As in the official code the network is asked
+    before a step's background is put back, and the estimates of the first ORDER evaluations get it too.
 
     Args:
         model: a text-to-image pipeline.
@@ -157,62 +159,94 @@ def generate(
     Returns:
         (clean latents [B, C, h, w], number of attention layers that were controlled; 0 if there was no step to).
     """
-    scheduler = sampling.make_scheduler(model.scheduler.config)
-    text = sampling.encode_text(model, prompts, composition.guided)
-    texts = {"conditional": text.prompt} | ({} if text.empty is None else {"unconditional": text.empty})
-    nothing = exceptional_prompt(model, len(start)).prompt
+    network = _Network(model, prompts, len(start), guidance, schedule, composition)
+    scheduler = network.scheduler
     outside = 1.0 - blending.latent_mask(1.0 - composition.background, composition.size)
-    layers, controlled, evaluation = attention.self_attention(model.unet), 0, 0
-    stacked = {"generation": start, "background": replays["background"]}
-    if composition.foreground is not None:
-        stacked |= {"foreground": replays["foreground"], "cross": replays["background"]}
-    order = list(stacked)
 
-    def split(joined: Tensor) -> dict[str, Tensor]:
-        return dict(zip(order, joined.chunk(len(order)), strict=True))
+    def put_back(generated: dict[str, Tensor]) -> dict[str, Tensor]:
+        return generated | {"generation": blending.mix(generated["background"], generated["generation"], outside)}
 
-    def estimate(joined: Tensor, time: float) -> Tensor:
-        nonlocal controlled, evaluation
-        latents, names = split(joined), composition.branches
-        composes = evaluation < schedule.attention
-        if not composes:
-            unused = {"foreground", "cross"} | (set() if evaluation < schedule.replay else {"background"})
-            names = [name for name in names if name not in unused]
-        evaluation += 1
-        control = attention.controlled(layers, lambda *_: ComposedAttention(composition)) if composes else nullcontext()
-        with control as count:
-            output = model.unet(
-                torch.cat([latents.get(name, latents["generation"]) for name in names]),
+    latents = asked = {"generation": start, **replays}
+    before: tuple[dict[str, Tensor], float] = ({}, 0.0)
+    for step, (time, following) in enumerate(pairwise(dpm_times(scheduler, schedule.steps)), start=1):
+        estimates = network.estimates(asked, time, step - 1)
+        if step == ORDER < schedule.background:
+            estimates, before = put_back(estimates), (put_back(before[0]), before[1])
+        asked = {
+            name: dpm_step(
+                scheduler,
+                latents[name],
+                clean,
                 time,
-                encoder_hidden_states=torch.cat([texts.get(name, nothing) for name in names]),
+                following,
+                None if first_order(step, schedule.steps) else (before[0][name], before[1]),
+            )
+            for name, clean in estimates.items()
+        }
+        latents = put_back(asked) if ORDER <= step < schedule.background else asked
+        before = (estimates, time)
+    return latents["generation"], network.controlled
+
+
+class _Network:
+    """The branches of an evaluation in one call of the UNet, whose attention it composes as long as the schedule says.
+
+    Attributes:
+        scheduler: for the noise levels.
+        controlled: number of attention layers that were controlled, 0 before the first time.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[str],
+        count: int,
+        guidance: float,
+        schedule: Schedule,
+        composition: Composition,
+    ) -> None:
+        self.scheduler = sampling.make_scheduler(model.scheduler.config)
+        self.controlled = 0
+        self._unet, self._layers = model.unet, attention.self_attention(model.unet)
+        self._guidance, self._schedule, self._composition = guidance, schedule, composition
+        text = sampling.encode_text(model, prompts, composition.guided)
+        self._texts = {"conditional": text.prompt} | ({} if text.empty is None else {"unconditional": text.empty})
+        self._nothing = exceptional_prompt(model, count).prompt
+
+    def estimates(self, latents: dict[str, Tensor], time: float, evaluation: int) -> dict[str, Tensor]:
+        """Return clean latents [B, C, h, w] of the generation and of those replays that are needed still.
+
+        Args:
+            latents: [B, C, h, w] of the generation and the replays.
+            time: their timestep.
+            evaluation: its number, from 0.
+        """
+        composition, names = self._composition, self._composition.branches
+        composes = evaluation < self._schedule.attention
+        if not composes:
+            unused = {"foreground", "cross"} | (set() if evaluation < self._schedule.replay else {"background"})
+            names = [name for name in names if name not in unused]
+        owners = {"cross": composition.cross_queries, "unconditional": "generation", "conditional": "generation"}
+        asked = {name: latents[owners.get(name, name)] for name in names}
+        control = (
+            attention.controlled(self._layers, lambda *_: ComposedAttention(composition)) if composes else nullcontext()
+        )
+        with control as count:
+            output = self._unet(
+                torch.cat(list(asked.values())),
+                time,
+                encoder_hidden_states=torch.cat([self._texts.get(name, self._nothing) for name in names]),
                 return_dict=False,
             )[0]
-        controlled = count or controlled
+        self.controlled = count or self.controlled
         outputs = dict(zip(names, output.chunk(len(names)), strict=True))
         outputs["generation"] = outputs["conditional"]
         if composition.guided:
             empty = outputs["unconditional"]
-            outputs["generation"] = empty + guidance * (outputs["conditional"] - empty)
-        level = signal_and_noise(scheduler, time)[0] ** 2
-        # A replay that nothing needs any more is not asked for, and what becomes of it does not matter.
-        return torch.cat(
-            [
-                sampling.split_output(scheduler.config.prediction_type, outputs[name], latents[name], level)[0]
-                if name in outputs
-                else torch.zeros_like(latents[name])
-                for name in order
-            ]
-        )
-
-    def keep_background(step: int, joined: Tensor) -> Tensor:
-        if not ORDER <= step < schedule.background:
-            return joined
-        latents = split(joined)
-        return torch.cat(
-            [blending.mix(latents["background"], latents["generation"], outside), *list(latents.values())[1:]]
-        )
-
-    found = dpm_solve(
-        estimate, scheduler, torch.cat(list(stacked.values())), dpm_times(scheduler, schedule.steps), keep_background
-    )
-    return split(found[-1])["generation"], controlled
+            outputs["generation"] = empty + self._guidance * (outputs["conditional"] - empty)
+        prediction, level = self.scheduler.config.prediction_type, signal_and_noise(self.scheduler, time)[0] ** 2
+        return {
+            name: sampling.split_output(prediction, outputs[name], latents[name], level)[0]
+            for name in latents
+            if name in outputs
+        }

@@ -25,6 +25,8 @@ class TFIconParams:
             "cross" (its noise is put into that of the source). An exemplar of the source's own kind is of the same.
         region: "box" around the mask, as the original has it, or the "mask" itself. What the exemplar's region does
             not fill of it starts from fresh noise.
+        cross_queries: whose queries attention between the foreground and all else has: those of the "background"
+            (the original's paper), or of the "foreground" itself, as the official code takes them.
     """
 
     guidance_scale: float | None = None
@@ -33,6 +35,7 @@ class TFIconParams:
     background_until: float = 0.8
     domain: Literal["same", "cross"] = "same"
     region: Literal["box", "mask"] = "box"
+    cross_queries: Literal["background", "foreground"] = "background"
 
     def __post_init__(self) -> None:
         check_range(self, "num_inference_steps", 2, 1000)
@@ -78,7 +81,9 @@ def edit(model: Any, batch: EditBatch, params: TFIconParams) -> Measured:
             batch.target_captions,
             guidance,
             icon.Schedule.of(params.num_inference_steps, params.attention_until, params.background_until),
-            Composition(foreground, 1.0 - region, (start.shape[-2], start.shape[-1]), guidance != 1.0),
+            Composition(
+                foreground, 1.0 - region, (start.shape[-2], start.shape[-1]), guidance != 1.0, params.cross_queries
+            ),
         )
         images = sampling.decode(model, latents)
     return Measured(images, {"attention_layers": [layers] * len(images)})

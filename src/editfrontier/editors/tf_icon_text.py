@@ -19,8 +19,8 @@ class TFIconTextParams:
     Attributes:
         guidance_scale: w of the generation, at least 1; 5.0 (official code; the paper's general setting is 7.5).
         num_inference_steps: steps of DPM-Solver++ 2M in each direction, at least 2; 20 (the original's paper).
-        attention_until: share of the steps in which the background's rows and columns of self-attention come from the
-            inverted source, in [0, 1]; 0.4 (tau_A of the original).
+        attention_until: share of the steps in which self-attention within the background comes from the inverted
+            source, in [0, 1]; 0.4 (tau_A of the original).
         background_until: share of the steps in which the background is kept, in [0, 1]; 0.8 (tau_B of the original).
         start: what the box around the mask starts from: the "inverted" noise of the source, or with "fresh" noise in
             the part of the box that is not in the mask, as the original fills what its foreground leaves open.
