@@ -55,6 +55,7 @@ class Case:
     step: int = 1  # place in the chain, from 1; the other columns of a later step speak of the chain up to it
     design: str = ""  # JSON {factor: value} of what a designed experiment varied, for example {"wording": 2}
     regions: str = ""  # JSON {name: mask} of parts of the source image, for example eyes, 255 = part
+    frame: str = ""  # JSON (`framing.Frame.text`): the part of a user's picture that the image shows, and its file
     split: str = "test"
     licence: str
 

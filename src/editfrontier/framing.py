@@ -6,8 +6,9 @@ the right, y downwards, whole numbers at pixel centres, as in `dragging.regions`
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +43,25 @@ class Frame:
     def image(self, pixels: Pixels) -> Pixels:
         """Return uint8 [H, W, 3] as [size, size, 3], resampled by Lanczos with antialiasing."""
         return np.asarray(self._resized(Image.fromarray(pixels), Image.Resampling.LANCZOS), dtype=np.uint8)
+
+    def scaled_image(self, pixels: Pixels) -> Pixels:
+        """Return a picture [H, W, 3] of the same shape but any size as `image` does: what lies in the same place."""
+        height, width = pixels.shape[:2]
+        y, x = height / self.picture[0], width / self.picture[1]
+        box = (self.left * x, self.top * y, (self.left + self.width) * x, (self.top + self.height) * y)
+        made = Image.fromarray(pixels).resize((self.size, self.size), Image.Resampling.LANCZOS, box)
+        return np.asarray(made, dtype=np.uint8)
+
+    def text(self, file: str = "") -> str:
+        """Return what `parse` reads, for the column `frame` of a case; `file`: path or name of the picture."""
+        return json.dumps({**asdict(self), "file": file}, separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, text: str) -> tuple[Frame, str]:
+        """Return the frame and the file that `text` wrote."""
+        values = json.loads(text)
+        file = values.pop("file")
+        return cls(**{**values, "picture": tuple(values["picture"])}), file
 
     def mask(self, mask: Mask) -> Mask:
         """Return bool [H, W] as [size, size]: pixels of which at least half are covered.

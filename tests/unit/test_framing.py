@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from editfrontier.errors import UserError
-from editfrontier.framing import apply, frame_of, safe_name, same_size
+from editfrontier.framing import Frame, apply, frame_of, safe_name, same_size
 
 
 def test_a_picture_of_the_size_is_kept_to_the_byte() -> None:
@@ -64,3 +64,12 @@ def test_names() -> None:
 def test_a_mask_of_another_size_is_named() -> None:
     with pytest.raises(UserError, match=r"m\.png: the mask is 6x4 but its image is 4x6 pixels"):
         same_size(np.zeros((4, 6), bool), (6, 4), "m.png")
+
+
+def test_a_frame_survives_as_text_and_frames_larger_copies_alike() -> None:
+    frame = frame_of((40, 60), 20, "crop", np.eye(40, 60, dtype=bool))
+    assert Frame.parse(frame.text("photos/ü.png")) == (frame, "photos/ü.png")
+    ramp = np.linspace(0, 255, 60, dtype=np.uint8)[None, :, None].repeat(40, 0).repeat(3, 2)
+    assert np.array_equal(frame.scaled_image(ramp), frame.image(ramp))
+    large = ramp.repeat(3, 0).repeat(3, 1)
+    assert np.abs(frame.scaled_image(large).astype(int) - frame.image(ramp)).max() <= 2

@@ -11,6 +11,7 @@ from editfrontier.cases import Case
 from editfrontier.config import Study, Variant, load_study
 from editfrontier.datasets import Dataset, Options, Request
 from editfrontier.datasets.files import ExpectedFile
+from editfrontier.editors.ready_made import VARIABLE
 from editfrontier.errors import UserError
 from editfrontier.model_registry import get_entry
 from editfrontier.planning import costs
@@ -139,6 +140,19 @@ def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypa
     blobs.mkdir()
     (blobs / "abc.incomplete").touch()
     assert not wanted.needs(made, [edit_job()])[0].present, "half a download was taken for whole"
+
+
+def test_folders_of_ready_made_edits_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    variant = Variant("mine", "ready_made", None, {"folder": "service"}, "editfrontier.editors.ready_made")
+    made = Study(study().config, {"faces": {"mine": variant}}, {}, {})
+    (need,) = wanted.needs(made, [edit_job("mine"), edit_job("mine")])
+    assert (need.kind, need.name, need.present) == ("data", f"Ready-made edits, {tmp_path / 'service'}", False)
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "notes.txt").touch()
+    assert not wanted.needs(made, [edit_job("mine")])[0].present
+    (tmp_path / "service" / "cat.png").touch()
+    assert wanted.needs(made, [edit_job("mine")])[0].present
 
 
 def test_a_model_that_is_asked_nothing_is_not_missed() -> None:

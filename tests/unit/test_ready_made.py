@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editfrontier.cases import read_image
+from editfrontier.cases import Case, read_cases, read_image
 from editfrontier.config import load_study, merge, read_yaml
+from editfrontier.datasets.build import build_task
 from editfrontier.editing import shard
+from editfrontier.editing.origin import origins
 from editfrontier.editing.records import Row
 from editfrontier.editors import get_editor, make_params
 from editfrontier.editors.ready_made import VARIABLE
 from editfrontier.errors import UserError
+from editfrontier.framing import frame_of
 from editfrontier.spec import variant_name
 from tiny_pipelines import SIZE, tiny_cases
 
@@ -36,11 +39,10 @@ def save(path: Path, side: int = SIZE, grey: int = 7, width: int | None = None) 
 
 
 def run(cases: Path, out: Path, **params: Any) -> dict[str, Row]:
+    progress = params.pop("progress", lambda line: None)
     values = {"folder": "service-1", **params}
     spec = {"editor": "ready_made", "variant": variant_name("ready_made", values), "params": values, "seed": 1}
-    rows = shard.run_shard(
-        cases, 0, 1, spec, out / "shard-0.parquet", out / "images", batch_size=4, progress=lambda line: None
-    )
+    rows = shard.run_shard(cases, 0, 1, spec, out / "shard-0.parquet", out / "images", batch_size=4, progress=progress)
     return {row.case_id: row for row in rows}
 
 
@@ -90,10 +92,10 @@ def test_edits_are_resized_only_if_told(tmp_path: Path, place: Path) -> None:
     assert "another shape" in run(cases, tmp_path / "again", resize=True)["case-0"].reason
 
 
-def test_a_folder_that_is_missing_fails_every_case(tmp_path: Path, place: Path) -> None:
+def test_a_folder_that_is_missing_stops_the_job(tmp_path: Path, place: Path) -> None:
     place.rmdir()
-    rows = run(tiny_cases(tmp_path / "data", 2), tmp_path / "out")
-    assert all("service-1: no such folder of ready-made edits" in row.reason for row in rows.values())
+    with pytest.raises(UserError, match="service-1: no such folder of ready-made edits"):
+        run(tiny_cases(tmp_path / "data", 2), tmp_path / "out")
 
 
 def test_the_folder_is_a_name_and_no_path() -> None:
@@ -101,6 +103,110 @@ def test_the_folder_is_a_name_and_no_path() -> None:
     for folder in ("a/b", "", "..", "/tmp"):
         with pytest.raises(UserError, match=rf"hyperparameter 'folder': {folder!r}.* {VARIABLE}"):
             make_params(editor, {"folder": folder})
+
+
+def own_cases(folder: Path, task: str = "own") -> Path:
+    """Make cases of two pictures of 60x40 pixels, with masks far to the left and far to the right; one has an id."""
+    raw = folder / "raw"
+    (raw / "photos").mkdir(parents=True)
+    ramp = np.linspace(0, 255, 60, dtype=np.uint8)[None, :, None].repeat(40, 0).repeat(3, 2)
+    for name, left in {"cat": 0, "dog": 50}.items():
+        mask = np.zeros((40, 60), np.uint8)
+        mask[10:20, left : left + 10] = 255
+        Image.fromarray(ramp if name == "cat" else ramp[:, ::-1]).save(raw / "photos" / f"{name}.png")
+        Image.fromarray(mask).save(raw / f"{name}-mask.png")
+    rows = ["id,image,mask,instruction", "mine,photos/cat.png,cat-mask.png,edit", ",photos/dog.png,dog-mask.png,edit"]
+    (raw / "images.csv").write_text("\n".join(rows) + "\n")
+    build_task(task, 2, 1, folder / "data", dataset="own_images", root=str(raw), size=SIZE)
+    return folder / "data" / "cases.parquet"
+
+
+@pytest.mark.parametrize(
+    "names", [("own-mine", "own-00002-dog"), ("mine", "00002-dog"), ("cat", "dog"), ("mine", "dog")]
+)
+def test_files_are_found_by_what_their_owner_calls_them(tmp_path: Path, place: Path, names: tuple[str, str]) -> None:
+    cases = own_cases(tmp_path)
+    for name, grey in zip(names, (10, 20), strict=True):
+        save(place / f"{name}.png", grey=grey)
+    rows = run(cases, tmp_path / "out")
+    assert [row.reason for row in rows.values()] == ["", ""]
+    assert [int(read_image(tmp_path / "out" / row.image).mean()) for row in rows.values()] == [10, 20]
+
+
+def test_two_names_of_one_case_are_two_edits(tmp_path: Path, place: Path) -> None:
+    cases = own_cases(tmp_path)
+    for name in ("mine", "own-mine", "dog"):
+        save(place / f"{name}.png")
+    rows = run(cases, tmp_path / "out")
+    assert "two ready-made edits of one case" in rows["own-mine"].reason and rows["own-00002-dog"].status == "ok"
+
+
+def test_the_name_of_a_picture_counts_only_where_one_case_has_it() -> None:
+    frame = frame_of((40, 60), SIZE, "crop")
+    base = {"task": "own", "image": "", "source_caption": "", "target_caption": "", "instruction": "", "edit_type": ""}
+    files = {
+        "own-1": "a/cat.png",
+        "own-2": "b/cat.jpg",
+        "own-3": "dog.png",
+        "own-dog": "bird.png",
+        "own-5": "b/u\u0308.png",
+    }
+    cases = [
+        Case(case_id=name, cluster=name, licence="", frame=frame.text(file), **base) for name, file in files.items()
+    ]
+    found = {name: origin.names for name, origin in origins(cases).items()}
+    assert found == {
+        "own-1": ("own-1", "1"),
+        "own-2": ("own-2", "2"),
+        "own-3": ("own-3", "3"),
+        "own-dog": ("own-dog", "dog", "bird"),
+        "own-5": ("own-5", "5", "u\u0308"),
+    }
+    assert {origin.frame for origin in origins(cases).values()} == {frame}
+
+
+def test_edits_of_the_whole_picture_are_cropped_as_their_source(tmp_path: Path, place: Path) -> None:
+    """The picture itself, given as an edit, is the source to the last byte; twice as large it shows the same part."""
+    cases = own_cases(tmp_path)
+    for name in ("cat", "dog"):
+        picture = Image.open(tmp_path / "raw" / "photos" / f"{name}.png")
+        picture.save(place / f"{name}.png")
+        (place.parent / "large").mkdir(exist_ok=True)
+        picture.resize((120, 80), Image.Resampling.BICUBIC).save(place.parent / "large" / f"{name}.png")
+    sources = {case.case_id: read_image(cases.parent / case.image) for case in read_cases(cases)}
+    assert abs(int(sources["own-mine"].mean()) - int(sources["own-00002-dog"].mean())) < 3  # both masks are dark
+    rows = run(cases, tmp_path / "out")
+    for name, row in rows.items():
+        assert np.array_equal(read_image(tmp_path / "out" / row.image), sources[name])
+    refused = run(cases, tmp_path / "refused", folder="large")
+    assert "is 120x80 but its source is 32x32 pixels, cropped from 60x40. Resize" in refused["own-mine"].reason
+    rows = run(cases, tmp_path / "large", folder="large", resize=True)
+    for name, row in rows.items():
+        assert np.abs(read_image(tmp_path / "large" / row.image).astype(int) - sources[name]).max() <= 4
+    save(place / "cat.png", side=40, width=90)
+    assert "60x40, which is another shape" in run(cases, tmp_path / "wide", resize=True)["own-mine"].reason
+
+
+def test_what_has_no_file_is_said_at_the_start(tmp_path: Path, place: Path) -> None:
+    cases = tiny_cases(tmp_path / "data", 3)
+    save(place / "case-1.png")
+    save(place / "case1.png")
+    save(place / "other.jfif")
+    said: list[str] = []
+    run(cases, tmp_path / "out", progress=said.append)
+    assert "2 of 3 cases have no edit in" in said[0] and said[0].endswith("service-1: case-0, case-2")
+    assert "2 files in" in said[1] and said[1].endswith("belong to no case: case1.png, other.jfif")
+
+
+def test_names_that_fit_no_case_stop_the_job_at_once(tmp_path: Path, place: Path) -> None:
+    cases = own_cases(tmp_path)
+    with pytest.raises(UserError, match="holds no picture, expected own-mine.png or mine.png or cat.png for the first"):
+        run(cases, tmp_path / "out")
+    for number in range(7):
+        save(place / f"result-{number}.png")
+    with pytest.raises(UserError, match="no file in it is called like one of the 2 cases; it holds .* and 2 more"):
+        run(cases, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_changed_files_make_another_spec(tmp_path: Path, place: Path) -> None:

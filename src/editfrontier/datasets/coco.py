@@ -197,6 +197,7 @@ def _case(
         edit_type=kind,
         mask_origin="human",
         cluster=f"coco-{name}",
+        frame=frame.text(str(tables.images[name]["file_name"])),
         split="val2017",
         licence=f"{licence} (image, Flickr), CC BY 4.0 (annotations)",
     )

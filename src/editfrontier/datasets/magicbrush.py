@@ -189,6 +189,7 @@ def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: 
         edit_type="instruction",
         mask_origin="human",
         cluster=cluster,
+        frame=frame.text(),
         split=options.split,
         licence=LICENCE,
     )

@@ -320,6 +320,7 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
         edit_type=row.get("edit_type", "own"),
         mask_origin="human",
         cluster=cluster,
+        frame=frame.text(row["image"]),
         licence=row.get("licence", options.licence),
     )
 

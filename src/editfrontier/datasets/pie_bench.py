@@ -158,6 +158,7 @@ def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pic
         edit_type=_type(entry),
         mask_origin="human",
         cluster=case_id,
+        frame=frame.text(str(entry["image_path"])),
         licence=LICENCE,
     )
 

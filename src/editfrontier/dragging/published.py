@@ -111,6 +111,7 @@ def drag_case(sample: DragSample, request: Request) -> Case:
         drags=_write_regions(regions, case_id, folder),
         cluster=case_id,
         design=json.dumps(notes, separators=(",", ":")) if notes else "",
+        frame=frame.text(),
         licence=sample.licence,
     )
 

@@ -21,6 +21,7 @@ NEED_OF = {
     "backgrounds": "drags",
     "exemplars": "exemplar",
     "exemplar_masks": "exemplar",
+    "origins": "origin",
 }
 """Fields of a batch that are None -> the need that fills them."""
 

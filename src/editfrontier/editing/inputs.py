@@ -17,6 +17,7 @@ from torch import Tensor
 from editfrontier.cases import Case, read_image, read_mask
 from editfrontier.dragging.attribute_map import attribute_regions
 from editfrontier.dragging.regions import Region, parse_drags, rectangle_around
+from editfrontier.editing.origin import Origin
 from editfrontier.editing.records import EditSpec
 from editfrontier.editors import EditBatch
 from editfrontier.errors import UserError
@@ -60,10 +61,17 @@ class Inputs:
     background: npt.NDArray[np.bool_] | None  # [H, W], True = must not change
     digest: str
     latents: Tensor | None = None  # [C, h, w] of the image, where they are carried along a chain
+    origin: Origin | None = None
 
 
 def read_inputs(
-    case: Case, cases: Sequence[Case], folder: Path, needs: Iterable[str], seed: int, carried: Carried | None = None
+    case: Case,
+    cases: Sequence[Case],
+    folder: Path,
+    needs: Iterable[str],
+    seed: int,
+    carried: Carried | None = None,
+    origin: Origin | None = None,
 ) -> Inputs:
     """Read what an editor needs of a case; raise `UserError` that says what the case lacks or which file is wrong.
 
@@ -74,6 +82,7 @@ def read_inputs(
         needs: of the editor.
         seed: of the study.
         carried: what the step before made; it takes the place of the case's image, which is that of the whole chain.
+        origin: where the case comes from, for editors with the need "origin".
     """
     needs = set(needs)
     for name in sorted(needs & {*TEXTS, "mask", "true_edit", "drags", "exemplar"}):
@@ -98,11 +107,13 @@ def read_inputs(
         digest.update(b"-" if array is None else array.tobytes() + str(array.shape).encode())
     if carried:
         digest.update(carried.sha256.encode())
+    if origin:
+        digest.update(repr(origin).encode())
     if noise_name(case) != case.case_id:
         digest.update(noise_name(case).encode())
     return Inputs(
         case, image, mask, true_edit, other, exemplar, exemplar_mask, drags, background, digest.hexdigest(),
-        carried.latents if carried else None,
+        carried.latents if carried else None, origin,
     )  # fmt: skip
 
 
@@ -183,6 +194,7 @@ def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -
         backgrounds=stacked([one.background for one in inputs]),
         exemplars=images([one.exemplar for one in inputs]),
         exemplar_masks=stacked([one.exemplar_mask for one in inputs]),
+        origins=[one.origin for one in inputs if one.origin is not None] or None,
     )
 
 

@@ -27,6 +27,7 @@ from editfrontier.editing.contract import Trial, checked, rules_of
 from editfrontier.editing.failures import Outcome, reasons
 from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
 from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
+from editfrontier.editing.origin import origins
 from editfrontier.editing.outcomes import Edited, measured, no_memory, out_of_memory, release, with_measure
 from editfrontier.editing.records import EditSpec, Row
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
@@ -89,6 +90,9 @@ def run_shard(
     cases = read_cases(cases_path)
     chains = chains_of(cases)[shard::shards]
     say = progress or (lambda line: print(line, file=sys.stderr, flush=True))
+    for line in editor.survey(cases, params) if editor.survey else ():
+        say(f"{editor.name} [{spec.variant}]: {line}")
+    known = origins(cases) if "origin" in editor.needs else {}
     weights = _weights(spec)
     folder = images_dir / records.key(spec, weights)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +106,9 @@ def run_shard(
 
     def read(link: Link) -> Inputs:
         carried = read_carried(rows[link.before.case_id], record, folder, spec.carry) if link.before else None
-        return read_inputs(link.case, cases, cases_path.parent, editor.needs, spec.seed, carried)
+        return read_inputs(
+            link.case, cases, cases_path.parent, editor.needs, spec.seed, carried, known.get(link.case.case_id)
+        )
 
     columns = links_by_step(chains)
     for step, links in enumerate(columns, start=1):

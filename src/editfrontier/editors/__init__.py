@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from editfrontier.cases import Case
     from editfrontier.dragging.regions import Region
+    from editfrontier.editing.origin import Origin
     from editfrontier.inversion import InversionCache
 
 ENTRY_POINT_GROUP = "editfrontier.editors"
@@ -37,6 +39,7 @@ NEEDS = frozenset(
         "drags",
         "optional_drags",
         "exemplar",
+        "origin",
     }
 )
 MODEL_KINDS = (
@@ -66,6 +69,7 @@ class EditBatch:
     backgrounds: Tensor | None = None  # like masks, 1 = must not change; with drags
     exemplars: Tensor | None = None  # like images
     exemplar_masks: Tensor | None = None  # like masks, 1 = what the exemplar shows; with exemplars
+    origins: list[Origin] | None = None  # the names of each case, and which part of its picture its image shows
     inversions: InversionCache | None = None  # where inversions are kept for other editors, None to keep none
 
 
@@ -97,6 +101,8 @@ class Editor:
         model: which kind of diffusers pipeline it gets (one of MODEL_KINDS), None if it gets None.
         fingerprint: (params) -> a hash of what its edits depend on beside code, weights and cases, such as files that
             the hyperparameters name; None if there is no such thing.
+        survey: (cases, params) -> lines for the log, before anything is edited: which of the task's cases it will not
+            be able to edit, where it can know. Raises `UserError` if that is all of them. None if it cannot know.
     """
 
     name: str
@@ -105,6 +111,7 @@ class Editor:
     needs: frozenset[str] = frozenset()
     model: str | None = None
     fingerprint: Callable[[Any], str] | None = None
+    survey: Callable[[Sequence[Case], Any], Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         for need in self.needs - NEEDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,10 +17,16 @@ from editfrontier.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from editfrontier.cases import Case
     from editfrontier.editing.inputs import Pixels
+    from editfrontier.editing.origin import Origin
 
 VARIABLE = "EDITFRONTIER_READY_MADE"
 SHAPE_TOLERANCE = 0.02
+SHOWN = 5
+"""Names that a line of the log lists."""
+
+Files = Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -28,9 +35,10 @@ class ReadyMadeParams:
 
     Attributes:
         folder: name of a folder of edits in the folder of all of them, which is `$EDITFRONTIER_READY_MADE`, or
-            `ready_made` where that is not set. An edit is called <case id>.png (or another of `PICTURE_ENDINGS`).
-        resize: whether an edit of another size is resized to its source (Lanczos); else such a case fails. One of
-            another shape fails in any case.
+            `ready_made` where that is not set. An edit is called by the id of its case, with or without the task before
+            it, or by the name of its picture where only one case has that; its ending is one of `PICTURE_ENDINGS`.
+        resize: whether an edit of another size is resized (Lanczos); else such a case fails. One of the size of the
+            whole picture is cropped and resized as its source was, in any case. One of another shape fails.
     """
 
     folder: str = "edits"
@@ -53,17 +61,76 @@ def edit(model: Any, batch: EditBatch, params: ReadyMadeParams) -> Tensor:
     """Read the edits of a batch."""
     from editfrontier.editing.inputs import to_images
 
+    assert batch.origins is not None
     size = (batch.images.shape[2], batch.images.shape[3])
-    found = [read_edit(home() / params.folder, case_id, size, params.resize) for case_id in batch.case_ids]
+    folder = home() / params.folder
+    files = edits_in(folder)
+    found = [read_edit(folder, files, origin, size, params.resize) for origin in batch.origins]
     return to_images(found).to(batch.images.device)
 
 
-def read_edit(folder: Path, case_id: str, size: tuple[int, int], resize: bool) -> Pixels:
+def edits_in(folder: Path) -> dict[str, list[Path]]:
+    """Return the pictures of a folder by their names without endings; raise `UserError` if it is not there."""
+    from editfrontier.editing.origin import plain
+
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder of ready-made edits. Make it, or set {VARIABLE} to the folder above it."
+        )
+    files: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".") and file.is_file():
+            files.setdefault(plain(file.stem), []).append(file)
+    return files
+
+
+def _called(files: Files, origin: Origin) -> list[Path]:
+    from editfrontier.editing.origin import plain
+
+    return [file for name in origin.names for file in files.get(plain(name), ())]
+
+
+def survey(cases: Sequence[Case], params: ReadyMadeParams) -> list[str]:
+    """Return lines on the cases of a task that have no file, and on files that belong to no case.
+
+    Raises:
+        UserError: no case has a file, or the folder is not there.
+    """
+    from editfrontier.editing.origin import origins
+
+    folder = home() / params.folder
+    files, known = edits_in(folder), origins(cases)
+    used = {name: _called(files, origin) for name, origin in known.items()}
+    taken = {file for found in used.values() for file in found}
+    free = [file.name for group in files.values() for file in group if file not in taken]
+    missing = [name for name, found in used.items() if not found]
+    if missing and len(missing) == len(cases):
+        wanted = " or ".join(f"{name}.png" for name in known[missing[0]].names)
+        held = f"holds {_listed(free)}" if free else "holds no picture"
+        raise UserError(
+            f"{folder}: no file in it is called like one of the {len(cases)} cases; it {held}, expected {wanted} for "
+            "the first case. Rename the files; the column case_id of the case table lists the names."
+        )
+    lines = []
+    if missing:
+        lines.append(f"{len(missing)} of {len(cases)} cases have no edit in {folder}: {_listed(missing)}")
+    if free:
+        lines.append(f"{len(free)} files in {folder} belong to no case: {_listed(free)}")
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def read_edit(folder: Path, files: Files, origin: Origin, size: tuple[int, int], resize: bool) -> Pixels:
     """Read one edit.
 
     Args:
-        folder: of the edits.
-        case_id: of the case.
+        folder: of the edits, for messages.
+        files: what `edits_in` found there.
+        origin: names of the case, and the frame of its source in the user's picture.
         size: (height, width) of its source.
         resize: whether an edit of another size is resized.
 
@@ -78,38 +145,45 @@ def read_edit(folder: Path, case_id: str, size: tuple[int, int], resize: bool) -
 
     from editfrontier.pictures import read_rgb
 
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder of ready-made edits. Make it, or set {VARIABLE} to the folder above it."
-        )
-    endings = (*PICTURE_ENDINGS, *(ending.upper() for ending in PICTURE_ENDINGS))
-    named = [file for ending in endings if (file := folder / f"{case_id}{ending}").is_file()]
-    files = list({file.stat().st_ino: file for file in named}.values())  # some disks take .png and .PNG for the same
-    if not files:
-        raise UserError(f"{folder / case_id}.png: there is no such ready-made edit. Put it there.")
-    if len(files) > 1:
-        raise UserError(f"{files[0]} and {files[1].name}: two ready-made edits of one case. Keep one of them.")
-    pixels = read_rgb(files[0], upright=True)
+    found = _called(files, origin)
+    if not found:
+        others = "".join(f" or {name}.png" for name in origin.names[1:])
+        raise UserError(f"{folder / origin.names[0]}.png{others}: there is no such ready-made edit. Put it there.")
+    if len(found) > 1:
+        raise UserError(f"{found[0]} and {found[1].name}: two ready-made edits of one case. Keep one of them.")
+    pixels = read_rgb(found[0], upright=True)
     height, width = pixels.shape[:2]
     if (height, width) == size:
         return pixels
-    what = f"{files[0]}: is {width}x{height} but its source is {size[1]}x{size[0]} pixels"
-    if abs(height * size[1] / (width * size[0]) - 1) > SHAPE_TOLERANCE:
+    frame = origin.frame if origin.frame and size == (origin.frame.size, origin.frame.size) else None
+    if frame and (height, width) == frame.picture:
+        return frame.scaled_image(pixels)
+    what = f"{found[0]}: is {width}x{height} but its source is {size[1]}x{size[0]} pixels"
+    if frame:
+        what += f", cropped from {frame.picture[1]}x{frame.picture[0]}"
+    as_source = _unlike((height, width), size)
+    as_picture = _unlike((height, width), frame.picture) if frame else np.inf
+    if min(as_source, as_picture) > SHAPE_TOLERANCE:
         raise UserError(f"{what}, which is another shape. Crop it to what the source shows.")
     if not resize:
         raise UserError(f"{what}. Resize it, or give the hyperparameter `resize: true`.")
+    if frame and as_picture < as_source:
+        return frame.scaled_image(pixels)
     resized = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
     return np.asarray(resized, dtype=np.uint8)
+
+
+def _unlike(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """Return how much two shapes (height, width) differ: 0 for the same ratio of their sides."""
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1)
 
 
 def fingerprint(params: ReadyMadeParams) -> str:
     """Return a hash of the names and contents of the edits, so that changed files are scored anew."""
     state = hashlib.sha256()
     folder = home() / params.folder
-    if folder.is_dir():
-        for file in sorted(
-            entry for entry in folder.iterdir() if entry.suffix.lower() in PICTURE_ENDINGS and entry.is_file()
-        ):
+    for group in edits_in(folder).values() if folder.is_dir() else ():
+        for file in group:
             about = file.stat()
             state.update(file.name.encode() + b"\0" + _content_hash(file, about.st_size, about.st_mtime_ns))
     return state.hexdigest()[:12]
@@ -121,4 +195,11 @@ def _content_hash(file: Path, size: int, changed: int) -> bytes:
     return hashlib.sha256(file.read_bytes()).digest()
 
 
-EDITOR = Editor(name="ready_made", params=ReadyMadeParams, edit=edit, fingerprint=fingerprint)
+EDITOR = Editor(
+    name="ready_made",
+    params=ReadyMadeParams,
+    edit=edit,
+    needs=frozenset({"origin"}),
+    fingerprint=fingerprint,
+    survey=survey,
+)

@@ -15,6 +15,7 @@ from editfrontier.config import Study
 from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, dataset_options, get_dataset, raw_folder
 from editfrontier.datasets.files import complete, missing
+from editfrontier.editors import make_params
 from editfrontier.errors import FETCH_WEIGHTS, INSTALL_QUALITY
 from editfrontier.model_registry import (
     UNPINNED,
@@ -79,7 +80,13 @@ def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
     and fetches these."""
     listed = list(jobs)
     weights = list(_weights(study, listed))
-    return [*_data(study, listed), *weights, *_token(study, listed, weights), *_packages(study, listed)]
+    return [
+        *_data(study, listed),
+        *_ready_made(study, listed),
+        *weights,
+        *_token(study, listed, weights),
+        *_packages(study, listed),
+    ]
 
 
 def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
@@ -172,6 +179,23 @@ def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
         put = f"Put {names} into {folder}." if absent else f"The folder {folder} is empty or does not exist."
         there, fix = complete(folder, dataset.files), f"{put} {dataset.by_hand}"
         yield Need("data", dataset.title, there, float(sum(size.values())), dataset.licence, fix)
+
+
+def _ready_made(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
+    """Folders of edits that were made elsewhere; which cases they hold is known to the jobs, which have the cases."""
+    from editfrontier.editors import ready_made
+
+    found: dict[Path, None] = {}
+    for job in jobs:
+        if job.rule == "edit":
+            variant = study.variants[job.wildcards["task"]][job.wildcards["variant"]]
+            if variant.editor == ready_made.EDITOR.name:
+                params = make_params(ready_made.EDITOR, variant.params)
+                found[ready_made.home() / params.folder] = None
+    for folder in found:
+        present = folder.is_dir() and bool(ready_made.edits_in(folder))
+        fix = f"Make the cases by `snakemake data`, and put an edit of each, called by its id, into {folder}."
+        yield Need("data", f"Ready-made edits, {folder}", present, fix=fix)
 
 
 def _token(study: Study, jobs: Iterable[PlannedJob], weights: Iterable[Need]) -> Iterator[Need]:

@@ -1,0 +1,55 @@
+"""Where a case comes from: the names that people may call it by, and the part of their picture that its image shows.
+
+Files that are made outside of this project (`editors/ready_made.py`) are found and cut to size by these.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from editfrontier.cases import Case
+from editfrontier.framing import Frame
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a case comes from.
+
+    Attributes:
+        names: what a file of the case may be called, without its ending; the first is the id of the case.
+        frame: the part of the user's picture that is the image of the case, None if the data set does not say.
+    """
+
+    names: tuple[str, ...]
+    frame: Frame | None
+
+
+def origins(cases: Sequence[Case]) -> dict[str, Origin]:
+    """Return the origin of each case by its id.
+
+    A case is called by its id, by its id without the task before it (the user's own id), and by the name of its
+    picture where no other case of the task has that name.
+
+    Args:
+        cases: all of a task.
+    """
+    own = {case.case_id: case.case_id.removeprefix(f"{case.task}-") for case in cases}
+    framed = {case.case_id: Frame.parse(case.frame) if case.frame else (None, "") for case in cases}
+    stems = {name: PurePosixPath(file).stem for name, (_, file) in framed.items()}
+    shared = Counter(map(plain, stems.values()))
+    taken = {plain(name) for name in (*own, *own.values())}
+    found = {}
+    for name, (frame, _) in framed.items():
+        stem = stems[name]
+        free = bool(stem) and shared[plain(stem)] == 1 and plain(stem) not in taken
+        found[name] = Origin(tuple(dict.fromkeys([name, own[name], *([stem] if free else [])])), frame)
+    return found
+
+
+def plain(name: str) -> str:
+    """Return a name as it is compared with others: disks differ in how they store letters with accents."""
+    return unicodedata.normalize("NFC", name)
