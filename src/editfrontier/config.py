@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.analyses import analysis_params, get_analysis
+from editfrontier.config_metrics import metric_problems, without_null
 from editfrontier.config_models import edit_size, kind_problems, model_problems
-from editfrontier.config_rows import split_table, statistics_problems, swept, table_names, unusual
+from editfrontier.config_rows import split_table, swept, table_names, unusual
 from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
@@ -134,6 +135,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         seen.add(base)
         sources.insert(0, (sources[0].parent if sources else ROOT / "config") / base)
         complete = merge(read_yaml(sources[0]), complete)
+    complete, left_out = without_null(complete)
     _check_schema(complete, sources)
     for path, problem in model_problems(complete):
         raise _wrong(sources, path, problem)
@@ -141,7 +143,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     # What `run` leaves out has no figure either; a config that changes another could not take it away.
     complete["figures"] = {name: entry for name, entry in complete["figures"].items() if entry["table"] in tables}
     found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
-    for place, problem in chain[tuple[Sequence[str | int], str]](*found, statistics_problems(complete)):
+    for place, problem in chain[tuple[Sequence[str | int], str]](*found, metric_problems(complete, left_out)):
         raise _wrong(sources, place, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from editfrontier.editors import MODEL_KINDS, get_editor
 from editfrontier.errors import UserError
-from editfrontier.metrics.vqa_registry import VQA_METRICS
+from editfrontier.metrics.registry import METRICS
 from editfrontier.model_registry import entry_problem, get_entry, segmenter_problem, size_of
 
 if TYPE_CHECKING:
@@ -17,11 +17,14 @@ EVALUATOR_MODELS = {
     "dift": ("dift", "text_to_image"),
     "segmentation": ("text_to_image",),
     "autoencoder": ("autoencoder", *MODEL_KINDS),
+    "dino": ("dino", "features"),
 }
 """Kinds of evaluator that other models serve as -> the kinds of model that the registry may name there."""
 
-ON_REQUEST = {"vqa": frozenset(metric.name for metric in VQA_METRICS)}
-"""Kinds of evaluator that a task loads only where one of their metrics is asked for: they cost more than the others."""
+ON_REQUEST = {
+    kind: frozenset(name for name, metric in METRICS.items() if metric.needs == kind) for kind in ("vqa", "dino")
+}
+"""Kinds of evaluator that a task loads only where one of their metrics is asked for: few tables show them."""
 
 
 def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:

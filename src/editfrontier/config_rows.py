@@ -1,12 +1,11 @@
-"""Rows of experiments, of which one entry of the config may stand for several, and the metrics that statistics name."""
+"""Rows of experiments, of which one entry of the config may stand for several, and tables that split their cases."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from editfrontier.errors import did_you_mean
 from editfrontier.metrics.registry import METRICS
 
 
@@ -53,27 +52,3 @@ def split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
         "by": split,
         "parent": table["name"],
     }
-
-
-def statistics_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str | int], str]]:
-    """Yield metrics and anchors of `statistics` that are misspelt, as (path of the key, problem).
-
-    They are read when every edit is scored; a name that nobody knows must not come to light as late as that.
-    """
-    statistics = config["statistics"]
-    sections: list[tuple[list[str | int], Mapping[str, Any]]] = [(["statistics"], statistics)]
-    sections += [(["statistics", "tasks", name], entry) for name, entry in statistics.get("tasks", {}).items()]
-    for path, entry in sections:
-        for key in ("fidelity", "controllability", "prenamed"):
-            for index, name in enumerate(entry.get(key, [])):
-                if name not in METRICS:
-                    near = did_you_mean(name, METRICS)
-                    yield [*path, key, index], f"'{name}' is no metric.{near} Correct the name."
-                elif key != "prenamed" and not METRICS[name].per_image:
-                    yield [*path, key, index], f"'{name}' is a metric of sets and cannot enter a composite. Remove it."
-        for key in ("fidelity_anchors", "controllability_anchors"):
-            for index, anchor in enumerate(entry.get(key, [])):
-                # A variant that the task does not run leaves it without composites; one of no editor is a slip.
-                if isinstance(anchor, str) and (editor := anchor.partition("+")[0]) not in config["editors"]:
-                    near = did_you_mean(editor, config["editors"])
-                    yield [*path, key, index], f"'{anchor}' is no variant of an editor of the config.{near} Correct it."

@@ -82,10 +82,28 @@ def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -
         (folder / kind / "config.json").write_text(json.dumps({"weights": "weights.pth", **config}))
     write_clip(folder / "clip")
     write_vqa(folder / "vqa")
-    entries: dict[str, dict[str, Any]] = {kind: {"path": str(folder / kind)} for kind in (*networks, "clip", "vqa")}
+    write_dino(folder / "dino")
+    kinds = (*networks, "clip", "vqa", "dino")
+    entries: dict[str, dict[str, Any]] = {kind: {"path": str(folder / kind)} for kind in kinds}
     for kind in ("dift", "segmentation"):
         entries[kind] = {"path": str(text_to_image)}
     return entries | {"autoencoder": {"path": str(text_to_image), "subfolder": "vae"}}
+
+
+def write_dino(folder: Path) -> Path:
+    """Write a small vision transformer with the files of the published repository, whose weights are a pickle."""
+    from safetensors.torch import load_file
+    from transformers import ViTConfig, ViTModel
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = ViTConfig(**sizes, image_size=28, patch_size=4)
+    ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    norm = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(norm))
+    return folder
 
 
 def write_blob(state: dict[str, torch.Tensor], blobs: Path, link: Path) -> None:

@@ -320,7 +320,7 @@ def test_a_task_is_scored_by_the_published_evaluators(tmp_path: Path, hub_folder
     measured = found["portraits"] | found["drags"]
     wanted = {
         name
-        for table in ("table1", "table4")
+        for table in ("table1", "table4", "magicbrush")
         for name in paper["experiments"][table]["metrics"]
         if METRICS[name].per_image and not METRICS[name].recorded
     }

@@ -235,14 +235,14 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
     assert numbers == {
         "id_sim": [0], "l2_true": [0], "lpips_true": [0], "success": [0], "clip_directional": [1, 4], "clip_cos": [4],
         "clip_score": [4], "psnr_bg": [0, 2, 4], "ssim_bg": [0, 2, 4], "lpips_bg_masked": [0, 2, 4],
-        "lpips_bg_spatial": [0, 2, 3, 4], "boundary": [2, 4],
+        "lpips_bg_spatial": [0, 2, 3, 4], "boundary": [2, 4], "l1_true": [0], "mse_true": [0], "clip_image_true": [0],
     }  # fmt: skip
     assert provenance["absent"]["lpips_bg_spatial"]["the background eroded by 2 px is empty"] == [
         "portraits-2",
         "portraits-3",
     ]
     assert frame["value"].notna().all()
-    assert len(frame[frame["case_id"] == "portraits-5"]) == 19
+    assert len(frame[frame["case_id"] == "portraits-5"]) == 22
 
 
 def test_a_mask_or_true_edit_that_cannot_be_read_is_the_reason(tmp_path: Path, task: dict[str, Any]) -> None:
@@ -334,6 +334,8 @@ def test_source_networks_run_once_an_image_and_bad_sources_fail_their_cases(
 def test_evaluators_that_speak_of_no_case_are_not_loaded(task: dict[str, Any]) -> None:
     cases, given = task["cases"], dict.fromkeys(EVALUATORS, "a folder")
     usual = set(EVALUATORS) - {"segmentation", "dift", "autoencoder"}
+    unknown = [replace(case, true_edit="") for case in cases]
+    assert set(evaluators_for(unknown, given)) == usual - {"dino"}
     silent = [replace(case, target_caption="") for case in cases]
     assert set(evaluators_for(silent, given)) == usual - {"vqa"}
     assert set(evaluators_for(cases, given)) == usual
@@ -348,7 +350,7 @@ def test_only_the_evaluators_that_are_given_are_used(tmp_path: Path, task: dict[
     score_variant(task["path"], [record], tmp_path / "sources.npz", some, out, tmp_path / "features.npz")
     frame, _ = read_parquet(out, "")
     pixels = {"psnr_bg", "ssim_bg", "psnr_source", "ssim_source", "l2_true", "l2_source", "changed_area"}
-    pixels |= {"boundary"}
+    pixels |= {"boundary", "l1_true", "mse_true"}
     assert set(frame["metric"]) == {"id_sim"} | pixels
 
 

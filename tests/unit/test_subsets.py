@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from editfrontier.cases import Case, write_cases
+from editfrontier.datasets import RENDERED, dataset_names, splits_of
+from editfrontier.datasets import SPLITS as ALL_SPLITS
 from editfrontier.errors import UserError
-from editfrontier.statistics.subsets import groups_of, part_of
+from editfrontier.microworld.dataset import build_task
+from editfrontier.statistics.subsets import SPLITS, groups_of, part_of
 from editfrontier.statistics.task import Settings, subset_summaries, summary
 from editfrontier.statistics.taskscores import TaskScores
 
@@ -111,3 +114,16 @@ def test_no_splits_make_an_empty_table_with_the_same_columns(tmp_path: Path) -> 
     none = subset_summaries(scores(), SETTINGS, None, [])
     assert none.empty
     assert list(none.columns) == list(full.columns)
+
+
+@pytest.mark.parametrize("name", list(RENDERED))
+def test_rendered_cases_can_be_split_by_what_their_data_set_says(tmp_path: Path, name: str) -> None:
+    options = {"design": "repeated", "steps": 2} if name == "chains" else {}
+    made = build_task("t", 10, 3, tmp_path, dataset=name, **options)
+    possible = {split for split in SPLITS if any(SPLITS[split](case) for case in made)}
+    assert possible == set(splits_of(name))
+
+
+def test_data_sets_name_splits_that_there_are() -> None:
+    assert set(ALL_SPLITS) == set(SPLITS)
+    assert all(set(splits_of(name)) <= set(SPLITS) for name in dataset_names())

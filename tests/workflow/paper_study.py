@@ -32,6 +32,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "repeats": {"cases": 6, "shards": 1, "options": {"steps": 3}},
     "compositions": {"cases": 20, "shards": 1},
     "sessions": {"cases": 6, "shards": 1, "repeats": 2},
+    "turns": {"cases": 3, "shards": 1, "repeats": 2},
     "mask_quality": {"cases": 12, "shards": 1},
     "drags": {"cases": 4, "shards": 1, "repeats": 1},
 }
@@ -120,7 +121,7 @@ def small_config(folder: Path) -> dict[str, Any]:
     models = write_models(folder / "models")
     config["models"] = {name: {**models[name], "size": NATIVE} for name in config["models"]}
     evaluators = write_evaluators(folder / "evaluators", _features_model(folder / "dift"))
-    config["evaluators"] = {name: evaluators[name] for name in config["evaluators"] if name in evaluators}
+    config["evaluators"] = {name: evaluators.get(name) for name in config["evaluators"]}  # none of quality
     for name, params in STEPS.items():
         config["editors"][name]["params"] = dict(params)
     for name, params in SHORT.items():

@@ -108,6 +108,13 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         (["statistics", "tasks", "drags", "fidelity", 0], "kid", ["statistics.tasks.drags.fidelity[0]", "of sets"]),
         (["statistics", "prenamed"], ["fid", "id_sims"], ["key 'statistics.prenamed[1]'", "'id_sim'"]),
         (["statistics", "fidelity_anchors"], ["random", "source"], ["fidelity_anchors[0]", "'random_image'"]),
+        (
+            ["evaluators", "attributes"],
+            ...,
+            ["table1.metrics[6]", "'success' needs the evaluator 'attributes'", "attributes: null"],
+        ),
+        (["experiments", "scenes", "by"], ["attribute"], ["scenes.by[0]", "no case of task 'scenes' has an attribute"]),
+        (["experiments", "table1", "by"], ["size"], ["experiments.table1.by[0]", "has a size", "kind or attribute"]),
         (["analyse", 0], "drft", ["key 'analyse[0]'", "'drft' is no analysis", "'drift'"]),
         (
             ["models", "text_to_image"],
@@ -279,3 +286,49 @@ def test_rows_without_a_label_are_called_by_what_differs_from_the_editors_entry(
     file = changed(tmp_path, root, ["experiments", "table4", "rows"], rows)
     labels = [row["label"] for row in load_study([file]).tables["table4"]["rows"]]
     assert labels == ["DragFlow", "DragFlow (transport_steps=9)", "Source, unedited"]
+
+
+def test_composites_and_analyses_need_evaluators_too(tmp_path: Path, root: Path) -> None:
+    config = read_yaml(root / "config/micro.yaml")
+    del config["evaluators"]["attributes"]
+    config |= {"run": ["sessions"], "analyse": [], "figures": {}, "user_study": {"experiment": "sessions"}}
+    file = tmp_path / "study.yaml"
+    config["experiments"]["sessions"]["metrics"] = ["clip_score"]
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    with pytest.raises(UserError, match=r"statistics\.controllability\[1\]': 'success' needs the evaluator"):
+        load_study([file])
+    config["statistics"] = {"fidelity": ["id_sim"], "controllability": ["clip_score"]}
+    config["analyse"] = ["guidance"]
+    config["run"] = ["sessions", "guidance"]
+    config["experiments"]["guidance"]["metrics"] = ["clip_score"]
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    with pytest.raises(UserError, match=r"analyses\.guidance\.params\.metrics\[5\]': 'success' needs the evaluator"):
+        load_study([file])
+
+
+def test_an_evaluator_may_be_left_out_on_purpose(tmp_path: Path, root: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(f"extends: {root / 'config/paper.yaml'}\nevaluators: {{ quality: null }}\n")
+    study = load_study([file])
+    assert "quality" not in study.config["evaluators"] and "clip" in study.config["evaluators"]
+    assert "quality" in study.tables["table1"]["metrics"]
+    assert all("quality" not in entry["evaluators"] for entry in study.analyses.values())
+    file.write_text(f"extends: {root / 'config/paper.yaml'}\nevaluators: {{ qualty: null }}\n")
+    with pytest.raises(UserError, match=r"evaluators\.qualty': unknown key. Did you mean 'quality'"):
+        load_study([file])
+
+
+def test_own_pictures_have_no_attribute_and_no_size(tmp_path: Path, root: Path) -> None:
+    """Known when the config is read, not only after every edit was scored."""
+    rows = "[{ editor: sdedit }, { editor: ultraedit }]"
+    text = (
+        f"extends: {root / 'config/micro.yaml'}\nrun: [own]\nanalyse: []\nuser_study: {{ experiment: own }}\n"
+        "tasks: { own: { dataset: own_images, cases: 4, shards: 1, options: { root: pictures } } }\n"
+        f"experiments: {{ own: {{ title: Own, task: own, metrics: [clip_score], by: [BY], rows: {rows} }} }}\n"
+    )
+    for split in ("attribute", "size"):
+        (tmp_path / "study.yaml").write_text(text.replace("BY", split))
+        with pytest.raises(UserError, match=rf"experiments\.own\.by\[0\]': no case of task 'own' has an? {split}"):
+            load_study([tmp_path / "study.yaml"])
+    (tmp_path / "study.yaml").write_text(text.replace("BY", "kind"))
+    assert "own_kind" in load_study([tmp_path / "study.yaml"]).tables

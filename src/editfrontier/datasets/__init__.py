@@ -39,6 +39,11 @@ RENDERED = {
 }
 """Data sets of the micro world (`microworld.dataset.DATASETS`), no modules of this package -> their titles."""
 
+SPLITS = ("kind", "size", "attribute")
+"""What tables may be split by (`statistics.subsets`)."""
+
+_RENDERED_SPLITS = dict.fromkeys(RENDERED, ("kind", "attribute")) | {"scenes": ("kind",), "drags": ("kind", "size")}
+
 _SHARED = (
     "archives",
     "automatic",
@@ -160,6 +165,7 @@ class Dataset:
         images: (request) -> names and images uint8 [size, size, 3] without edits, in an order that depends on the seed
             alone, for the reference of FID and KID; None = the data set is no such reference.
         options: frozen dataclass that inherits from `Options` (types as in `params.fill_params`).
+        splits: what tables of its cases may be split by: those of `SPLITS` that any case can have.
     """
 
     name: str
@@ -172,6 +178,12 @@ class Dataset:
     build: Callable[[Request], list[Case]]
     images: Callable[[Request], Iterator[tuple[str, Pixels]]] | None = None
     options: type = Options
+    splits: tuple[str, ...] = SPLITS
+
+
+def splits_of(name: str) -> tuple[str, ...]:
+    """Return what tables of the cases of a data set, a rendered one or another, may be split by."""
+    return _RENDERED_SPLITS[name] if name in RENDERED else get_dataset(name).splits
 
 
 def dataset_names() -> list[str]:

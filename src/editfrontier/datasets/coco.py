@@ -313,4 +313,5 @@ DATASET = Dataset(
     build=build,
     images=images,
     options=CocoOptions,
+    splits=("kind",),
 )  # fmt: skip

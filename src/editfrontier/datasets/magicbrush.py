@@ -287,4 +287,5 @@ DATASET = Dataset(
     ),
     build=build,
     options=MagicBrushOptions,
+    splits=("kind",),
 )

@@ -363,4 +363,5 @@ DATASET = Dataset(
     ),
     build=build,
     options=OwnImagesOptions,
+    splits=("kind",),
 )

@@ -210,4 +210,5 @@ DATASET = Dataset(
     ),
     build=build,
     options=PieBenchOptions,
+    splits=("kind",),
 )

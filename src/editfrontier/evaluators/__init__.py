@@ -31,6 +31,7 @@ _HOME = {
     "MusiqEvaluator": "musiq",
     "PropagationEvaluator": "propagation",
     "VqaEvaluator": "vqa",
+    "DinoEvaluator": "dino",
 }
 
 PUBLISHED = {
@@ -51,6 +52,7 @@ __all__ = [
     "CelebAttributeEvaluator",
     "ClipEvaluator",
     "DiftEvaluator",
+    "DinoEvaluator",
     "FeatureEvaluator",
     "IdentityEvaluator",
     "InceptionEvaluator",
@@ -83,6 +85,8 @@ def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> An
     name = PUBLISHED.get(_architecture(folder), usual)
     if usual == "SegmentationEvaluator" and (folder / "model_index.json").is_file():
         name = "PropagationEvaluator"  # by the features of a diffusion model
+    if usual == "DinoEvaluator" and _architecture(folder) == "features":
+        name = "FeatureEvaluator"  # the micro scale has no network that was trained without labels
     full_float32()
     options = dict(entry.options) if entry else {}
     with named_if_broken(folder):

@@ -1,4 +1,7 @@
-"""Agreement of image and caption in CLIP space. Embeddings are unit vectors, float [B,D]; values are float64 [B]."""
+"""Agreement of images, and of image and caption, in a space of embeddings.
+
+Embeddings are float [B,D], of CLIP unit vectors; values are float64 [B].
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,12 @@ from torch import Tensor
 CLIP_SCORE_WEIGHT = 2.5
 NO_CHANGE = 1e-4
 """A move of an embedding shorter than this is rounding, not a change (unit vectors in fp32 differ by about 1e-6)."""
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of embeddings [B,D] of any length, in [-1, 1]; NaN where one is 0 or NaN."""
+    a, b = a.to(torch.float64), b.to(torch.float64)
+    return ((a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))).clamp(-1, 1)
 
 
 def clip_cosine(image: Tensor, text: Tensor) -> Tensor:

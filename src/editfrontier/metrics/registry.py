@@ -7,16 +7,13 @@ from editfrontier.metrics.drag_registry import DRAG_METRICS
 from editfrontier.metrics.drift_registry import DRIFT_METRICS
 from editfrontier.metrics.metric import Metric
 from editfrontier.metrics.region_registry import REGION_METRICS
+from editfrontier.metrics.truth_registry import CHANGED_LEVELS, TRUTH_METRICS
 from editfrontier.metrics.vqa_registry import VQA_METRICS
 
 __all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "Metric", "get_metric"]
 
 PSNR_CAP = 60.0
 """dB. An RMS error of 0.255 grey levels (one level in 6.5% of the values): nobody sees it."""
-
-CHANGED_LEVELS = 25
-"""Grey levels of 255. A pixel counts as changed when one of its channels differs by more than this."""
-
 
 _ALL = (
     Metric(
@@ -214,37 +211,7 @@ _ALL = (
         per_image=False,
         needs="features",
     ),
-    Metric(
-        "l2_true",
-        "L2 to truth",
-        "",
-        "lower",
-        (0.0, 1.0),
-        "truth",
-        "Root mean squared difference to the true edited image over all pixels, pixel values in [0, 1].",
-        "Possible only where the true edit is known.",
-    ),
-    Metric(
-        "lpips_true",
-        "LPIPS to truth",
-        "",
-        "lower",
-        (0.0, None),
-        "truth",
-        "LPIPS of the edited image and the true edited image.",
-        "LPIPS, Zhang et al. 2018; possible only where the true edit is known.",
-        needs="lpips",
-    ),
-    Metric(
-        "changed_area",
-        "Changed area",
-        "",
-        "none",
-        (0.0, 1.0),
-        "truth",
-        f"Share of pixels in which a channel differs from the source by more than {CHANGED_LEVELS} of 255 grey levels.",
-        "Descriptive; the autoencoder round trip shows its floor.",
-    ),
+    *TRUTH_METRICS,
     Metric(
         "forwards",
         "NFE",

@@ -8,10 +8,20 @@ from torch import Tensor
 from editfrontier.metrics.registry import CHANGED_LEVELS
 
 
+def l1_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of each pair of images, pixel values in [0, 1]; float64 [B]."""
+    return (a.to(torch.float64) - b.to(torch.float64)).abs().mean(dim=(1, 2, 3)) / 255
+
+
+def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of each pair of images, pixel values in [0, 1]; float64 [B]."""
+    difference = (a.to(torch.float64) - b.to(torch.float64)) / 255
+    return difference.square().mean(dim=(1, 2, 3))
+
+
 def l2_distance(a: Tensor, b: Tensor) -> Tensor:
     """Root mean squared difference of each pair of images, pixel values in [0, 1]; float64 [B]."""
-    difference = (a.to(torch.float64) - b.to(torch.float64)) / 255
-    return difference.square().mean(dim=(1, 2, 3)).sqrt()
+    return squared_distance(a, b).sqrt()
 
 
 def changed_area(source: Tensor, edited: Tensor, levels: int = CHANGED_LEVELS) -> Tensor:

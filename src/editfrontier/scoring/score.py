@@ -38,6 +38,7 @@ from editfrontier.scoring.sources import (
     stack,
     write_npz,
 )
+from editfrontier.scoring.truth import score_truth
 from editfrontier.scoring.vqa import score_vqa
 
 __all__ = ["prepare_sources", "score_variant"]
@@ -89,7 +90,7 @@ def score_variant(
     for chunk in chunks(pending, batch_size):
         for batch in _load_batches(chunk, folder, edited, scores):
             outputs = image_networks(networks, batch.edited, source_data.landmarks(batch.ids))
-            _score_batch(batch, outputs, source_data, networks.get("lpips"), scores)
+            _score_batch(batch, outputs, source_data, networks, scores)
             score_drags(batch.cases, folder, (batch.source, batch.edited), source_data.arrays, networks, scores)
             score_regions(batch.cases, folder, (batch.source, batch.edited), scores)
             score_drift(batch.cases, (batch.source, batch.edited), outputs, source_data, scores)
@@ -127,9 +128,13 @@ class _Batch:
 
 
 def _score_batch(
-    batch: _Batch, outputs: Mapping[str, npt.NDArray[Any]], sources: Sources, lpips: Any, scores: Collected
+    batch: _Batch,
+    outputs: Mapping[str, npt.NDArray[Any]],
+    sources: Sources,
+    networks: Mapping[str, Any],
+    scores: Collected,
 ) -> None:
-    ids = batch.ids
+    ids, lpips = batch.ids, networks.get("lpips")
     edit = {key: torch.from_numpy(values) for key, values in outputs.items()}
     if "identity" in edit:
         people = [i for i, case in enumerate(batch.cases) if case.identity]
@@ -167,15 +172,8 @@ def _score_batch(
         threshold = sources.artifact_threshold
         assert threshold is not None
         scores.add("artifact", ids, quality.artifact(edit["artifact"], threshold), "")
-    for i, case_id in enumerate(ids):
-        if i not in batch.true_rows:
-            for metric in ("l2_true", "lpips_true"):
-                scores.miss(metric, case_id, batch.unread.get(("true edit", case_id), "the true edit is not known"))
-    if batch.true_rows:
-        with_truth, edited = [ids[i] for i in batch.true_rows], batch.edited[batch.true_rows]
-        scores.add("l2_true", with_truth, truth.l2_distance(edited, batch.true), "")
-        if lpips is not None:
-            scores.add("lpips_true", with_truth, (lpips.distance(edited, batch.true)), "LPIPS is not finite")
+    unread = {case_id: why for (kind, case_id), why in batch.unread.items() if kind == "true edit"}
+    score_truth(ids, batch.edited, batch.true, batch.true_rows, unread, outputs, sources, networks, scores)
     scores.add("changed_area", ids, truth.changed_area(batch.source, batch.edited), "")
 
 

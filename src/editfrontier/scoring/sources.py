@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -34,6 +35,7 @@ EVALUATORS = {
     "dift": "DiftEvaluator",
     "autoencoder": "AutoencoderEvaluator",
     "vqa": "VqaEvaluator",
+    "dino": "DinoEvaluator",
 }
 """Kinds of evaluator and their classes in `editfrontier.evaluators`."""
 
@@ -42,6 +44,7 @@ _ONLY_FOR: dict[str, Callable[[Case], bool]] = {
     "dift": lambda case: bool(case.drags.strip()),
     "autoencoder": lambda case: bool(case.chain),
     "vqa": lambda case: bool(case.target_caption),
+    "dino": lambda case: bool(case.true_edit),
 }
 """Evaluators that have something to say about some cases only."""
 
@@ -88,9 +91,10 @@ def prepare_sources(
         evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
             (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text (if any case
-            has a caption), reference (or reference_mean and reference_covariance, where those are published alone),
-            artifact_threshold, those of `scoring.drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose
-            source image cannot be read; `captions` = "source" or "target" -> case -> why CLIP cannot read its caption).
+            has a caption), clip_true and by case true_edit_row (if any has a true edit), reference (or reference_mean
+            and reference_covariance, where those are published alone), artifact_threshold, those of
+            `scoring.drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose source image cannot be read;
+            `captions` = "source" or "target" -> case -> why CLIP cannot read its caption).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
     networks = load_evaluators(evaluators_for(cases, evaluators), device)
@@ -125,6 +129,7 @@ def prepare_sources(
     unread: dict[str, str] = {}
     if "clip" in networks:
         content |= _texts(cases, networks["clip"], batch_size, unread)
+        content |= _true_edits(cases, folder, networks["clip"], batch_size)
     if "quality" in networks:
         content["artifact_threshold"] = np.array(quality.artifact_threshold(torch.from_numpy(content["artifact"])))
     if reference_path is not None and "features" in networks:
@@ -166,6 +171,13 @@ class Sources:
         """Rows of a by-image array for these cases."""
         rows = self.arrays["image_row"][[self.row[case_id] for case_id in case_ids]]
         return torch.from_numpy(self.arrays[key][rows])
+
+    def by_true_edit(self, key: str, case_ids: Sequence[str]) -> Tensor:
+        """Rows of a by-true-edit array for these cases; NaN where a case has none that could be read."""
+        rows = self.arrays["true_edit_row"][[self.row[case_id] for case_id in case_ids]]
+        values = torch.from_numpy(self.arrays[key][rows])
+        values[torch.from_numpy(rows) < 0] = torch.nan
+        return values
 
     def landmarks(self, case_ids: Sequence[str]) -> Tensor | None:
         """Faces of the sources of these cases [B, 5, 2], which their edits are aligned by; None if nothing is."""
@@ -251,6 +263,24 @@ def _texts(cases: Sequence[Case], clip: Any, batch_size: int, unread: dict[str, 
     if parts:
         content["clip_text"] = np.concatenate([part.float().cpu().numpy() for part in parts])
     return content
+
+
+def _true_edits(cases: Sequence[Case], folder: Path, clip: Any, batch_size: int) -> dict[str, npt.NDArray[Any]]:
+    """Embed the true edits; of one that cannot be read, scoring says why."""
+    row: dict[str, int] = {}
+    parts: list[npt.NDArray[Any]] = []
+    for chunk in chunks(sorted({case.true_edit for case in cases if case.true_edit}), batch_size):
+        images = {}
+        for name in chunk:
+            with contextlib.suppress(UserError):
+                images[name] = read_image(folder / name)
+        for names in by_shape(images):
+            parts.append(image_networks({"clip": clip}, stack([images[name] for name in names]))["clip_image"])
+            row |= {name: len(row) + place for place, name in enumerate(names)}
+    if not parts:
+        return {}
+    rows = np.array([row.get(case.true_edit, -1) for case in cases])
+    return {"clip_true": np.concatenate(parts), "true_edit_row": rows}
 
 
 def _reference_features(path: Path, features: Any, batch_size: int) -> npt.NDArray[Any]:
