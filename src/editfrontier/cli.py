@@ -37,6 +37,7 @@ Evaluators = Annotated[str, typer.Option(help="Folders of the evaluators by kind
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
 FIGURES = ("frontier", "ablation", "qualitative", "inversion", "drag_panel", "motion", "validation")
+JOBS = "Jobs of the workflow"
 DEFAULT_CONFIG = [Path("config/micro.yaml")]
 
 
@@ -56,10 +57,19 @@ def main() -> None:
             problem = f"{place}: the disk is full. Free some space and run again."
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             problem = f"{place}: {error.strerror}. Correct its permissions, or name another place."
+        elif _typed(str(place)):
+            is_file = error.errno in (errno.EEXIST, errno.ENOTDIR)
+            problem = f"{place}: {'is no folder' if is_file else error.strerror}. Correct the path."
         else:
             raise
         print(f"error: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _typed(place: str) -> bool:
+    """Whether a path is one that was typed, or lies below or above one; a missing file of the library is no such."""
+    words = [word for word in sys.argv[1:] if word and word[0] != "-"]
+    return any(f"{place}/".startswith(f"{word}/") or word.startswith(f"{place}/") for word in words)
 
 
 def _json(text: str, option: str) -> dict[str, Any]:
@@ -78,13 +88,21 @@ def _field(content: dict[str, Any], key: str, option: str) -> Any:
     return content[key]
 
 
-@app.command()
+def _count(content: dict[str, Any], key: str, option: str) -> int:
+    value = _field(content, key, option)
+    if type(value) is not int:
+        raise UserError(f"{option}: the key '{key}' is {value!r}, expected a whole number. Correct it.")
+    return value
+
+
+@app.command(rich_help_panel=JOBS)
 def data(
     spec: Spec, out: Out, language: Annotated[Path | None, typer.Option(help="Captions and instructions.")] = None
 ) -> None:
     """Make the cases of a task: a case table and the images beside it."""
     values = _json(spec, "--spec")
-    task, dataset, count, seed = (_field(values, key, "--spec") for key in ("task", "dataset", "cases", "seed"))
+    task, dataset = (_field(values, key, "--spec") for key in ("task", "dataset"))
+    count, seed = _count(values, "cases", "--spec"), _count(values, "seed", "--spec")
     options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
     from editfrontier.datasets import RENDERED
 
@@ -96,7 +114,7 @@ def data(
     print(f"{len(cases)} cases in {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def reference(spec: Spec, out: Out) -> None:
     """Make the reference images, or check the published statistics, that FID and KID compare with."""
     values = _json(spec, "--spec")
@@ -106,7 +124,7 @@ def reference(spec: Spec, out: Out) -> None:
         count = copy_moments(Path(values["statistics"]), _field(values, "preprocessing", "--spec"), out)
         print(f"statistics of {count} features in {out}")
         return
-    count, seed = (_field(values, key, "--spec") for key in ("images", "seed"))
+    count, seed = _count(values, "images", "--spec"), _count(values, "seed", "--spec")
     if "dataset" in values:
         from editfrontier.datasets.reference import build_reference as copy_reference
 
@@ -118,7 +136,7 @@ def reference(spec: Spec, out: Out) -> None:
     print(f"{count} images in {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def edit(
     cases: Cases,
     spec: Spec,
@@ -149,7 +167,7 @@ def edit(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def sources(
     cases: Cases,
     evaluators: Evaluators,
@@ -166,7 +184,7 @@ def sources(
     prepare_sources(cases, reference, folders, out, device=choose_device(device))
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def score(
     records: Annotated[list[Path], typer.Argument(help="Records of all shards of one variant.")],
     cases: Cases,
@@ -183,7 +201,7 @@ def score(
     score_variant(cases, records, sources, folders, out, features, device=choose_device(device))
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def statistics(
     files: Annotated[
         list[Path], typer.Argument(help="Scores (.parquet) and set features (.npz) of every variant of a task.")
@@ -202,11 +220,13 @@ def statistics(
     from editfrontier.statistics.task import summarise_task
 
     scores, features = ([file for file in files if file.suffix == suffix] for suffix in (".parquet", ".npz"))
+    if other := [file for file in files if file.suffix not in (".parquet", ".npz")]:
+        raise UserError(f"{other[0]}: expected scores (.parquet) or set features (.npz). Leave it out.")
     chosen = _json(settings, "--settings")
     summarise_task(scores, features, sources, chosen, out, differences, frontier, subsets, cases, names)
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def validate(
     spec: Spec,
     evaluators: Evaluators,
@@ -216,13 +236,13 @@ def validate(
 ) -> None:
     """Validate the metrics against the renderer's truth."""
     values, folders = _json(spec, "--spec"), _json(evaluators, "--evaluators")
-    count, seed = _field(values, "portraits", "--spec"), _field(values, "seed", "--spec")
+    count, seed = _count(values, "portraits", "--spec"), _count(values, "seed", "--spec")
     from editfrontier.validation import validate as run
 
     run(folders, out, points, n=count, seed=seed, device=choose_device(device))
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def tables(
     table: Annotated[str, typer.Option(help="The table with its rows, as JSON.")],
     statistics: Annotated[Path, typer.Option(help="Summary of the table's task.")],
@@ -237,7 +257,7 @@ def tables(
     write_table(_json(table, "--table"), statistics, reported, csv, markdown, latex)
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def figures(
     figure: Annotated[str, typer.Option(help=f"One of {', '.join(FIGURES)}.")],
     root: Annotated[Path, typer.Option(help="Results folder of the study.")],
@@ -271,7 +291,7 @@ def figures(
             raise UserError(f"--figure: '{figure}', expected one of {', '.join(FIGURES)}. Correct the option.")
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def user_study(
     root: Annotated[Path, typer.Option(help="Results folder of the study.")],
     table: Annotated[str, typer.Option(help="The experiment whose edits people judge, as JSON.")],
@@ -279,16 +299,16 @@ def user_study(
     out: Out,
     design: Annotated[Path, typer.Option(help="File of the design to write.")],
 ) -> None:
-    """Make the page that participants of the user study open, and the design that says what it shows to whom; what
-    people have answered is kept as it is."""
+    """Make the page and the design of the user study; those that people have answered are kept."""
     rows, settings = _json(table, "--table"), _json(entry, "--entry")
+    _field(settings, "experiment", "--entry")
     from editfrontier.userstudy.page import write_study
 
     made = write_study(root, rows, settings, out, design)
     print(f"design {made.hash}: {len(made.trials)} participants, {len(made.trials[0])} trials each, in {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def analyse(
     name: Annotated[str, typer.Option(help="Key of the analysis in the config.")],
     spec: Spec,
@@ -298,12 +318,14 @@ def analyse(
 ) -> None:
     """Make the findings of one analysis (.parquet and .csv) and its figure (.pdf, .svg and .png) beside them."""
     entry = _json(spec, "--spec")
+    for key in ("analysis", "params", "experiments", "tasks", "models", "evaluators", "statistics", "files", "seed"):
+        _field(entry, key, "--spec")
     from editfrontier.analyses.inputs import run_analysis
 
     run_analysis(name, entry, root, out, choose_device(device))
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def claims(
     root: Annotated[Path, typer.Option(help="Results folder of the study.")],
     claims: Annotated[Path, typer.Option(help="List of the claims.")],
@@ -312,6 +334,8 @@ def claims(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Judge the claims of the paper by what a study measured."""
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder of results. Make them with `snakemake`, or correct --root.")
     from editfrontier.claims.ledger import write_ledger
     from editfrontier.config import load_study
 
@@ -319,7 +343,7 @@ def claims(
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def config(config: Annotated[str, typer.Option(help="The complete config, as JSON.")], out: Out) -> None:
     """Write the complete config of a run as YAML."""
     import yaml
@@ -330,7 +354,7 @@ def config(config: Annotated[str, typer.Option(help="The complete config, as JSO
     write_bytes(out, text.encode())
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def report(
     root: Annotated[Path, typer.Option(help="Results folder of the study.")],
     out: Out,
@@ -351,11 +375,14 @@ def where(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     from editfrontier.config import load_study
     from editfrontier.editing.failures import failures
 
-    study = load_study(config)
+    with commands_cluster.config_files(config) as files:
+        study = load_study(files)
     results = Path(study.config["results"])
     if failed := failures(results, study.variants):
         print("\n".join(failed))
     page = results / "index.html"
     if not page.is_file():
-        raise UserError(f"{page}: there is no report yet. Make it with `make reproduce`.")
+        names = " ".join(map(str, config))
+        make = "make reproduce" if config == DEFAULT_CONFIG else f"snakemake --configfile {names} --cores 2"
+        raise UserError(f"{page}: there is no report yet. Make it with `{make}`.")
     print(f"The report is in {page} (open it in a browser: {page.resolve().as_uri()})")

@@ -39,8 +39,19 @@ def plan(config: Configs = MICRO, study: StudyText = None) -> None:
 
 
 @contextmanager
-def config_files(config: list[Path], study: str | None) -> Iterator[list[Path]]:
-    """Give the config as files, whichever way it was given."""
+def config_files(config: list[Path], study: str | None = None) -> Iterator[list[Path]]:
+    """Give the config as files, whichever way it was given.
+
+    Raises:
+        UserError: the command runs elsewhere than in the repository, or the text is no JSON.
+    """
+    from editfrontier.config import ROOT
+
+    if not Path("Snakefile").is_file():
+        # Paths of a config are relative to the repository: its models would be missing everywhere else.
+        there = (ROOT / "Snakefile").is_file()
+        fix = f"Change to {ROOT} first." if there else "Clone the repository and run `make setup` in it."
+        raise UserError(f"{Path.cwd()}: is not the repository of EditFrontier, there is no Snakefile. {fix}")
     if study is None:
         yield config
         return
@@ -51,7 +62,10 @@ def config_files(config: list[Path], study: str | None) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "study.yaml"  # JSON is YAML too
         file.write_text(study, encoding="utf-8")
-        yield [file]
+        try:
+            yield [file]
+        except UserError as error:
+            raise UserError(str(error).replace(str(file), "--study")) from None
 
 
 @app.command()
@@ -70,8 +84,9 @@ def doctor(
 
     chosen = slurm.read_profile(profile) if profile else None
     cluster = chosen if chosen and chosen.executor == "slurm" else None
-    study = load_study(config)
-    jobs = jobs_to_run(config, Path())
+    with config_files(config) as files:
+        study = load_study(files)
+        jobs = jobs_to_run(files, Path())
     found, costs = needs(study, jobs), stages(study, jobs)
     results = Path(study.config["results"])
     checks = [
@@ -97,7 +112,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel="Jobs of the workflow")
 def probe(out: Annotated[Path, typer.Option(help="File to write, JSON.")]) -> None:
     """Write what there is on the node that this runs on: Python, torch, GPUs. `doctor` runs it as a job."""
     from editfrontier.cases import write_bytes

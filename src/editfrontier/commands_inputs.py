@@ -60,7 +60,8 @@ def variants(config: Configs = MICRO) -> None:
     """List the variants that a config runs, by task, with the experiments that use each."""
     from editfrontier.config import load_study
 
-    study = load_study(config)
+    with config_files(config) as files:
+        study = load_study(files)
     for task, found in study.variants.items():
         tables = {name: table for name, table in study.tables.items() if table["task"] == task}
         for name in found:

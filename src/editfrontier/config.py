@@ -133,7 +133,11 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
                 f"{_file_of(sources, ('extends',))}: key 'extends': {base!r}, expected the name of another config file."
             )
         seen.add(base)
-        sources.insert(0, (sources[0].parent if sources else ROOT / "config") / base)
+        extended = (sources[0].parent if sources else ROOT / "config") / base
+        if not extended.is_file():
+            named = _file_of(sources, ("extends",))
+            raise UserError(f"{named}: key 'extends': there is no file {extended}. Correct the name.")
+        sources.insert(0, extended)
         complete = merge(read_yaml(sources[0]), complete)
     complete, left_out = without_null(complete)
     _check_schema(complete, sources)

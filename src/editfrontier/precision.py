@@ -23,7 +23,7 @@ def choose_device(name: str) -> str:
     """Return the device that networks run on ("auto": a GPU if there is one), after saying how they compute there.
 
     Raises:
-        UserError: it is a GPU and there is none.
+        UserError: it is a GPU and there is none, or no device.
     """
     import torch
 
@@ -33,4 +33,8 @@ def choose_device(name: str) -> str:
         if not torch.cuda.is_available():
             raise UserError(f"device {name}: this machine has no usable CUDA device. Take `cpu` or `auto`.")
         full_float32()
+    try:
+        torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device {name}: is unknown, expected cpu, cuda, cuda:N, mps or auto. Correct it.") from None
     return name

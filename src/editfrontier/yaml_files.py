@@ -9,6 +9,8 @@ from typing import Any
 
 from editfrontier.errors import UserError, file_that_is_meant
 
+_NAMES: dict[type, str] = {str: "text", list: "a list", int: "a number", float: "a number"}
+
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raise `UserError` that names the file and the line."""
@@ -18,13 +20,16 @@ def read_yaml(file: Path) -> dict[str, Any]:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
     except FileNotFoundError:
         raise UserError(f"{file}: no such config file.{file_that_is_meant(file)} Correct the path.") from None
+    except IsADirectoryError:
+        raise UserError(f"{file}: is a folder, expected a config file. Name a file of it.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{file}{line}: not valid YAML ({error.problem}). Correct the file.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{file}: holds {type(content).__name__}, expected a mapping of keys. Correct the file.")
+        found = "is empty" if content is None else f"holds {_NAMES.get(type(content), 'a single value')}"
+        raise UserError(f"{file}: {found}, expected a mapping of keys. Correct the file.")
     return content
 
 

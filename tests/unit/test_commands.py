@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from editfrontier.cli import app
+from editfrontier.cli import app, main
 from editfrontier.config import load_study
+from editfrontier.errors import UserError
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -38,3 +39,94 @@ def test_check_of_weights_fails_when_any_is_missing(
     other.write_text(f"extends: {root}/config/smoke.yaml\nevaluators: {{ clip: {{ path: nowhere }} }}\n")
     status, text = run("weights", "--check", "--config", str(other))
     assert (status, "1 of 15 models cannot be used yet" in text) == (1, True), text
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the program as it is typed; return its one line of error."""
+    monkeypatch.setattr("sys.argv", ["editfrontier", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+@pytest.mark.parametrize("command", ["plan", "doctor", "weights", "variants", "where"])
+def test_outside_of_the_repository_the_message_says_where_it_is(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = (
+        f"error: {tmp_path}: is not the repository of EditFrontier, there is no Snakefile. Change to {root} first."
+    )
+    assert typed(monkeypatch, capsys, command) == message
+    assert typed(monkeypatch, capsys, command, "--config", str(root / "config/micro.yaml")) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("variants --config config", "config: is a folder, expected a config file"),
+        ("variants --config {tmp}/empty.yaml", "empty.yaml: is empty, expected a mapping of keys"),
+        ("variants --config {tmp}/text.yaml", "text.yaml: holds text, expected a mapping of keys"),
+        ("variants --config {tmp}/extends.yaml", "extends.yaml: key 'extends': there is no file {tmp}/gone.yaml"),
+        ("weights --check --study []", "--study: holds a list, expected a mapping"),
+        ("weights --check --study {{}}", "--study: key 'results': missing"),
+        ("weights --check --study {{", "--study: not valid JSON"),
+        ("doctor --profile profiles/slurm_a100", "no such profile. Did you mean 'profiles/slurm-a100'?"),
+        ("config --config {{}} --out {tmp}", "{tmp}: Is a directory. Correct the path."),
+        ("config --config {{}} --out {tmp}/text.yaml/x.yaml", "text.yaml: is no folder. Correct the path."),
+        (
+            'data --spec {{"task":"a","dataset":"scenes","cases":"x","seed":0}} --out x',
+            "'cases' is 'x', expected a whole",
+        ),
+        ('reference --spec {{"images":1.5,"seed":0}} --out x', "the key 'images' is 1.5, expected a whole number"),
+        (
+            "user-study --root x --table {{}} --entry {{}} --out x --design x",
+            "--entry: the key 'experiment' is missing",
+        ),
+        ("analyse --name x --spec {{}} --root x --out x", "--spec: the key 'analysis' is missing"),
+        ("claims --root {tmp}/gone --claims x --reported x --out x", "{tmp}/gone: no such folder of results"),
+        (
+            "claims --root {tmp} --claims config/claims.yaml --reported {tmp}/gone.csv --out x",
+            "{tmp}/gone.csv: No such file or directory. Correct the path.",
+        ),
+        (
+            "statistics {tmp}/text.yaml --sources x --out x --differences x --frontier x",
+            "text.yaml: expected scores (.parquet) or set features (.npz)",
+        ),
+        ("sources --cases x --evaluators {{}} --out x --device gpu", "device gpu: is unknown, expected cpu, cuda"),
+        ("where --config config/paper.yaml", "Make it with `snakemake --configfile config/paper.yaml --cores 2`."),
+    ],
+)
+def test_what_is_typed_wrong_is_one_line_with_the_fix(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    words: str,
+) -> None:
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "text.yaml").write_text("just text\n")
+    (tmp_path / "extends.yaml").write_text("extends: gone.yaml\n")
+    monkeypatch.chdir(root)
+    assert words.format(tmp=tmp_path) in typed(monkeypatch, capsys, *arguments.format(tmp=tmp_path).split())
+
+
+def test_a_file_of_the_library_that_is_missing_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    def lost(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/library/of/nobody.txt")
+
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("editfrontier.config.load_study", lost)
+    monkeypatch.setattr("sys.argv", ["editfrontier", "variants"])
+    with pytest.raises(FileNotFoundError):
+        main()
+
+
+def test_an_evaluator_whose_folder_does_not_exist_is_named() -> None:
+    from editfrontier.evaluators import load_evaluator
+
+    with pytest.raises(UserError, match="nowhere: no such model folder.*or correct `path`"):
+        load_evaluator("ClipEvaluator", "nowhere")

@@ -18,7 +18,7 @@ from typing import Any
 
 from editfrontier.doctor import Check
 from editfrontier.doctor.gres import check_gres, refusal
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, did_you_mean
 from editfrontier.yaml_files import read_yaml
 
 PLUGIN = "snakemake-executor-plugin-slurm"
@@ -52,10 +52,11 @@ class Profile:
 
 
 def read_profile(folder: Path) -> Profile:
-    """Read a profile; raise `UserError` if there is none or its partitions are no mapping."""
-    file = folder / "profile.yaml"
+    """Read a profile, its folder or its file; raise `UserError` if there is none or its partitions are no mapping."""
+    file = folder if folder.is_file() else folder / "profile.yaml"
     if not file.is_file():
-        raise UserError(f"{file}: no such profile, expected for example profiles/slurm-a100. Correct --profile.")
+        known = [str(found.parent) for found in Path("profiles").glob("*/profile.yaml")]
+        raise UserError(f"{file}: no such profile.{did_you_mean(str(folder), known)} Correct --profile.")
     content = read_yaml(file)
     partitions = content.get("partitions") or {}
     if not isinstance(partitions, dict) or not all(isinstance(limits, dict) for limits in partitions.values()):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.model_files import named_if_broken
-from editfrontier.model_registry import entry_of, parse_reference
+from editfrontier.model_registry import entry_of
 from editfrontier.precision import full_float32
 
 _HOME = {
@@ -77,11 +77,9 @@ def load_evaluator(usual: str, reference: str | Path, device: str = "cpu") -> An
     Raises:
         UserError: the folder is missing or holds another kind of network, or its files cannot be read.
     """
-    entry, folder = entry_of(reference), Path(reference)
-    if not isinstance(parse_reference(reference), Path):
-        from editfrontier.models import resolve_model
+    from editfrontier.models import resolve_model
 
-        folder = resolve_model(reference)
+    entry, folder = entry_of(reference), resolve_model(reference)
     name = PUBLISHED.get(_architecture(folder), usual)
     if usual == "SegmentationEvaluator" and (folder / "model_index.json").is_file():
         name = "PropagationEvaluator"  # by the features of a diffusion model
