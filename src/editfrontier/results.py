@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,9 +68,15 @@ _COLOURS = {
     "ultraedit_mask": ("#A34700", "p"),
     "flow_reconstruction": ("#6B6B6B", "p"),
     "diffusion_reconstruction": ("#6B6B6B", "h"),
+    "ready_made": ("#0A3D62", "D"),
+    "fireflow": ("#00C2A8", "s"),
+    "ddim": ("#C9A0FF", "o"),
 }
-_SPARE_COLOURS = ("#56B4E9", "#D55E00", "#8C6D31", "#7F5FB5", "#4C4C4C", "#A0B000")
-_SPARE_MARKERS = ("v", "P", "h", "<", ">", "p")
+# Of editors from outside: no colour is that of an editor above, run or only quoted from the paper.
+_SPARE_COLOURS = ("#A0B000", "#B00020", "#4B2A85", "#F2C200", "#1B5E20", "#FF7FA8")
+_SPARE_MARKERS = ("d", "8", "H", "*", "<", "p")
+# Of further rows of one editor.
+_ROW_MARKERS = ("v", "P", "h", "<", ">", "p")
 
 # The paper's metric names and ours. It does not say which of the two published definitions its background LPIPS is,
 # so its value stands beside both. Its "CLIP alignment" of 0.55 to 0.74 is only reachable as CLIPScore (erratum E9).
@@ -207,18 +214,27 @@ def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
     look = styles([row.editor for row in rows])
     used = {look[row.editor].colour for row in rows if not row.control}
     known = ("tf_icon", "instruct_pix2pix", "sd_inpaint", "sdedit")
-    spare = [colour for name in known if (colour := _COLOURS[name][0]) not in used] + list(_SPARE_COLOURS[-2:])
+    colours = [colour for name in known if (colour := _COLOURS[name][0]) not in used] + ["#4C4C4C"]
+    taken = {*_COLOURS.values(), *((style.colour, style.marker) for style in look.values())}
+    further = itertools.chain(_pairs(colours, _ROW_MARKERS), _pairs(_SPARE_COLOURS, _SPARE_MARKERS))
+    # In one table markers differ too, as far as they suffice.
+    shown = {style.marker for style in look.values()}
+    spare = itertools.cycle(sorted((pair for pair in further if pair not in taken), key=lambda pair: pair[1] in shown))
     seen: set[str] = set()
-    further = 0
     for row in rows:
         own = look[row.editor]
-        colour, marker = own.colour, own.marker
-        if row.editor in seen and not row.control:
-            colour, marker = spare[further % len(spare)], _SPARE_MARKERS[further % len(_SPARE_MARKERS)]
-            further += 1
-        found[row.variant] = Style(colour, marker, row.control)
+        pair = next(spare) if row.editor in seen and not row.control else (own.colour, own.marker)
+        found[row.variant] = Style(*pair, row.control)
         seen.add(row.editor)
     return found
+
+
+def _pairs(colours: Sequence[str], markers: Sequence[str]) -> list[tuple[str, str]]:
+    """Return all pairs of a colour and a marker; both change from each to the next, as long as that is possible."""
+    turn = math.lcm(len(colours), len(markers))
+    return [
+        (colours[i % len(colours)], markers[(i + i // turn) % len(markers)]) for i in range(len(colours) * len(markers))
+    ]
 
 
 def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
@@ -233,7 +249,7 @@ def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
         "region_drag",
         "drag_flow",
     )
-    looks = [*(_COLOURS[name] for name in names), ("#4C4C4C", "X"), ("#A0B000", "<")]
+    looks = [*(_COLOURS[name] for name in names), ("#4C4C4C", "X"), *_pairs(_SPARE_COLOURS, _SPARE_MARKERS)]
     groups = list(dict.fromkeys(row.group or row.label for row in rows if not row.control))
     found = {}
     for row in rows:
@@ -243,19 +259,11 @@ def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
 
 
 def styles(editors: Iterable[str]) -> dict[str, Style]:
-    """Return the style of every editor; editors that this file does not know share out the spare colours by name."""
+    """Return the style of every editor; editors that this file does not know share out the spare looks by name."""
     names = list(dict.fromkeys(editors))
-    found = {}
-    spare = 0
-    for name in sorted(names):
-        if name in _COLOURS:
-            colour, marker = _COLOURS[name]
-        else:
-            colour = _SPARE_COLOURS[spare % len(_SPARE_COLOURS)]
-            marker = _SPARE_MARKERS[spare % len(_SPARE_MARKERS)]
-            spare += 1
-        found[name] = Style(colour, marker, name in CONTROLS)
-    return {name: found[name] for name in names}
+    outside = sorted(name for name in names if name not in _COLOURS)
+    spare = dict(zip(outside, itertools.cycle(_pairs(_SPARE_COLOURS, _SPARE_MARKERS)), strict=False))
+    return {name: Style(*(_COLOURS.get(name) or spare[name]), name in CONTROLS) for name in names}
 
 
 @cache
