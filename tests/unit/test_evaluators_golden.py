@@ -22,8 +22,10 @@ from editfrontier.evaluators import (
     QualityEvaluator,
     SegmentationEvaluator,
     VqaEvaluator,
+    load_evaluator,
 )
 from editfrontier.language import load_language, portrait_caption
+from editfrontier.metrics.alignment import cosine
 from editfrontier.microworld import portraits as world
 from editfrontier.microworld.scenes import render_scenes, sample_scenes
 from editfrontier.zoo import corruptions
@@ -31,7 +33,7 @@ from editfrontier.zoo import corruptions
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
 GOLDEN = Path(__file__).with_name("golden_evaluators.json")
 ABSOLUTE = {"attributes": 2e-3, "identity": 2e-3, "clip": 2e-3, "quality": 0.2, "artifact": 2e-3, "segmentation": 2e-3}
-ABSOLUTE |= {"vqa": 2e-3}
+ABSOLUTE |= {"vqa": 2e-3, "clip_image": 2e-3, "dino": 2e-3}
 RELATIVE = {"lpips": 1e-2, "features": 1e-2}
 
 
@@ -65,6 +67,12 @@ def measure(name: str) -> list[float]:
         return (judge.image(images) @ judge.text(texts).T).flatten().tolist()
     if name == "features":
         return FeatureEvaluator.load(MODELS / name).features(images).norm(dim=1).tolist()
+    if name in ("clip_image", "dino"):  # similarity of images, as `clip_image_true` and `dino_true` have it
+        embed = ClipEvaluator.load(MODELS / "clip").image
+        if name == "dino":
+            embed = load_evaluator("DinoEvaluator", MODELS / "features").features
+        pairs = ((images, blurred(images)), (images, images.roll(1, 0)))
+        return [value for pair in pairs for value in cosine(*(embed(batch) for batch in pair)).tolist()]
     if name == "lpips":
         judge = LpipsEvaluator.load(MODELS / name)
         return judge.distance(images, images.roll(1, 0)).tolist() + judge.distance(images, blurred(images)).tolist()
@@ -98,6 +106,14 @@ def test_the_same_person_is_nearer_than_any_other() -> None:
 
 def test_the_own_caption_is_nearest() -> None:
     assert torch.tensor(measure("clip")).reshape(6, 6).argmax(1).tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["clip_image", "dino"])
+def test_a_blurred_picture_is_nearer_than_another_one(name: str) -> None:
+    similarity = measure(name)
+    assert similarity[0] == pytest.approx(1)
+    assert similarity[1] > similarity[3] > similarity[5]
+    assert similarity[1] > max(similarity[6:])
 
 
 def test_blur_lowers_quality_and_raises_distance() -> None:
