@@ -9,7 +9,6 @@ import copy
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from glob import glob
 from itertools import chain
 from pathlib import Path
@@ -19,6 +18,7 @@ from editfrontier.analyses import analysis_params, get_analysis
 from editfrontier.config_metrics import metric_problems, without_null
 from editfrontier.config_models import edit_size, kind_problems, model_problems
 from editfrontier.config_rows import split_table, swept, table_names, unusual
+from editfrontier.config_schema import check_schema, file_of, wrong
 from editfrontier.datasets import dataset_problems
 from editfrontier.editors import Editor, get_editor, make_params
 from editfrontier.errors import UserError, did_you_mean
@@ -30,20 +30,10 @@ from editfrontier.userstudy.settings import response_patterns, settings_problems
 from editfrontier.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = ROOT / "config" / "schema.yaml"
 ATTRIBUTE_DRAGS = ROOT / "config" / "attribute_drags.yaml"
 RUNNER = "editfrontier.editing.shard"
 
 _NAMING_KEYS = {"registry", "id", "path"}
-_TYPE_NAMES = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "null",
-}
 
 
 @dataclass(frozen=True)
@@ -130,7 +120,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     while base := complete.pop("extends", None):
         if not isinstance(base, str) or base in seen:
             raise UserError(
-                f"{_file_of(sources, ('extends',))}: key 'extends': {base!r}, expected the name of another config file."
+                f"{file_of(sources, ('extends',))}: key 'extends': {base!r}, expected the name of another config file."
             )
         seen.add(base)
         extended = (sources[0].parent if sources else ROOT / "config") / base
@@ -140,15 +130,15 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         sources.insert(0, extended)
         complete = merge(read_yaml(sources[0]), complete)
     complete, left_out = without_null(complete)
-    _check_schema(complete, sources)
+    check_schema(complete, sources)
     for path, problem in model_problems(complete):
-        raise _wrong(sources, path, problem)
+        raise wrong(sources, path, problem)
     variants, tables = _resolve_experiments(complete, sources)
     # What `run` leaves out has no figure either; a config that changes another could not take it away.
     complete["figures"] = {name: entry for name, entry in complete["figures"].items() if entry["table"] in tables}
     found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
     for place, problem in chain[tuple[Sequence[str | int], str]](*found, metric_problems(complete, left_out)):
-        raise _wrong(sources, place, problem)
+        raise wrong(sources, place, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
 
 
@@ -164,109 +154,6 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
             merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
         )
     return merged
-
-
-# --- checks ----------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(read_yaml(SCHEMA))
-
-
-def _file_of(files: Sequence[Path], path: Sequence[Any]) -> str:
-    """Name the last file that holds a key, or the nearest part of its path that any file holds."""
-    contents = [(file, read_yaml(file)) for file in reversed(files) if file.is_file()]
-    for depth in range(len(path), 0, -1):
-        for file, content in contents:
-            if _holds(content, path[:depth]):
-                return _relative(file)
-    return _relative(files[-1]) if files else "config"
-
-
-def _holds(content: Any, path: Sequence[Any]) -> bool:
-    for key in path:
-        try:
-            content = content[key]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return True
-
-
-def _relative(file: Path) -> str:
-    resolved = file.resolve()
-    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(file)
-
-
-def _key(path: Sequence[Any]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".") or "(top level)"
-
-
-def _wrong(files: Sequence[Path], path: Sequence[Any], problem: str) -> UserError:
-    return UserError(f"{_file_of(files, path)}: key '{_key(path)}': {problem}")
-
-
-def _check_schema(config: Mapping[str, Any], files: Sequence[Path]) -> None:
-    # Unknown keys first: one of them is often the misspelt form of a key that is missing.
-    errors = sorted(
-        _validator().iter_errors(config),
-        key=lambda error: (
-            error.validator != "additionalProperties",
-            -len(error.absolute_path),
-            str(error.absolute_path),
-        ),
-    )
-    if not errors:
-        return
-    error = errors[0]
-    path = list(error.absolute_path)
-    if "propertyNames" in error.absolute_schema_path:
-        expected = error.schema.get("description", "another name")
-        raise _wrong(files, [*path, error.instance], f"not a usable name, expected {expected}. Rename it.")
-    match error.validator:
-        case "additionalProperties":
-            known = error.schema.get("properties", {})
-            name = next(key for key in error.instance if key not in known)
-            raise _wrong(files, [*path, name], f"unknown key.{did_you_mean(str(name), known)} Correct or remove it.")
-        case "required":
-            name = next(key for key in error.validator_value if key not in error.instance)
-            expected = _expected(error.schema["properties"].get(name, {}))
-            raise _wrong(files, [*path, name], f"missing, expected {expected}. Add it.")
-        case _:
-            problem = f"{_short(error.instance)}, expected {_expected(error.schema)}."
-            if "enum" in error.schema and isinstance(error.instance, str):
-                problem += did_you_mean(error.instance, [str(value) for value in error.schema["enum"]])
-            raise _wrong(files, path, f"{problem} Correct the value.")
-
-
-def _expected(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        schema = _validator().schema["$defs"][schema["$ref"].rpartition("/")[2]]
-    if "enum" in schema:
-        return "one of " + ", ".join(str(value) for value in schema["enum"])
-    types = schema.get("type", [])
-    text = " or ".join(_TYPE_NAMES[name] for name in ([types] if isinstance(types, str) else types)) or "another value"
-    for bound, words in (
-        ("minimum", "at least"),
-        ("exclusiveMinimum", "above"),
-        ("maximum", "at most"),
-        ("exclusiveMaximum", "below"),
-    ):
-        if bound in schema:
-            text += f" {words} {schema[bound]}"
-    if "minItems" in schema:
-        text += f" of at least {schema['minItems']} entries"
-    if "pattern" in schema:
-        text += f" that matches {schema['pattern']}"
-    return text
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # --- experiments -----------------------------------------------------------------------------------------------------
@@ -302,7 +189,7 @@ def _resolve_experiments(
             table = split_table(tables[name], split)
             if table["name"] in config["run"]:
                 problem = f"'{name}' split by {split} has the same name. Rename one of them."
-                raise _wrong(files, ["experiments", table["name"]], problem)
+                raise wrong(files, ["experiments", table["name"]], problem)
             tables[table["name"]] = table
     for task in config["statistics"].get("tasks", {}):
         _known(files, ["statistics", "tasks", task], task, config["tasks"], "task")
@@ -330,7 +217,7 @@ def _resolve_analyses(
             analysis = get_analysis(entry.get("analysis", name))
             analysis_params(analysis, entry.get("params", {}))
         except UserError as error:
-            raise _wrong(files, path, str(error)) from None
+            raise wrong(files, path, str(error)) from None
         patterns = [*entry.get("files", []), *response_patterns(config, analysis.name)]
         resolved[name] = {
             "analysis": analysis.name,
@@ -350,14 +237,14 @@ def _resolve_analyses(
 
 def _known(files: Sequence[Path], path: Sequence[Any], name: str | None, known: Iterable[str], kind: str) -> None:
     if name is not None and name not in known:
-        raise _wrong(files, path, f"'{name}' is no {kind}.{did_you_mean(name, known)} Correct the name.")
+        raise wrong(files, path, f"'{name}' is no {kind}.{did_you_mean(name, known)} Correct the name.")
 
 
 def _editor(files: Sequence[Path], path: Sequence[Any], name: str) -> Editor:
     try:
         return get_editor(name)
     except UserError as error:
-        raise _wrong(files, path, str(error)) from None
+        raise wrong(files, path, str(error)) from None
 
 
 def _overrides(files: Sequence[Path], path: Sequence[Any], editor: Editor, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -366,7 +253,7 @@ def _overrides(files: Sequence[Path], path: Sequence[Any], editor: Editor, param
         defaults = asdict(make_params(editor, {}))
         return {key: value for key, value in asdict(make_params(editor, params)).items() if value != defaults[key]}
     except UserError as error:
-        raise _wrong(files, path, str(error)) from None
+        raise wrong(files, path, str(error)) from None
 
 
 def _label(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -384,7 +271,7 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
     editor = _editor(files, [*path, "editor"], row["editor"])
     if editor.name not in config["editors"]:
         fix = f"Add one, for example `{editor.name}: {{}}`."
-        raise _wrong(files, [*path, "editor"], f"'{editor.name}' has no entry under 'editors'. {fix}")
+        raise wrong(files, [*path, "editor"], f"'{editor.name}' has no entry under 'editors'. {fix}")
     entry = config["editors"][editor.name]
     params = _overrides(files, [*path, "params"], editor, entry.get("params", {}) | row.get("params", {}))
     model, carry = entry.get("model", editor.model), row.get("carry", "png")
@@ -392,9 +279,9 @@ def _variant(config: Mapping[str, Any], files: Sequence[Path], path: Sequence[An
         size = edit_size(config, row, editor.name, model)
     except UserError as error:
         where = path if "size" in row else ["editors", editor.name]
-        raise _wrong(files, [*where, "size"], str(error)) from None
+        raise wrong(files, [*where, "size"], str(error)) from None
     try:
         name = variant_name(editor.name, params | unusual(carry, size))
     except UserError as error:
-        raise _wrong(files, [*path, "params"], str(error)) from None
+        raise wrong(files, [*path, "params"], str(error)) from None
     return Variant(name, editor.name, model, params, editor.edit.__module__, carry, size)

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from editfrontier.config import SCHEMA, load_study, merge, read_yaml
+from editfrontier.config import load_study, merge, read_yaml
+from editfrontier.config_schema import SCHEMA
 from editfrontier.errors import UserError
 
 STUDIES = ("micro", "smoke", "paper")
