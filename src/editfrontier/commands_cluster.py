@@ -95,6 +95,7 @@ def doctor(
         here.check_torch(study.config["compute"]["device"], cluster is not None),
         *here.check_disk(results, costs, found),
         *here.check_needs(found),
+        *here.check_models(study.config),
     ]
     if cluster:
         checks += slurm.check_cluster(cluster)

@@ -98,6 +98,22 @@ def _model(reference: str, users: Iterable[str]) -> Model:
     return Model(reference, entry, tuple(users), problem, True)
 
 
+def broken_models(config: Mapping[str, Any]) -> list[str]:
+    """Return, for each model of a config with a broken file, the file, what is wrong with it and the fix."""
+    found = []
+    for model in models_of(config):
+        match parse_reference(model.reference):
+            case HubReference() as hub:
+                folder = _snapshot(hub)
+            case FilesReference() as files:
+                folder = weights_root() / files.name
+            case path:
+                folder = path
+        if folder is not None and (problem := broken_file(folder)):
+            found.append(problem)
+    return found
+
+
 def _snapshot(hub: HubReference) -> Path | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 

@@ -13,6 +13,7 @@ import torch
 
 from editfrontier import model_files
 from editfrontier.datasets.sam import load_segmenter
+from editfrontier.doctor.here import check_models
 from editfrontier.errors import UserError
 from editfrontier.evaluators import load_evaluator
 from editfrontier.models import load_pipeline
@@ -75,10 +76,14 @@ def test_a_pipeline_with_a_broken_file(
         load_pipeline("text_to_image", folder)
     (model,) = models_of({"models": {"own": {"path": str(folder)}}, "evaluators": {}})
     assert model.problem.startswith(f"{file}: "), "the check of weights calls it present"
+    (check,) = check_models({"models": {"own": {"path": str(folder)}}, "evaluators": {}})
+    assert (check.state, check.text.startswith(f"{file}: ")) == ("wrong", True)
 
 
 def test_a_pipeline_that_is_whole_has_no_broken_file(pipeline: Path) -> None:
     assert model_files.broken_file(pipeline) == ""
+    config = {"models": {"own": {"path": str(pipeline)}, "gone": {"path": str(pipeline / "gone")}}, "evaluators": {}}
+    assert list(check_models(config)) == []
 
 
 def test_texts_that_are_pointers_or_cut_off_are_named(pipeline: Path, tmp_path: Path) -> None:

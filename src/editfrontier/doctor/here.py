@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from editfrontier.doctor import Check
 from editfrontier.planning.costs import Stage
@@ -85,6 +86,14 @@ def check_disk(results: Path, stages: Sequence[Stage], needs: Sequence[Need]) ->
         move = "set HF_HOME to another disk" if name == "cache" else "put a link to another disk in its place"
         fix = f". Free some, or {move}." if free < wanted else ""
         yield Check(name, "wrong" if fix else "ok", text + fix)
+
+
+def check_models(config: Mapping[str, Any]) -> Iterator[Check]:
+    """Check that no file of a model that is here is cut off, a pointer of Git LFS, or without its shards."""
+    from editfrontier.weights import broken_models
+
+    for problem in broken_models(config):
+        yield Check("weights", "wrong", f"{problem}.")
 
 
 def check_needs(needs: Sequence[Need]) -> Iterator[Check]:
