@@ -125,7 +125,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         seen.add(base)
         extended = (sources[0].parent if sources else ROOT / "config") / base
         if not extended.is_file():
-            named = _file_of(sources, ("extends",))
+            named = file_of(sources, ("extends",))
             raise UserError(f"{named}: key 'extends': there is no file {extended}. Correct the name.")
         sources.insert(0, extended)
         complete = merge(read_yaml(sources[0]), complete)
