@@ -25,8 +25,8 @@ class TFIconParams:
             "cross" (its noise is put into that of the source). An exemplar of the source's own kind is of the same.
         region: "box" around the mask, as the original has it, or the "mask" itself. What the exemplar's region does
             not fill of it starts from fresh noise.
-        cross_queries: whose queries attention between the foreground and all else has: those of the "background"
-            (the original's paper), or of the "foreground" itself, as the official code takes them.
+        cross_queries: whose queries attention between the foreground and all else has: those of the "background", or of
+            the "foreground" itself, as the official code takes them (docs/methods.md).
     """
 
     guidance_scale: float | None = None

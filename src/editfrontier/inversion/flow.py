@@ -135,7 +135,10 @@ def solve_back(run: Run, trajectory: Trajectory) -> Tensor:
 
 
 def rf_inversion(run: Run, clean: Tensor) -> Trajectory:
-    """Invert by Euler on a field that is pulled to noise by `gamma` (RF-Inversion, Rout et al., 2024)."""
+    """Invert by Euler on a field that is pulled to noise by `gamma` (RF-Inversion, Rout et al., 2024).
+
+    On the times of the model's schedule throughout; published pipelines mix them with equal ones (docs/methods.md).
+    """
     assert run.noise is not None
     times, gamma = _times(run, clean), run.settings.gamma
     field = pulled(field_of(run), run.noise, 1.0, lambda time: gamma)
