@@ -2,13 +2,17 @@
 # Out: analyses/<analysis>.parquet, the same as .csv, and its figure.
 
 
+FINDINGS = ["parquet", "csv", "svg", "pdf", "png"]
+
+
 rule analyses:
     input:
-        collect("<results>/analyses/{analysis}.parquet", analysis=ANALYSES),
+        collect("<results>/analyses/{analysis}.{form}", analysis=ANALYSES, form=FINDINGS),
 
 
 rule analyse:
     input:
+        remade(*(f"<results>/analyses/{{analysis}}.{form}" for form in FINDINGS)),
         unpack(inputs_of_analysis),
     output:
         findings="<results>/analyses/{analysis}.parquet",
@@ -40,6 +44,7 @@ rule analyse:
         runtime=240 if GPUS else 120,
     params:
         spec=analysis_entry,
+        content=content_of_analysis,
         weights=analysis_weights,
         results=subpath(output.findings, ancestor=2),
         code=code_of_analysis,

@@ -18,6 +18,7 @@ rule claims:
 
 rule judge:
     input:
+        remade(*LEDGER),
         rules.scores.input,
         rules.statistics.input,
         rules.analyses.input,
@@ -38,6 +39,7 @@ rule judge:
         "../envs/tables.yaml"
     params:
         results=subpath(output[0], parent=True),
+        content=content_of(config["reported"], *filter(None, [config.get("claims")])),
         code=code_of(*CLAIM_CODE),
     message:
         "Verdicts on the claims of the paper"

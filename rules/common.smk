@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 from editfrontier import warm
+from editfrontier.cases import write_bytes
 from editfrontier.config import resolve_study
 from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import UserError
+from editfrontier.integrity.contents import damage
 from editfrontier.model_registry import entry_of, reference_of, segmenters_of
 from editfrontier.progress import Job, follow
-from editfrontier.spec import canonical, code_hash, weights_hash
+from editfrontier.spec import canonical, code_hash, content_hash, spec_argument, weights_hash
 from editfrontier.yaml_files import read_yaml
 
 try:
@@ -98,6 +100,10 @@ onstart:
         workflow.nodes or workflow.cores,
         lambda line: print(line, file=sys.stderr, flush=True),
     )
+    for job in jobs:
+        job.params  # names the files of long specs
+    for path, text in SPEC_FILES.items():
+        write_bytes(path, text.encode())
     # Importing torch and the rest takes longer than many a job: a server that has done so forks a process for each job.
     # EDITFRONTIER_WARM=0 in the environment switches it off. What it cannot do, jobs do as ever, on their own. It needs
     # Linux, which can fork a process that has loaded these libraries, and jobs in the environment of Snakemake.
@@ -119,6 +125,49 @@ onerror:
     tell_failures()
 
 
+SPECS = Path(".snakemake/editfrontier")  # long specs, which go to their jobs as files
+SPEC_FILES = {}
+
+
+def spec_of(values):
+    """A spec as a parameter: its JSON, or the file that it is written to when the run starts."""
+    return spec_argument(canonical(values), SPECS, SPEC_FILES)
+
+
+def complete_config(wildcards):
+    return spec_of(config)
+
+
+LISTED = {}  # folders of results that were looked into
+DAMAGED = {}  # outputs that are there, but not whole
+
+
+def remade(*outputs):
+    """No input: an input function that has the job run again if an output of it, or what belongs to one, is damaged.
+
+    Snakemake compares names, times, code and parameters, and would take a file that was cut short for a whole one.
+    """
+
+    def look(wildcards):
+        for output in outputs if workflow.is_main_process else ():
+            file = output.replace("<results>", config["results"]).format(**wildcards)
+            problem = damage(Path(file), LISTED)
+            if problem and file not in DAMAGED:
+                DAMAGED[file] = problem
+                print(f"{file}: {problem}. It is made again.", file=sys.stderr)
+            if problem:
+                workflow.dag.forcefiles.add(file)
+        return []
+
+    return look
+
+
+def content_of(*files):
+    """Hash of files, as a parameter function: a time may hide that one was changed."""
+    # Snakemake compares no parameters that are made of a job's inputs, so that the files are named here again.
+    return lambda wildcards: content_hash(*files)
+
+
 def code_of(*modules):
     """Hash of the library code behind a rule, as a parameter function: computed once, when a job needs it."""
     return lambda wildcards: code_hash(*(f"editfrontier.{module}" for module in modules))
@@ -132,7 +181,7 @@ def task_spec(wildcards):
     if wildcards.task in SEGMENTERS:
         # A name of the registry may come to stand for another revision, and then the masks are made anew.
         task["options"] = {**task["options"], "sam": SEGMENTERS[wildcards.task]}
-    return canonical({**task, "task": wildcards.task, "seed": config["seed"]})
+    return spec_of({**task, "task": wildcards.task, "seed": config["seed"]})
 
 
 def is_rendered(wildcards):
@@ -153,7 +202,7 @@ def reference_spec(wildcards):
         # Not an input: a run without the file shall plan, and the job say what is missing.
         state = Path(found["statistics"]).stat()
         found["state"] = [state.st_size, state.st_mtime_ns]
-    return canonical(found)
+    return spec_of(found)
 
 
 def code_of_reference(wildcards):
@@ -167,10 +216,10 @@ def code_of_reference(wildcards):
 
 def edit_spec(wildcards):
     """Everything that determines the images of a variant apart from its cases: hyperparameters, seed, code, weights."""
-    spec = STUDY.edit_spec(wildcards.task, wildcards.variant)
-    if spec["model"]:
-        spec["code"] += f"+{weights_of(spec['model'])}"
-    return canonical(spec)
+    found = STUDY.edit_spec(wildcards.task, wildcards.variant)
+    if found["model"]:
+        found["code"] += f"+{weights_of(found['model'])}"
+    return spec_of(found)
 
 
 def weights_of(model):
@@ -183,7 +232,7 @@ def weights_of(model):
 
 def references_of(evaluators):
     """Evaluators as a parameter of a job; `evaluators`: their entries by kind."""
-    return canonical({name: reference_of(model) for name, model in evaluators.items()})
+    return spec_of({name: reference_of(model) for name, model in evaluators.items()})
 
 
 def weights_of_all(evaluators):
@@ -219,11 +268,11 @@ def settings_of(wildcards):
     own = config["statistics"].get("tasks", {}).get(wildcards.task, {})
     experiments = STUDY.experiments(wildcards.task)
     found = {"controls": STUDY.controls(wildcards.task), "metrics": STUDY.shown_metrics(wildcards.task)}
-    return canonical({**found, "experiments": experiments, **common, **own})
+    return spec_of({**found, "experiments": experiments, **common, **own})
 
 
 def table_entry(wildcards):
-    return canonical(STUDY.tables[wildcards.table])
+    return spec_of(STUDY.tables[wildcards.table])
 
 
 def summary_of(table):
@@ -242,22 +291,24 @@ def splits_of(wildcards):
 
 
 # Metrics are validated on rendered portraits, which networks that are trained on photographs do not know.
-VALIDATION = ["<results>/validation.csv"] if "validation" in config else []
+VALIDATION = [f"<results>/validation.{form}" for form in ("csv", "points.parquet")] if "validation" in config else []
+# Of the statistics of a task: all its cases, parts of them, paired differences, Pareto membership.
+PARTS = ["", ".subsets", ".differences", ".frontier"]
 FIGURES = [*config["figures"], *(["validation"] if VALIDATION else [])]
 
 
 def entry_of_figure(wildcards):
     """The table that a figure shows; the figure of the metric validation shows none."""
     if wildcards.figure == "validation":
-        return canonical({})
-    return canonical(STUDY.tables[config["figures"][wildcards.figure]["table"]])
+        return spec_of({})
+    return spec_of(STUDY.tables[config["figures"][wildcards.figure]["table"]])
 
 
 def inputs_of_figure(wildcards):
     if wildcards.figure == "validation":
         return {
             "reported": config["reported"],
-            "data": ["<results>/validation.csv", "<results>/validation.points.parquet"],
+            "data": VALIDATION,
         }
     table = STUDY.tables[config["figures"][wildcards.figure]["table"]]
     task = table["task"]
@@ -273,7 +324,11 @@ ANALYSES = list(STUDY.analyses)
 
 
 def analysis_entry(wildcards):
-    return canonical(STUDY.analyses[wildcards.analysis])
+    return spec_of(STUDY.analyses[wildcards.analysis])
+
+
+def content_of_analysis(wildcards):
+    return content_hash(*STUDY.analyses[wildcards.analysis]["files"])
 
 
 def inputs_of_analysis(wildcards):

@@ -9,6 +9,7 @@ rule data:
 
 rule cases:
     input:
+        remade("<results>/data/{task}/cases.parquet"),
         language=config["language"],
     output:
         "<results>/data/{task}/cases.parquet",
@@ -23,6 +24,7 @@ rule cases:
         runtime=lambda wildcards: 30 if is_rendered(wildcards) else 240,
     params:
         spec=task_spec,
+        content=content_of(config["language"]),
         code=code_of_dataset,
     message:
         "Cases of {wildcards.task}"
@@ -47,6 +49,8 @@ if SEGMENTERS:
 
 
 rule reference:
+    input:
+        remade("<results>/data/reference.npz"),
     output:
         "<results>/data/reference.npz",
     log:

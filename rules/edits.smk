@@ -16,6 +16,7 @@ rule edits:
 
 rule edit:
     input:
+        remade("<results>/edits/{task}/{variant}/shard-{shard}.parquet"),
         cases="<results>/data/{task}/cases.parquet",
     output:
         "<results>/edits/{task}/{variant}/shard-{shard}.parquet",

@@ -4,11 +4,18 @@
 
 rule scores:
     input:
-        [f"<results>/scores/{task}/{variant}.parquet" for task in EDITED_TASKS for variant in STUDY.variants[task]],
+        [
+            f"<results>/{file}"
+            for task in EDITED_TASKS
+            for variant in STUDY.variants[task]
+            for file in (f"scores/{task}/{variant}.parquet", f"features/{task}/{variant}.npz")
+        ],
+        collect("<results>/scores/{task}/sources.npz", task=EDITED_TASKS),
 
 
 rule sources:
     input:
+        remade("<results>/scores/{task}/sources.npz"),
         cases="<results>/data/{task}/cases.parquet",
         reference="<results>/data/reference.npz",
     output:
@@ -38,6 +45,7 @@ rule sources:
 
 rule score:
     input:
+        remade("<results>/scores/{task}/{variant}.parquet", "<results>/features/{task}/{variant}.npz"),
         cases="<results>/data/{task}/cases.parquet",
         sources="<results>/scores/{task}/sources.npz",
         records=records_of,

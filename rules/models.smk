@@ -13,7 +13,7 @@ rule weights:
     conda:
         "../envs/workflow.yaml"
     params:
-        config=lambda wildcards: canonical(config),
+        config=complete_config,
     message:
         "Fetching models, see {log}"
     shell:

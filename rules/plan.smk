@@ -11,7 +11,7 @@ rule plan:
     conda:
         "../envs/workflow.yaml"
     params:
-        config=lambda wildcards: canonical(config),
+        config=complete_config,
     message:
         "Plan of this run"
     shell:

@@ -16,7 +16,7 @@ rule config:
     conda:
         "../envs/workflow.yaml"
     params:
-        config=lambda wildcards: canonical(config),
+        config=complete_config,
     message:
         "Complete config of this run"
     shell:
@@ -25,6 +25,7 @@ rule config:
 
 rule index:
     input:
+        remade("<results>/index.html"),
         rules.scores.input,
         rules.statistics.input,
         rules.tables.input,
@@ -48,6 +49,7 @@ rule index:
         "../envs/tables.yaml"
     params:
         results=subpath(output[0], parent=True),
+        content=content_of(config["reported"], *PAGE_FILES),
         code=code_of("report"),
     message:
         "The report: {output}"
@@ -58,6 +60,7 @@ rule index:
 
 rule archive:
     input:
+        remade("<results>/report.zip"),
         index="<results>/index.html",
         config="<results>/config.yaml",
         captions=CAPTIONS,
@@ -67,6 +70,8 @@ rule archive:
         "<results>/logs/archive.log",
     conda:
         "../envs/workflow.yaml"
+    params:
+        content=content_of(*CAPTIONS),
     message:
         "Snakemake's report: {output}"
     shell:

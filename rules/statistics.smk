@@ -5,7 +5,7 @@
 
 rule statistics:
     input:
-        collect("<results>/statistics/{task}.parquet", task=EDITED_TASKS),
+        collect("<results>/statistics/{task}{part}.parquet", task=EDITED_TASKS, part=PARTS),
         VALIDATION,
 
 
@@ -16,11 +16,12 @@ rule tables:
 
 rule figures:
     input:
-        collect("<results>/figures/{figure}.svg", figure=FIGURES),
+        collect("<results>/figures/{figure}.{form}", figure=FIGURES, form=["svg", "pdf", "png"]),
 
 
 rule summarise:
     input:
+        remade(*(f"<results>/statistics/{{task}}{part}.parquet" for part in PARTS)),
         scores=of_variants("<results>/scores/{task}/{variant}.parquet"),
         features=of_variants("<results>/features/{task}/{variant}.npz"),
         sources="<results>/scores/{task}/sources.npz",
@@ -53,6 +54,8 @@ rule summarise:
 
 
 rule validation:
+    input:
+        remade(*VALIDATION),
     output:
         checks=report(
             "<results>/validation.csv",
@@ -74,7 +77,7 @@ rule validation:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=canonical({**config.get("validation", {}), "seed": config["seed"]}),
+        spec=spec_of({**config.get("validation", {}), "seed": config["seed"]}),
         evaluators=references_of(config["evaluators"]),
         weights=lambda wildcards: weights_of_all(config["evaluators"]),
         code=code_of("validation"),
@@ -87,6 +90,7 @@ rule validation:
 
 rule table:
     input:
+        remade(*(f"<results>/tables/{{table}}.{form}" for form in ("csv", "md", "tex"))),
         statistics=statistics_of_table,
         reported=config["reported"],
     output:
@@ -104,6 +108,7 @@ rule table:
         "../envs/tables.yaml"
     params:
         table=table_entry,
+        content=content_of(config["reported"]),
         code=code_of("tables"),
     message:
         "Table {wildcards.table}"
@@ -114,6 +119,7 @@ rule table:
 
 rule figure:
     input:
+        remade(*(f"<results>/figures/{{figure}}.{form}" for form in ("svg", "pdf", "png"))),
         unpack(inputs_of_figure),
     output:
         pdf="<results>/figures/{figure}.pdf",
@@ -130,6 +136,7 @@ rule figure:
         "../envs/tables.yaml"
     params:
         table=entry_of_figure,
+        content=content_of(config["reported"]),
         results=subpath(output.svg, ancestor=2),
         code=code_of("figures.tables"),
     message:

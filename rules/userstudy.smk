@@ -10,8 +10,11 @@ if "user_study" in config:
     localrules:
         user_study,
 
+    USER_STUDY = ["<results>/user_study/index.html", "<results>/user_study/design.json"]
+
     rule user_study:
         input:
+            remade(*USER_STUDY),
             records=[
                 f"<results>/edits/{JUDGED['task']}/{row['variant']}/shard-{shard}.parquet"
                 for row in JUDGED["rows"]
@@ -33,9 +36,10 @@ if "user_study" in config:
             mem_mb=4000,
             runtime=60,
         params:
-            table=canonical(JUDGED),
-            entry=canonical(config["user_study"]),
+            table=spec_of(JUDGED),
+            entry=spec_of(config["user_study"]),
             results=subpath(output.page, ancestor=2),
+            content=content_of(*USER_STUDY_FILES),
             code=code_of("userstudy.page"),
         message:
             "Page of the user study: {output.page}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import UserError
+from editfrontier.integrity.contents import write_contents
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,7 @@ INSTRUCTION_ORIGINS = ("template", "free_form")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
 """How files of `pictures.FORMATS` are called, in small letters; here, for this module loads nothing heavy."""
 
+FILE_COLUMNS = ("image", "mask", "automatic_mask", "background_mask", "exemplar", "exemplar_mask", "true_edit")
 _MARK_KEY = b"editfrontier.cases"
 _MAKE_AGAIN = "Make the data again with `snakemake data`."
 
@@ -91,16 +94,30 @@ def _mark() -> bytes:
     return ",".join(f.name for f in fields(Case)).encode()
 
 
+def case_files(case: Case) -> list[str]:
+    """Return the files that a case names, relative to the folder of its table."""
+    drags = json.loads(case.drags or "[]")
+    named = [getattr(case, column) for column in FILE_COLUMNS]
+    named += [drag.get(key) for drag in drags for key in ("source_mask", "target_mask")]
+    return [name for name in (*named, *json.loads(case.regions or "{}").values()) if name]
+
+
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write the cases as a parquet table, atomically; raise `UserError` if a value breaks the schema."""
+    """Write the cases as a parquet table, atomically, and the list of their files beside it.
+
+    Raises:
+        UserError: a value breaks the schema.
+    """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    cases = list(cases)
     frame = _checked(pd.DataFrame([asdict(case) for case in cases], columns=[f.name for f in fields(Case)]), path)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), _MARK_KEY: _mark()}), buffer)
+    write_contents(path, (path.parent / name for case in cases for name in case_files(case)))
     write_bytes(path, buffer.getvalue())
 
 

@@ -7,7 +7,6 @@ Libraries are imported inside the commands, after their options are checked: tor
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import sys
 from pathlib import Path
@@ -17,7 +16,9 @@ import typer
 
 from editfrontier import commands_cluster, commands_inputs
 from editfrontier.errors import UserError
+from editfrontier.integrity.contents import SUFFIX as CONTENTS
 from editfrontier.precision import choose_device
+from editfrontier.spec import read_spec
 
 app = typer.Typer(
     help="Experiments on the controllability-fidelity frontier of diffusion-based image editing.",
@@ -32,7 +33,7 @@ ConfigFiles = Annotated[
     list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")
 ]
 Cases = Annotated[Path, typer.Option(help="Case table (cases.parquet).")]
-Spec = Annotated[str, typer.Option(help="What determines the result, as JSON.")]
+Spec = Annotated[str, typer.Option(help="What determines the result, as JSON, or `@file` of it.")]
 Evaluators = Annotated[str, typer.Option(help="Folders of the evaluators by kind, as JSON.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
@@ -72,16 +73,6 @@ def _typed(place: str) -> bool:
     return any(f"{place}/".startswith(f"{word}/") or word.startswith(f"{place}/") for word in words)
 
 
-def _json(text: str, option: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{option}: not valid JSON ({error}). Correct the option.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{option}: expected a JSON object, for example '{{\"seed\": 0}}'. Correct the option.")
-    return content
-
-
 def _field(content: dict[str, Any], key: str, option: str) -> Any:
     if key not in content:
         raise UserError(f"{option}: the key '{key}' is missing. Add it.")
@@ -100,7 +91,7 @@ def data(
     spec: Spec, out: Out, language: Annotated[Path | None, typer.Option(help="Captions and instructions.")] = None
 ) -> None:
     """Make the cases of a task: a case table and the images beside it."""
-    values = _json(spec, "--spec")
+    values = read_spec(spec, "--spec")
     task, dataset = (_field(values, key, "--spec") for key in ("task", "dataset"))
     count, seed = _count(values, "cases", "--spec"), _count(values, "seed", "--spec")
     options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
@@ -117,7 +108,7 @@ def data(
 @app.command(rich_help_panel=JOBS)
 def reference(spec: Spec, out: Out) -> None:
     """Make the reference images, or check the published statistics, that FID and KID compare with."""
-    values = _json(spec, "--spec")
+    values = read_spec(spec, "--spec")
     if "statistics" in values:
         from editfrontier.metrics.moments import copy_moments
 
@@ -152,7 +143,7 @@ def edit(
     ] = False,
 ) -> None:
     """Edit one shard of a task with one variant; status 1 if no case could be edited."""
-    values = _json(spec, "--spec")
+    values = read_spec(spec, "--spec")
     place = choose_device(device)
     from editfrontier.editing.shard import run_shard
 
@@ -162,6 +153,7 @@ def edit(
         # With fewer shards than before, the records of the others would be counted twice.
         if other != record and int(other.stem.removeprefix("shard-")) >= shards:
             other.unlink()
+            other.with_suffix(CONTENTS).unlink(missing_ok=True)
     if rows and not may_fail and all(row.status != "ok" for row in rows):
         print(f"error: no case was edited. The reasons stand above, and case by case in {record}.", file=sys.stderr)
         raise typer.Exit(1)
@@ -178,7 +170,7 @@ def sources(
     device: Device = "cpu",
 ) -> None:
     """Compute what depends on the sources of a task only, once for all variants."""
-    folders = _json(evaluators, "--evaluators")
+    folders = read_spec(evaluators, "--evaluators")
     from editfrontier.scoring.sources import prepare_sources
 
     prepare_sources(cases, reference, folders, out, device=choose_device(device))
@@ -195,7 +187,7 @@ def score(
     device: Device = "cpu",
 ) -> None:
     """Compute all per-image metrics of one variant, and the features of its images."""
-    folders = _json(evaluators, "--evaluators")
+    folders = read_spec(evaluators, "--evaluators")
     from editfrontier.scoring.score import score_variant
 
     score_variant(cases, records, sources, folders, out, features, device=choose_device(device))
@@ -216,13 +208,13 @@ def statistics(
     splits: Annotated[str, typer.Option(help="What tells the parts apart, as JSON: kind, size, attribute.")] = "[]",
 ) -> None:
     """Summarise a task: every metric of every variant with its interval."""
-    names = _json(f'{{"splits": {splits}}}', "--splits")["splits"]
+    names = read_spec(f'{{"splits": {splits}}}', "--splits")["splits"]
     from editfrontier.statistics.task import summarise_task
 
     scores, features = ([file for file in files if file.suffix == suffix] for suffix in (".parquet", ".npz"))
     if other := [file for file in files if file.suffix not in (".parquet", ".npz")]:
         raise UserError(f"{other[0]}: expected scores (.parquet) or set features (.npz). Leave it out.")
-    chosen = _json(settings, "--settings")
+    chosen = read_spec(settings, "--settings")
     summarise_task(scores, features, sources, chosen, out, differences, frontier, subsets, cases, names)
 
 
@@ -235,7 +227,7 @@ def validate(
     device: Device = "cpu",
 ) -> None:
     """Validate the metrics against the renderer's truth."""
-    values, folders = _json(spec, "--spec"), _json(evaluators, "--evaluators")
+    values, folders = read_spec(spec, "--spec"), read_spec(evaluators, "--evaluators")
     count, seed = _count(values, "portraits", "--spec"), _count(values, "seed", "--spec")
     from editfrontier.validation import validate as run
 
@@ -254,7 +246,7 @@ def tables(
     """Write a table as CSV, Markdown and LaTeX."""
     from editfrontier.tables import write_table
 
-    write_table(_json(table, "--table"), statistics, reported, csv, markdown, latex)
+    write_table(read_spec(table, "--table"), statistics, reported, csv, markdown, latex)
 
 
 @app.command(rich_help_panel=JOBS)
@@ -268,7 +260,7 @@ def figures(
     """Draw a figure as PDF, SVG and PNG."""
     from editfrontier.figures import tables as library
 
-    entry, stem = _json(table, "--table"), out.with_suffix("")
+    entry, stem = read_spec(table, "--table"), out.with_suffix("")
     summaries = root / "statistics"
     match figure:
         case "frontier":
@@ -300,7 +292,7 @@ def user_study(
     design: Annotated[Path, typer.Option(help="File of the design to write.")],
 ) -> None:
     """Make the page and the design of the user study; those that people have answered are kept."""
-    rows, settings = _json(table, "--table"), _json(entry, "--entry")
+    rows, settings = read_spec(table, "--table"), read_spec(entry, "--entry")
     _field(settings, "experiment", "--entry")
     from editfrontier.userstudy.page import write_study
 
@@ -317,7 +309,7 @@ def analyse(
     device: Device = "cpu",
 ) -> None:
     """Make the findings of one analysis (.parquet and .csv) and its figure (.pdf, .svg and .png) beside them."""
-    entry = _json(spec, "--spec")
+    entry = read_spec(spec, "--spec")
     for key in ("analysis", "params", "experiments", "tasks", "models", "evaluators", "statistics", "files", "seed"):
         _field(entry, key, "--spec")
     from editfrontier.analyses.inputs import run_analysis
@@ -350,7 +342,7 @@ def config(config: Annotated[str, typer.Option(help="The complete config, as JSO
 
     from editfrontier.cases import write_bytes
 
-    text = yaml.safe_dump(_json(config, "--config"), sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump(read_spec(config, "--config"), sort_keys=False, allow_unicode=True, width=120)
     write_bytes(out, text.encode())
 
 

@@ -12,13 +12,16 @@ from typing import Annotated
 import typer
 
 from editfrontier.errors import UserError
+from editfrontier.spec import read_spec
 
 app = typer.Typer()
 
 Configs = Annotated[
     list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")
 ]
-StudyText = Annotated[str | None, typer.Option("--study", help="The complete config as JSON, instead of --config.")]
+StudyText = Annotated[
+    str | None, typer.Option("--study", help="The complete config as JSON, or `@file` of it, instead of --config.")
+]
 MICRO = [Path("config/micro.yaml")]
 
 
@@ -55,13 +58,10 @@ def config_files(config: list[Path], study: str | None = None) -> Iterator[list[
     if study is None:
         yield config
         return
-    try:
-        json.loads(study)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--study: not valid JSON ({error}). Correct the option.") from None
+    content = json.dumps(read_spec(study, "--study"), ensure_ascii=False)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "study.yaml"  # JSON is YAML too
-        file.write_text(study, encoding="utf-8")
+        file.write_text(content, encoding="utf-8")
         try:
             yield [file]
         except UserError as error:

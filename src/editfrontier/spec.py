@@ -23,9 +23,67 @@ PACKAGE = "editfrontier"
 _SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
 
 
+# Snakemake takes {word} in a parameter for a wildcard, and its report shows parameters as they are, as HTML.
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "{}<>&"})
+
+INLINE = 1000
+"""Characters of a spec that still stand in a command; a longer one travels as a file."""
+
+
 def canonical(spec: Mapping[str, Any]) -> str:
-    """Return the one JSON text of a spec: sorted keys, no spaces, no NaN, so that equal specs are equal texts."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Return the one JSON text of a spec: sorted keys, no spaces, no NaN, so that equal specs are equal texts.
+
+    Braces, angle brackets and ampersands of its strings are escaped as JSON has it, so that a text of a config can be
+    neither a wildcard of Snakemake nor markup of its report.
+    """
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _JSON_STRING.sub(lambda found: found[0].translate(_ESCAPES), text)
+
+
+def spec_argument(text: str, folder: Path, files: dict[Path, str]) -> str:
+    """Return a spec as a command takes it: itself, or `@file` if it is long. One argument holds 128 KiB at most.
+
+    Args:
+        text: canonical JSON.
+        folder: of the files, which are named by their content.
+        files: gets path -> content of a file that is to be written before the command runs.
+    """
+    if len(text) <= INLINE:
+        return text
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    files[path] = text
+    return f"@{path.as_posix()}"
+
+
+def read_spec(text: str, option: str) -> dict[str, Any]:
+    """Return the values of a spec as a command takes it, JSON or `@file`; raise `UserError` that names the option."""
+    place = option
+    try:
+        if text.startswith("@"):
+            place = f"{option}: {text[1:]}"
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        content = json.loads(text)
+    except OSError as error:
+        raise UserError(f"{place}: {error.strerror}, expected a file of JSON. Correct the option.") from None
+    except ValueError as error:
+        raise UserError(f"{place}: not valid JSON ({error}). Correct the option.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{place}: expected a JSON object, for example '{{\"seed\": 0}}'. Correct the option.")
+    return content
+
+
+def content_hash(*paths: str | Path) -> str:
+    """Return 12 hexadecimal digits of the content of files, whatever their names and times; a missing one counts."""
+    return hashlib.sha256("".join(_content(str(path)) for path in paths).encode()).hexdigest()[:12]
+
+
+@cache
+def _content(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return "-"
 
 
 def spec_hash(spec: Mapping[str, Any]) -> str:

@@ -190,21 +190,29 @@ def test_failed_cases_have_no_scores_and_keep_their_reasons(tmp_path: Path, task
     del edits["portraits-5"], edits["portraits-4"]
     edits["portraits-3"] = np.zeros((16, 16, 3), dtype=np.uint8)
     record = _record(tmp_path, edits, failed=("portraits-4",))
-    truncated = record.parent / "portraits-2.png"
-    truncated.write_bytes(truncated.read_bytes()[:60])
-    (record.parent / "portraits-1.png").unlink()
     frame, provenance = _score(tmp_path, task, record)
-    assert set(frame["case_id"]) == {"portraits-0"}
+    assert set(frame["case_id"]) == {"portraits-0", "portraits-1", "portraits-2"}
     failures = provenance["failures"]
-    assert provenance["counts"] == {"cases": 6, "ok": 1, "failed": 5}
-    assert "no such edited image" in failures["portraits-1"]
-    assert "differ from its record" in failures["portraits-2"]
+    assert provenance["counts"] == {"cases": 6, "ok": 3, "failed": 3}
     assert "16x16" in failures["portraits-3"]
     assert failures["portraits-4"] == "NaN in step 3"
     assert failures["portraits-5"] == "in no record of this variant"
     with np.load(tmp_path / "scores" / "fake-64.npz") as features:
-        assert features["case_ids"].tolist() == ["portraits-0"]
-        assert features["features"].shape == (1, 5)
+        assert features["case_ids"].tolist() == ["portraits-0", "portraits-1", "portraits-2"]
+        assert features["features"].shape == (3, 5)
+
+
+@pytest.mark.parametrize("harm", ["cut", "deleted", "other bytes"])
+def test_damaged_edit_stops_the_scoring_and_is_no_failed_case(tmp_path: Path, task: dict[str, Any], harm: str) -> None:
+    record = _record(tmp_path, _edits(task, "source"))
+    image = record.parent / "portraits-2.png"
+    if harm == "deleted":
+        image.unlink()
+    else:
+        content = image.read_bytes()
+        image.write_bytes(content[:60] if harm == "cut" else content + b"0")
+    with pytest.raises(UserError, match=f"portraits-2.png.* Delete {record} and run again"):
+        _score(tmp_path, task, record)
 
 
 def test_a_variant_of_failures_only_is_still_a_table(tmp_path: Path, task: dict[str, Any]) -> None:

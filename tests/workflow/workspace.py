@@ -16,22 +16,32 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "envs", "config", "profiles", "src", "reports", "pyproject.toml")
 
 # Stands in for the command line: writes every file that an option names as an output, as fast as Python starts.
-STUB = """
+STUB = r"""
 import sys
 from pathlib import Path
 
 arguments = sys.argv[1:]
 outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier --subsets".split()
 outputs.append("--design")
+ends = {".parquet": "PAR1", ".npz": "PK\5\6" + 18 * "0", ".png": "IEND\xaeB`\x82", ".svg": "</svg>", ".pdf": "%%EOF"}
+ends |= {".html": "</html>", ".json": "}", ".csv": "\n", ".md": "\n", ".tex": "\n"}
+
+
+def write(path, text):
+    # What is cut short is made again: a file has to end as one of its kind does.
+    path.write_text(text + ends.get(path.suffix, ""), encoding="latin-1", errors="replace")
+
+
 for option, value in zip(arguments, arguments[1:]):
     if option in outputs:
         path = Path(value)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # JSON is YAML too.
-        path.write_text(arguments[arguments.index("--config") + 1] if arguments[0] == "config" else " ".join(arguments))
+        # JSON is YAML too; the config is long, and comes as @file.
+        config = arguments[arguments.index("--config") + 1].removeprefix("@") if arguments[0] == "config" else ""
+        write(path, Path(config).read_text() if config else " ".join(arguments))
         beside = {"figures": (".pdf", ".png"), "analyse": (".csv", ".svg", ".pdf", ".png")}
         for suffix in beside.get(arguments[0], ()):
-            path.with_suffix(suffix).write_text("figure")
+            write(path.with_suffix(suffix), "figure")
 """
 
 
@@ -61,9 +71,9 @@ class Workspace:
         """Make everything but Snakemake's own report."""
         self.run("data", "index", "--cores", "2", "--quiet", "all")
 
-    def plan(self) -> set[str]:
-        """Return the messages of the jobs that would run now."""
-        text = self.run("data", "index", "--dry-run").stdout
+    def plan(self, *targets: str) -> set[str]:
+        """Return the messages of the jobs that would run now, for all but Snakemake's own report by default."""
+        text = self.run(*(targets or ("data", "index")), "--dry-run").stdout
         return set(re.findall(r"^Job \d+: (.*)$", text, flags=re.MULTILINE))
 
     def edit(self, path: str, old: str, new: str) -> None:

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from editfrontier.cases import Case, read_cases
 from editfrontier.errors import UserError
+from editfrontier.integrity.arrays import read_npz
 from editfrontier.results import Row, Table, parse_table
 from editfrontier.seeding import stable_seed
 from editfrontier.statistics.bootstrap import Array
@@ -90,11 +89,11 @@ class Inputs:
     def features(self, task: str, variant: str) -> dict[str, Any]:
         """Return what the networks gave for a variant's images: `case_ids` [n] and, where the evaluator was there,
         `attributes` [n, A] (probabilities), `clip_image` [n, D], `identity` [n, D] and `features` [n, D]."""
-        return _read_npz(self.root / "features" / task / f"{variant}.npz")
+        return read_npz(self.root / "features" / task / f"{variant}.npz", "Run `snakemake scores` again.")
 
     def sources(self, task: str) -> dict[str, Any]:
         """Return the arrays of the sources of a task (see `sources.prepare_sources`)."""
-        return _read_npz(self.root / "scores" / task / "sources.npz")
+        return read_npz(self.root / "scores" / task / "sources.npz", "Run `snakemake scores` again.")
 
     def images(self, task: str, variant: str) -> dict[str, Path]:
         """Return the edited image of every case that did not fail."""
@@ -108,14 +107,6 @@ class Inputs:
         from editfrontier.statistics.bootstrap import cluster_weights
 
         return cluster_weights(clusters, self.settings.resamples, stable_seed(self.name, *parts, self.settings.seed))
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable file of arrays ({error}). Run `snakemake scores` again.") from None
 
 
 def make_inputs(name: str, entry: Mapping[str, Any], root: Path, device: str) -> Inputs:

@@ -83,8 +83,7 @@ def build(request: Request) -> list[Case]:
     elif options.table or not request.raw.is_dir():
         meant = file_that_is_meant(table if options.table else request.raw) or f" {DATASET.by_hand}"
         raise UserError(
-            f"{table}: no such table of pictures.{meant} Give the folder by the option `root`, the file by "
-            "`table`."
+            f"{table}: no such table of pictures.{meant} Give the folder by the option `root`, the file by `table`."
         )
     else:
         rows, where = list_folder(request.raw), str(request.raw)

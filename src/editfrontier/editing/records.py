@@ -19,6 +19,7 @@ import torch
 
 from editfrontier.cases import encode_png, write_bytes
 from editfrontier.errors import UserError, did_you_mean
+from editfrontier.integrity.contents import write_contents
 from editfrontier.parquet import write_parquet
 
 CARRIES = ("png", "latents")
@@ -155,11 +156,14 @@ def taken_over(entry: Mapping[str, Any] | None, case_id: str, inputs: str, folde
 
 
 def write_record(path: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
-    """Write the record of a shard, atomically, with its provenance in the metadata."""
+    """Write the record of a shard, atomically, with its provenance in the metadata, and the list of its files."""
     import pyarrow as pa
 
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
     schema = pa.schema([(item.name, types[str(item.type)]) for item in fields(Row)])
+    images = [path.parent / row.image for row in rows if row.image]
+    latents = [latents_path(image.parent, image.stem) for image in images]
+    write_contents(path, (*images, *latents))
     write_parquet(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), about)
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from editfrontier.cases import write_bytes
 from editfrontier.errors import UserError
+from editfrontier.integrity.arrays import DAMAGED
 
 Array = npt.NDArray[np.float64]
 _KEYS = ("mu", "sigma")
@@ -106,5 +107,5 @@ def read_moments(path: Path) -> Moments | None:
             if not {*_KEYS, "preprocessing"} <= set(file.files):
                 return None
             return Moments(file["mu"], file["sigma"], str(file["preprocessing"]))
-    except (OSError, ValueError):
+    except DAMAGED:
         return None  # whoever reads the images says what is wrong

@@ -18,6 +18,10 @@ from editfrontier.errors import UserError
 from editfrontier.parquet import read_parquet
 
 
+class DamagedEdit(UserError):
+    """An edited image is not the one that its record describes: no failure of its case, but a broken result."""
+
+
 @dataclass(frozen=True)
 class Edit:
     """An edited image as its record describes it. sha256: "" = not recorded. reason: of the failure, "" = none.
@@ -29,21 +33,28 @@ class Edit:
     sha256: str
     reason: str
     recorded: Mapping[str, float]
+    record: Path = Path("record")
 
 
 Edits = Mapping[str, Edit]
 """Case id -> what its record says."""
 
 
-def read_edit(path: Path, sha256: str) -> npt.NDArray[np.uint8]:
-    """Read an edited image, whose bytes must still be those that its record describes."""
+def read_edit(edit: Edit) -> npt.NDArray[np.uint8]:
+    """Read an edited image [H, W, 3].
+
+    Raises:
+        DamagedEdit: it is missing, or its bytes are no longer those that its record describes.
+        UserError: it cannot be read, and the record holds no checksum that says whether it ever could.
+    """
+    fix = f"Delete {edit.record} and run again: whole images are kept, the others are edited anew."
     try:
-        content = path.read_bytes()
-    except OSError:
-        raise UserError(f"{path}: no such edited image. Run the edit job again.") from None
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(f"{path}: its bytes differ from its record. Delete the record and run the edit job again.")
-    return read_image(path)
+        content = edit.path.read_bytes()
+    except OSError as error:
+        raise DamagedEdit(f"{edit.path}: the edited image cannot be read ({error.strerror}). {fix}") from None
+    if edit.sha256 and hashlib.sha256(content).hexdigest() != edit.sha256:
+        raise DamagedEdit(f"{edit.path}: its bytes differ from its record. {fix}")
+    return read_image(edit.path)
 
 
 def _recorded(row: Mapping[str, Any]) -> dict[str, float]:
@@ -78,7 +89,9 @@ def read_records(records: Sequence[Path], case_ids: Sequence[str], variant: str 
                 problem = "is in two records" if case_id in edits else "is not in the case table"
                 raise UserError(f"{path}: case {case_id} {problem}, expected the shards of one task. {fix}")
             reason = "" if row["status"] == "ok" else row["reason"] or "failed without a reason"
-            edits[case_id] = Edit(path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row))
+            edits[case_id] = Edit(
+                path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row), path
+            )
     if len(names) != 1 or "" in names:
         found = ", ".join(sorted(names - {""})) or "none"
         raise UserError(

@@ -24,7 +24,7 @@ from editfrontier.metrics import alignment, attributes, background, identity, qu
 from editfrontier.scoring.collected import Collected, write_scores
 from editfrontier.scoring.drags import score_drags
 from editfrontier.scoring.drift import score_drift
-from editfrontier.scoring.edits import Edits, read_edit, read_records
+from editfrontier.scoring.edits import DamagedEdit, Edits, read_edit, read_records
 from editfrontier.scoring.regions import score_regions
 from editfrontier.scoring.sources import (
     Sources,
@@ -218,13 +218,15 @@ def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: Co
     for case in chunk:
         path = edited[case.case_id].path
         try:
-            image = read_edit(path, edited[case.case_id].sha256)
+            image = read_edit(edited[case.case_id])
             source = read_image(folder / case.image)
             if image.shape != source.shape:
                 raise UserError(
                     f"{path}: the edit is {image.shape[1]}x{image.shape[0]} but its source is "
                     f"{source.shape[1]}x{source.shape[0]} pixels. Edit the case again."
                 )
+        except DamagedEdit:
+            raise  # else a broken file would pass for an editor's failure
         except UserError as error:
             scores.failures[case.case_id] = str(error)
             continue

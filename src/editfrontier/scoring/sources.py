@@ -18,6 +18,7 @@ from torch import Tensor
 
 from editfrontier.cases import Case, read_cases, read_image, write_bytes
 from editfrontier.errors import UserError, did_you_mean
+from editfrontier.integrity.arrays import DAMAGED, read_npz
 from editfrontier.metrics import quality
 from editfrontier.metrics.moments import read_moments
 from editfrontier.scoring.drags import prepare_drags
@@ -196,14 +197,11 @@ class Sources:
 def read_sources(path: Path, cases: Sequence[Case] | None = None) -> Sources:
     """Read a file of `prepare_sources`; raise `UserError` if it is unreadable or belongs to other cases."""
     fix = "Make it again with `python -m editfrontier sources`."
+    arrays = read_npz(path, fix)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
         provenance = json.loads(str(arrays["provenance"]))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file. {fix}") from None
-    except Exception as error:
-        raise UserError(f"{path}: not a readable file of source features ({error}). {fix}") from None
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a file of source features ({error}). Delete it. {fix}") from None
     ids = [str(case_id) for case_id in arrays["case_ids"]]
     if cases is not None and ids != [case.case_id for case in cases]:
         raise UserError(f"{path}: belongs to other cases than the case table. {fix}")
@@ -300,7 +298,7 @@ def _reference_images(path: Path, batch_size: int) -> Iterator[Tensor]:
         with np.load(path, allow_pickle=False) as file:
             listed = file["files"] if "files" in file.files else None
             array = listed if listed is not None else file["images"] if "images" in file.files else file[file.files[0]]
-    except (OSError, ValueError, IndexError) as error:
+    except (*DAMAGED, IndexError) as error:
         raise UserError(
             f"{path}: not readable reference images ({error}), expected .npz or a folder. Make it again."
         ) from None

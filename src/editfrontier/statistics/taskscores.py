@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from editfrontier.errors import UserError, did_you_mean
+from editfrontier.integrity.arrays import read_npz
 from editfrontier.metrics import METRICS, get_metric
 from editfrontier.parquet import read_parquet
 from editfrontier.seeding import stable_seed
@@ -163,12 +164,11 @@ def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path)
         values[rows, v, columns] = frame["value"].to_numpy()
     sets = {}
     for path in features:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                name, ids = str(file["variant"]), [str(case_id) for case_id in file["case_ids"]]
-                held_features = file["features"].astype(np.float64) if "features" in file.files else None
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path}: not a readable file of features ({error}). {FIX}") from None
+        arrays = read_npz(path, FIX, ("variant", "case_ids", "features"))
+        if not {"variant", "case_ids"} <= set(arrays):
+            raise UserError(f"{path}: holds no features of a variant. Delete it. {FIX}")
+        name, ids = str(arrays["variant"]), [str(case_id) for case_id in arrays["case_ids"]]
+        held_features = arrays["features"].astype(np.float64) if "features" in arrays else None
         if name not in names:
             raise UserError(f"{path}: belongs to variant '{name}', of which there are no scores. Give both files.")
         if held_features is not None:
