@@ -43,6 +43,9 @@ PEAK = "peak memory {:.0f} MiB"
 
 # Variables that may differ between server and client: the shell's own, and where temporary files go.
 _FREE = {VARIABLE, "_", "PWD", "OLDPWD", "SHLVL", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
+PREFIX = "editfrontier-warm-"
+"""What the folder of a server, below that of temporary files, begins with. Its `lock` is locked while it runs."""
+
 PATIENCE = 10.0  # seconds to wait for the other side while nothing has started yet
 
 
@@ -155,23 +158,43 @@ def start(threads: int, log: Path) -> tuple[subprocess.Popen[bytes], Path]:
     Returns:
         The process, which ends when its standard input is closed or this process ends, and the path of its socket.
     """
+    import fcntl
     import subprocess
     import tempfile
 
-    path = Path(tempfile.mkdtemp(prefix="editfrontier-")) / "warm"
+    clear_dead()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    path = folder / "warm"
     settings = {f"{library}_NUM_THREADS": str(threads) for library in THREADS}
     settings["VECLIB_MAXIMUM_THREADS"] = str(threads)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
+    with log.open("wb") as stream, (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of the open file, which the server inherits
         process = subprocess.Popen(
             [sys.executable, "-m", "editfrontier.warm_server", str(path)],
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=stream,
             env={**os.environ, **settings},
+            pass_fds=[lock.fileno()],
             start_new_session=True,  # Ctrl-C ends the jobs through their clients
         )
     return process, path
+
+
+def clear_dead() -> None:
+    """Remove the folders of servers that are gone, which those that were killed left behind."""
+    import fcntl
+    import shutil
+    import tempfile
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            with (folder / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # it runs, is being made, or is another user's
+            continue
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -78,6 +80,7 @@ def serve(path: Path, modules: Sequence[str] = MODULES, main: Callable[[], objec
     """
     import gc
 
+    end_with_parent(path.parent)
     here = situation()  # before the imports, so that a change of the code meanwhile is noticed
     load(modules)
     if not single_thread():
@@ -110,8 +113,26 @@ def serve(path: Path, modules: Sequence[str] = MODULES, main: Callable[[], objec
                 _kill(job.child)
                 os.waitpid(job.child, 0)
             with contextlib.suppress(OSError):
-                path.unlink()
-                path.parent.rmdir()
+                shutil.rmtree(path.parent)
+
+
+def end_with_parent(folder: Path) -> None:
+    """Let this process end, and its folder go, as soon as the process that started it is gone, however it went.
+
+    Imports take seconds, in which nobody looks at the standard input.
+    """
+    parent = os.getppid()
+
+    def end(*_: object) -> None:
+        if os.getppid() != parent:  # the kernel also signals the end of the thread that started this process
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(1)
+
+    signal.signal(signal.SIGUSR1, end)
+    _signal_with_parent(signal.SIGUSR1)
+    if select.select([0], [], [], 0)[0]:  # nobody writes to it: it has ended, and with it the parent, before this call
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
 
 
 def _accept(listener: socket.socket, here: str) -> _Job | None:
@@ -207,6 +228,7 @@ def _be_child(
     import traceback
 
     status = 1
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
@@ -237,12 +259,16 @@ def _be_child(
 
 def _die_with(server: int) -> None:
     """Let the kernel kill this process when the server is gone, however it went."""
+    _signal_with_parent(signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)
+
+
+def _signal_with_parent(number: int) -> None:
     import ctypes
 
     pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != server:
-        os._exit(1)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
 
 
 def _take_over(request: Mapping[str, Any]) -> None:

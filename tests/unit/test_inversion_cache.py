@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -140,13 +141,19 @@ def test_only_what_is_asked_for_is_stored_and_all_serves_for_one(model: Any, ima
     assert whole.misses == 3
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "forwards", "seconds"])
 def test_a_damaged_file_is_computed_again(model: Any, images: Tensor, tmp_path: Path, damage: str) -> None:
     plain = run(model, images, InversionCache(tmp_path, "w", "c"))
     victim = files(tmp_path)[0]
     content = victim.read_bytes()
     flipped = content[:-5] + bytes([content[-5] ^ 64]) + content[-4:]
-    victim.write_bytes({"cut": content[: len(content) // 2], "flipped": flipped, "empty": b"", "text": b"{}"}[damage])
+    harmed = {"cut": content[: len(content) // 2], "flipped": flipped, "empty": b"", "text": b"{}"}
+    for key in ("forwards", "seconds"):  # they stand in the header, and become scores as the latents do
+        digit = re.search(rf'{key}\\": [0-9.]*?([1-9])'.encode(), content)
+        assert digit is not None
+        place = digit.start(1)
+        harmed[key] = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    victim.write_bytes(harmed[damage])
     cache = InversionCache(tmp_path, "w", "c")
     assert same(run(model, images, cache), plain)
     assert (cache.hits, cache.misses) == (2, 1)

@@ -1,10 +1,12 @@
 """The warm start: a child is what a fresh process would be, and nothing outlives what it belongs to."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -137,6 +139,53 @@ def test_children_end_with_the_server(server, tmp_path, end):
     if end == "kill":  # nobody was left to tidy up
         server[1].unlink()
         server[1].parent.rmdir()
+
+
+def test_a_server_that_still_imports_ends_with_its_parent(tmp_path):
+    (tmp_path / "slow.py").write_text("import time\nopen('importing', 'w').close()\ntime.sleep(20)\n")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    serve = "from pathlib import Path; from editfrontier.warm_server import serve; "
+    serve += f"serve(Path({str(folder / 'warm')!r}), ('slow',))"
+    start = f"""
+import subprocess, sys, time
+command = [sys.executable, "-c", {serve!r}]
+print(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL).pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", start], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path
+    )
+    server = int(parent.stdout.readline())
+    until(lambda: (tmp_path / "importing").exists())
+    parent.kill()
+    parent.communicate()
+    until(lambda: not alive(server), seconds=5)
+    assert not folder.exists()
+
+
+def test_a_new_server_clears_what_dead_ones_left_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, living, other = (tmp_path / name for name in (f"{warm.PREFIX}1", f"{warm.PREFIX}2", "editfrontier-x"))
+    for folder in (dead, living, other):
+        folder.mkdir()
+        (folder / "lock").touch()
+    with (living / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        warm.clear_dead()
+    assert [folder.exists() for folder in (dead, living, other)] == [False, True, True]
+
+
+def test_the_folder_of_a_killed_server_goes_with_the_next_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first, path = warm.start(1, tmp_path / "warm.log")
+    assert path.parent.is_dir()
+    first.kill()
+    first.wait()
+    second, _ = warm.start(1, tmp_path / "warm.log")
+    assert not path.parent.exists()
+    second.kill()
+    second.wait()
 
 
 def test_what_does_not_fit_starts_cold(server, tmp_path):

@@ -20,7 +20,7 @@ from editfrontier.inversion.trajectory import Trajectory
 Keep = Literal["all", "noisiest"]
 Compute = Callable[[list[int]], Trajectory]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -148,7 +148,8 @@ class _Entry:
             return None
 
     def _sha256(self) -> str:
-        digest = hashlib.sha256()
+        # Seconds and forwards become scores too, so that they are under the checksum as the values are.
+        digest = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode())
         for name in sorted(self.tensors):
             digest.update(name.encode() + self.tensors[name].numpy().tobytes())
         return digest.hexdigest()
