@@ -37,7 +37,7 @@ def test_deleted_intermediate_files_are_made_again(workspace: Workspace) -> None
         "figures/frontier.pdf": "Figure frontier",
         "tables/table2.md": "Table table2",
         "analyses/drift.png": "Analysis drift",
-        "edits/scenes/drag_flow/shard-0.parquet": "Edits of scenes by drag_flow, shard 0",
+        "edits/portraits/true_edit/shard-1.parquet": "Edits of portraits by true_edit, shard 1",
     }
     for file in files:
         (workspace.results / file).unlink()
