@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from editfrontier import commands_cluster, commands_inputs
+from editfrontier import commands_cluster, commands_inputs, commands_results
 from editfrontier.errors import UserError
 from editfrontier.integrity.contents import SUFFIX as CONTENTS
 from editfrontier.precision import choose_device
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(commands_inputs.app)  # datasets, weights, variants
 app.add_typer(commands_cluster.app)  # plan, doctor, probe
+app.add_typer(commands_results.app)  # verify-results
 
 ConfigFiles = Annotated[
     list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")

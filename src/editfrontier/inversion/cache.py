@@ -132,7 +132,7 @@ class _Entry:
     def encode(self) -> bytes:
         from safetensors.torch import save
 
-        return save(self.tensors, {"about": json.dumps(self.about), "sha256": self._sha256()})
+        return save(self.tensors, {"about": json.dumps(self.about), "sha256": self._sha256(), "format": str(FORMAT)})
 
     @classmethod
     def decode(cls, path: Path) -> _Entry | None:
@@ -140,8 +140,7 @@ class _Entry:
 
         try:
             content = path.read_bytes()
-            length = int.from_bytes(content[:8], "little")
-            header = json.loads(content[8 : 8 + length])["__metadata__"]
+            header = _header(content)
             entry = cls(load(content), json.loads(header["about"]))
             return entry if entry._sha256() == header["sha256"] else None
         except Exception:  # a damaged file fails in many ways, and every one of them means to compute it again
@@ -153,6 +152,23 @@ class _Entry:
         for name in sorted(self.tensors):
             digest.update(name.encode() + self.tensors[name].numpy().tobytes())
         return digest.hexdigest()
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file of the cache is as its checksum says; one of an older format is read by nobody and is not
+    judged."""
+    try:
+        if _header(path.read_bytes()).get("format") != str(FORMAT):
+            return True
+    except Exception:  # see `_Entry.decode`
+        return False
+    return _Entry.decode(path) is not None
+
+
+def _header(content: bytes) -> dict[str, str]:
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
+    return header
 
 
 def digest(sample: Tensor) -> str:
