@@ -10,7 +10,7 @@ from editfrontier.cases import write_bytes
 from editfrontier.config import resolve_study
 from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, get_dataset
-from editfrontier.errors import UserError
+from editfrontier.errors import KILLED, UserError
 from editfrontier.integrity.contents import damage
 from editfrontier.model_registry import entry_of, reference_of, segmenters_of
 from editfrontier.progress import Job, follow
@@ -37,12 +37,14 @@ os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.enviro
 # With `--software-deployment-method`, each job runs in the environment or in the image that its rule names. The library is
 # in neither, and Snakemake takes PYTHONPATH from conda jobs. `conda activate` puts an environment in the place of one that
 # is active already, which may be behind the Python of Snakemake. "set -euo pipefail" is Snakemake's own prefix.
+# A job's standard error goes to its log; descriptor 3 stays the terminal, for what a full disk would swallow.
+TERMINAL = "exec 3>&2; export EDITFRONTIER_TERMINAL=3; "
 DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method} & {"conda", "apptainer"}
+LIBRARY = ""
 if DEPLOYMENT:
     CONDA_FIRST = 'PATH="$CONDA_PREFIX/bin:$PATH" ' if "conda" in DEPLOYMENT else ""
-    shell.prefix(
-        f"set -euo pipefail; export {CONDA_FIRST}PYTHONPATH={shlex.quote(os.path.abspath('src'))} PYTHONNOUSERSITE=1; "
-    )
+    LIBRARY = f"export {CONDA_FIRST}PYTHONPATH={shlex.quote(os.path.abspath('src'))} PYTHONNOUSERSITE=1; "
+shell.prefix(f"set -euo pipefail; {TERMINAL}{LIBRARY}")
 
 # Jobs never look for a newer model, nor wait for a hub that a compute node cannot reach; `weights` fetches all of them.
 os.environ.update(HF_HUB_OFFLINE="1")
@@ -115,6 +117,13 @@ onstart:
         os.environ[warm.VARIABLE] = str(socket)
 
 
+def tell_killed(log):
+    """Say what usually lies behind a job that was killed: the system does so when memory runs out."""
+    text = Path(log).read_text(encoding="utf-8", errors="replace")
+    if "exit status 137" in text or "Signals.SIGKILL" in text:
+        print(KILLED, file=sys.stderr, flush=True)
+
+
 onsuccess:
     stop_warm()
     tell_failures()
@@ -122,6 +131,7 @@ onsuccess:
 
 onerror:
     stop_warm()
+    tell_killed(log)
     tell_failures()
 
 

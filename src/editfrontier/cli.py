@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from editfrontier import commands_cluster, commands_inputs, commands_results
-from editfrontier.errors import UserError
+from editfrontier.errors import UserError, say_last
 from editfrontier.integrity.contents import SUFFIX as CONTENTS
 from editfrontier.precision import choose_device
 from editfrontier.spec import read_spec
@@ -51,7 +51,7 @@ def main() -> None:
     try:
         app(prog_name="editfrontier")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_last(f"error: {error}")
         raise SystemExit(2) from None
     except OSError as error:
         place = error.filename or "a file"
@@ -63,9 +63,13 @@ def main() -> None:
             is_file = error.errno in (errno.EEXIST, errno.ENOTDIR)
             problem = f"{place}: {'is no folder' if is_file else error.strerror}. Correct the path."
         else:
+            say_last(f"error: {type(error).__name__}: {error}")
             raise
-        print(f"error: {problem}", file=sys.stderr)
+        say_last(f"error: {problem}")
         raise SystemExit(2) from None
+    except Exception as error:
+        say_last(f"error: {type(error).__name__}: {error}")
+        raise
 
 
 def _typed(place: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from editfrontier.errors import UserError
-from editfrontier.spec import read_spec
+from editfrontier.spec import spec_text
 
 app = typer.Typer()
 
@@ -58,7 +58,7 @@ def config_files(config: list[Path], study: str | None = None) -> Iterator[list[
     if study is None:
         yield config
         return
-    content = json.dumps(read_spec(study, "--study"), ensure_ascii=False)
+    content = spec_text(study, "--study")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "study.yaml"  # JSON is YAML too
         file.write_text(content, encoding="utf-8")

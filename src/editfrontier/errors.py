@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
+import sys
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -25,6 +27,24 @@ class UserError(Exception):
 
 class EditorError(UserError):
     """An editor breaks the rules of `docs/adding_an_editor.md`: the fault of its code, never of a case."""
+
+
+KILLED = (
+    "error: a job was killed (status 137), mostly because memory ran out. Run fewer jobs at a time (--cores), take a "
+    "smaller batch_size, or a machine with more memory."
+)
+"""What a run says of a job that ended by SIGKILL."""
+
+TERMINAL = "EDITFRONTIER_TERMINAL"
+"""Variable with the number of a file descriptor: the terminal of a job whose standard error goes to a log."""
+
+
+def say_last(line: str) -> None:
+    """Print a job's last words on standard error, and on the terminal behind it: on a full disk the log stays empty."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        os.write(int(os.environ[TERMINAL]), f"{line}\n".encode())
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -58,19 +58,25 @@ def spec_argument(text: str, folder: Path, files: dict[Path, str]) -> str:
 
 def read_spec(text: str, option: str) -> dict[str, Any]:
     """Return the values of a spec as a command takes it, JSON or `@file`; raise `UserError` that names the option."""
+    content = json.loads(spec_text(text, option))
+    if not isinstance(content, dict):
+        raise UserError(f"{option}: expected a JSON object, for example '{{\"seed\": 0}}'. Correct the option.")
+    return content
+
+
+def spec_text(text: str, option: str) -> str:
+    """Return the JSON of an option that is given as JSON or as `@file`; raise `UserError` if it is not valid."""
     place = option
     try:
         if text.startswith("@"):
             place = f"{option}: {text[1:]}"
             text = Path(text[1:]).read_text(encoding="utf-8")
-        content = json.loads(text)
+        json.loads(text)
     except OSError as error:
         raise UserError(f"{place}: {error.strerror}, expected a file of JSON. Correct the option.") from None
     except ValueError as error:
         raise UserError(f"{place}: not valid JSON ({error}). Correct the option.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{place}: expected a JSON object, for example '{{\"seed\": 0}}'. Correct the option.")
-    return content
+    return text
 
 
 def content_hash(*paths: str | Path) -> str:

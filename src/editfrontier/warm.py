@@ -42,7 +42,7 @@ PEAK = "peak memory {:.0f} MiB"
 """What the client says of a job at its end, because nobody who watches the client sees the memory of the child."""
 
 # Variables that may differ between server and client: the shell's own, and where temporary files go.
-_FREE = {VARIABLE, "_", "PWD", "OLDPWD", "SHLVL", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
+_FREE = {VARIABLE, "EDITFRONTIER_TERMINAL", "_", "PWD", "OLDPWD", "SHLVL", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
 PREFIX = "editfrontier-warm-"
 """What the folder of a server, below that of temporary files, begins with. Its `lock` is locked while it runs."""
 
@@ -99,13 +99,22 @@ def delegate(arguments: Sequence[str], commands: Sequence[str] = COMMANDS) -> in
                 "environment": dict(os.environ),
             }
             content = json.dumps(request).encode()
-            socket.send_fds(connection, [len(content).to_bytes(4, "big")], [0, 1, 2])
+            socket.send_fds(connection, [len(content).to_bytes(4, "big")], [0, 1, 2, *_terminal()])
             connection.sendall(content)
             if connection.recv(1) != READY:
                 return None
         except (OSError, ValueError):
             return None
         return _attend(connection)
+
+
+def _terminal() -> list[int]:
+    """Return the descriptor of the terminal behind the log (`errors.TERMINAL`), if this process has it."""
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        number = int(os.environ["EDITFRONTIER_TERMINAL"])
+        os.fstat(number)
+        return [number] if number == 3 else []
+    return []
 
 
 def _suits(arguments: Sequence[str], commands: Sequence[str]) -> bool:

@@ -141,13 +141,13 @@ def _accept(listener: socket.socket, here: str) -> _Job | None:
     files: list[int] = []
     try:
         connection.settimeout(PATIENCE)
-        head, files, _, _ = socket.recv_fds(connection, 4, 3)
+        head, files, _, _ = socket.recv_fds(connection, 4, 4)
         left = int.from_bytes(head, "big")
         content = bytearray()
         while len(content) < left and (block := connection.recv(min(left - len(content), 1 << 16))):
             content += block
         request = json.loads(content)
-        if len(files) == 3 and request["situation"] == here and single_thread():
+        if len(files) in (3, 4) and request["situation"] == here and single_thread():
             connection.sendall(READY)
             return _Job(connection, files, request)
     except (OSError, ValueError, KeyError):
@@ -233,8 +233,9 @@ def _be_child(
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
         _die_with(server)
-        for target, file in enumerate(job.files):
+        for target, file in enumerate(job.files[:3]):
             os.dup2(file, target)
+        terminal = os.dup(job.files[3]) if len(job.files) > 3 else None
         selector.close()
         listener.close()
         for number, other in jobs.items():
@@ -244,6 +245,8 @@ def _be_child(
                 os.close(number)
         for other in {id(other): other for other in jobs.values()}.values():
             other.connection.close()
+        if terminal is not None:
+            os.dup2(terminal, 3)  # nothing else needs this number any more
         with _flushed():
             _take_over(job.request)
             if main is None:

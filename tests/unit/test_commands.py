@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +133,11 @@ def test_an_evaluator_whose_folder_does_not_exist_is_named() -> None:
 
     with pytest.raises(UserError, match="nowhere: no such model folder.*or correct `path`"):
         load_evaluator("ClipEvaluator", "nowhere")
+
+
+def test_last_error_of_a_job_reaches_the_terminal_when_its_log_cannot_be_written(tmp_path: Path) -> None:
+    terminal = tmp_path / "terminal"
+    command = f"{sys.executable} -m editfrontier verify-results {tmp_path}/nowhere > /dev/full 2>&1 3> {terminal}"
+    found = subprocess.run(["bash", "-c", command], env={**os.environ, "EDITFRONTIER_TERMINAL": "3"})
+    assert found.returncode == 2
+    assert terminal.read_text().startswith(f"error: {tmp_path}/nowhere: no such folder")

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +30,9 @@ def main():
             print(json.dumps({"argv": sys.argv, "cwd": os.getcwd(), "tmp": os.environ.get("TMP"), "pid": os.getpid(),
                 "draws": [random.random(), numpy.random.random()], "in": sys.stdin.read()}))
             print("to stderr", file=sys.stderr)
+        case "last":
+            from editfrontier.errors import say_last
+            say_last("last words")
         case "exit":
             sys.exit(7)
         case "die":
@@ -174,6 +178,16 @@ def test_a_new_server_clears_what_dead_ones_left_and_nothing_else(tmp_path, monk
         fcntl.flock(lock, fcntl.LOCK_EX)
         warm.clear_dead()
     assert [folder.exists() for folder in (dead, living, other)] == [False, True, True]
+
+
+def test_a_child_has_the_terminal_behind_the_log_of_its_client(server, tmp_path):
+    with (tmp_path / "terminal").open("w") as terminal:
+        job = shlex.join([sys.executable, "-c", CLIENT, "job", "last"])
+        command = f"exec 3>&{terminal.fileno()}; export EDITFRONTIER_TERMINAL=3; exec {job}"
+        environment = {**ENVIRONMENT, "EDITFRONTIER_WARM": str(server[1])}
+        status = subprocess.run(["bash", "-c", command], env=environment, pass_fds=[terminal.fileno()], timeout=60)
+    assert status.returncode == 0
+    assert (tmp_path / "terminal").read_text() == "last words\n"
 
 
 def test_the_folder_of_a_killed_server_goes_with_the_next_start(tmp_path, monkeypatch):
