@@ -195,7 +195,7 @@ def _ready_made(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
     for folder in found:
         present = folder.is_dir() and bool(ready_made.edits_in(folder))
         fix = f"Make the cases by `snakemake data`, and put an edit of each, called by its id, into {folder}."
-        yield Need("data", f"Ready-made edits, {folder}", present, fix=fix)
+        yield Need("data", f"Ready-made edits, {folder}", present, licence="as the user states", fix=fix)
 
 
 def _token(study: Study, jobs: Iterable[PlannedJob], weights: Iterable[Need]) -> Iterator[Need]:
