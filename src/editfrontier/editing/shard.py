@@ -139,9 +139,9 @@ def run_shard(
     outcome = f"{counts['ok']} edited, {counts['failed']} failed"
     if counts["not run"]:
         outcome += f", {counts['not run']} not run"
-    say(f"{label}: {outcome}, {time.perf_counter() - started:.1f} s")
     for line in reasons(Outcome(row.case_id, row.status, row.reason) for row in ordered):
         say(f"{label}: {line}")
+    say(f"{label}: {outcome}, {time.perf_counter() - started:.1f} s")
     return ordered
 
 
