@@ -148,6 +148,7 @@ def complete_config(wildcards):
     return spec_of(config)
 
 
+PAGE = Path(config["results"]) / "index.html"
 LISTED = {}  # folders of results that were looked into
 DAMAGED = {}  # outputs that are there, but not whole
 
@@ -155,17 +156,19 @@ DAMAGED = {}  # outputs that are there, but not whole
 def remade(*outputs):
     """No input: an input function that has the job run again if an output of it, or what belongs to one, is damaged.
 
-    Snakemake compares names, times, code and parameters, and would take a file that was cut short for a whole one.
+    Snakemake compares names, times, code and parameters, and would take a file that was cut short for a whole one. It
+    also misses no file that only finished things were made of: with the page there, a missing one counts as damaged.
     """
 
     def look(wildcards):
         for output in outputs if workflow.is_main_process else ():
             file = output.replace("<results>", config["results"]).format(**wildcards)
             problem = damage(Path(file), LISTED)
+            missing = PAGE.exists() and not Path(file).exists()
             if problem and file not in DAMAGED:
                 DAMAGED[file] = problem
                 print(f"{file}: {problem}. It is made again.", file=sys.stderr)
-            if problem:
+            if problem or missing:
                 workflow.dag.forcefiles.add(file)
         return []
 

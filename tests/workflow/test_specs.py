@@ -13,7 +13,7 @@ from workspace import Workspace
 
 def test_dry_run_after_a_change_of_the_config_is_short(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "batch_size: 4", "batch_size: 8")
-    text = workspace.run("data", "index", "--dry-run").stdout
+    text = workspace.run("--dry-run").stdout
     assert "Complete config of this run" in text
     assert max(map(len, text.splitlines())) < 3000
     assert len(text) < 30_000
