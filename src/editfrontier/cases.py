@@ -95,11 +95,20 @@ def _mark() -> bytes:
 
 
 def case_files(case: Case) -> list[str]:
-    """Return the files that a case names, relative to the folder of its table."""
-    drags = json.loads(case.drags or "[]")
+    """Return the files that a case names, relative to the folder of its table; drags that cannot be read name none."""
+    drags, regions = _read_json(case.drags), _read_json(case.regions)
     named = [getattr(case, column) for column in FILE_COLUMNS]
-    named += [drag.get(key) for drag in drags for key in ("source_mask", "target_mask")]
-    return [name for name in (*named, *json.loads(case.regions or "{}").values()) if name]
+    for drag in drags if isinstance(drags, list) else []:
+        named += [drag.get(key) for key in ("source_mask", "target_mask")] if isinstance(drag, dict) else []
+    named += regions.values() if isinstance(regions, dict) else []
+    return [name for name in named if name and isinstance(name, str)]
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # an editor that needs them says so, and the case fails alone
+        return None
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from editfrontier import cli
-from editfrontier.cases import Case, read_cases, read_image, read_mask, write_cases, write_png
+from editfrontier.cases import Case, case_files, read_cases, read_image, read_mask, write_cases, write_png
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.seeding import case_generator, stable_seed
 
@@ -152,3 +152,10 @@ def test_a_disk_that_cannot_be_written_is_one_line_on_the_command_line(
     monkeypatch.setattr(cli, "app", failing(errno.EIO))  # nobody knows what mends it
     with pytest.raises(OSError, match="Input/output"):
         cli.main()
+
+
+@pytest.mark.parametrize("drags", ["not JSON", "[1]", "{}", '[{"source_mask": 5}]'])
+def test_drags_that_cannot_be_read_name_no_files(drags: str) -> None:
+    texts = dict.fromkeys(("source_caption", "target_caption", "instruction", "edit_type", "cluster", "licence"), "")
+    case = Case(case_id="a", task="drags", image="source/a.png", drags=drags, **texts)
+    assert case_files(case) == ["source/a.png"]
