@@ -140,7 +140,7 @@ def edit(
     images: Annotated[Path, typer.Option(help="Folder of the edited images; finished ones are taken over.")],
     shard: Annotated[int, typer.Option(min=0, help="Which part of the cases.")] = 0,
     shards: Annotated[int, typer.Option(min=1, help="Into how many parts the cases are split.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Cases edited at once; changes no result.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Cases edited at once; rounds differently.")] = 16,
     device: Device = "cpu",
     inversions: Annotated[Path | None, typer.Option(help="Folder of inversions that edits share; it may grow.")] = None,
     may_fail: Annotated[

@@ -36,18 +36,21 @@ def weights(
     config: Configs = MICRO,
     study: StudyText = None,
     pin: Annotated[bool, typer.Option(help="Ask the hub for revisions that nobody pinned, and note them.")] = False,
-    check: Annotated[bool, typer.Option(help="Only say what is missing, status 1 if anything is.")] = False,
+    check: Annotated[bool, typer.Option(help="Only say what is missing or damaged, status 1 if anything is.")] = False,
 ) -> None:
     """Fetch the models of a config, where the network can be reached; jobs run without it."""
     from editfrontier.config import load_study
-    from editfrontier.weights import fetch_models, models_of, summary
+    from editfrontier.weights import damaged_files, fetch_models, models_of, summary
 
     with config_files(config, study) as files:
         complete = load_study(files).config
     if check:
         models = models_of(complete)
         print("\n".join(summary(models)))
-        if any(model.problem for model in models):
+        damaged = [line for model in models for line in damaged_files(model)]
+        for line in damaged:
+            print(line)
+        if damaged or any(model.problem for model in models):
             raise typer.Exit(1)
         return
     if problems := fetch_models(complete, pin):

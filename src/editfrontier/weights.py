@@ -133,6 +133,34 @@ def _whole(folder: Path, entry: ModelEntry | None) -> bool:
     return locked.get("revision") == folder.name and all((folder / name).is_file() for name in locked.get("files", {}))
 
 
+def damaged_files(model: Model) -> list[str]:
+    """Return a line for each file of a model that is not as the lock file, or a folder's provenance, has it.
+
+    All files are read to their end, which takes a while for large models.
+    """
+    from editfrontier.models import PROVENANCE, file_sha256, verify_provenance
+
+    parsed = parse_reference(model.reference)
+    if isinstance(parsed, Path):
+        try:
+            if (parsed / PROVENANCE).exists():
+                verify_provenance(parsed)
+        except UserError as error:
+            return [str(error)]
+        return []
+    folder = _snapshot(parsed) if isinstance(parsed, HubReference) else weights_root() / parsed.name
+    locked = read_lock(lock_file()).get(model.entry.name, {}) if model.entry else {}
+    if folder is None or (isinstance(parsed, HubReference) and locked.get("revision") != parsed.revision):
+        return []
+    return [
+        # The file itself: the hub keeps links, and would link a damaged file again.
+        f"{(folder / name).resolve()}: {name} of {model.reference} is not as {lock_file().name} has it. Delete it and "
+        f"run {FETCH_WEIGHTS}."
+        for name, sha256 in sorted(locked.get("files", {}).items())
+        if (folder / name).is_file() and file_sha256(folder / name) != sha256
+    ]
+
+
 # Fetching -------------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from editfrontier import model_registry
 from editfrontier.errors import UserError
 from editfrontier.model_registry import load_registry
 from editfrontier.models import load_pipeline, resolve_model
-from editfrontier.weights import fetch_models, models_of, summary
+from editfrontier.weights import damaged_files, fetch_models, models_of, summary
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -68,6 +68,10 @@ def test_files_are_fetched_verified_and_noted(lock: Path, tmp_path: Path, monkey
     assert again.problem == "" and again.reference == model.reference
     noted = yaml.safe_load(lock.read_text())["lpips_alex"]["files"]
     assert noted == {name: hashlib.sha256(b"trunk").hexdigest()}
+    assert damaged_files(again) == []
+    (folder / name).write_bytes(b"crown")
+    (line,) = damaged_files(again)
+    assert line.startswith(f"{folder / name}: {name} of weights:lpips_alex@")
     # Another content under the same address, as after a change of the file at its source.
     (tmp_path / "server" / name).write_bytes(b"other")
     (folder / name).unlink()
@@ -188,8 +192,12 @@ def test_a_file_that_is_gone_or_exchanged_is_found(lock: Path, hub: Hub) -> None
     (model,) = models_of(config)
     assert "not all of it" in model.problem and model.fetchable
     assert fetch_models(config) == []
+    (model,) = models_of(config)
+    assert damaged_files(model) == []
     weights_file.unlink()
     weights_file.write_bytes(b"damaged")
+    (line,) = damaged_files(model)
+    assert f"{weights_file}: unet/diffusion_pytorch_model.safetensors of " in line and "Delete it" in line
     (problem,) = fetch_models(config)
     assert "unet/diffusion_pytorch_model.safetensors has the sha256" in problem
 
