@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxPipeline
 from torch import Tensor
+from torch.nn import functional
 
 from editfrontier.diffusion import blending, sampling
-from editfrontier.diffusion.flow import encode_flow_text, velocity
+from editfrontier.diffusion.flow import FlowText, encode_flow_text, velocity
 from editfrontier.dragging import features, objective
+from editfrontier.dragging.regions import Region
 from editfrontier.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.editors.drag_flow import drag_latents
 from editfrontier.errors import UserError
 from editfrontier.inversion import invert, reconstruct
 from test_dragging_features import Calls, compared_with_forwards_of_their_own
 from tiny_flux import drag_batch, part_of, region, tiny_flux
+from tiny_pipelines import SIZE
 
 STEPS, SKIPPED, MADE = 5, 2, 3
 SMALL = {
@@ -142,12 +146,69 @@ def test_gradient_steps_bring_the_features_to_their_target(model: Any) -> None:
         def describe(latents: Tensor) -> Tensor:
             taps = features.flux_taps([0, 1], "both")
             run = lambda: velocity(model, latents, trajectory.times[0], text, params.guidance_scale)  # noqa: E731
-            return features.token_grid(features.block_features(model.transformer, taps, run), (4, 4))
+            return features.latent_cells(features.block_features(model.transformer, taps, run), (8, 8))
 
         source = describe(trajectory.latents[0])
         before = objective.moved_features_loss(source, source, points, (32, 32))
         after = objective.moved_features_loss(describe(moved), source, points, (32, 32))
     assert (after < 0.8 * before).all()
+
+
+def published_drag(model: Any, start: Tensor, time: float, text: FlowText, drags: list[Region], rate: float) -> Tensor:
+    """The latents [1, C, h, w] that DragFlow's formula gives for relocations in three steps to the target and one more.
+
+    Features of the source by a forward of their own; all features unpacked and resized to half of the image; there the
+    source's and the region are warped as a whole; one mean over everything for each region; plain gradient steps.
+    """
+    grid = (SIZE // 2, SIZE // 2)
+
+    def describe(latents: Tensor) -> Tensor:
+        taps = features.flux_taps([0, 1], "both")
+        tokens = features.block_features(model.transformer, taps, lambda: velocity(model, latents, time, text, 3.5))
+        maps = [FluxPipeline._unpack_latents(part, 8, 8, vae_scale_factor=1) for part in tokens]
+        return torch.cat([functional.interpolate(part, grid, mode="bilinear") for part in maps], dim=1)
+
+    def warp(maps: Tensor, one: Region, progress: float, outside: str) -> Tensor:
+        right, down = (-2.0 * float(shift) * progress / SIZE for shift in one.affine[:, 2])
+        theta = torch.tensor([[[1.0, 0.0, right], [0.0, 1.0, down]]])
+        where = functional.affine_grid(theta, [1, 1, *grid], align_corners=False)
+        return functional.grid_sample(maps, where, padding_mode=outside, align_corners=False)
+
+    with torch.no_grad():
+        source = describe(start)
+    raw = [1 + 0.5 / (float(one.source.mean()) + 0.1) for one in drags]
+    latents = start
+    for progress in (1 / 3, 2 / 3, 1.0, 1.0):
+        with torch.enable_grad():
+            latents = latents.detach().requires_grad_()
+            found, loss = describe(latents), torch.zeros(())
+            for one, weight in zip(drags, raw, strict=True):
+                whole = functional.interpolate(torch.from_numpy(one.source)[None, None].float(), grid, mode="bilinear")
+                mask = (warp(whole, one, progress, "zeros") > 0.5).float()
+                warped = warp(source, one, progress, "border")
+                loss = loss + weight / sum(raw) * functional.l1_loss(found * mask, warped * mask)
+            (gradient,) = torch.autograd.grad(loss, latents)
+        latents = latents.detach() - rate * gradient
+    return latents
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_plain_steps_are_those_of_the_published_formula(model: Any, count: int) -> None:
+    """The second relocation has a target that lies between the points of the working grid."""
+    drags = [region(shift=(6.0, 12.0)), region(shift=(11.3, -5.4))][-count:]
+    batch = drag_batch(1, [drags])
+    params = make_params(get_editor("drag_flow"), SMALL | FREE)
+    with torch.no_grad():
+        trajectory = invert(
+            model, latents_of(model, batch.images), "fireflow", STEPS, batch.source_captions, start=SKIPPED
+        )
+        text = encode_flow_text(model, batch.target_captions)
+        moved, partial = drag_latents(model, trajectory, text, torch.ones(1, 1, 8, 8), batch, None, params)
+        expected = published_drag(model, trajectory.latents[0], trajectory.times[0], text, drags, params.learning_rate)
+    assert partial == 4
+    way = (expected - trajectory.latents[0]).abs().max()
+    assert way > 1e-2
+    assert (moved - expected).abs().max() < 1e-4 * way
 
 
 def test_features_of_a_gradient_step_are_those_of_a_forward_of_their_own(

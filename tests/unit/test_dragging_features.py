@@ -104,11 +104,15 @@ def test_gradients_reach_the_latents_and_not_the_weights(model: Any, text: FlowT
 
 
 def test_the_token_grid_lies_as_the_latents_do() -> None:
-    latents = torch.zeros(1, 1, 8, 12)
-    latents[0, 0, 4:6, 10:12] = 1.0
-    grid = features.token_grid([pack(latents), pack(latents)], (4, 6))
-    assert grid.shape == (1, 8, 4, 6)
-    assert (grid > 0).nonzero()[:, 2:].unique(dim=0).tolist() == [[2, 5]]
+    """Features of tokens are unpacked as latents are: cell by cell, the channels of a cell together."""
+    latents = torch.randn(2, 6, 8, 12, generator=torch.Generator().manual_seed(1))
+    grid = features.latent_cells([pack(latents), pack(-latents)], (8, 12))
+    assert torch.equal(grid, torch.cat([latents, -latents], dim=1))
+    tokens = torch.arange(8.0)[None, None].repeat(1, 2, 1)  # one row of two tokens with 8 channels: 2 of a cell
+    cells = features.latent_cells([tokens], (2, 4))
+    assert cells[0].tolist() == [[[0, 1, 0, 1], [2, 3, 2, 3]], [[4, 5, 4, 5], [6, 7, 6, 7]]]
+    whole = features.token_cells([tokens + torch.tensor([0.0, 8.0])[None, :, None]], (2, 4))
+    assert whole.shape == (1, 8, 1, 2) and whole[0, :, 0].T.tolist() == [list(range(8)), list(range(8, 16))]
 
 
 def test_a_block_that_the_model_lacks_is_named(model: Any, text: FlowText, latents: Tensor) -> None:

@@ -87,9 +87,10 @@ def test_a_plain_step_is_as_long_for_a_region_that_is_named_twice(count: int) ->
 
 
 def test_the_loss_of_several_regions_is_their_weighted_sum() -> None:
-    drags = [region(), region("rotation"), stretched()]
+    drags: list[Region] = [region(), region("rotation"), stretched()]
     features, source = random(1, 6, 8, 8), random(1, 6, 8, 8, seed=1)
-    found = objective.moved_features_loss(features, source, objective.moving_points([drags], 0.6, 2, CPU), IMAGE)
+    before = objective.resized(source, objective.working_size(IMAGE, 2))
+    found = objective.moved_features_loss(features, before, objective.moving_points([drags], 0.6, 2, CPU), IMAGE)
     raw = [min(max(1 + 0.5 / (float(one.source.mean()) + 0.1), 1), 5) for one in drags]
     parts = [dense_loss(features, source, one, 0.6, 2).item() for one in drags]
     expected = sum(weight / sum(raw) * part for weight, part in zip(raw, parts, strict=True))
@@ -100,7 +101,7 @@ def test_the_loss_of_several_regions_is_their_weighted_sum() -> None:
 
 
 def dense_loss(features: Tensor, source: Tensor, moved: Region, progress: float, stride: int) -> Tensor:
-    """The published formula: features resized to a pixel grid, the source's warped as a whole, both masked."""
+    """The published formula: all is resized to a working grid; there the source's is warped as a whole, both masked."""
     size = (SIZE // stride, SIZE // stride)
     affine = objective.partial_affine(moved, progress)
     # The map on coordinates that go from -1 to 1, which `affine_grid` wants inverted.
@@ -109,11 +110,14 @@ def dense_loss(features: Tensor, source: Tensor, moved: Region, progress: float,
     offset = np.linalg.inv(scale) @ (np.linalg.inv(affine[:, :2]) @ (shift - affine[:, 2]) - shift)
     theta = torch.from_numpy(np.column_stack([matrix, offset])).float()[None]
     grid = functional.affine_grid(theta, [1, 1, *size], align_corners=False)
-    cover = torch.from_numpy(moved.source.astype(np.float32))[None, None]
+    whole = torch.from_numpy(moved.source.astype(np.float32))[None, None]
+    cover, before, after = (
+        functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        for maps in (whole, source, features)
+    )
     mask = (functional.grid_sample(cover, grid, align_corners=False) > 0.5).float()
-    warped = functional.grid_sample(source, grid, padding_mode="border", align_corners=False)
-    resized = functional.interpolate(features, size=size, mode="bilinear", align_corners=False)
-    return (resized * mask - warped * mask).abs().mean()
+    warped = functional.grid_sample(before, grid, padding_mode="border", align_corners=False)
+    return (after * mask - warped * mask).abs().mean()
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -122,7 +126,8 @@ def dense_loss(features: Tensor, source: Tensor, moved: Region, progress: float,
 def test_the_loss_is_that_of_resized_and_warped_grids(moved: Region, progress: float, stride: int) -> None:
     features, source = random(1, 6, 8, 8), random(1, 6, 8, 8, seed=1)
     points = objective.moving_points([[moved]], progress, stride, CPU)
-    found = objective.moved_features_loss(features, source, points, IMAGE)
+    before = objective.resized(source, objective.working_size(IMAGE, stride))
+    found = objective.moved_features_loss(features, before, points, IMAGE)
     assert found.shape == (1,)
     assert found.item() == pytest.approx(dense_loss(features, source, moved, progress, stride).item(), rel=1e-5)
 

@@ -59,25 +59,29 @@ def batch_of(drags: list[Drag]) -> EditBatch:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "kind", "folder"),
+    ("label", "kind", "folder", "share"),
     [
-        ("drag_flow", {}, "flux", "flux"),
+        # The small model has 8 x 8 tokens; the four cells of one have other channels each, so that what moves by less than
+        # a token is compared with other channels. More than half of the relocations go where they should all the same.
+        ("", "flux", "flux", 0.5),
+        ("DragFlow, a token a cell (ours)", "flux", "flux", 0.9),
         # The middle block, which the paper takes, moves far fewer of them: a row of Table 4 and a claim, no bug.
-        ("region_drag", {"layer": "up_blocks.1"}, "text_to_image", "text-to-image"),
+        ("Region drag (upper block)", "text_to_image", "text-to-image", 0.9),
     ],
 )
 def test_relocations_go_towards_their_targets(
-    name: str,
-    change: dict[str, Any],
+    label: str,
     kind: str,
     folder: str,
+    share: float,
     root: Path,
     drags: list[Drag],
     judge: SegmentationEvaluator,
 ) -> None:
     config = yaml.safe_load((root / "config" / "micro.yaml").read_text())
-    editor = get_editor(name)
-    params = make_params(editor, config["editors"][name].get("params", {}) | change)
+    row = next(row for row in config["experiments"]["table4"]["rows"] if row.get("label", "") == label)
+    editor = get_editor(row["editor"])
+    params = make_params(editor, config["editors"][editor.name].get("params", {}) | row.get("params", {}))
     model = load_pipeline(kind, root / "resources" / "micro" / folder)
     batch = batch_of(drags)
     assert batch.drags is not None
@@ -90,7 +94,7 @@ def test_relocations_go_towards_their_targets(
     edited = ((result.images + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
     found = found_values(judge, source, edited, batch.drags)
     still = found_values(judge, source, source, batch.drags)
-    assert found["moved_towards"].nanmean() >= 0.9
+    assert found["moved_towards"].nanmean() >= share
     assert found["iou_target"].mean() > still["iou_target"].mean() + 0.1
     assert found["centroid_shift"].nanmean() < still["centroid_shift"].nanmean()
     change = (result.images - floor).abs()
@@ -98,5 +102,5 @@ def test_relocations_go_towards_their_targets(
         torch.stack([editable_pixels(*pair) for pair in zip(batch.drags, batch.backgrounds, strict=True)]), 8
     )
     outside, inside = ((change * area).sum() / area.sum() / 3 for area in (1.0 - near, near))
-    if name == "drag_flow":  # what the autoencoder's decoder carries over its normalisation and attention is all
+    if editor.name == "drag_flow":  # what the autoencoder's decoder carries over its normalisation and attention is all
         assert outside < 0.1 * inside

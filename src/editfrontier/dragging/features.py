@@ -99,11 +99,39 @@ def flux_taps(blocks: Sequence[int], points: str) -> dict[str, Pick]:
     return taps
 
 
-def token_grid(tokens: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Lay tokens [B, rows * columns, D] of several features side by side on the grid: [B, sum of D, rows, columns]."""
+def latent_cells(tokens: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Lay tokens of several features side by side on the grid of the latents, unpacked as latents are.
+
+    Args:
+        tokens: [B, h/2 * w/2, D] each; the D channels of a token become 2 x 2 cells of D/4 channels.
+        size: (h, w) of the latents.
+
+    Returns:
+        [B, sum of D/4, h, w].
+
+    Source:
+        DragFlow, which decodes features of tokens by the function that decodes latents.
+    """
     from torch import cat
 
-    return cat([part.transpose(1, 2).unflatten(2, size) for part in tokens], dim=1)
+    from editfrontier.diffusion.flow import unpack
+
+    return cat([unpack(part, size) for part in tokens], dim=1)
+
+
+def token_cells(tokens: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Lay tokens of several features side by side on their own grid, a token a cell.
+
+    Args:
+        tokens: [B, h/2 * w/2, D] each.
+        size: (h, w) of the latents.
+
+    Returns:
+        [B, sum of D, h/2, w/2].
+    """
+    from torch import cat
+
+    return cat([part.transpose(1, 2).unflatten(2, (size[0] // 2, size[1] // 2)) for part in tokens], dim=1)
 
 
 class KeyValues:

@@ -1,7 +1,8 @@
 """What a region drag minimises: features of the latents at a moved region against those of the source, moved along.
 
-Features are sampled at points of the image instead of being resized to a grid and warped as a whole: the values are
-those of bilinear resizing, and only the regions take memory. Coordinates (x, y) are pixels of the image.
+Features of the latents that are optimised are sampled at the points of a working grid instead of being resized to it as
+a whole: the values are those of bilinear resizing, and only the regions take memory. Coordinates (x, y) are pixels of
+the image.
 """
 
 from __future__ import annotations
@@ -87,9 +88,20 @@ class Points:
     weights: Tensor
 
 
+def working_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return (rows, columns) of the grid whose points are `stride` pixels of an image (height, width) apart."""
+    return max(1, size[0] // stride), max(1, size[1] // stride)
+
+
+def resized(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return features [B, C, h, w] resized bilinearly to a grid [B, C, *size]."""
+    return functional.interpolate(features, size, mode="bilinear", align_corners=False)
+
+
 def pixel_grid(size: tuple[int, int], stride: int) -> np.ndarray:
     """Return the middles [rows * columns, 2] of the squares of `stride` pixels of an image (height, width)."""
-    rows, columns = (np.arange(max(1, side // stride)) * (side / max(1, side // stride)) for side in size)
+    counts = working_size(size, stride)
+    rows, columns = (np.arange(count) * (side / count) for count, side in zip(counts, size, strict=True))
     half = (stride - 1) / 2
     y, x = np.meshgrid(rows + half, columns + half, indexing="ij")
     return np.stack([x, y], axis=-1).reshape(-1, 2)
@@ -125,14 +137,13 @@ def moving_points(drags: Sequence[Sequence[Region]], progress: float, stride: in
 
 def _region_points(region: Region, affine: Matrix, stride: int) -> tuple[np.ndarray, np.ndarray, int]:
     """(targets, sources, number of points of the whole image)."""
-    height, width = region.source.shape
-    targets = pixel_grid((height, width), stride)
+    size = (region.source.shape[0], region.source.shape[1])
+    targets = pixel_grid(size, stride)
     back = np.linalg.inv(affine[:, :2])
     sources = (targets - affine[:, 2]) @ back.T
-    mask = torch.from_numpy(region.source.astype(np.float32))[None, None]
-    cover = sample(mask, torch.from_numpy(sources.astype(np.float32))[None], (height, width), outside="zeros")[
-        0, 0
-    ].numpy()
+    # The region is resized before it is warped, as DragFlow does with it and with the source's features.
+    mask = resized(torch.from_numpy(region.source.astype(np.float32))[None, None], working_size(size, stride))
+    cover = sample(mask, torch.from_numpy(sources.astype(np.float32))[None], size, outside="zeros")[0, 0].numpy()
     # A region that is thinner than the grid keeps the points that it covers most.
     inside = cover > min(0.5, 0.999 * float(cover.max()))
     if not inside.any():

@@ -36,6 +36,8 @@ class DragFlowParams:
         update: "plain" gradient steps; "normalized" makes the largest entry of each case's gradient 1; "adam".
         feature_blocks: double blocks whose features are compared, for example 17-18.
         feature_points: what of a block: the "input" of its attention, its "output" or "both".
+        feature_cells: "latents" lays features out as latents are, a token as 2 x 2 cells of a quarter of its channels;
+            "tokens" keeps a token one cell with all channels (ours).
         feature_stride: pixels between the points that are compared; None = 2 for images of up to 600 pixels a side, 3
             up to 1000, else 4.
         kv_double, kv_single: double and single blocks in which the source's keys and values replace the edit's, or
@@ -59,6 +61,7 @@ class DragFlowParams:
     update: Literal["plain", "normalized", "adam"] = "plain"
     feature_blocks: str = "17-18"
     feature_points: Literal["input", "output", "both"] = "both"
+    feature_cells: Literal["latents", "tokens"] = "latents"
     feature_stride: int | None = None
     kv_double: str = "0-7-8-9-10-18"
     kv_single: str = "6-9-18-23-26-31-37"
@@ -189,7 +192,7 @@ def drag_latents(
     size = (batch.images.shape[-2], batch.images.shape[-1])
     stride = params.feature_stride or _official_stride(size)
     taps = features.flux_taps(features.block_numbers(params.feature_blocks), params.feature_points)
-    grid = (start.shape[-2] // 2, start.shape[-1] // 2)
+    cells_of = features.latent_cells if params.feature_cells == "latents" else features.token_cells
 
     @cache
     def points(progress: float) -> Points:
@@ -200,7 +203,7 @@ def drag_latents(
             tokens = features.block_features(
                 model.transformer, taps, lambda: velocity(model, latents, time, text, params.guidance_scale)
             )
-        return features.token_grid(tokens, grid)
+        return cells_of(tokens, (start.shape[-2], start.shape[-1]))
 
     source, latents = None, start
     descent = objective.Descent(params.update, params.learning_rate)
@@ -211,7 +214,7 @@ def drag_latents(
                 latents = latents.detach().requires_grad_()
                 found = describe(latents)
                 if source is None:  # the first latents are the source's
-                    source = found.detach()
+                    source = objective.resized(found.detach(), objective.working_size(size, stride))
                 loss = objective.moved_features_loss(found, source, points(progress), size).sum()
                 (gradient,) = torch.autograd.grad(loss, latents)
             latents = torch.where(cells > 0, descent.step(latents.detach(), gradient), start)
