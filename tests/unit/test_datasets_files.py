@@ -100,9 +100,7 @@ def test_a_file_whose_name_differs_in_capitals_is_named(tmp_path: Path) -> None:
 def test_a_file_of_an_option_whose_name_is_nearly_there_is_named(tmp_path: Path) -> None:
     for name in ("Chosen.csv", "mine.yaml"):
         (tmp_path / name).touch()
-    with pytest.raises(
-        UserError, match=r"a manifest\. There is '.*Chosen\.csv', which differs in its capitals"
-    ):
+    with pytest.raises(UserError, match=r"a manifest\. There is '.*Chosen\.csv', which differs in its capitals"):
         read_manifest(tmp_path / "chosen.csv")
     with pytest.raises(UserError, match=r"no such config file\. Did you mean '.*mine\.yaml'\? Correct the path"):
         read_yaml(tmp_path / "mine.yml")
