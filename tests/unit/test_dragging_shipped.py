@@ -61,8 +61,8 @@ def batch_of(drags: list[Drag]) -> EditBatch:
 @pytest.mark.parametrize(
     ("label", "kind", "folder", "share"),
     [
-        # The small model has 8 x 8 tokens; the four cells of one have other channels each, so that what moves by less than
-        # a token is compared with other channels. More than half of the relocations go where they should all the same.
+        # The small model has 8 x 8 tokens. The four cells of one have other channels each: a move by less than a token
+        # compares other channels. More than half of the relocations go where they should all the same.
         ("", "flux", "flux", 0.5),
         ("DragFlow, a token a cell (ours)", "flux", "flux", 0.9),
         # The middle block, which the paper takes, moves far fewer of them: a row of Table 4 and a claim, no bug.
