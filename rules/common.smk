@@ -117,9 +117,10 @@ onstart:
         os.environ[warm.VARIABLE] = str(socket)
 
 
-def tell_killed(log):
+def tell_killed(logs):
     """Say what usually lies behind a job that was killed: the system does so when memory runs out."""
-    text = Path(log).read_text(encoding="utf-8", errors="replace")
+    files = [Path(log) for log in logs]
+    text = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
     if "exit status 137" in text or "Signals.SIGKILL" in text:
         print(KILLED, file=sys.stderr, flush=True)
 
@@ -131,7 +132,7 @@ onsuccess:
 
 onerror:
     stop_warm()
-    tell_killed(log)
+    tell_killed(log)  # a list of files
     tell_failures()
 
 
