@@ -47,6 +47,9 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $(VENV)/.installed-$$($(state))
 
 reproduce: $(STAMP)
+	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache/snakemake" 2>/dev/null && test -w "$$cache/snakemake" || { \
+	  echo "error: $$cache: cannot be written, but Snakemake keeps a cache there. Set XDG_CACHE_HOME to a folder that can" \
+	       "be written, and HF_HOME to $${HF_HOME:-$$cache/huggingface} if models are in it." >&2; exit 2; }
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --quiet progress reason host
 	@$(BIN)/python -m editfrontier where --config $(CONFIG)
 

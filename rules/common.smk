@@ -12,6 +12,7 @@ from editfrontier.config_models import ON_REQUEST, evaluators_of
 from editfrontier.datasets import RENDERED, get_dataset
 from editfrontier.errors import KILLED, UserError
 from editfrontier.integrity.contents import damage
+from editfrontier.integrity.places import writing_problem
 from editfrontier.model_registry import entry_of, reference_of, segmenters_of
 from editfrontier.progress import Job, follow
 from editfrontier.spec import canonical, code_hash, content_hash, spec_argument, weights_hash
@@ -25,6 +26,15 @@ except UserError as error:
     sys.exit(f"error: {error}")
 config.clear()
 config.update(STUDY.config)
+
+
+def demand_writing(folder):
+    """End with one line if a folder cannot be written: Snakemake would end with a trace of its own."""
+    if workflow.is_main_process and (problem := writing_problem(Path(folder))):
+        sys.exit(f"error: {problem}")
+
+
+demand_writing(".snakemake")  # what Snakemake knows of this folder, also in a dry run
 
 
 envvars:
@@ -92,6 +102,7 @@ def stop_warm():
 
 
 onstart:
+    demand_writing(config["results"])
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_norun]
     for job in jobs:
         if job.rule.name == "edit" and workflow.is_main_process:

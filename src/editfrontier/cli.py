@@ -17,6 +17,7 @@ import typer
 from editfrontier import commands_cluster, commands_inputs, commands_results
 from editfrontier.errors import UserError, say_last
 from editfrontier.integrity.contents import SUFFIX as CONTENTS
+from editfrontier.integrity.places import remedy
 from editfrontier.precision import choose_device
 from editfrontier.spec import read_spec
 
@@ -58,7 +59,7 @@ def main() -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             problem = f"{place}: the disk is full. Free some space and run again."
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            problem = f"{place}: {error.strerror}. Correct its permissions, or name another place."
+            problem = f"{place}: {error.strerror}. {remedy(Path(place))}"
         elif _typed(str(place)):
             is_file = error.errno in (errno.EEXIST, errno.ENOTDIR)
             problem = f"{place}: {'is no folder' if is_file else error.strerror}. Correct the path."

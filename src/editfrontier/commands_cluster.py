@@ -94,6 +94,7 @@ def doctor(
         here.check_packages(ROOT / "requirements.lock"),
         here.check_torch(study.config["compute"]["device"], cluster is not None),
         *here.check_disk(results, costs, found),
+        *here.check_writing(results),
         *here.check_needs(found),
         *here.check_models(study.config),
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.doctor import Check
+from editfrontier.integrity.places import caches, writing_problem
 from editfrontier.planning.costs import Stage
 from editfrontier.planning.needs import Need, absences
 from editfrontier.planning.page import size_text
@@ -86,6 +87,17 @@ def check_disk(results: Path, stages: Sequence[Stage], needs: Sequence[Need]) ->
         move = "set HF_HOME to another disk" if name == "cache" else "put a link to another disk in its place"
         fix = f". Free some, or {move}." if free < wanted else ""
         yield Check(name, "wrong" if fix else "ok", text + fix)
+
+
+def check_writing(results: Path) -> Iterator[Check]:
+    """Check that results, what Snakemake notes of this folder, and its cache at home can be written."""
+    folders = {"results": results, "this folder": Path(".snakemake"), "cache": caches() / "snakemake"}
+    problems = {name: writing_problem(folder) for name, folder in folders.items()}
+    for name, problem in problems.items():
+        if problem:
+            yield Check(name, "wrong", problem)
+    if not any(problems.values()):
+        yield Check("writing", "ok", f"{results}, .snakemake and {folders['cache']} can be written")
 
 
 def check_models(config: Mapping[str, Any]) -> Iterator[Check]:

@@ -1,0 +1,36 @@
+"""Folders that cannot be written, and what to do about them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def writing_problem(folder: Path) -> str:
+    """Return why nothing can be written below a folder, "" if nothing speaks against it; nothing is created.
+
+    Args:
+        folder: need not exist: then the nearest one above it counts, in which it would be made.
+    """
+    path = folder.absolute()
+    place = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not place.is_dir():
+        return f"{place}: is no folder, expected one for what a run writes. {remedy(path)}"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"{place}: cannot be written, expected a folder that can. {remedy(path)}"
+    return ""
+
+
+def remedy(folder: Path) -> str:
+    """Return the fix for a folder that cannot be written: a variable that moves it, where there is one."""
+    models = Path(os.environ.get("HF_HOME") or caches() / "huggingface").absolute()
+    if folder.absolute().is_relative_to(models):
+        return "Set HF_HOME to a folder that can be written."
+    if folder.absolute().is_relative_to(caches()):
+        return f"Set XDG_CACHE_HOME to a folder that can be written, and HF_HOME to {models} if models are in it."
+    return "Correct its permissions, or name another place."
+
+
+def caches() -> Path:
+    """Return the folder of caches; that of Snakemake and, unless HF_HOME is set, that of the hub are in it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
