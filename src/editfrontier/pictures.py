@@ -192,6 +192,7 @@ def grey(image: Image.Image, *, upright: bool = False, where: str = "a mask") ->
     """Return a mask that was drawn in grey as uint8 [H, W]; paint counts by its opacity, for programs that paint keep
     colours below pixels that nobody painted. Arguments as of `rgb`."""
     image = turned(image) if upright else image
+    image = _srgb(image, where) if image.mode == "LAB" else image  # Pillow knows no way from LAB to grey
     alpha = _alpha(image)
     levels = np.asarray((image if alpha is None else image.convert("RGBA")).convert("L"))
     if alpha is None:
@@ -210,6 +211,8 @@ def grey_mask(image: Image.Image, *, upright: bool = False, where: str = "a mask
 
 def painted(image: Image.Image, *, where: str = "a mask") -> Mask:
     """Return bool [H, W], True where a mask has any colour but black; arguments as of `grey`."""
+    if image.mode == "LAB":
+        raise UserError(f"{where}: is in LAB, whose black is not exact. Save it as PNG in sRGB.")
     alpha = _alpha(image)
     found: Mask = np.asarray(image.convert("RGBA").convert("RGB")).max(axis=2) > 0
     return found if alpha is None else found & (alpha > 0)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import logging
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from editfrontier.pictures import read_rgb
+from editfrontier.cases import read_mask
+from editfrontier.errors import UserError
+from editfrontier.pictures import painted, read_rgb
 
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 """Primaries of Adobe RGB (1998) as XYZ at D50, columns of the matrix."""
@@ -108,3 +111,13 @@ def test_a_profile_that_cannot_be_used_is_said_and_passed_over(caplog: pytest.Lo
         caplog.clear()
         assert np.array_equal(read_rgb(saved(Image.fromarray(pixels), "PNG", icc), "photo"), pixels)
         assert "photo: its colour profile cannot be used" in caplog.text
+
+
+def test_a_mask_in_lab_is_read_by_its_lightness(tmp_path: Path) -> None:
+    lightness = np.zeros((8, 8), np.uint8)
+    lightness[:3] = 255
+    neutral = Image.new("L", (8, 8), 128)
+    Image.merge("LAB", (Image.fromarray(lightness), neutral, neutral)).save(tmp_path / "mask.tif")
+    assert np.array_equal(read_mask(tmp_path / "mask.tif", (8, 8)), lightness > 0)
+    with pytest.raises(UserError, match="a mask: is in LAB.*Save it as PNG in sRGB"):
+        painted(Image.open(tmp_path / "mask.tif"))
