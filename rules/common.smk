@@ -157,7 +157,7 @@ def spec_of(values):
 
 
 def complete_config(wildcards):
-    return spec_of(config)
+    return spec_of(STUDY.as_written())
 
 
 PAGE = Path(config["results"]) / "index.html"

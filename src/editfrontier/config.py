@@ -57,6 +57,12 @@ class Study:
     variants: Mapping[str, Mapping[str, Variant]]  # task -> variant name -> variant
     tables: Mapping[str, Mapping[str, Any]]  # table name -> entry with the variant of each row
     analyses: Mapping[str, Mapping[str, Any]]  # name -> entry with its experiments, models and parameters resolved
+    left_out: frozenset[str] = frozenset()  # kinds of evaluator that are null in the config
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the complete config as a file may hold it: resolved again, it gives this study."""
+        evaluators = {**self.config["evaluators"], **dict.fromkeys(sorted(self.left_out))}
+        return {**self.config, "evaluators": evaluators}
 
     def edit_spec(self, task: str, variant: str) -> dict[str, Any]:
         """Return everything that determines the images of a variant, apart from its cases and weights."""
@@ -139,7 +145,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
     found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
     for place, problem in chain[tuple[Sequence[str | int], str]](*found, metric_problems(complete, left_out)):
         raise wrong(sources, place, problem)
-    return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables))
+    return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables), left_out)
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from editfrontier.metrics.registry import METRICS
 
 EVALUATOR_KINDS = frozenset(metric.needs for metric in METRICS.values()) - {""}
 
-Path = list[str | int]
+Place = list[str | int]
+"""Names and positions down to a key of the config."""
 
 
 def without_null(config: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
@@ -27,7 +28,7 @@ def without_null(config: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[s
     return {**config, "evaluators": kept}, left_out
 
 
-def metric_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[tuple[Path, str]]:
+def metric_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[tuple[Place, str]]:
     """Yield metrics that nothing can compute and parts that no case belongs to, as (path of the key, problem).
 
     Args:
@@ -51,7 +52,7 @@ def metric_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[t
                 yield ["experiments", name, "by", index], f"{problem} Remove it, or take {' or '.join(possible)}."
 
 
-def _named_metrics(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _named_metrics(config: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """Yield the metrics that what is run shows, composites are made of and analyses read, with their places."""
     for name in config["run"]:
         for index, metric in enumerate(config["experiments"][name]["metrics"]):
@@ -65,13 +66,13 @@ def _named_metrics(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
             yield ["analyses", name, "params", "metrics", index], str(metric)
 
 
-def _settings(config: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
+def _settings(config: Mapping[str, Any]) -> list[tuple[Place, Mapping[str, Any]]]:
     statistics = config["statistics"]
     own = [(["statistics", "tasks", name], entry) for name, entry in statistics.get("tasks", {}).items()]
     return [(["statistics"], statistics), *own]
 
 
-def _statistics_problems(config: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _statistics_problems(config: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """Yield metrics and anchors of `statistics` that are misspelt."""
     for path, entry in _settings(config):
         for key in ("fidelity", "controllability", "prenamed"):

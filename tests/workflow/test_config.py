@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from editfrontier.config import load_study, merge, read_yaml
+from editfrontier.config import load_study, merge, read_yaml, resolve_study
 from editfrontier.config_schema import SCHEMA
 from editfrontier.errors import UserError
 
@@ -314,6 +314,8 @@ def test_an_evaluator_may_be_left_out_on_purpose(tmp_path: Path, root: Path) -> 
     assert "quality" not in study.config["evaluators"] and "clip" in study.config["evaluators"]
     assert "quality" in study.tables["table1"]["metrics"]
     assert all("quality" not in entry["evaluators"] for entry in study.analyses.values())
+    # The report, Snakemake's own and `plan` read the config that the run wrote.
+    assert resolve_study(study.as_written()) == study
     file.write_text(f"extends: {root / 'config/paper.yaml'}\nevaluators: {{ qualty: null }}\n")
     with pytest.raises(UserError, match=r"evaluators\.qualty': unknown key. Did you mean 'quality'"):
         load_study([file])
