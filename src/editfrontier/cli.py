@@ -19,7 +19,7 @@ from editfrontier.errors import UserError, say_last
 from editfrontier.integrity.contents import SUFFIX as CONTENTS
 from editfrontier.integrity.places import remedy
 from editfrontier.precision import choose_device
-from editfrontier.spec import read_spec
+from editfrontier.spec import canonical, read_spec
 
 app = typer.Typer(
     help="Experiments on the controllability-fidelity frontier of diffusion-based image editing.",
@@ -153,7 +153,7 @@ def edit(
     place = choose_device(device)
     from editfrontier.editing.shard import run_shard
 
-    print(f"spec {spec}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
+    print(f"spec {canonical(values)}\nseed {values.get('seed')}, device {place}, shard {shard} of {shards}", flush=True)
     rows = run_shard(cases, shard, shards, values, record, images, batch_size, place, inversions=inversions)
     for other in record.parent.glob("shard-*.parquet"):
         # With fewer shards than before, the records of the others would be counted twice.
