@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from importlib.metadata import EntryPoint
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from editfrontier.errors import UserError
 
 _OWN = "this project"
+
+
+def points_of(group: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group, of all packages that are installed where Python looks for them now."""
+    return _points_on(group, tuple(sys.path))
+
+
+@cache
+def _points_on(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    # Every installed package is asked, which takes milliseconds, and a config names editors hundreds of times.
+    return tuple(entry_points(group=group))
 
 
 def choose_point(what: str, name: str, own: Collection[str], points: Sequence[EntryPoint]) -> EntryPoint | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from editfrontier import plugins
+
 EDITOR = """
 from editfrontier.editors import Editor, NoParams
 
@@ -27,3 +29,4 @@ def put_package(folder: Path, package: str, name: str, code: str = EDITOR, group
     (folder / f"{module}.py").write_text(code.replace("{name}", name))
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:EDITOR\n")
+    plugins._points_on.cache_clear()  # in a study no package appears while it runs

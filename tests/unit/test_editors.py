@@ -55,7 +55,7 @@ def test_unknown_editor_gets_a_proposal() -> None:
 def test_editor_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def install(name: str, value: str) -> None:
         point = EntryPoint(name, value, editors.ENTRY_POINT_GROUP)
-        monkeypatch.setattr(editors, "entry_points", lambda group: [point])
+        monkeypatch.setattr(editors, "points_of", lambda group: [point])
 
     theirs = types.ModuleType("their_package")
     theirs.EDITOR = Editor("theirs", NoParams, lambda model, batch, params: batch.images)  # type: ignore[attr-defined]

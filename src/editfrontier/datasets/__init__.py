@@ -13,14 +13,13 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.datasets.files import ExpectedFile, data_folder
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.params import fill_params
-from editfrontier.plugins import choose_point, import_own, load_plugin
+from editfrontier.plugins import choose_point, import_own, load_plugin, points_of
 
 if TYPE_CHECKING:
     from editfrontier.cases import Case
@@ -188,7 +187,7 @@ def splits_of(name: str) -> tuple[str, ...]:
 
 def dataset_names() -> list[str]:
     """Return the names of the data sets of this package and of installed packages, without the rendered ones."""
-    return sorted({*_own_names(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*_own_names(), *(point.name for point in points_of(ENTRY_POINT_GROUP))})
 
 
 def _own_names() -> list[str]:
@@ -198,7 +197,7 @@ def _own_names() -> list[str]:
 def get_dataset(name: str) -> Dataset:
     """Return a data set by name; raise `UserError` if there is not just one, or its module has no `DATASET`."""
     own = _own_names()
-    point = choose_point("dataset", name, [*own, *RENDERED], list(entry_points(group=ENTRY_POINT_GROUP)))
+    point = choose_point("dataset", name, [*own, *RENDERED], points_of(ENTRY_POINT_GROUP))
     if point is not None:
         found = load_plugin(point)
         found = getattr(found, "DATASET", found)

@@ -11,12 +11,11 @@ import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.errors import UserError, did_you_mean
 from editfrontier.params import fill_params
-from editfrontier.plugins import choose_point, import_own, load_plugin
+from editfrontier.plugins import choose_point, import_own, load_plugin, points_of
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +127,7 @@ class NoParams:
 
 def editor_names() -> list[str]:
     """Return the names of the editors of this package and of all installed packages."""
-    return sorted({*_own_names(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*_own_names(), *(point.name for point in points_of(ENTRY_POINT_GROUP))})
 
 
 def _own_names() -> list[str]:
@@ -142,7 +141,7 @@ def get_editor(name: str) -> Editor:
         UserError: there is none of this name, or more than one, or its module cannot be imported or has no `EDITOR`.
     """
     own = _own_names()
-    point = choose_point("editor", name, own, list(entry_points(group=ENTRY_POINT_GROUP)))
+    point = choose_point("editor", name, own, points_of(ENTRY_POINT_GROUP))
     if point is not None:
         found = load_plugin(point)
         found = getattr(found, "EDITOR", found)
