@@ -9,6 +9,8 @@ rule report:
 
 
 rule config:
+    input:
+        remade("<results>/config.yaml"),
     output:
         "<results>/config.yaml",
     log:

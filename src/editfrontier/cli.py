@@ -348,7 +348,9 @@ def config(config: Annotated[str, typer.Option(help="The complete config, as JSO
 
     from editfrontier.cases import write_bytes
 
-    text = yaml.safe_dump(read_spec(config, "--config"), sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump(
+        read_spec(config, "--config"), sort_keys=False, allow_unicode=True, width=120, explicit_end=True
+    )
     write_bytes(out, text.encode())
 
 

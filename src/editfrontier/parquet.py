@@ -26,7 +26,7 @@ def write_parquet(path: Path, frame: pd.DataFrame | pa.Table, provenance: Mappin
     table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
     metadata = dict(table.schema.metadata or {}) | {METADATA_KEY: json.dumps(provenance, sort_keys=True).encode()}
     buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(metadata), buffer)
+    pq.write_table(table.replace_schema_metadata(metadata), buffer, write_page_checksum=True)
     write_bytes(path, buffer.getvalue())
 
 
@@ -39,7 +39,7 @@ def read_parquet(path: Path, fix: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such table. {fix}") from None
     except (pa.ArrowException, OSError) as error:

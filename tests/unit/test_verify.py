@@ -103,6 +103,26 @@ def test_list_of_files_tells_missing_and_cut_images(results: Path) -> None:
     assert damage(results / "nowhere.parquet", {}) == ""
 
 
+def test_a_changed_value_of_a_table_that_no_other_file_describes_is_found(results: Path) -> None:
+    scores = results / "scores/faces/sdedit.parquet"
+    content = scores.read_bytes()
+    value = content.index(np.float64(1.0).tobytes())
+    scores.write_bytes(content[: value + 6] + b"\x01" + content[value + 7 :])
+    status, text = verify(results)
+    assert (status, f"{scores}: not a readable parquet table" in text) == (1, True), text
+
+
+def test_the_config_of_a_run_ends_as_a_whole_file_does(results: Path) -> None:
+    written = results / "config.yaml"
+    made = CliRunner().invoke(app, ["config", "--config", '{"seed": 1, "run": ["a"]}', "--out", str(written)])
+    assert made.exit_code == 0
+    assert verify(results)[0] == 0
+    for content in (written.read_bytes()[:9], b""):
+        written.write_bytes(content)
+        status, text = verify(results)
+        assert (status, f"{written}: is cut short" in text) == (1, True), text
+
+
 @pytest.mark.parametrize("name", ["data/faces/cases.parquet", "features/faces/sdedit.npz"])
 def test_a_cut_file_does_not_end_as_its_kind_does(results: Path, name: str) -> None:
     assert ends_whole(results / name)

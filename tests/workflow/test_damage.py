@@ -18,12 +18,13 @@ STAGES = ("data", "edits", "scores", "statistics", "tables", "figures", "analyse
         ("statistics/portraits.differences.parquet", "Intervals of portraits"),
         ("tables/table1.tex", "Table table1"),
         ("data/portraits/cases.parquet", "Cases of portraits"),
+        ("config.yaml", "Complete config of this run"),
     ],
 )
 def test_cut_file_is_made_again(workspace: Workspace, file: str, message: str) -> None:
     path = workspace.results / file
     whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
+    path.write_bytes(whole[:-2])
     assert message in workspace.plan()
     workspace.run(f"results/smoke/{file}", "--cores", "1")
     assert path.read_bytes() == whole

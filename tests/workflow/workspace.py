@@ -24,7 +24,7 @@ arguments = sys.argv[1:]
 outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier --subsets".split()
 outputs.append("--design")
 ends = {".parquet": "PAR1", ".npz": "PK\5\6" + 18 * "0", ".png": "IEND\xaeB`\x82", ".svg": "</svg>", ".pdf": "%%EOF"}
-ends |= {".html": "</html>", ".json": "}", ".csv": "\n", ".md": "\n", ".tex": "\n"}
+ends |= {".html": "</html>", ".json": "}", ".yaml": "\n...\n", ".csv": "\n", ".md": "\n", ".tex": "\n"}
 
 
 def write(path, text):

@@ -20,6 +20,7 @@ _ENDS = {
     ".pdf": b"%%EOF",
     ".html": b"</html>",
     ".json": b"}",
+    ".yaml": b"\n...",
 }
 """What a whole file of a kind ends with, white space aside."""
 

@@ -27,7 +27,8 @@ def verify_results(root: Path) -> Verified:
     """Read every file of a results folder and compare it with the checksums that others hold of it.
 
     The sha256 of an edited image stands in the record of its shard, that of the record in the scores, that of the case
-    table in the record, that of an inversion in its own header. Other files hold none: they are read to their end.
+    table in the record, that of an inversion in its own header; tables and archives hold some
+    of their own parts. Other files hold none: only their ends are looked at.
 
     Args:
         root: results folder of a study.
@@ -62,7 +63,7 @@ def _verify(path: Path, root: Path, listed: Listing) -> tuple[str, list[str]]:
             from editfrontier.inversion.cache import is_whole
 
             return "inversions", [] if is_whole(path) else ["does not match its checksum. Delete it and run again."]
-        case ".json" | ".png" | ".svg" | ".pdf" | ".html" | ".csv" | ".md" | ".tex":
+        case ".json" | ".png" | ".svg" | ".pdf" | ".html" | ".csv" | ".md" | ".tex" | ".yaml":
             return "other files", [] if ends_whole(path) else ["is cut short or damaged. Delete it and run again."]
     return "", []
 
