@@ -225,8 +225,7 @@ def reference_spec(wildcards):
     found = {**config["reference"], "seed": config["seed"]}
     if "statistics" in found and Path(found["statistics"]).is_file():
         # Not an input: a run without the file shall plan, and the job say what is missing.
-        state = Path(found["statistics"]).stat()
-        found["state"] = [state.st_size, state.st_mtime_ns]
+        found["content"] = content_hash(found["statistics"])
     return spec_of(found)
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from editfrontier import commands_cluster, commands_inputs, commands_results
+from editfrontier.commands_cluster import JOBS, MICRO, Configs, config_files
 from editfrontier.errors import UserError, say_last
 from editfrontier.integrity.contents import SUFFIX as CONTENTS
 from editfrontier.integrity.places import remedy
@@ -31,17 +32,12 @@ app.add_typer(commands_inputs.app)  # datasets, weights, variants
 app.add_typer(commands_cluster.app)  # plan, doctor, probe
 app.add_typer(commands_results.app)  # verify-results
 
-ConfigFiles = Annotated[
-    list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")
-]
 Cases = Annotated[Path, typer.Option(help="Case table (cases.parquet).")]
 Spec = Annotated[str, typer.Option(help="What determines the result, as JSON, or `@file` of it.")]
 Evaluators = Annotated[str, typer.Option(help="Folders of the evaluators by kind, as JSON.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
 FIGURES = ("frontier", "ablation", "qualitative", "inversion", "drag_panel", "motion", "validation")
-JOBS = "Jobs of the workflow"
-DEFAULT_CONFIG = [Path("config/micro.yaml")]
 
 
 def main() -> None:
@@ -329,7 +325,7 @@ def claims(
     claims: Annotated[Path, typer.Option(help="List of the claims.")],
     reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
     out: Out,
-    config: ConfigFiles = DEFAULT_CONFIG,
+    config: Configs = MICRO,
 ) -> None:
     """Judge the claims of the paper by what a study measured."""
     if not root.is_dir():
@@ -359,7 +355,7 @@ def report(
     root: Annotated[Path, typer.Option(help="Results folder of the study.")],
     out: Out,
     reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
-    config: ConfigFiles = DEFAULT_CONFIG,
+    config: Configs = MICRO,
 ) -> None:
     """Write the self-contained page of a study."""
     from editfrontier.config import load_study
@@ -370,12 +366,12 @@ def report(
 
 
 @app.command()
-def where(config: ConfigFiles = DEFAULT_CONFIG) -> None:
+def where(config: Configs = MICRO) -> None:
     """Say where the report of a config is, and which edits failed for which reasons."""
     from editfrontier.config import load_study
     from editfrontier.editing.failures import failures
 
-    with commands_cluster.config_files(config) as files:
+    with config_files(config) as files:
         study = load_study(files)
     results = Path(study.config["results"])
     if failed := failures(results, study.variants):
@@ -383,6 +379,6 @@ def where(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     page = results / "index.html"
     if not page.is_file():
         names = " ".join(map(str, config))
-        make = "make reproduce" if config == DEFAULT_CONFIG else f"snakemake --configfile {names} --cores 2"
+        make = "make reproduce" if config == MICRO else f"snakemake --configfile {names} --cores 2"
         raise UserError(f"{page}: there is no report yet. Make it with `{make}`.")
     print(f"The report is in {page} (open it in a browser: {page.resolve().as_uri()})")

@@ -23,6 +23,8 @@ StudyText = Annotated[
     str | None, typer.Option("--study", help="The complete config as JSON, or `@file` of it, instead of --config.")
 ]
 MICRO = [Path("config/micro.yaml")]
+JOBS = "Jobs of the workflow"
+"""Heading of the commands that people seldom type."""
 
 
 @app.command()
@@ -114,7 +116,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel="Jobs of the workflow")
+@app.command(rich_help_panel=JOBS)
 def probe(out: Annotated[Path, typer.Option(help="File to write, JSON.")]) -> None:
     """Write what there is on the node that this runs on: Python, torch, GPUs. `doctor` runs it as a job."""
     from editfrontier.cases import write_bytes

@@ -100,18 +100,18 @@ def _model(reference: str, users: Iterable[str]) -> Model:
 
 def broken_models(config: Mapping[str, Any]) -> list[str]:
     """Return, for each model of a config with a broken file, the file, what is wrong with it and the fix."""
-    found = []
-    for model in models_of(config):
-        match parse_reference(model.reference):
-            case HubReference() as hub:
-                folder = _snapshot(hub)
-            case FilesReference() as files:
-                folder = weights_root() / files.name
-            case path:
-                folder = path
-        if folder is not None and (problem := broken_file(folder)):
-            found.append(problem)
-    return found
+    folders = (_folder(parse_reference(model.reference)) for model in models_of(config))
+    return [problem for folder in folders if folder is not None and (problem := broken_file(folder))]
+
+
+def _folder(reference: HubReference | FilesReference | Path) -> Path | None:
+    """Return where a model is or would be, None if the cache of the hub has not this revision."""
+    match reference:
+        case HubReference():
+            return _snapshot(reference)
+        case FilesReference():
+            return weights_root() / reference.name
+    return reference
 
 
 def _snapshot(hub: HubReference) -> Path | None:
@@ -148,7 +148,7 @@ def damaged_files(model: Model) -> list[str]:
         except UserError as error:
             return [str(error)]
         return []
-    folder = _snapshot(parsed) if isinstance(parsed, HubReference) else weights_root() / parsed.name
+    folder = _folder(parsed)
     locked = read_lock(lock_file()).get(model.entry.name, {}) if model.entry else {}
     if folder is None or (isinstance(parsed, HubReference) and locked.get("revision") != parsed.revision):
         return []
