@@ -177,8 +177,9 @@ def start(threads: int, log: Path) -> tuple[subprocess.Popen[bytes], Path]:
     settings = {f"{library}_NUM_THREADS": str(threads) for library in THREADS}
     settings["VECLIB_MAXIMUM_THREADS"] = str(threads)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream, (folder / "lock").open("wb") as lock:
+    with log.open("wb") as stream, (folder / "unlocked").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of the open file, which the server inherits
+        (folder / "unlocked").rename(folder / "lock")  # another run never finds it without the lock
         process = subprocess.Popen(
             [sys.executable, "-m", "editfrontier.warm_server", str(path)],
             stdin=subprocess.PIPE,
