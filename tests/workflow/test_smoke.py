@@ -16,13 +16,17 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
-    """The finished study, and the id of the case whose image was cut off after the data were made."""
+    """The finished study, and the id of the case whose image was spoilt after the data were made.
+
+    Its size and its end are as before: what is cut short would be made again.
+    """
     workspace = make_workspace(tmp_path_factory.mktemp("smoke"), stub=False)
     workspace.run("data", "--cores", "2")
     table = workspace.results / "data/portraits/cases.parquet"
     bad = read_cases(table)[3]
     image = table.parent / bad.image
-    image.write_bytes(image.read_bytes()[:200])
+    content = image.read_bytes()
+    image.write_bytes(content[:200].ljust(len(content) - 12, b"\0") + content[-12:])
     (workspace.folder / "run.txt").write_text(workspace.run("--cores", "2").stdout)
     return workspace, bad.case_id
 
@@ -68,7 +72,7 @@ def test_the_end_of_the_run_tells_what_failed_and_why(study: tuple[Workspace, st
     workspace, case_id = study
     said = (workspace.folder / "run.txt").read_text().partition("Edits that failed, by the records in")[2].splitlines()
     place = said.index("  portraits, sdedit: 1 of 8 cases failed")
-    assert f"{case_id}.png: not a readable image" in said[place + 1]
+    assert f"{case_id}.png: is no readable image" in said[place + 1]
 
 
 def test_controls_stand_where_they_must(study: tuple[Workspace, str]) -> None:
