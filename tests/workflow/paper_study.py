@@ -32,7 +32,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "repeats": {"cases": 6, "shards": 1, "options": {"steps": 3}},
     "compositions": {"cases": 20, "shards": 1},
     "sessions": {"cases": 6, "shards": 1, "repeats": 2},
-    "turns": {"cases": 3, "shards": 1, "repeats": 2},
+    "turns": {"cases": 4, "shards": 1, "repeats": 2},  # of two sessions
     "mask_quality": {"cases": 12, "shards": 1},
     "drags": {"cases": 4, "shards": 1, "repeats": 1},
 }
