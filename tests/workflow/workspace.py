@@ -56,12 +56,23 @@ class Workspace:
     def results(self) -> Path:
         return self.folder / "results" / Path(self.config).stem
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(self.folder / "src")}
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the call of snakemake on the workspace's config."""
+        return [sys.executable, "-m", "snakemake", *arguments, "--configfile", self.config]
+
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run snakemake on the workspace's config; `check` demands success."""
-        command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", self.config]
-        environment = os.environ | {"PYTHONPATH": str(self.folder / "src")}
         result = subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         if check:
             assert result.returncode == 0, result.stdout
