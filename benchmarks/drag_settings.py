@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from editfrontier.data.language import load_language
+from editfrontier.data.regions import Region
 from editfrontier.diffusion.sampling import ForwardCounter
-from editfrontier.dragging.regions import Region
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
-from editfrontier.evaluators import LpipsEvaluator, SegmentationEvaluator
-from editfrontier.language import load_language
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.microworld.drags import KINDS, Drag, sample_drags
-from editfrontier.models import load_pipeline
+from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.drags import found_values, look_values
+from editfrontier.scoring.evaluators import LpipsEvaluator, SegmentationEvaluator
 
 SEED = 5151
 

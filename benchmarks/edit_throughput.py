@@ -24,14 +24,14 @@ from typing import Any
 
 import torch
 
-from editfrontier.cases import read_cases
+from editfrontier.base.parquet import read_parquet
+from editfrontier.data.cases import read_cases
 from editfrontier.diffusion import sampling
+from editfrontier.editing.editors import get_editor, make_params
 from editfrontier.editing.inputs import make_batch, read_inputs
 from editfrontier.editing.records import EditSpec
-from editfrontier.editors import get_editor, make_params
 from editfrontier.microworld.dataset import build_task
-from editfrontier.models import load_pipeline
-from editfrontier.parquet import read_parquet
+from editfrontier.models.loading import load_pipeline
 
 FOLDERS = {"text_to_image": "text-to-image", "inpainting": "inpainting", "instruct_pix2pix": "instruct-pix2pix"}
 EDITORS = ("sdedit", "mask_guided", "sd_inpaint", "instruct_pix2pix", "autoencoder_round_trip", "source")

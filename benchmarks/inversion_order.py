@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from editfrontier import inversion
-from editfrontier.cases import read_cases, read_image, write_bytes
+from editfrontier.base.files import write_bytes
+from editfrontier.data.cases import read_cases, read_image
+from editfrontier.data.pixels import to_images
 from editfrontier.diffusion import sampling
-from editfrontier.editing.inputs import to_images
-from editfrontier.figures.plotting import figure_style, save_figure
 from editfrontier.inversion.order import reconstruction_errors, slope
 from editfrontier.microworld.dataset import build_task
-from editfrontier.models import load_pipeline, weights_sha256
+from editfrontier.models.loading import load_pipeline, weights_sha256
+from editfrontier.study.drawing.plotting import figure_style, save_figure
 
 METHODS = ("euler", "midpoint", "rf_solver", "fireflow")
 ASYMPTOTIC = 32

@@ -11,7 +11,7 @@ import csv
 import sys
 from pathlib import Path
 
-from editfrontier.progress import SECONDS, table_of
+from editfrontier.running.progress import SECONDS, table_of
 
 
 def main() -> None:

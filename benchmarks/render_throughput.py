@@ -13,7 +13,8 @@ CHUNK = 500
 def _portraits(seed: int) -> None:
     import torch
 
-    from editfrontier.microworld.portraits import render_portraits, sample_portraits
+    from editfrontier.microworld.portrait_painter import render_portraits
+    from editfrontier.microworld.portraits import sample_portraits
 
     torch.set_num_threads(1)
     render_portraits(sample_portraits(CHUNK, seed=seed))

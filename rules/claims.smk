@@ -1,9 +1,9 @@
 # Claims of the paper. In: statistics, scores, cases, findings of analyses, and the list of claims. Out: claims.csv.
-from editfrontier.claims.ledger import read_claims
+from editfrontier.study.judging.ledger import read_claims
 
 # A study without the key `claims` has no ledger.
 LEDGER = ["<results>/claims.csv"] if "claims" in config else []
-CLAIM_CODE = sorted(f"claims.{file.stem}" for file in Path("src/editfrontier/claims").glob("[a-z]*.py"))
+CLAIM_CODE = sorted(f"study.claims.{file.stem}" for file in Path("src/editfrontier/study/claims").glob("[a-z]*.py"))
 if LEDGER:
     try:
         read_claims(Path(config["claims"]))
@@ -40,7 +40,7 @@ rule judge:
     params:
         results=subpath(output[0], parent=True),
         content=content_of(config["reported"], *filter(None, [config.get("claims")])),
-        code=code_of(*CLAIM_CODE),
+        code=code_of("study.judging.ledger", *CLAIM_CODE),
     message:
         "Verdicts on the claims of the paper"
     shell:

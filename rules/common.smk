@@ -5,18 +5,18 @@ import shlex
 import sys
 from pathlib import Path
 
-from editfrontier import warm
-from editfrontier.cases import write_bytes
-from editfrontier.config import resolve_study
-from editfrontier.config_models import ON_REQUEST, evaluators_of
-from editfrontier.datasets import RENDERED, get_dataset
-from editfrontier.errors import KILLED, UserError
-from editfrontier.integrity.contents import damage
-from editfrontier.integrity.places import writing_problem
-from editfrontier.model_registry import entry_of, reference_of, segmenters_of
-from editfrontier.progress import Job, follow
-from editfrontier.spec import canonical, code_hash, content_hash, spec_argument, weights_hash
-from editfrontier.yaml_files import read_yaml
+from editfrontier.running import warm
+from editfrontier.base.files import write_bytes
+from editfrontier.study.config.study import evaluators_of, resolve_study
+from editfrontier.study.config.models import ON_REQUEST
+from editfrontier.data.datasets import RENDERED, get_dataset
+from editfrontier.base.errors import KILLED, UserError
+from editfrontier.base.integrity.contents import damage
+from editfrontier.base.integrity.places import writing_problem
+from editfrontier.models.registry import entry_of, reference_of, segmenters_of, weights_hash
+from editfrontier.running.progress import Job, follow
+from editfrontier.base.fingerprints import canonical, code_hash, content_hash, spec_argument
+from editfrontier.base.yaml_files import read_yaml
 
 try:
     for configfile_name in workflow.configfiles:
@@ -218,7 +218,7 @@ def code_of_dataset(wildcards):
     if is_rendered(wildcards):
         return code_hash("editfrontier.microworld.dataset")
     dataset = config["tasks"][wildcards.task]["dataset"]
-    return code_hash("editfrontier.datasets.build", get_dataset(dataset).build.__module__)
+    return code_hash("editfrontier.data.reading.build", get_dataset(dataset).build.__module__)
 
 
 def reference_spec(wildcards):
@@ -231,11 +231,11 @@ def reference_spec(wildcards):
 
 def code_of_reference(wildcards):
     if "statistics" in config["reference"]:
-        return code_hash("editfrontier.metrics.moments")
+        return code_hash("editfrontier.scoring.metrics.moments")
     if "dataset" not in config["reference"]:
         return code_hash("editfrontier.microworld.dataset")
     images = get_dataset(config["reference"]["dataset"]).images
-    return code_hash("editfrontier.datasets.reference", images.__module__)
+    return code_hash("editfrontier.data.reading.reference", images.__module__)
 
 
 def edit_spec(wildcards):
@@ -383,5 +383,5 @@ def memory_of_analysis(wildcards, attempt):
 
 def code_of_analysis(wildcards):
     return code_hash(
-        "editfrontier.analyses.inputs", f"editfrontier.analyses.{STUDY.analyses[wildcards.analysis]['analysis']}"
+        "editfrontier.study.inputs", f"editfrontier.study.analyses.{STUDY.analyses[wildcards.analysis]['analysis']}"
     )

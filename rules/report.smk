@@ -52,7 +52,7 @@ rule index:
     params:
         results=subpath(output[0], parent=True),
         content=content_of(config["reported"], *PAGE_FILES),
-        code=code_of("report"),
+        code=code_of("study.report"),
     message:
         "The report: {output}"
     shell:

@@ -80,7 +80,7 @@ rule validation:
         spec=spec_of({**config.get("validation", {}), "seed": config["seed"]}),
         evaluators=references_of(config["evaluators"]),
         weights=lambda wildcards: weights_of_all(config["evaluators"]),
-        code=code_of("validation"),
+        code=code_of("microworld.validation"),
     message:
         "Validation of the metrics against the renderer's truth"
     shell:
@@ -109,7 +109,7 @@ rule table:
     params:
         table=table_entry,
         content=content_of(config["reported"]),
-        code=code_of("tables"),
+        code=code_of("study.results.tables"),
     message:
         "Table {wildcards.table}"
     shell:
@@ -138,7 +138,7 @@ rule figure:
         table=entry_of_figure,
         content=content_of(config["reported"]),
         results=subpath(output.svg, ancestor=2),
-        code=code_of("figures.tables"),
+        code=code_of("study.figures.tables"),
     message:
         "Figure {wildcards.figure}"
     shell:

@@ -1,7 +1,7 @@
 # The user study. In: cases and edits of the experiment that the config names. Out: user_study/index.html (the page that
 # participants open) and user_study/design.json (what it shows to whom), with copies beside the responses: while there are
 # any, the design that they answer is kept. The analysis user_study reads the responses.
-from editfrontier.userstudy.settings import StudySettings
+from editfrontier.study.userstudy.settings import StudySettings
 
 if "user_study" in config:
     JUDGED = STUDY.tables[config["user_study"]["experiment"]]
@@ -40,7 +40,7 @@ if "user_study" in config:
             entry=spec_of(config["user_study"]),
             results=subpath(output.page, ancestor=2),
             content=content_of(*USER_STUDY_FILES),
-            code=code_of("userstudy.page"),
+            code=code_of("study.userstudy.page"),
         message:
             "Page of the user study: {output.page}"
         shell:

@@ -2,7 +2,7 @@
 # Out: results/zoo/models/<model>, copied to resources/micro/<model> when trained and scored.
 # No rule declares anything below resources/, so that the study takes the shipped files and never trains. The code is no
 # parameter: hours of training rerun when their config changes, or with --forcerun. A stopped training goes on where it was.
-from editfrontier.yaml_files import read_yaml
+from editfrontier.base.yaml_files import read_yaml
 
 _GENERATORS = read_yaml(Path("config/zoo.yaml"))
 _EVALUATORS = read_yaml(Path("config/zoo_evaluators.yaml"))
@@ -54,7 +54,7 @@ rule train_generator:
     message:
         "Training {wildcards.generator} (progress: {log})"
     shell:
-        "python -m editfrontier.zoo train {wildcards.generator} --config config/zoo.yaml --threads {threads}"
+        "python -m editfrontier.microworld.zoo train {wildcards.generator} --config config/zoo.yaml --threads {threads}"
         " --out results/zoo/models/{wildcards.generator} --work results/zoo/{wildcards.generator} > {log:q} 2>&1"
 
 
@@ -78,7 +78,7 @@ rule train_evaluator:
     message:
         "Training {wildcards.evaluator} (progress: {log})"
     shell:
-        "python -m editfrontier.zoo train {wildcards.evaluator} --config config/zoo_evaluators.yaml --threads {threads}"
+        "python -m editfrontier.microworld.zoo train {wildcards.evaluator} --config config/zoo_evaluators.yaml --threads {threads}"
         " --out results/zoo/models/{wildcards.evaluator} --work results/zoo/{wildcards.evaluator} > {log:q} 2>&1"
 
 
@@ -105,7 +105,7 @@ rule score_generator:
     message:
         "Held-out scores of {wildcards.generator}"
     shell:
-        "python -m editfrontier.zoo evaluate {wildcards.generator} --config config/zoo.yaml --threads {threads}"
+        "python -m editfrontier.microworld.zoo evaluate {wildcards.generator} --config config/zoo.yaml --threads {threads}"
         " --out results/zoo/models/{wildcards.generator} --scores {output:q} > {log:q} 2>&1"
 
 
@@ -124,7 +124,7 @@ rule install_generator:
     message:
         "Installing {wildcards.generator} in resources/micro"
     shell:
-        "python -m editfrontier.zoo install results/zoo/models/{wildcards.generator} resources/micro/{wildcards.generator}"
+        "python -m editfrontier.microworld.zoo install results/zoo/models/{wildcards.generator} resources/micro/{wildcards.generator}"
         " --scores {input.scores:q} > {log:q} 2>&1"
 
 
@@ -142,5 +142,5 @@ rule install_evaluator:
     message:
         "Installing {wildcards.evaluator} in resources/micro"
     shell:
-        "python -m editfrontier.zoo install results/zoo/models/{wildcards.evaluator} resources/micro/{wildcards.evaluator}"
+        "python -m editfrontier.microworld.zoo install results/zoo/models/{wildcards.evaluator} resources/micro/{wildcards.evaluator}"
         " > {log:q} 2>&1"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from editfrontier.analyses.inputs import Inputs, make_inputs
-from editfrontier.cases import Case, write_cases, write_png
-from editfrontier.parquet import write_parquet
-from editfrontier.userstudy.materials import Design, Trial
-from editfrontier.userstudy.responses import FORMAT, VERSION
+from editfrontier.base.parquet import write_parquet
+from editfrontier.data.cases import Case, write_cases, write_png
+from editfrontier.study.inputs import Inputs, make_inputs
+from editfrontier.study.userstudy.materials import Design, Trial
+from editfrontier.study.userstudy.responses import FORMAT, VERSION
 
 TASK = "portraits"
 EDITORS = ("instruct_pix2pix", "mask_guided", "sd_inpaint", "sdedit")

@@ -2,7 +2,7 @@
 
 import sys
 
-from editfrontier.warm import delegate
+from editfrontier.running.warm import delegate
 
 if (status := delegate(sys.argv)) is not None:
     sys.exit(status)

@@ -14,13 +14,15 @@ from typing import Annotated, Any
 
 import typer
 
-from editfrontier import commands_cluster, commands_inputs, commands_results
-from editfrontier.commands_cluster import JOBS, MICRO, Configs, config_files
-from editfrontier.errors import UserError, say_last
-from editfrontier.integrity.contents import SUFFIX as CONTENTS
-from editfrontier.integrity.places import remedy
-from editfrontier.precision import choose_device
-from editfrontier.spec import canonical, read_spec
+from editfrontier.base.errors import UserError, say_last
+from editfrontier.base.fingerprints import canonical, read_spec
+from editfrontier.base.integrity.contents import SUFFIX as CONTENTS
+from editfrontier.base.integrity.places import remedy
+from editfrontier.base.precision import choose_device
+from editfrontier.commands import cluster as commands_cluster
+from editfrontier.commands import inputs as commands_inputs
+from editfrontier.commands import results as commands_results
+from editfrontier.commands.cluster import JOBS, MICRO, Configs, config_files
 
 app = typer.Typer(
     help="Experiments on the controllability-fidelity frontier of diffusion-based image editing.",
@@ -97,12 +99,12 @@ def data(
     task, dataset = (_field(values, key, "--spec") for key in ("task", "dataset"))
     count, seed = _count(values, "cases", "--spec"), _count(values, "seed", "--spec")
     options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
-    from editfrontier.datasets import RENDERED
+    from editfrontier.data.datasets import RENDERED
 
     if dataset in RENDERED:
         from editfrontier.microworld.dataset import build_task
     else:
-        from editfrontier.datasets.build import build_task
+        from editfrontier.data.reading.build import build_task
     cases = build_task(task, count, seed, out.parent, dataset=dataset, language=language, **options)
     print(f"{len(cases)} cases in {out}")
 
@@ -112,14 +114,14 @@ def reference(spec: Spec, out: Out) -> None:
     """Make the reference images, or check the published statistics, that FID and KID compare with."""
     values = read_spec(spec, "--spec")
     if "statistics" in values:
-        from editfrontier.metrics.moments import copy_moments
+        from editfrontier.scoring.metrics.moments import copy_moments
 
         count = copy_moments(Path(values["statistics"]), _field(values, "preprocessing", "--spec"), out)
         print(f"statistics of {count} features in {out}")
         return
     count, seed = _count(values, "images", "--spec"), _count(values, "seed", "--spec")
     if "dataset" in values:
-        from editfrontier.datasets.reference import build_reference as copy_reference
+        from editfrontier.data.reading.reference import build_reference as copy_reference
 
         copy_reference(values["dataset"], count, seed, out, **values.get("options", {}))
     else:
@@ -231,7 +233,7 @@ def validate(
     """Validate the metrics against the renderer's truth."""
     values, folders = read_spec(spec, "--spec"), read_spec(evaluators, "--evaluators")
     count, seed = _count(values, "portraits", "--spec"), _count(values, "seed", "--spec")
-    from editfrontier.validation import validate as run
+    from editfrontier.microworld.validation import validate as run
 
     run(folders, out, points, n=count, seed=seed, device=choose_device(device))
 
@@ -246,7 +248,7 @@ def tables(
     latex: Annotated[Path, typer.Option(help="LaTeX file to write.")],
 ) -> None:
     """Write a table as CSV, Markdown and LaTeX."""
-    from editfrontier.tables import write_table
+    from editfrontier.study.results.tables import write_table
 
     write_table(read_spec(table, "--table"), statistics, reported, csv, markdown, latex)
 
@@ -260,7 +262,7 @@ def figures(
     table: Annotated[str, typer.Option(help="The table that it shows, as JSON.")] = "{}",
 ) -> None:
     """Draw a figure as PDF, SVG and PNG."""
-    from editfrontier.figures import tables as library
+    from editfrontier.study.figures import tables as library
 
     entry, stem = read_spec(table, "--table"), out.with_suffix("")
     summaries = root / "statistics"
@@ -296,7 +298,7 @@ def user_study(
     """Make the page and the design of the user study; those that people have answered are kept."""
     rows, settings = read_spec(table, "--table"), read_spec(entry, "--entry")
     _field(settings, "experiment", "--entry")
-    from editfrontier.userstudy.page import write_study
+    from editfrontier.study.userstudy.page import write_study
 
     made = write_study(root, rows, settings, out, design)
     print(f"design {made.hash}: {len(made.trials)} participants, {len(made.trials[0])} trials each, in {out}")
@@ -314,7 +316,7 @@ def analyse(
     entry = read_spec(spec, "--spec")
     for key in ("analysis", "params", "experiments", "tasks", "models", "evaluators", "statistics", "files", "seed"):
         _field(entry, key, "--spec")
-    from editfrontier.analyses.inputs import run_analysis
+    from editfrontier.study.run import run_analysis
 
     run_analysis(name, entry, root, out, choose_device(device))
 
@@ -330,8 +332,8 @@ def claims(
     """Judge the claims of the paper by what a study measured."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of results. Make them with `snakemake`, or correct --root.")
-    from editfrontier.claims.ledger import write_ledger
-    from editfrontier.config import load_study
+    from editfrontier.study.config.study import load_study
+    from editfrontier.study.judging.ledger import write_ledger
 
     counts = write_ledger(claims, root, load_study(config), reported, out)
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
@@ -342,7 +344,7 @@ def config(config: Annotated[str, typer.Option(help="The complete config, as JSO
     """Write the complete config of a run as YAML."""
     import yaml
 
-    from editfrontier.cases import write_bytes
+    from editfrontier.base.files import write_bytes
 
     text = yaml.safe_dump(
         read_spec(config, "--config"), sort_keys=False, allow_unicode=True, width=120, explicit_end=True
@@ -358,8 +360,8 @@ def report(
     config: Configs = MICRO,
 ) -> None:
     """Write the self-contained page of a study."""
-    from editfrontier.config import load_study
-    from editfrontier.report import build_report
+    from editfrontier.study.config.study import load_study
+    from editfrontier.study.report import build_report
 
     study = load_study(config)
     build_report(root, study.config, study.tables, reported, out, root / "benchmarks")
@@ -368,8 +370,8 @@ def report(
 @app.command()
 def where(config: Configs = MICRO) -> None:
     """Say where the report of a config is, and which edits failed for which reasons."""
-    from editfrontier.config import load_study
     from editfrontier.editing.failures import failures
+    from editfrontier.study.config.study import load_study
 
     with config_files(config) as files:
         study = load_study(files)

@@ -8,11 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from editfrontier.analyses import Finding
-from editfrontier.analyses.findings import write_findings
-from editfrontier.claims import VERDICTS
-from editfrontier.claims.ledger import COLUMNS
-from editfrontier.report import build_report
+from editfrontier.study.findings import Finding, write_findings
+from editfrontier.study.judging.ledger import COLUMNS
+from editfrontier.study.judging.verdict import VERDICTS
+from editfrontier.study.report import build_report
 from experiments_fixture import add_experiments
 from study_fixture import make_study
 

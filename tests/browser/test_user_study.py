@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from editfrontier.analyses import NoParams
-from editfrontier.analyses.user_study import ANALYSIS
-from editfrontier.userstudy.materials import Design
-from editfrontier.userstudy.page import write_study
-from editfrontier.userstudy.responses import Answer, collect_responses, read_session
+from editfrontier.study.analyses import NoParams
+from editfrontier.study.analyses.user_study import ANALYSIS
+from editfrontier.study.userstudy.materials import Design
+from editfrontier.study.userstudy.page import write_study
+from editfrontier.study.userstudy.responses import Answer, collect_responses, read_session
 from userstudy_fixture import HOSTILE, inputs_of, make_results, response, write_response
 
 if TYPE_CHECKING:

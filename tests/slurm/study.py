@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from celeba_files import pack, write_celeba
-from editfrontier.config import load_study
+from editfrontier.study.config.study import load_study
 from tiny_sam import write_sam
 from workspace import ROOT, Workspace, make_workspace
 
@@ -39,7 +39,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from editfrontier.editors import Editor
+from editfrontier.editing.editors import Editor
 
 GATES = Path("gates")
 begun = []
@@ -69,7 +69,7 @@ def make_study(folder: Path) -> Workspace:
     """Make a workspace whose study has one task of six portraits, in batches of two, and six variants; and a task of
     photographs, edited by nobody, whose masks a tiny random SAM makes."""
     make_workspace(folder, stub=False)
-    (folder / "src/editfrontier/editors/held.py").write_text(HELD.lstrip())
+    (folder / "src/editfrontier/editing/editors/held.py").write_text(HELD.lstrip())
     shutil.copy2(ROOT / "requirements.lock", folder)
     (folder / "gates").mkdir()
     config: dict[str, Any] = dict(load_study([ROOT / "config/smoke.yaml"]).config)

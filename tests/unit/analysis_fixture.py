@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from editfrontier.analyses import Analysis, Finding
-from editfrontier.analyses.findings import Findings
-from editfrontier.analyses.inputs import Inputs
-from editfrontier.cases import Case
-from editfrontier.results import Row, Table
+from editfrontier.data.cases import Case
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.taskscores import Settings, TaskScores
+from editfrontier.study.analyses import Analysis
+from editfrontier.study.findings import Finding, Findings
+from editfrontier.study.inputs import Inputs
+from editfrontier.study.results.naming import Row, Table
 
 STATISTICS = {"resamples": 300, "permutations": 999}
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from editfrontier.analyses.inputs import Inputs, make_inputs
-from editfrontier.cases import Case, write_cases, write_png
-from editfrontier.parquet import write_parquet
+from editfrontier.base.parquet import write_parquet
+from editfrontier.data.cases import Case, write_cases, write_png
+from editfrontier.study.inputs import Inputs, make_inputs
 
 SIDE = 8
 NAMES = ("smile", "glasses", "hat")

@@ -11,14 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from editfrontier.analyses import Finding
-from editfrontier.analyses.findings import write_findings
-from editfrontier.claims.evidence import Evidence
-from editfrontier.claims.ledger import Claim, read_claims
-from editfrontier.config import Study, read_yaml, resolve_study
-from editfrontier.parquet import write_parquet
-from editfrontier.results import parse_table
+from editfrontier.base.parquet import write_parquet
 from editfrontier.statistics.taskscores import TaskScores
+from editfrontier.study.config.study import Study, read_yaml, resolve_study
+from editfrontier.study.findings import Finding, write_findings
+from editfrontier.study.judging.evidence import Evidence
+from editfrontier.study.judging.ledger import Claim, read_claims
+from editfrontier.study.results.naming import parse_table
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = ROOT / "config" / "claims.yaml"

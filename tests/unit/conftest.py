@@ -21,7 +21,7 @@ def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 @pytest.fixture(scope="session")
 def hub_model(hub_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     """Name of `hub_layout.CHECKPOINTS` -> the pipeline that `models.load_pipeline` loads from it, loaded once."""
-    from editfrontier.models import load_pipeline
+    from editfrontier.models.loading import load_pipeline
     from hub_layout import KIND_OF
 
     def load(name: str) -> Any:

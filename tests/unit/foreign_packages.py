@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from editfrontier import plugins
+from editfrontier.base import plugins
 
 EDITOR = """
-from editfrontier.editors import Editor, NoParams
+from editfrontier.editing.editors import Editor, NoParams
 
 EDITOR = Editor("{name}", NoParams, lambda model, batch, params: batch.images)
 """

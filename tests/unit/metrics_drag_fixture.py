@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.dragging.regions import Region, warp_mask
+from editfrontier.data.regions import Region, warp_mask
 
 SIZE = 32
 MODELS = Path(__file__).parents[2] / "resources" / "micro"

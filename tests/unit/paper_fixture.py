@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from editfrontier.models import file_sha256
+from editfrontier.models.loading import file_sha256
 from hub_layout import KIND_OF, write_checkpoint
 
 MODELS = {
@@ -53,9 +53,9 @@ def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -
     """
     import torchvision
 
-    from editfrontier.evaluators.arcface import ArcFaceNet
-    from editfrontier.evaluators.celeba_attributes import CELEBA_NAMES
-    from editfrontier.evaluators.inception import build_inception
+    from editfrontier.scoring.evaluators.arcface import ArcFaceNet
+    from editfrontier.scoring.evaluators.celeba_attributes import CELEBA_NAMES
+    from editfrontier.scoring.evaluators.inception import build_inception
 
     torch.manual_seed(0)
     networks: dict[str, tuple[torch.nn.Module, dict[str, str]]] = {

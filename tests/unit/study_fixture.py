@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from editfrontier.cases import Case, write_cases, write_png
-from editfrontier.parquet import write_parquet
+from editfrontier.base.parquet import write_parquet
+from editfrontier.data.cases import Case, write_cases, write_png
 
 HOSTILE = '</script><script>alert("x")</script> & 100% of $x_1^2$ \\input{a} | `b` <b>#~{}</b>'
 CONTROLS = ("source", "autoencoder_round_trip", "random_image", "true_edit")

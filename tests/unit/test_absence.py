@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editfrontier.cases import Case, read_image, write_cases, write_png
-from editfrontier.grids import Grid, build_grid
-from editfrontier.parquet import read_parquet, write_parquet
-from editfrontier.report import build_report
-from editfrontier.results import read_reported, read_statistics
+from editfrontier.base.parquet import read_parquet, write_parquet
+from editfrontier.data.cases import Case, read_image, write_cases, write_png
 from editfrontier.scoring.collected import Collected
 from editfrontier.scoring.score import score_variant
 from editfrontier.scoring.sources import prepare_sources
 from editfrontier.statistics.absence import MOST_REASONS, counted_reasons
 from editfrontier.statistics.task import summarise_task
-from editfrontier.tables import to_latex, to_long, to_markdown, write_table
+from editfrontier.study.report import build_report
+from editfrontier.study.results.grids import Grid, build_grid
+from editfrontier.study.results.naming import read_reported, read_statistics
+from editfrontier.study.results.tables import to_latex, to_long, to_markdown, write_table
 from fake_evaluators import fake_evaluators
 
 REPORTED = Path(__file__).resolve().parents[2] / "config" / "reported_values.csv"

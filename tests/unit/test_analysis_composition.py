@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from chains_fixture import NAMES, entry_of, make_chain, write_study
-from editfrontier.analyses import Finding, composition
-from editfrontier.analyses.findings import Findings, read_findings
-from editfrontier.analyses.inputs import run_analysis
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.study.analyses import composition
+from editfrontier.study.findings import Finding, Findings, read_findings
+from editfrontier.study.run import run_analysis
 
 PARAMS = composition.CompositionParams()
 

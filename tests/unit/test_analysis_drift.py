@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from chains_fixture import TASK, entry_of, make_chain, write_study
-from editfrontier.analyses import Finding, drift, film_strip
-from editfrontier.analyses.findings import Findings, read_findings
-from editfrontier.analyses.inputs import run_analysis
-from editfrontier.chain_data import chain_data, exponents, slopes
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.study.analyses import drift, film_strip
+from editfrontier.study.designs.chains import chain_data, exponents, slopes
+from editfrontier.study.findings import Finding, Findings, read_findings
+from editfrontier.study.run import run_analysis
 
 STEPS = 8
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from analysis_fixture import found_by, inputs_of, rows_of, scores_of
-from editfrontier.analyses.mask_quality import ANALYSIS
-from editfrontier.cases import Case
-from editfrontier.errors import UserError
-from editfrontier.mask_table import mask_table
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case
+from editfrontier.study.analyses.mask_quality import ANALYSIS
+from editfrontier.study.designs.masks import mask_table
 
 KINDS = {"exact": 1.0, "dilated": 0.8, "shifted": 0.4}
 EDITORS = ["mask_guided", "drag_flow", "true_edit"]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from analysis_fixture import found_by, inputs_of, rows_of, scores_of
-from editfrontier.analyses.regions import ANALYSIS, RegionsParams
-from editfrontier.cases import Case, write_png
-from editfrontier.figures.regions import deviation_map
+from editfrontier.data.cases import Case, write_png
+from editfrontier.study.analyses.regions import ANALYSIS, RegionsParams
+from editfrontier.study.figures.regions import deviation_map
 
 REGIONS = ("face", "eyes", "nose", "mouth", "skin", "hair", "background")
 EDITORS = ["sdedit", "ultraedit", "autoencoder_round_trip", "flow_reconstruction+method=none", "random_image"]

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from analysis_fixture import Given, found_by, inputs_of, scores_of
-from editfrontier.analyses import Finding, analysis_params
-from editfrontier.analyses.findings import Findings
-from editfrontier.analyses.sensitivity import ANALYSIS
-from editfrontier.cases import Case, write_png
-from editfrontier.errors import UserError
-from editfrontier.results import Row
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, write_png
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.components import cell_distances, crossed_components, pair_means
-from editfrontier.wording_study import clip_towards_first, read_design
+from editfrontier.study.analyses import analysis_params
+from editfrontier.study.analyses.sensitivity import ANALYSIS
+from editfrontier.study.designs.wordings import clip_towards_first, read_design
+from editfrontier.study.findings import Finding, Findings
+from editfrontier.study.results.naming import Row
 
 EDITS, WORDINGS, SEEDS, SIZE = 6, 4, 3, 8
 ROW = Row("instruct_pix2pix", "instruct_pix2pix", "InstructPix2Pix", "", "", False)

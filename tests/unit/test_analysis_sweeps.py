@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from analysis_fixture import Given, found_by, inputs_of, scores_of
-from editfrontier.analyses import Finding, analysis_params
-from editfrontier.analyses.findings import Findings
-from editfrontier.analyses.levels import ANALYSIS as LEVELS
-from editfrontier.analyses.strength import ANALYSIS as STRENGTH
-from editfrontier.analyses.strength import start_noise
-from editfrontier.analyses.sweep import ANALYSIS as SWEEP
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
-from editfrontier.errors import UserError
-from editfrontier.results import Row
 from editfrontier.statistics.bootstrap import Array
+from editfrontier.study.analyses import analysis_params
+from editfrontier.study.analyses.levels import ANALYSIS as LEVELS
+from editfrontier.study.analyses.strength import ANALYSIS as STRENGTH
+from editfrontier.study.analyses.strength import start_noise
+from editfrontier.study.analyses.sweep import ANALYSIS as SWEEP
+from editfrontier.study.findings import Finding, Findings
+from editfrontier.study.results.naming import Row
 
 W = np.array([1.0, 2.0, 3.0, 5.0, 6.0, 7.5, 9.0, 12.0, 15.0, 20.0])
 CASES = 40

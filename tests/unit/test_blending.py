@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import blending
-from editfrontier.errors import UserError
 
 
 def test_cosine_falls_from_one_to_exactly_zero() -> None:

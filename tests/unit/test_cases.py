@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 
 from editfrontier import cli
-from editfrontier.cases import Case, case_files, read_cases, read_image, read_mask, write_cases, write_png
-from editfrontier.errors import UserError, did_you_mean
-from editfrontier.seeding import case_generator, stable_seed
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.seeding import case_generator, stable_seed
+from editfrontier.data.cases import Case, case_files, read_cases, read_image, read_mask, write_cases, write_png
 
 CASE = Case(
     case_id="portraits-0-smile",

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.editing.chains import chains_of
-from editfrontier.errors import UserError
-from editfrontier.language import load_language
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.chains import chains_of
+from editfrontier.data.language import load_language
 from editfrontier.microworld.chains import COMPOSED_CASES, composed_chains, repeated_chains
 from editfrontier.microworld.dataset import build_task
 from editfrontier.microworld.edits import MINIMUM_PIXELS

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from editfrontier import editors
-from editfrontier.cases import Case, read_cases, read_image, write_cases, write_png
-from editfrontier.config import load_study
-from editfrontier.editing import shard
-from editfrontier.editing.chains import chains_of, links_by_step
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet
+from editfrontier.data.cases import Case, read_cases, read_image, write_cases, write_png
+from editfrontier.data.chains import chains_of
+from editfrontier.editing import editors, shard
+from editfrontier.editing.chains import links_by_step
 from editfrontier.editing.latent_carry import carrying
 from editfrontier.editing.records import Row
-from editfrontier.errors import UserError
-from editfrontier.gallery import read_task
-from editfrontier.parquet import read_parquet
 from editfrontier.scoring.score import prepare_sources, score_variant
+from editfrontier.study.config.study import load_study
+from editfrontier.study.results.gallery import read_task
 from fake_evaluators import fake_evaluators
 from tiny_pipelines import SIZE, tiny_pipeline
 

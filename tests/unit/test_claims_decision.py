@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from editfrontier.claims import Absent
-from editfrontier.claims.decision import Effect, Part, decide
+from editfrontier.study.judging.decision import Effect, Part, decide
+from editfrontier.study.judging.verdict import Absent
 
 
 def part(value: float, half: float, p: float = math.nan, **bounds: float) -> Part:

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from claims_fixture import CLAIMS, REPORTED, ROOT, World, claims, micro
-from editfrontier.claims import VERDICTS, all_tests
-from editfrontier.claims.ledger import COLUMNS, judge, read_claims, write_ledger
-from editfrontier.config import read_yaml
-from editfrontier.errors import UserError
-from editfrontier.report.ledger import decimals, ledger, signed
+from editfrontier.base.errors import UserError
+from editfrontier.study.claims import all_tests
+from editfrontier.study.config.study import read_yaml
+from editfrontier.study.judging.ledger import COLUMNS, judge, read_claims, write_ledger
+from editfrontier.study.judging.verdict import VERDICTS
+from editfrontier.study.report.ledger import decimals, ledger, signed
 
 EVERY = [f"C{number:02d}" for number in range(1, 35)]
 

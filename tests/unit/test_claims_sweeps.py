@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from claims_fixture import World, claims, verdict
-from editfrontier.analyses import Finding
-from editfrontier.claims.evidence import Evidence
+from editfrontier.study.findings import Finding
+from editfrontier.study.judging.evidence import Evidence
 
 
 def row(quantity: str, value: float, half: float = math.nan, **where: object) -> Finding:

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from claims_fixture import World, claims, verdict
-from editfrontier.claims import Absent
-from editfrontier.claims.editing import rank_correlation
-from editfrontier.metrics import METRICS
-from editfrontier.parquet import write_parquet
-from editfrontier.results import PAPER_METRICS
+from editfrontier.base.parquet import write_parquet
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics.taskscores import TaskScores
+from editfrontier.study.claims.editing import rank_correlation
+from editfrontier.study.judging.verdict import Absent
+from editfrontier.study.results.naming import PAPER_METRICS
 
 Values = dict[tuple[str, str], dict[str, float]]
 

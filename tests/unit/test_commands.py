@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from editfrontier.base.errors import UserError
 from editfrontier.cli import app, main
-from editfrontier.config import load_study
-from editfrontier.errors import UserError
+from editfrontier.study.config.study import load_study
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -122,14 +122,14 @@ def test_a_file_of_the_library_that_is_missing_keeps_its_traceback(monkeypatch: 
         raise FileNotFoundError(2, "No such file or directory", "/library/of/nobody.txt")
 
     monkeypatch.chdir(root)
-    monkeypatch.setattr("editfrontier.config.load_study", lost)
+    monkeypatch.setattr("editfrontier.study.config.study.load_study", lost)
     monkeypatch.setattr("sys.argv", ["editfrontier", "variants"])
     with pytest.raises(FileNotFoundError):
         main()
 
 
 def test_an_evaluator_whose_folder_does_not_exist_is_named() -> None:
-    from editfrontier.evaluators import load_evaluator
+    from editfrontier.scoring.evaluators import load_evaluator
 
     with pytest.raises(UserError, match="nowhere: no such model folder.*or correct `path`"):
         load_evaluator("ClipEvaluator", "nowhere")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from editfrontier.config_rows import swept
+from editfrontier.study.config.rows import swept
 
 
 def test_a_row_without_a_sweep_is_itself() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from editfrontier.analyses import Finding
-from editfrontier.analyses.findings import read_findings, write_findings
-from editfrontier.csv_files import as_text, frame_as_csv, read_rows, rows_as_csv, without_mark
-from editfrontier.datasets.choice import check_manifest, read_manifest, write_manifest
-from editfrontier.report.analyses import sources
-from editfrontier.results import read_reported, read_statistics
-from editfrontier.tables import build_grid, to_long, write_table
+from editfrontier.base.csv_files import as_text, frame_as_csv, read_rows, rows_as_csv, without_mark
+from editfrontier.data.reading.choice import check_manifest, read_manifest, write_manifest
+from editfrontier.study.findings import Finding, read_findings, write_findings
+from editfrontier.study.report.analyses import sources
+from editfrontier.study.results.naming import read_reported, read_statistics
+from editfrontier.study.results.tables import build_grid, to_long, write_table
 from study_fixture import Study, make_study
 
 LIBRARY = Path(__file__).resolve().parents[2] / "src" / "editfrontier"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.cases import read_cases, read_image, read_mask
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import read_cases, read_image, read_mask
 from editfrontier.microworld.dataset import DATASETS, build_reference, build_task
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.datasets import archives
-from editfrontier.datasets.archives import unpack
-from editfrontier.datasets.files import ExpectedFile, find_file
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.base.fetching import archives
+from editfrontier.base.fetching.archives import unpack
+from editfrontier.base.fetching.files import ExpectedFile, find_file
 from test_datasets_files import CONTENT, make_tar, make_zip, tree
 
 
@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from editfrontier.datasets import archives
+from editfrontier.data.datasets import archives
 
 name, mark = sys.argv[3:]
 action = getattr(archives, name) if hasattr(archives, name) else getattr(os, name)

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from celeba_files import draw_face, labels, original, pack, table, write_celeba
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.datasets import celeba_faces, celeba_hq, face_attributes, get_dataset, parsing
-from editfrontier.datasets.build import build_task
-from editfrontier.errors import UserError
-from editfrontier.language import load_language
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.datasets import celeba_hq, get_dataset
+from editfrontier.data.language import load_language
+from editfrontier.data.reading import celeba_faces, face_attributes, parsing
+from editfrontier.data.reading.build import build_task
 
 SIZE = 128
 

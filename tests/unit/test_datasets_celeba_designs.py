@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.cases import Case, read_mask
-from editfrontier.datasets import face_designs
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_mask
+from editfrontier.data.reading import face_designs
 from test_datasets_celeba import SIZE, build, no_checksums, raw  # noqa: F401 (fixtures)
 
 

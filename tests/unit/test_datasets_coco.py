@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 from coco_files import BOX, SPECIAL, image_id, pack_coco, write_coco
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.datasets import coco
-from editfrontier.datasets.build import build_task
-from editfrontier.datasets.choice import salted
-from editfrontier.datasets.coco_masks import instance_mask
-from editfrontier.datasets.coco_texts import edit_texts, with_articles
-from editfrontier.errors import UserError
-from editfrontier.language import load_language
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.datasets import coco
+from editfrontier.data.language import load_language
+from editfrontier.data.reading.build import build_task
+from editfrontier.data.reading.choice import salted
+from editfrontier.data.reading.coco_masks import instance_mask
+from editfrontier.data.reading.coco_texts import edit_texts, with_articles
 
 SIZE = 96
 # What pycocotools 2.0.11 makes of the polygon and of the mask below.

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.datasets import downloads
-from editfrontier.datasets.downloads import download
-from editfrontier.datasets.inventory import fetch_files
-from editfrontier.datasets.progress import reporter
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.base.fetching import downloads
+from editfrontier.base.fetching.downloads import download
+from editfrontier.base.fetching.progress import reporter
+from editfrontier.data.reading.inventory import fetch_files
 from test_datasets_files import CONTENT, MD5, SHA256, tree
 
 
@@ -159,7 +159,7 @@ def test_a_full_disk_keeps_the_part(server: str, tmp_path: Path, monkeypatch: py
 
 def test_a_download_that_is_killed_goes_on(server: str, tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from editfrontier.datasets import downloads\n"
+        "import os, signal, sys; from pathlib import Path; from editfrontier.data.datasets import downloads\n"
         "downloads._CHUNK = 100_000\n"
         "def reporter(what): return lambda done, total: done > 300_000 and os.kill(os.getpid(), signal.SIGKILL)\n"
         "downloads.reporter = reporter\n"
@@ -203,7 +203,7 @@ def test_progress_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_what_may_be_downloaded_is(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from editfrontier.datasets import coco
+    from editfrontier.data.datasets import coco
 
     files = tuple(
         dataclasses.replace(file, url=f"{server}/{file.archive}", size=len(CONTENT), md5=MD5)

@@ -15,17 +15,18 @@ import pytest
 from PIL import Image
 
 from drag_fixture import CHANGE, TEXT, bench_sample, box, dense, drag_bench, operation, picture, red_bench, red_sample
-from editfrontier import editors
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.datasets import dataset_names, dataset_options, get_dataset
-from editfrontier.datasets import drag_bench as bench_module
-from editfrontier.datasets import red_bench as red_module
-from editfrontier.datasets.build import build_task
-from editfrontier.dragging.pairs import fitted, regions_of, split_pairs
-from editfrontier.dragging.regions import apply, parse_drags, rectangle_around
-from editfrontier.editing.inputs import make_batch, read_inputs, to_arrays
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.datasets import dataset_names, dataset_options, get_dataset
+from editfrontier.data.datasets import drag_bench as bench_module
+from editfrontier.data.datasets import red_bench as red_module
+from editfrontier.data.pixels import to_arrays
+from editfrontier.data.reading.build import build_task
+from editfrontier.data.reading.drag_pairs import fitted, regions_of, split_pairs
+from editfrontier.data.regions import apply, parse_drags, rectangle_around
+from editfrontier.editing import editors
+from editfrontier.editing.inputs import make_batch, read_inputs
 from editfrontier.editing.records import EditSpec
-from editfrontier.errors import UserError
 from editfrontier.statistics.subsets import groups_of
 
 

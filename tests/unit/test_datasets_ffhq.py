@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 from celeba_files import draw_face
-from editfrontier.cases import Case, read_cases, read_image
-from editfrontier.config import load_study
-from editfrontier.datasets import ffhq
-from editfrontier.datasets.build import build_task
-from editfrontier.datasets.choice import read_manifest
-from editfrontier.datasets.reference import build_reference
-from editfrontier.errors import UserError
-from editfrontier.language import load_language
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image
+from editfrontier.data.datasets import ffhq
+from editfrontier.data.language import load_language
+from editfrontier.data.reading.build import build_task
+from editfrontier.data.reading.choice import read_manifest
+from editfrontier.data.reading.reference import build_reference
 from editfrontier.scoring.sources import _reference_images
+from editfrontier.study.config.study import load_study
 from ffhq_files import write_ffhq
 
 SIZE = 64

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.datasets import RENDERED, dataset_names, dataset_problems, get_dataset
-from editfrontier.datasets.choice import check_manifest, read_manifest, salted, write_manifest
-from editfrontier.datasets.files import ExpectedFile, complete, data_folder, find_file, missing, verify_file
-from editfrontier.datasets.inventory import describe, fetch_files, summary
-from editfrontier.errors import UserError
-from editfrontier.yaml_files import read_yaml
+from editfrontier.base.errors import UserError
+from editfrontier.base.fetching.files import ExpectedFile, complete, data_folder, find_file, missing, verify_file
+from editfrontier.base.yaml_files import read_yaml
+from editfrontier.data.datasets import RENDERED, dataset_names, dataset_problems, get_dataset
+from editfrontier.data.reading.choice import check_manifest, read_manifest, salted, write_manifest
+from editfrontier.data.reading.inventory import describe, fetch_files, summary
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
 MD5 = hashlib.md5(CONTENT).hexdigest()

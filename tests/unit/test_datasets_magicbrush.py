@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.datasets.build import build_task
-from editfrontier.editing.chains import chains_of
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.chains import chains_of
+from editfrontier.data.reading.build import build_task
 from magicbrush_fixture import SESSIONS, SIDE, edit_area, png, rows, scene, write_archive, write_parquet
 
 

@@ -17,14 +17,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from celeba_files import write_celeba
-from editfrontier.cases import Case, read_mask, write_png
-from editfrontier.datasets import MaskOptions, celeba_hq
-from editfrontier.datasets.automatic import Box, bounding_box, edits_behind, with_masks
-from editfrontier.datasets.build import build_task
-from editfrontier.datasets.sam import load_segmenter
-from editfrontier.errors import UserError
-from editfrontier.framing import Mask, Pixels
-from editfrontier.microworld.mask_quality import MASK_KINDS
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_mask, write_png
+from editfrontier.data.datasets import MaskOptions, celeba_hq
+from editfrontier.data.framing import Mask, Pixels
+from editfrontier.data.mask_quality import MASK_KINDS
+from editfrontier.data.reading.automatic import Box, bounding_box, edits_behind, with_masks
+from editfrontier.data.reading.build import build_task
+from editfrontier.data.reading.sam import load_segmenter
 from tiny_sam import write_sam, write_sam2
 
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
@@ -217,9 +217,10 @@ def test_a_task_names_its_segmenter_by_the_registry(
     """The text of the hub that the workflow puts in place of the name leads to the folder in the hub's cache."""
     import huggingface_hub.constants
 
-    from editfrontier import model_registry, models
-    from editfrontier.model_registry import segmenter_reference
-    from editfrontier.weights import models_of
+    from editfrontier.models import loading as models
+    from editfrontier.models import registry as model_registry
+    from editfrontier.models.registry import segmenter_reference
+    from editfrontier.models.weights import models_of
 
     revision = "0123456789abcdef0123456789abcdef01234567"
     registry = tmp_path / "models.yaml"
@@ -267,7 +268,7 @@ def test_a_task_names_its_segmenter_by_the_registry(
     ],
 )
 def test_a_wrong_name_of_a_segmenter_is_told_by_the_config(tmp_path: Path, name: str, problem: str) -> None:
-    from editfrontier.config import load_study
+    from editfrontier.study.config.study import load_study
 
     text = Path("config/paper.yaml").read_text()
     assert "sam: sam_vit_huge" in text

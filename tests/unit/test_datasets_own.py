@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.datasets.build import build_task
-from editfrontier.datasets.own_images import read_table
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.datasets.own_images import read_table
+from editfrontier.data.reading.build import build_task
 
 HEADER = "id,image,instruction,source_caption,target_caption,mask,source\n"
 

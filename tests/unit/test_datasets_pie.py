@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.datasets.build import build_task
-from editfrontier.datasets.pie_bench import SIDE, decode_mask
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.datasets.pie_bench import SIDE, decode_mask
+from editfrontier.data.reading.build import build_task
 
 MASK = [512 * 100 + 50, 200, 512 * 101 + 50, 200, 512 * 102 + 50, 200]
 EVERYTHING = [0, 512 * 512]

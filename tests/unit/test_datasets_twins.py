@@ -14,9 +14,9 @@ from PIL import Image
 from celeba_files import write_celeba
 from coco_files import write_coco
 from drag_fixture import red_bench
-from editfrontier.cases import Case, read_image, write_png
-from editfrontier.datasets.build import build_task
-from editfrontier.datasets.twins import joined, pixel_hash
+from editfrontier.data.cases import Case, read_image, write_png
+from editfrontier.data.reading.build import build_task
+from editfrontier.data.reading.twins import joined, pixel_hash
 from magicbrush_fixture import rows, scene, write_parquet
 
 

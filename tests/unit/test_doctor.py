@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from editfrontier.config import read_yaml
-from editfrontier.doctor import Check, doctor_text, gres, here, slurm
-from editfrontier.errors import UserError
-from editfrontier.planning.costs import Stage
-from editfrontier.planning.needs import Need
+from editfrontier.base.errors import UserError
+from editfrontier.running.doctor import Check, doctor_text, gres, here, slurm
+from editfrontier.running.planning.costs import Stage
+from editfrontier.running.planning.needs import Need
+from editfrontier.study.config.study import read_yaml
 
 
 @pytest.fixture

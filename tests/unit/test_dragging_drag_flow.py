@@ -11,13 +11,13 @@ from diffusers import FluxPipeline
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.diffusion import blending, sampling
+from editfrontier.base.errors import UserError
+from editfrontier.data.regions import Region
+from editfrontier.diffusion import blending, features, sampling
 from editfrontier.diffusion.flow import FlowText, encode_flow_text, velocity
-from editfrontier.dragging import features, objective
-from editfrontier.dragging.regions import Region
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
-from editfrontier.editors.drag_flow import drag_latents
-from editfrontier.errors import UserError
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editors.drag_flow import drag_latents
+from editfrontier.editing.methods import objective
 from editfrontier.inversion import invert, reconstruct
 from test_dragging_features import Calls, compared_with_forwards_of_their_own
 from tiny_flux import drag_batch, part_of, region, tiny_flux

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from editfrontier.base.errors import UserError
+from editfrontier.diffusion import features
 from editfrontier.diffusion.flow import FlowText, encode_flow_text, pack, velocity
-from editfrontier.dragging import features
-from editfrontier.errors import UserError
 from tiny_flux import DOUBLE, SINGLE, tiny_flux
 from tiny_pipelines import tiny_pipeline
 

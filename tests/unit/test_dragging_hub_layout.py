@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editfrontier.cases import Case, read_image, write_cases, write_png
+from editfrontier.data.cases import Case, read_image, write_cases, write_png
 from editfrontier.editing.shard import run_shard
 
 # (editor, checkpoint, hyperparameters, forwards of a case)

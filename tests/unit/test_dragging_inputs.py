@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from editfrontier.cases import Case, read_cases, write_png
-from editfrontier.dragging.attribute_map import attribute_regions, load_table
-from editfrontier.dragging.regions import apply
+from editfrontier.base.errors import UserError
+from editfrontier.data.attribute_map import attribute_regions, load_table
+from editfrontier.data.cases import Case, read_cases, write_png
+from editfrontier.data.language import load_language
+from editfrontier.data.regions import apply
+from editfrontier.editing.editors import NEEDS
 from editfrontier.editing.inputs import make_batch, read_inputs
 from editfrontier.editing.records import EditSpec
-from editfrontier.editors import NEEDS
-from editfrontier.errors import UserError
-from editfrontier.language import load_language
 from tiny_pipelines import SIZE, tiny_cases
 
 DRAGS = {"drags"}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.dragging import objective
-from editfrontier.dragging.regions import Region, apply, warp_mask
+from editfrontier.data.regions import Region, apply, warp_mask
+from editfrontier.editing.methods import objective
 from tiny_flux import region
 from tiny_pipelines import SIZE
 

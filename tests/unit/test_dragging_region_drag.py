@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from editfrontier.base.errors import UserError
+from editfrontier.data.pixels import to_arrays, to_images
+from editfrontier.data.regions import Region, warp_mask
 from editfrontier.diffusion import blending, sampling
-from editfrontier.dragging.regions import Region, warp_mask
-from editfrontier.editing.inputs import to_arrays, to_images
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
-from editfrontier.editors.region_drag import drag_latents
-from editfrontier.errors import UserError
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editors.region_drag import drag_latents
 from editfrontier.inversion import invert
 from test_dragging_features import Calls, compared_with_forwards_of_their_own
 from tiny_flux import drag_batch, part_of, region

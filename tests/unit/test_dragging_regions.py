@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editfrontier.cases import write_png
-from editfrontier.dragging.regions import apply, parse_drags, rectangle_around, warp_mask
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import write_png
+from editfrontier.data.regions import apply, parse_drags, rectangle_around, warp_mask
 
 SIZE = (32, 48)  # height, width: not square, so that swapped coordinates show
 

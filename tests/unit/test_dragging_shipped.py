@@ -11,15 +11,15 @@ import torch
 import yaml
 from torch import Tensor
 
+from editfrontier.data.language import load_language
+from editfrontier.data.regions import Region
 from editfrontier.diffusion import blending, sampling
-from editfrontier.dragging.objective import editable_pixels
-from editfrontier.dragging.regions import Region
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
-from editfrontier.evaluators.segmentation import SegmentationEvaluator
-from editfrontier.language import load_language
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.methods.objective import editable_pixels
 from editfrontier.microworld.drags import Drag, sample_drags
-from editfrontier.models import load_pipeline
+from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.drags import found_values
+from editfrontier.scoring.evaluators.segmentation import SegmentationEvaluator
 
 COUNT = 12
 SEED = 99

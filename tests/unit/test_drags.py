@@ -8,7 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from editfrontier.language import load_language
+from editfrontier.data.language import load_language
+from editfrontier.data.masks import iou
 from editfrontier.microworld.drags import (
     GRADES,
     KINDS,
@@ -19,7 +20,6 @@ from editfrontier.microworld.drags import (
     sample_drags,
     warp_mask,
 )
-from editfrontier.microworld.segment import iou
 
 LANG = load_language()
 DRAGS = sample_drags(27, 6, LANG)

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from editfrontier import editors
-from editfrontier.cases import Case, read_cases, read_image, write_cases, write_png
-from editfrontier.editing import inputs, shard
+from editfrontier.base.errors import EditorError, UserError
+from editfrontier.base.parquet import read_parquet
+from editfrontier.data.cases import Case, read_cases, read_image, write_cases, write_png
+from editfrontier.editing import editors, inputs, shard
 from editfrontier.editing.records import Row
-from editfrontier.errors import EditorError, UserError
-from editfrontier.parquet import read_parquet
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
 
 QUICK = {"num_inference_steps": 4}

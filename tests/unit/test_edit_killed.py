@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.parquet import read_parquet
+from editfrontier.base.parquet import read_parquet
 from tiny_pipelines import tiny_cases
 
 # Edits five cases in batches of two, notes each batch, and never ends the second one while the file `hold` is there.

@@ -11,13 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from editfrontier import editors
-from editfrontier.cases import read_image
-from editfrontier.dragging.regions import Region, apply, warp_mask
-from editfrontier.editing import shard
+from editfrontier.data.cases import read_image
+from editfrontier.data.regions import Region, apply, warp_mask
+from editfrontier.editing import editors, shard
+from editfrontier.editing.editors import EditBatch
 from editfrontier.editing.records import EditSpec, key
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
-from editfrontier.editors import EditBatch
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from editfrontier import editors
-from editfrontier.editors import EditBatch, Editor, NoParams, get_editor, make_params
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.editing import editors
+from editfrontier.editing.editors import EditBatch, Editor, NoParams, get_editor, make_params
 from tiny_pipelines import tiny_batch
 
 NAMES = [
@@ -41,7 +41,7 @@ def test_every_file_is_an_editor_of_its_own_name() -> None:
 
 def test_registry_and_hyperparameters_do_not_import_torch() -> None:
     code = (
-        "import sys\nfrom editfrontier.editors import editor_names, get_editor, make_params\n"
+        "import sys\nfrom editfrontier.editing.editors import editor_names, get_editor, make_params\n"
         "[make_params(get_editor(name), {}) for name in editor_names()]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.errors import UserError
-from editfrontier.yaml_files import read_yaml
+from editfrontier.base.errors import UserError
+from editfrontier.base.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(file for folder in ("src", "scripts", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
@@ -82,8 +82,8 @@ def test_files_are_read_as_utf8_where_the_locale_is_another(tmp_path: Path) -> N
         import locale, sys
         from pathlib import Path
         from editfrontier.editing.records import open_journal
-        from editfrontier.progress import measured
-        from editfrontier.yaml_files import read_yaml
+        from editfrontier.running.progress import measured
+        from editfrontier.base.yaml_files import read_yaml
         assert locale.getencoding().lower() not in ("utf-8", "utf8"), locale.getencoding()
         folder = Path(sys.argv[1])
         assert measured(folder / "b.tsv") == 1.5

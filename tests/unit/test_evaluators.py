@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier import evaluators
-from editfrontier.errors import UserError
-from editfrontier.evaluators import common
-from editfrontier.evaluators.attributes import AttributeEvaluator, build_attributes
-from editfrontier.evaluators.blocks import ResidualNet
-from editfrontier.evaluators.clip import CONFIG, ClipEvaluator
-from editfrontier.evaluators.features import FeatureEvaluator, build_features
-from editfrontier.evaluators.identity import IdentityEvaluator, build_identity
-from editfrontier.evaluators.lpips import LpipsEvaluator, build_lpips, nonnegative_heads
-from editfrontier.evaluators.quality import QualityEvaluator, build_quality
-from editfrontier.zoo.evaluators import save_model
+from editfrontier.base.errors import UserError
+from editfrontier.microworld.zoo.evaluators import save_model
+from editfrontier.scoring import evaluators
+from editfrontier.scoring.evaluators.attributes import AttributeEvaluator, build_attributes
+from editfrontier.scoring.evaluators.clip import CONFIG, ClipEvaluator
+from editfrontier.scoring.evaluators.features import FeatureEvaluator, build_features
+from editfrontier.scoring.evaluators.identity import IdentityEvaluator, build_identity
+from editfrontier.scoring.evaluators.lpips import LpipsEvaluator, build_lpips, nonnegative_heads
+from editfrontier.scoring.evaluators.quality import QualityEvaluator, build_quality
+from editfrontier.scoring.networks import common
+from editfrontier.scoring.networks.blocks import ResidualNet
 
 TINY: dict[str, Any] = {"widths": [4, 8, 8], "blocks": [1, 1, 1], "pooling": "average_max"}
 
@@ -185,7 +185,7 @@ def test_lpips_survives_saving(lpips_judge: LpipsEvaluator, tmp_path: Path) -> N
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from open_clip.model import CLIP
 
-    from editfrontier.zoo.tokenizer import build_tokenizer, save_tokenizer
+    from editfrontier.microworld.zoo.tokenizer import build_tokenizer, save_tokenizer
 
     folder = tmp_path_factory.mktemp("clip")
     tokenizer = build_tokenizer(["a", "portrait", "of", "person", "with", "hat", "smile"], 8)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
-from editfrontier.errors import UserError
-from editfrontier.evaluators import AutoencoderEvaluator
+from editfrontier.scoring.evaluators import AutoencoderEvaluator
 from tiny_pipelines import SIZE, tiny_pipeline
 
 

@@ -13,7 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier.evaluators import (
+from editfrontier.data.language import load_language, portrait_caption
+from editfrontier.microworld import portraits as world
+from editfrontier.microworld.portrait_painter import render_portraits
+from editfrontier.microworld.scenes import render_scenes, sample_scenes
+from editfrontier.microworld.zoo import corruptions
+from editfrontier.scoring.evaluators import (
     AttributeEvaluator,
     ClipEvaluator,
     FeatureEvaluator,
@@ -24,11 +29,7 @@ from editfrontier.evaluators import (
     VqaEvaluator,
     load_evaluator,
 )
-from editfrontier.language import load_language, portrait_caption
-from editfrontier.metrics.alignment import cosine
-from editfrontier.microworld import portraits as world
-from editfrontier.microworld.scenes import render_scenes, sample_scenes
-from editfrontier.zoo import corruptions
+from editfrontier.scoring.metrics.alignment import cosine
 
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
 GOLDEN = Path(__file__).with_name("golden_evaluators.json")
@@ -55,7 +56,7 @@ def blurred(images: Tensor) -> Tensor:
 def measure(name: str) -> list[float]:
     """What the evaluator `name` says about the fixed images, as one list of numbers."""
     people = portraits()
-    images = world.render_portraits(people).images
+    images = render_portraits(people).images
     if name == "attributes":
         return AttributeEvaluator.load(MODELS / name).probabilities(images).flatten().tolist()
     if name == "identity":

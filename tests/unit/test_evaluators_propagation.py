@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from editfrontier.cases import read_image
-from editfrontier.dragging.regions import parse_drags
-from editfrontier.evaluators import load_evaluator
-from editfrontier.evaluators.propagation import PropagationEvaluator
-from editfrontier.metrics import drag
+from editfrontier.data.cases import read_image
+from editfrontier.data.regions import parse_drags
+from editfrontier.scoring.evaluators import load_evaluator
+from editfrontier.scoring.evaluators.propagation import PropagationEvaluator
+from editfrontier.scoring.metrics import drag
 
 
 class Colours:

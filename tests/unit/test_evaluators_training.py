@@ -9,16 +9,17 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from editfrontier.evaluators.identity import build_identity
 from editfrontier.microworld import portraits as world
+from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.scenes import sample_scenes
-from editfrontier.zoo import corruptions, evaluators_data
-from editfrontier.zoo.evaluators import TRAINERS
-from editfrontier.zoo.evaluators_clip import WordTokens, captioned
-from editfrontier.zoo.evaluators_data import held_out_seed, portrait_pool, scene_labels, to_float
-from editfrontier.zoo.evaluators_portrait import ArcFace
-from editfrontier.zoo.evaluators_quality import artifact_target, corrupted_batch
-from editfrontier.zoo.evaluators_scores import balanced_accuracy, best_logit_shift, roc_auc, spearman
+from editfrontier.microworld.zoo import corruptions, evaluators_data
+from editfrontier.microworld.zoo.evaluators import TRAINERS
+from editfrontier.microworld.zoo.evaluators_clip import WordTokens, captioned
+from editfrontier.microworld.zoo.evaluators_data import held_out_seed, portrait_pool, scene_labels, to_float
+from editfrontier.microworld.zoo.evaluators_portrait import ArcFace
+from editfrontier.microworld.zoo.evaluators_quality import artifact_target, corrupted_batch
+from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy, best_logit_shift, roc_auc, spearman
+from editfrontier.scoring.evaluators.identity import build_identity
 
 
 def generator(seed: int = 0) -> Generator:
@@ -27,7 +28,7 @@ def generator(seed: int = 0) -> Generator:
 
 @pytest.fixture(scope="module")
 def pixels() -> Tensor:
-    return to_float(world.render_portraits(world.sample_portraits(8, seed=3)).images)
+    return to_float(render_portraits(world.sample_portraits(8, seed=3)).images)
 
 
 @pytest.mark.parametrize("name", list(corruptions.CORRUPTIONS))
@@ -120,8 +121,8 @@ def test_logit_shift_restores_a_moved_threshold() -> None:
 
 
 def test_remembered_words_equal_the_tokenizer() -> None:
-    from editfrontier.language import DEFAULT_PATH
-    from editfrontier.zoo.tokenizer import build_tokenizer, language_words
+    from editfrontier.data.language import DEFAULT_PATH
+    from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words
 
     tokenizer = build_tokenizer(language_words(DEFAULT_PATH), 40)
     images = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)

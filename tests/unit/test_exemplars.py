@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from editfrontier.cases import Case, read_cases, read_image, read_mask, write_cases, write_png
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask, write_cases, write_png
+from editfrontier.data.language import load_language
 from editfrontier.editing.inputs import make_batch, read_inputs
 from editfrontier.editing.records import EditSpec
-from editfrontier.errors import UserError
-from editfrontier.language import load_language
 from editfrontier.microworld.dataset import build_task
 from editfrontier.microworld.edits import MINIMUM_PIXELS, attribute_directions, portrait_edits
 from editfrontier.microworld.exemplars import portrait_exemplars
@@ -46,7 +46,7 @@ def test_every_attribute_and_direction_has_a_visible_exemplar_of_its_own() -> No
 
 def test_the_region_shows_the_attribute_where_the_edit_puts_it(root: Path) -> None:
     """The shipped classifier sees the desired value in exemplars as in true edits, and the regions lie alike."""
-    from editfrontier.evaluators.attributes import AttributeEvaluator
+    from editfrontier.scoring.evaluators.attributes import AttributeEvaluator
 
     edits = [e for e in portrait_edits(40, 9, load_language()) if e.attribute in ("hat", "beard", "glasses", "smile")]
     exemplars = portrait_exemplars(edits, 9, "studio")

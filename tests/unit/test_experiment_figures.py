@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.cases import read_image
-from editfrontier.errors import UserError
-from editfrontier.figures.drags import motion_of
-from editfrontier.figures.inversion import lines_of_methods, ticks_between
-from editfrontier.figures.tables import figure_drag_panel, figure_inversion, figure_motion
-from editfrontier.gallery import read_task, regions_of
-from editfrontier.grids import build_grid
-from editfrontier.results import parse_table, read_reported, read_statistics, row_styles
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import read_image
+from editfrontier.study.figures.drags import motion_of
+from editfrontier.study.figures.inversion import lines_of_methods, ticks_between
+from editfrontier.study.figures.tables import figure_drag_panel, figure_inversion, figure_motion
+from editfrontier.study.results.gallery import read_task, regions_of
+from editfrontier.study.results.grids import build_grid
+from editfrontier.study.results.naming import parse_table, read_reported, read_statistics, row_styles
 from experiments_fixture import add_experiments
 from study_fixture import Study, make_study
 

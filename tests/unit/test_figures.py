@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.errors import UserError
-from editfrontier.figures.plotting import pareto_front
-from editfrontier.figures.tables import (
+from editfrontier.base.errors import UserError
+from editfrontier.study.drawing.plotting import pareto_front
+from editfrontier.study.figures.tables import (
     figure_ablation,
     figure_frontier,
     figure_qualitative,
     figure_validation,
     guidance_of,
 )
-from editfrontier.gallery import balanced_choice, edited_image, read_task, worst_cases
+from editfrontier.study.results.gallery import balanced_choice, edited_image, read_task, worst_cases
 from study_fixture import Study, make_study
 
 

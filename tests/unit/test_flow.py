@@ -10,8 +10,8 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import attention, flow, sampling
-from editfrontier.errors import UserError
 from tiny_flux import tiny_flux
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from editfrontier.errors import UserError
-from editfrontier.framing import Frame, apply, frame_of, safe_name, same_size
+from editfrontier.base.errors import UserError
+from editfrontier.data.framing import Frame, apply, frame_of, safe_name, same_size
 
 
 def test_a_picture_of_the_size_is_kept_to_the_byte() -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import guidance, sampling
-from editfrontier.editors import EditBatch, get_editor, make_params
-from editfrontier.editors.mask_guided import edit_latents
-from editfrontier.errors import UserError
+from editfrontier.editing.editors import EditBatch, get_editor, make_params
+from editfrontier.editing.editors.mask_guided import edit_latents
 from tiny_pipelines import fresh_generators, tiny_batch, tiny_pipeline
 
 STEPS, MADE = 12, 9

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editfrontier import editors
-from editfrontier.cases import Case, read_image, write_cases, write_png
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_image, write_cases, write_png
 from editfrontier.diffusion import sampling
+from editfrontier.editing import editors
 from editfrontier.editing.shard import run_shard
-from editfrontier.errors import UserError
-from editfrontier.models import CHANNELS, load_pipeline
+from editfrontier.models.loading import CHANNELS, load_pipeline
 from hub_layout import CHECKPOINTS, KIND_OF
 
 # (editor, checkpoint, hyperparameters, forwards of a case)

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
-from editfrontier.diffusion.image_lora import ImageLora, attention_projections, train_image_lora
-from editfrontier.errors import UserError
+from editfrontier.editing.methods.image_lora import ImageLora, attention_projections, train_image_lora
 from tiny_pipelines import fresh_generators, latents_of, predicted, tiny_pipeline
 
 

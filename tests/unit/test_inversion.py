@@ -12,15 +12,15 @@ from diffusers import DDIMInverseScheduler, StableDiffusionPipeline
 from torch import Tensor
 
 from editfrontier import inversion
-from editfrontier.cases import read_cases, read_image
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import read_cases, read_image
+from editfrontier.data.pixels import to_images
 from editfrontier.diffusion import attention, sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.editing.inputs import to_images
-from editfrontier.editors import Measured, get_editor, make_params
-from editfrontier.errors import UserError
+from editfrontier.editing.editors import Measured, get_editor, make_params
 from editfrontier.inversion import diffusion
 from editfrontier.microworld.dataset import build_task
-from editfrontier.models import load_pipeline
+from editfrontier.models.loading import load_pipeline
 from tiny_pipelines import TOKENS, tiny_batch, tiny_pipeline
 
 PROMPTS = ["hat", "old"]

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from editfrontier import inversion
+from editfrontier.base.parquet import read_parquet
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.editing import shard
-from editfrontier.editors import EditBatch, Editor, NoParams, get_editor, make_params
+from editfrontier.editing.editors import EditBatch, Editor, NoParams, get_editor, make_params
 from editfrontier.inversion import InversionCache, Trajectory
-from editfrontier.parquet import read_parquet
 from tiny_pipelines import tiny_batch, tiny_cases, tiny_pipeline
 
 PROMPTS = ["hat", "old", "beard"]

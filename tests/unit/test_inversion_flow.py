@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from editfrontier import inversion
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import flow, sampling
-from editfrontier.editors import Measured, get_editor, make_params
-from editfrontier.errors import UserError
+from editfrontier.editing.editors import Measured, get_editor, make_params
 from editfrontier.inversion import Trajectory
 from tiny_pipelines import tiny_batch
 
@@ -109,7 +109,7 @@ def test_rf_inversion_pulls_to_noise_that_the_image_decides(model: Any, clean: T
 def test_latents_stay_in_full_precision_beside_a_network_in_half(
     hub_folder: Callable[[str], Path], model: Any, clean: Tensor
 ) -> None:
-    from editfrontier.models import load_pipeline
+    from editfrontier.models.loading import load_pipeline
 
     half = load_pipeline("flux", hub_folder("flux"))
     sampling.prepare_model(half, torch.device("cpu"), "bfloat16")

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from editfrontier import inversion
-from editfrontier.cases import read_cases, read_image
+from editfrontier.data.cases import read_cases, read_image
+from editfrontier.data.pixels import to_images
 from editfrontier.diffusion import sampling
-from editfrontier.editing.inputs import to_images
 from editfrontier.inversion.order import reconstruction_errors, slope
 from editfrontier.microworld.dataset import build_task
-from editfrontier.models import load_pipeline
+from editfrontier.models.loading import load_pipeline
 
 
 def test_slopes() -> None:

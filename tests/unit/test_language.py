@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from editfrontier.errors import UserError
-from editfrontier.language import (
+from editfrontier.base.errors import UserError
+from editfrontier.data.language import (
     DEFAULT_PATH,
     HAIR_COLOURS,
     instructions,

@@ -12,10 +12,10 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-from editfrontier.figures import lettering
-from editfrontier.figures.lettering import NOTE, fallback_fonts, note_about, note_of, power_of_ten
-from editfrontier.figures.plotting import figure_style, save_figure
-from editfrontier.figures.tables import (
+from editfrontier.study.drawing import lettering
+from editfrontier.study.drawing.lettering import NOTE, fallback_fonts, note_about, note_of, power_of_ten
+from editfrontier.study.drawing.plotting import figure_style, save_figure
+from editfrontier.study.figures.tables import (
     figure_ablation,
     figure_drag_panel,
     figure_frontier,

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from editfrontier.editors import _own_names
-from editfrontier.figures.tables import figure_frontier
-from editfrontier.results import CONTROLS, LABELS, Row, group_styles, read_reported, row_styles, styles
+from editfrontier.editing.editors import _own_names
+from editfrontier.study.figures.tables import figure_frontier
+from editfrontier.study.results.naming import CONTROLS, LABELS, Row, group_styles, read_reported, row_styles, styles
 from experiments_fixture import add_experiments
 from study_fixture import make_study
 
@@ -84,7 +84,7 @@ def test_the_print_figure_has_a_look_of_its_own_for_each_editor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One from outside beside those that the paper alone has, TF-ICON among them."""
-    from editfrontier.figures import frontier
+    from editfrontier.study.figures import frontier
 
     study = add_experiments(make_study(tmp_path / "study", cases=2))
     statistics = study.root / "statistics" / "portraits.parquet"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from editfrontier.diffusion import blending, sampling
-from editfrontier.editors import EditBatch, get_editor, make_params
-from editfrontier.editors.mask_guided import edit_latents
+from editfrontier.editing.editors import EditBatch, get_editor, make_params
+from editfrontier.editing.editors.mask_guided import edit_latents
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 
 STEPS = 12

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.cases import MASK_ORIGINS, read_mask
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import MASK_ORIGINS, read_mask
+from editfrontier.data.mask_quality import MASK_KINDS
+from editfrontier.data.masks import DEGRADATIONS, LEAST_SHARE, degrade, dilated, eroded, iou, shifted, with_holes
 from editfrontier.editing.inputs import noise_name, read_inputs
-from editfrontier.errors import UserError
-from editfrontier.masks import DEGRADATIONS, LEAST_SHARE, degrade, dilated, eroded, shifted, with_holes
 from editfrontier.microworld.dataset import build_task
-from editfrontier.microworld.mask_quality import MASK_KINDS
-from editfrontier.microworld.segment import iou
 
 
 def _square(size: int = 64, low: int = 20, high: int = 40) -> np.ndarray:

@@ -12,8 +12,8 @@ from scipy import linalg
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
-from editfrontier.errors import UserError
-from editfrontier.metrics import (
+from editfrontier.base.errors import UserError
+from editfrontier.scoring.metrics import (
     METRICS,
     PSNR_CAP,
     alignment,
@@ -24,7 +24,7 @@ from editfrontier.metrics import (
     quality,
     truth,
 )
-from editfrontier.metrics.identity import identity_similarity
+from editfrontier.scoring.metrics.identity import identity_similarity
 
 
 def _images(n: int = 4, size: int = 32, seed: int = 0) -> Tensor:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.dragging.regions import Region, warp_mask
-from editfrontier.evaluators.segmentation import without_specks
-from editfrontier.metrics import drag
+from editfrontier.data.regions import Region, warp_mask
 from editfrontier.scoring.drags import (
     distance_values,
     query_features,
 )
+from editfrontier.scoring.evaluators.segmentation import without_specks
+from editfrontier.scoring.metrics import drag
 from metrics_drag_fixture import SHIFT, SIZE, Pixels, picture, region, square
 
 # Regions --------------------------------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_mask, write_png
-from editfrontier.metrics import METRICS
-from editfrontier.metrics.region_registry import DRIFT_REGIONS
-from editfrontier.metrics.regions import boundary, drift
-from editfrontier.microworld.portraits import REGIONS, portrait_regions, render_portraits, sample_portraits
+from editfrontier.data.cases import Case, read_mask, write_png
+from editfrontier.microworld.portrait_painter import portrait_regions, render_portraits
+from editfrontier.microworld.portraits import REGIONS, sample_portraits
 from editfrontier.microworld.regions import write_regions
+from editfrontier.scoring.metrics import METRICS
+from editfrontier.scoring.metrics.region_registry import DRIFT_REGIONS
+from editfrontier.scoring.metrics.regions import boundary, drift
 from editfrontier.scoring.regions import score_regions
 
 SIZE = 32

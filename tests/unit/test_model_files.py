@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from editfrontier import model_files
-from editfrontier.datasets.sam import load_segmenter
-from editfrontier.doctor.here import check_models
-from editfrontier.errors import UserError
-from editfrontier.evaluators import load_evaluator
-from editfrontier.models import load_pipeline
-from editfrontier.weights import models_of
+from editfrontier.base.errors import UserError
+from editfrontier.data.reading.sam import load_segmenter
+from editfrontier.models import files as model_files
+from editfrontier.models.loading import load_pipeline
+from editfrontier.models.weights import models_of
+from editfrontier.running.doctor.here import check_models
+from editfrontier.scoring.evaluators import load_evaluator
 from hub_files import write_weights
 from tiny_pipelines import tiny_pipeline
 from tiny_sam import write_sam

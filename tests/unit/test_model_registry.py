@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from editfrontier import model_registry
-from editfrontier.config import load_study, read_yaml
-from editfrontier.errors import UserError
-from editfrontier.model_registry import (
+from editfrontier.base.errors import UserError
+from editfrontier.base.fingerprints import weights_hash
+from editfrontier.models import registry as model_registry
+from editfrontier.models.loading import KINDS, mixed_precision, resolve_model, weights_sha256
+from editfrontier.models.registry import (
     FilesReference,
     HubReference,
     entry_of,
@@ -23,8 +24,7 @@ from editfrontier.model_registry import (
     reference_of,
     size_of,
 )
-from editfrontier.models import KINDS, mixed_precision, resolve_model, weights_sha256
-from editfrontier.spec import weights_hash
+from editfrontier.study.config.study import load_study, read_yaml
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -274,7 +274,7 @@ def test_only_denoiser_and_t5_are_loaded_in_lower_precision() -> None:
 def test_a_pipeline_loads_in_mixed_precision(hub_folder: Any, kind: str) -> None:
     import torch
 
-    from editfrontier.models import load_pipeline
+    from editfrontier.models.loading import load_pipeline
     from hub_layout import CHECKPOINTS, KIND_OF
 
     name = next(name for name in CHECKPOINTS if KIND_OF.get(name, name) == kind)

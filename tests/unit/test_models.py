@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.errors import UserError
-from editfrontier.models import load_pipeline, resolve_model, verify_provenance, weights_sha256
-from editfrontier.zoo.provenance import update_scores
+from editfrontier.base.errors import UserError
+from editfrontier.microworld.zoo.provenance import update_scores
+from editfrontier.models.loading import load_pipeline, resolve_model, verify_provenance, weights_sha256
 
 
 @pytest.fixture
@@ -132,5 +132,5 @@ def test_import_is_light() -> None:
     import subprocess
     import sys
 
-    code = "import sys, editfrontier.models; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    code = "import sys, editfrontier.models.loading; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image, ImageOps
 
-from editfrontier.cases import PICTURE_ENDINGS, read_image, read_mask
-from editfrontier.errors import UserError
-from editfrontier.pictures import (
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import PICTURE_ENDINGS, read_image, read_mask
+from editfrontier.data.pictures import (
     FORMATS,
     MOST_BYTES,
     alpha_mask,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from editfrontier.cases import read_mask
-from editfrontier.errors import UserError
-from editfrontier.pictures import painted, read_rgb
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import read_mask
+from editfrontier.data.pictures import painted, read_rgb
 
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 """Primaries of Adobe RGB (1998) as XYZ at D50, columns of the matrix."""

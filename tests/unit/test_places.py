@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from editfrontier.base.integrity.places import writing_problem
 from editfrontier.cli import main
-from editfrontier.doctor import here
-from editfrontier.integrity.places import writing_problem
+from editfrontier.running.doctor import here
 
 NAMED = "Correct its permissions, or name another place."
 
@@ -75,7 +75,7 @@ def test_a_command_that_cannot_write_is_one_line_with_the_fix(
     def refused(*_: Any) -> None:
         raise OSError(number, os.strerror(number), str(home / place))
 
-    monkeypatch.setattr("editfrontier.config.load_study", refused)
+    monkeypatch.setattr("editfrontier.study.config.study.load_study", refused)
     monkeypatch.setattr("sys.argv", ["editfrontier", "where"])
     with pytest.raises(SystemExit) as end:
         main()

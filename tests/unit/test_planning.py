@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from editfrontier.cases import Case
-from editfrontier.config import Study, Variant, load_study
-from editfrontier.datasets import Dataset, Options, Request
-from editfrontier.datasets.files import ExpectedFile
-from editfrontier.editors.ready_made import VARIABLE
-from editfrontier.errors import UserError
-from editfrontier.model_registry import get_entry
-from editfrontier.planning import costs
-from editfrontier.planning import needs as wanted
-from editfrontier.planning.graph import PlannedJob
-from editfrontier.planning.page import plan_text, size_text
+from editfrontier.base.errors import UserError
+from editfrontier.base.fetching.files import ExpectedFile
+from editfrontier.data.cases import Case
+from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.editing.editors.ready_made import VARIABLE
+from editfrontier.models.registry import get_entry
+from editfrontier.running.planning import costs
+from editfrontier.running.planning import needs as wanted
+from editfrontier.running.planning.graph import PlannedJob
+from editfrontier.running.planning.page import plan_text, size_text
+from editfrontier.study.config.study import Study, Variant, load_study
 
 TASK = {"dataset": "portraits", "cases": 10, "repeats": 3, "shards": 4}
 
@@ -121,7 +121,7 @@ def test_cases_with_masks_by_a_segmenter_belong_to_the_data_and_have_seconds_of_
 
 def with_model(entry: dict[str, Any], **changes: Any) -> Study:
     made = study(models={"theirs": entry}, **changes)
-    variant = Variant("sdedit", "sdedit", "theirs", {}, "editfrontier.editors.sdedit")
+    variant = Variant("sdedit", "sdedit", "theirs", {}, "editfrontier.editing.editors.sdedit")
     return Study(made.config, {"faces": {"sdedit": variant}}, {}, {})
 
 
@@ -144,7 +144,7 @@ def test_weights_of_the_hub_are_looked_for_in_its_cache(tmp_path: Path, monkeypa
 
 def test_folders_of_ready_made_edits_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    variant = Variant("mine", "ready_made", None, {"folder": "service"}, "editfrontier.editors.ready_made")
+    variant = Variant("mine", "ready_made", None, {"folder": "service"}, "editfrontier.editing.editors.ready_made")
     made = Study(study().config, {"faces": {"mine": variant}}, {}, {})
     (need,) = wanted.needs(made, [edit_job("mine"), edit_job("mine")])
     assert (need.kind, need.name, need.present) == ("data", f"Ready-made edits, {tmp_path / 'service'}", False)

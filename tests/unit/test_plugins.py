@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.datasets import get_dataset
-from editfrontier.editors import get_editor
-from editfrontier.errors import UserError
-from editfrontier.plugins import import_own
+from editfrontier.base.errors import UserError
+from editfrontier.base.plugins import import_own
+from editfrontier.data.datasets import get_dataset
+from editfrontier.editing.editors import get_editor
 from foreign_packages import put_package
 
 

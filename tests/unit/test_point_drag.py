@@ -13,21 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from editfrontier import inversion
+from editfrontier.base.errors import UserError
+from editfrontier.data.regions import Region, warp_mask
 from editfrontier.diffusion import sampling
-from editfrontier.diffusion.point_tracking import (
-    Handles,
-    make_handles,
-    motion_loss,
-    point_pairs,
-    sample_at,
-    track,
-    window,
-)
-from editfrontier.diffusion.reference_attention import execution_order, reference_attention
-from editfrontier.dragging.regions import Region, warp_mask
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
-from editfrontier.editors.point_drag import drag, featured
-from editfrontier.errors import UserError
+from editfrontier.diffusion.features import sample_at
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editors.point_drag import drag, featured
+from editfrontier.editing.methods.point_tracking import Handles, make_handles, motion_loss, point_pairs, track, window
+from editfrontier.editing.methods.reference_attention import execution_order, reference_attention
 from tiny_pipelines import SIZE, fresh_generators, latents_of, predicted, tiny_batch, tiny_pipeline
 
 CPU = torch.device("cpu")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from editfrontier.dragging.regions import Region
-from editfrontier.editing.inputs import to_arrays, to_images
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
-from editfrontier.evaluators import SegmentationEvaluator
+from editfrontier.data.pixels import to_arrays, to_images
+from editfrontier.data.regions import Region
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
 from editfrontier.microworld.drags import sample_drags
-from editfrontier.models import load_pipeline
+from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.drags import found_values
+from editfrontier.scoring.evaluators import SegmentationEvaluator
 
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
 MICRO = {"learning_rate": 0.05, "lora": False, "reference_attention": False}

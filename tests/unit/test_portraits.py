@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     ATTRIBUTES,
     HAIR_COLOURS,
@@ -17,7 +18,6 @@ from editfrontier.microworld.portraits import (
     attribute_index,
     concatenate,
     conflicts,
-    render_portraits,
     sample_portraits,
     set_attribute,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.progress import Job, Progress, follow, measured, minutes, read_seconds, table_of, work
+from editfrontier.running.progress import Job, Progress, follow, measured, minutes, read_seconds, table_of, work
 
 TABLE = {("edit", ""): 30.0, ("edit", "sdedit"): 20.0, ("score", ""): 10.0, ("analyse", "drift"): 40.0}
 HEAD = "s\th:m:s\tmax_rss\tcpu_time\n"

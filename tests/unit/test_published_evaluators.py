@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from editfrontier.errors import UserError
-from editfrontier.evaluators import common, load_evaluator
-from editfrontier.evaluators.arcface import TEMPLATE, ArcFaceEvaluator, ArcFaceNet, YuNet, align, similarity
-from editfrontier.evaluators.celeba_attributes import CELEBA_NAMES, CelebAttributeEvaluator
-from editfrontier.evaluators.common import Unfilled, fill_module, read_checkpoint
-from editfrontier.evaluators.inception import build_inception, resize_clean, resize_legacy
+from editfrontier.base.errors import UserError
+from editfrontier.scoring.evaluators import load_evaluator
+from editfrontier.scoring.evaluators.arcface import TEMPLATE, ArcFaceEvaluator, ArcFaceNet, YuNet, align, similarity
+from editfrontier.scoring.evaluators.celeba_attributes import CELEBA_NAMES, CelebAttributeEvaluator
+from editfrontier.scoring.evaluators.inception import build_inception, resize_clean, resize_legacy
+from editfrontier.scoring.networks import common
+from editfrontier.scoring.networks.common import Unfilled, fill_module, read_checkpoint
 from editfrontier.scoring.sources import image_networks
 from paper_fixture import folder_of, images, write_evaluators
 
@@ -174,9 +175,9 @@ def test_edits_are_aligned_by_the_face_of_their_source() -> None:
 
 def test_sources_without_a_face_are_counted_with_a_reason(tmp_path: Path) -> None:
     """A table where nobody is found in one source: no value for its case, and the provenance says why."""
-    from editfrontier.cases import Case, write_cases, write_png
+    from editfrontier.base.parquet import read_parquet
+    from editfrontier.data.cases import Case, write_cases, write_png
     from editfrontier.editing.records import Row, write_record
-    from editfrontier.parquet import read_parquet
     from editfrontier.scoring.score import score_variant
     from editfrontier.scoring.sources import prepare_sources
 
@@ -242,7 +243,7 @@ def test_published_arcface_folder_loads(tmp_path: Path, monkeypatch: pytest.Monk
     (folder / "d.onnx").write_bytes(b"no network")
     with pytest.raises(UserError, match=r"d\.onnx: cannot be read as the face detector YuNet.*weights --pin"):
         load_evaluator("IdentityEvaluator", folder)
-    monkeypatch.setattr("editfrontier.evaluators.arcface.YuNet", lambda path: Detector())
+    monkeypatch.setattr("editfrontier.scoring.evaluators.arcface.YuNet", lambda path: Detector())
     judge = load_evaluator("IdentityEvaluator", folder)
     assert isinstance(judge, ArcFaceEvaluator)
     assert judge.embed(images(1, 64)).shape == (1, 512)
@@ -281,14 +282,14 @@ def test_attributes_come_in_the_words_of_the_study(tmp_path: Path) -> None:
 
 def test_a_task_is_scored_by_the_published_evaluators(tmp_path: Path, hub_folder: Any) -> None:
     """Every metric of faces and drags that the micro evaluators give comes from these too, but for quality."""
-    from editfrontier.config import read_yaml
+    from editfrontier.base.parquet import read_parquet
     from editfrontier.editing.records import Row, write_record
-    from editfrontier.metrics import METRICS
     from editfrontier.microworld.dataset import build_task
-    from editfrontier.model_registry import reference_of
-    from editfrontier.parquet import read_parquet
+    from editfrontier.models.registry import reference_of
+    from editfrontier.scoring.metrics import METRICS
     from editfrontier.scoring.score import score_variant
     from editfrontier.scoring.sources import prepare_sources
+    from editfrontier.study.config.study import read_yaml
 
     entries = write_evaluators(tmp_path / "evaluators", hub_folder("sd2_base"))
     judges = {kind: reference_of(entry) for kind, entry in entries.items()}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from editfrontier.errors import UserError
-from editfrontier.evaluators import load_evaluator
+from editfrontier.base.errors import UserError
+from editfrontier.scoring.evaluators import load_evaluator
 from paper_fixture import folder_of, images, write_clip
 
 # LPIPS ----------------------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def clip_folder(tmp_path: Path) -> Path:
 def test_clip_of_openai_gets_its_own_activation(clip_folder: Path) -> None:
     from open_clip.transformer import QuickGELU
 
-    from editfrontier.evaluators import ClipEvaluator
+    from editfrontier.scoring.evaluators import ClipEvaluator
 
     usual, quick = (ClipEvaluator.load(clip_folder, quick_gelu=flag) for flag in (None, True))
     batch = images(2, 32)
@@ -96,7 +96,7 @@ def test_clip_of_openai_gets_its_own_activation(clip_folder: Path) -> None:
 def test_registry_says_which_activation(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from open_clip.transformer import QuickGELU
 
-    monkeypatch.setattr("editfrontier.models.resolve_model", lambda reference: clip_folder)
+    monkeypatch.setattr("editfrontier.models.loading.resolve_model", lambda reference: clip_folder)
     for name, quick in (
         ("timm/vit_base_patch32_clip_224.openai", True),
         ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", False),

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editfrontier.cases import Case, read_cases, read_image
-from editfrontier.config import load_study, merge, read_yaml
-from editfrontier.datasets.build import build_task
+from editfrontier.base.errors import UserError
+from editfrontier.base.fingerprints import variant_name
+from editfrontier.data.cases import Case, read_cases, read_image
+from editfrontier.data.framing import frame_of
+from editfrontier.data.reading.build import build_task
 from editfrontier.editing import shard
+from editfrontier.editing.editors import get_editor, make_params
+from editfrontier.editing.editors.ready_made import VARIABLE
 from editfrontier.editing.origin import origins
 from editfrontier.editing.records import Row
-from editfrontier.editors import get_editor, make_params
-from editfrontier.editors.ready_made import VARIABLE
-from editfrontier.errors import UserError
-from editfrontier.framing import frame_of
-from editfrontier.spec import variant_name
+from editfrontier.study.config.study import load_study, merge, read_yaml
 from tiny_pipelines import SIZE, tiny_cases
 
 

@@ -15,21 +15,21 @@ import torch
 from typer.testing import CliRunner
 
 from claims_fixture import World
-from editfrontier.claims import Absent
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet, write_parquet
 from editfrontier.cli import app
-from editfrontier.config import load_study
-from editfrontier.errors import UserError
-from editfrontier.grids import build_grid
-from editfrontier.metrics.distribution import FidReference
-from editfrontier.metrics.moments import copy_moments, read_moments
-from editfrontier.parquet import read_parquet, write_parquet
-from editfrontier.report import build_report
-from editfrontier.results import Table, parse_table, read_reported
+from editfrontier.scoring.metrics.distribution import FidReference
+from editfrontier.scoring.metrics.moments import copy_moments, read_moments
 from editfrontier.scoring.sources import prepare_sources, read_sources
 from editfrontier.statistics.set_bootstrap import NO_IMAGES, NO_ROW, SetBootstrap
 from editfrontier.statistics.task import summary
 from editfrontier.statistics.taskscores import Settings, TaskScores
-from editfrontier.tables import to_latex, to_long, to_markdown
+from editfrontier.study.config.study import load_study
+from editfrontier.study.judging.verdict import Absent
+from editfrontier.study.report import build_report
+from editfrontier.study.results.grids import build_grid
+from editfrontier.study.results.naming import Table, parse_table, read_reported
+from editfrontier.study.results.tables import to_latex, to_long, to_markdown
 from study_fixture import make_study, page_data
 from tiny_pipelines import tiny_cases
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.figures.plotting import figure_style, save_figure
-from editfrontier.gallery import read_task
-from editfrontier.report import build_report
-from editfrontier.report.gallery_data import gallery, rounded
-from editfrontier.report.page import duration
-from editfrontier.report.study_data import control_checks, stages, tables_of
-from editfrontier.results import parse_table, read_reported, read_statistics
-from editfrontier.tables import build_grid, write_table
-from editfrontier.webpage import embed_json
+from editfrontier.study.drawing.plotting import figure_style, save_figure
+from editfrontier.study.report import build_report
+from editfrontier.study.report.gallery_data import gallery, rounded
+from editfrontier.study.report.page import duration
+from editfrontier.study.report.study_data import control_checks, stages, tables_of
+from editfrontier.study.report.webpage import embed_json
+from editfrontier.study.results.gallery import read_task
+from editfrontier.study.results.naming import parse_table, read_reported, read_statistics
+from editfrontier.study.results.tables import build_grid, write_table
 from study_fixture import HOSTILE, METRICS, Study, make_study, page_data
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from editfrontier.analyses import Finding, get_analysis
-from editfrontier.analyses.findings import write_findings
-from editfrontier.claims.ledger import COLUMNS
-from editfrontier.report import build_report
-from editfrontier.report.analyses import groups, own_tables, sources
+from editfrontier.study.analyses import get_analysis
+from editfrontier.study.findings import Finding, write_findings
+from editfrontier.study.judging.ledger import COLUMNS
+from editfrontier.study.report import build_report
+from editfrontier.study.report.analyses import groups, own_tables, sources
 from experiments_fixture import add_experiments
 from study_fixture import HOSTILE, Study, make_study, page_data
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.grids import Grid, build_grid
-from editfrontier.report import build_report
-from editfrontier.report.sentences import drag_sentences, inversion_sentences
-from editfrontier.results import parse_table, read_reported, read_statistics, statistics_file
-from editfrontier.tables import to_latex, to_long, to_markdown, write_table
+from editfrontier.study.report import build_report
+from editfrontier.study.report.sentences import drag_sentences, inversion_sentences
+from editfrontier.study.results.grids import Grid, build_grid
+from editfrontier.study.results.naming import parse_table, read_reported, read_statistics, statistics_file
+from editfrontier.study.results.tables import to_latex, to_long, to_markdown, write_table
 from experiments_fixture import DRAGS, INVERSIONS, add_experiments
 from study_fixture import HOSTILE, Study, make_study, page_data
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editfrontier import safe_pickle
-from editfrontier.errors import UserError
-from editfrontier.safe_pickle import load_plain
+from editfrontier.base.errors import UserError
+from editfrontier.data.reading import safe_pickle
+from editfrontier.data.reading.safe_pickle import load_plain
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from editfrontier.base.errors import EditorError, UserError
+from editfrontier.base.precision import choose_device
 from editfrontier.diffusion import sampling
-from editfrontier.errors import EditorError, UserError
-from editfrontier.precision import choose_device
 from tiny_pipelines import TOKENS, fresh_generators, tiny_batch, tiny_pipeline
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editfrontier.language import load_language, vocabulary, word_count
+from editfrontier.data.language import load_language, vocabulary, word_count
 from editfrontier.microworld import scenes as world
 from editfrontier.microworld.scenes import Scene, SceneObject, render_scenes, sample_scenes, scene_caption
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS

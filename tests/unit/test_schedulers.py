@@ -12,10 +12,10 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from editfrontier import inversion
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.schedulers import LEAST_ALPHA_BAR
-from editfrontier.editors import Measured, get_editor, make_params
-from editfrontier.errors import UserError
+from editfrontier.editing.editors import Measured, get_editor, make_params
 from editfrontier.inversion.diffusion import dpm_times
 from tiny_pipelines import TOKENS, tiny_batch, tiny_pipeline
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_image, write_cases, write_png
-from editfrontier.errors import UserError
-from editfrontier.metrics import PSNR_CAP
-from editfrontier.parquet import read_parquet, write_parquet
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet, write_parquet
+from editfrontier.data.cases import Case, read_image, write_cases, write_png
+from editfrontier.scoring.metrics import PSNR_CAP
 from editfrontier.scoring.score import score_variant
 from editfrontier.scoring.sources import EVALUATORS, evaluators_for, prepare_sources, read_sources
 from fake_evaluators import FakeClip, fake_evaluators

@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.cases import Case, read_image, write_png
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet, write_parquet
+from editfrontier.data.cases import Case, read_image, write_png
+from editfrontier.data.regions import Region
 from editfrontier.diffusion.sampling import ForwardCounter
-from editfrontier.dragging.regions import Region
-from editfrontier.errors import UserError
-from editfrontier.evaluators import DiftEvaluator, SegmentationEvaluator
-from editfrontier.metrics import METRICS
 from editfrontier.microworld.dataset import build_task
-from editfrontier.parquet import read_parquet, write_parquet
 from editfrontier.scoring.drags import (
     DISTANCES,
     FOUND,
@@ -30,6 +28,8 @@ from editfrontier.scoring.drags import (
     prepare_drags,
     score_drags,
 )
+from editfrontier.scoring.evaluators import DiftEvaluator, SegmentationEvaluator
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.scoring.score import prepare_sources, score_variant
 from fake_evaluators import FakeLpips
 from metrics_drag_fixture import MODELS, SIZE, Pixels, RedObject, picture, region, square

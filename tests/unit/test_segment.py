@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from editfrontier.data.masks import iou
 from editfrontier.microworld.scenes import Scene, SceneObject, render_scenes
-from editfrontier.microworld.segment import automatic_mask, exact_mask, iou
+from editfrontier.microworld.segment import automatic_mask, exact_mask
 
 
 def _star() -> tuple[np.ndarray, np.ndarray]:

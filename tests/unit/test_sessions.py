@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from editfrontier.language import HAIR_COLOURS, load_language, vocabulary
+from editfrontier.data.language import HAIR_COLOURS, load_language, vocabulary
 from editfrontier.microworld.edits import MINIMUM_PIXELS, attribute_directions, portrait_edits, scene_edits
 from editfrontier.microworld.portraits import ATTRIBUTES
 from editfrontier.microworld.scene_edits import EDIT_KINDS, edit_scene

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from editfrontier.models import verify_provenance
+from editfrontier.models.loading import verify_provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "resources" / "micro"

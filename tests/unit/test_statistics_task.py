@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from editfrontier.errors import UserError
-from editfrontier.metrics import distribution
-from editfrontier.parquet import read_parquet, write_parquet
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet, write_parquet
+from editfrontier.scoring.metrics import distribution
 from editfrontier.statistics.task import Settings, TaskScores, differences, frontier, summarise_task, summary
 
 VARIANTS = ["source", "true_edit", "random_image", "weak", "strong", "worse"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.cases import Case, write_cases
-from editfrontier.datasets import RENDERED, dataset_names, splits_of
-from editfrontier.datasets import SPLITS as ALL_SPLITS
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, write_cases
+from editfrontier.data.datasets import RENDERED, dataset_names, splits_of
+from editfrontier.data.datasets import SPLITS as ALL_SPLITS
 from editfrontier.microworld.dataset import build_task
 from editfrontier.statistics.subsets import SPLITS, groups_of, part_of
 from editfrontier.statistics.task import Settings, subset_summaries, summary

@@ -9,9 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from editfrontier.errors import UserError
-from editfrontier.results import decimals, format_value, parse_table, read_reported, read_statistics, styles
-from editfrontier.tables import (
+from editfrontier.base.errors import UserError
+from editfrontier.study.results.naming import (
+    decimals,
+    format_value,
+    parse_table,
+    read_reported,
+    read_statistics,
+    styles,
+)
+from editfrontier.study.results.tables import (
     CSV_COLUMNS,
     Grid,
     build_grid,

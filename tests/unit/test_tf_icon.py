@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from editfrontier import inversion
-from editfrontier.cases import Case, write_cases, write_png
-from editfrontier.diffusion import sampling, tf_icon_sampling
-from editfrontier.diffusion.exceptional_prompt import exceptional_prompt
-from editfrontier.diffusion.tf_icon_attention import Composition
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, write_cases, write_png
+from editfrontier.diffusion import sampling
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.methods import tf_icon_sampling
+from editfrontier.editing.methods.exceptional_prompt import exceptional_prompt
+from editfrontier.editing.methods.tf_icon_attention import Composition
 from editfrontier.editing.shard import run_shard
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
-from editfrontier.errors import UserError
 from editfrontier.inversion.diffusion import signal_and_noise
 from tf_icon_fixture import STEPS, TOLERANCE, composed_batch, halves, run
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline

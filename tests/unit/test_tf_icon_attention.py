@@ -10,10 +10,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import attention, sampling
-from editfrontier.diffusion.exceptional_prompt import exceptional_prompt, exceptional_token
-from editfrontier.diffusion.tf_icon_attention import ComposedAttention, Composition, token_grid
-from editfrontier.errors import UserError
+from editfrontier.editing.methods.exceptional_prompt import exceptional_prompt, exceptional_token
+from editfrontier.editing.methods.tf_icon_attention import ComposedAttention, Composition, token_grid
 from tf_icon_fixture import composed_batch, halves, run
 from tiny_pipelines import tiny_pipeline
 

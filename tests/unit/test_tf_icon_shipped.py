@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier.diffusion import sampling, tf_icon_sampling
-from editfrontier.diffusion.exceptional_prompt import exceptional_prompt
+from editfrontier.data.language import load_language
+from editfrontier.diffusion import sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.methods import tf_icon_sampling
+from editfrontier.editing.methods.exceptional_prompt import exceptional_prompt
 from editfrontier.inversion.diffusion import clean_estimate, dpm_solve, dpm_times
-from editfrontier.language import load_language
 from editfrontier.microworld.edits import portrait_edits
-from editfrontier.models import load_pipeline
+from editfrontier.models.loading import load_pipeline
 
 COUNT = 3
 STEPS = 20

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from editfrontier import inversion
-from editfrontier.analyses import guidance_bound
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.theory import gronwall, guidance, maps, receptive
-from editfrontier.theory.lipschitz import error_bound, local_lipschitz, norms, secants
+from editfrontier.study.analyses import guidance_bound
+from editfrontier.study.theory import gronwall, guidance, maps, receptive
+from editfrontier.study.theory.lipschitz import error_bound, local_lipschitz, norms, secants
 from tiny_flux import tiny_flux
 from tiny_pipelines import latents_of, tiny_pipeline
 

@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from analysis_fixture import found_by
-from editfrontier.analyses import Analysis, analysis_params, get_analysis
-from editfrontier.analyses.inputs import Inputs
-from editfrontier.cases import read_cases, write_cases
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import read_cases, write_cases
 from editfrontier.diffusion import sampling
-from editfrontier.editors import get_editor, make_params, mask_guided
-from editfrontier.errors import UserError
+from editfrontier.editing.editors import get_editor, make_params, mask_guided
 from editfrontier.statistics.taskscores import Settings
-from editfrontier.theory import maps, study
+from editfrontier.study.analyses import Analysis, analysis_params, get_analysis
+from editfrontier.study.designs import theory_cases as study
+from editfrontier.study.inputs import Inputs
+from editfrontier.study.theory import maps
 from tiny_flux import tiny_flux
 from tiny_pipelines import fresh_generators, tiny_batch, tiny_cases, tiny_pipeline
 
@@ -156,8 +157,8 @@ def test_locality(inputs: Callable[..., Inputs], tmp_path: Path, inside: str) ->
 
 def test_kernels_wider_than_the_image_are_measured_on_a_larger_canvas(inputs: Callable[..., Inputs]) -> None:
     """The shipped decoder has 9 convolutions on cells of 4 pixels, 5 on cells of 2, and 6 on pixels: 52 pixels."""
-    from editfrontier.analyses.locality import _field
-    from editfrontier.models import load_pipeline
+    from editfrontier.models.loading import load_pipeline
+    from editfrontier.study.analyses.locality import _field
 
     model = maps.freeze(load_pipeline("text_to_image", "resources/micro/text-to-image"))
     params = analysis_params(analysis("locality"), {})
@@ -185,7 +186,7 @@ def test_the_locked_composite_is_that_of_the_editor() -> None:
 
 
 def test_a_pair_agrees_outside_the_mask_only() -> None:
-    from editfrontier.analyses.locality import make_pairs
+    from editfrontier.study.analyses.locality import make_pairs
 
     batch = dataclasses.replace(tiny_batch(), others=-tiny_batch().images)
     assert batch.masks is not None

@@ -11,11 +11,12 @@ import torch
 
 from analysis_fixture import found_by
 from editfrontier import inversion
-from editfrontier.analyses import analysis_params, get_analysis
-from editfrontier.analyses.inputs import Inputs
-from editfrontier.config import load_study
 from editfrontier.statistics.taskscores import Settings
-from editfrontier.theory import lipschitz, maps, study
+from editfrontier.study.analyses import analysis_params, get_analysis
+from editfrontier.study.config.study import load_study
+from editfrontier.study.designs import theory_cases as study
+from editfrontier.study.inputs import Inputs
+from editfrontier.study.theory import lipschitz, maps
 from hub_files import write_json
 from hub_layout import PNDM, write_checkpoint
 from tiny_pipelines import tiny_cases
@@ -128,9 +129,9 @@ def test_parts_of_a_batch_give_the_constants_of_the_whole() -> None:
 
 def test_networks_keep_float32_on_a_gpu_but_for_t5(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("editfrontier.models.load_pipeline", lambda kind, path, dtype: asked.append(dtype))
+    monkeypatch.setattr("editfrontier.models.loading.load_pipeline", lambda kind, path, dtype: asked.append(dtype))
     monkeypatch.setattr("editfrontier.diffusion.sampling.prepare_model", lambda model, device: None)
-    monkeypatch.setattr("editfrontier.theory.maps.freeze", lambda model: model)
+    monkeypatch.setattr("editfrontier.study.theory.maps.freeze", lambda model: model)
     given = inputs(tmp_path, {"flux": Path("flux"), "text_to_image": Path("sd")})
     for kind in ("flux", "text_to_image"):
         study.load(given, kind, torch.device("cuda"))

@@ -12,18 +12,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from editfrontier.cases import Case, read_cases, read_image, write_cases
-from editfrontier.config import load_study
-from editfrontier.config_models import evaluators_of
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet
+from editfrontier.data.cases import Case, read_cases, read_image, write_cases
 from editfrontier.editing.records import Row, write_record
-from editfrontier.errors import UserError
-from editfrontier.evaluators import ClipEvaluator, DinoEvaluator, FeatureEvaluator, load_evaluator
-from editfrontier.metrics import METRICS, alignment, truth
 from editfrontier.microworld.dataset import build_task
-from editfrontier.parquet import read_parquet
+from editfrontier.scoring.evaluators import ClipEvaluator, DinoEvaluator, FeatureEvaluator, load_evaluator
+from editfrontier.scoring.metrics import METRICS, alignment, truth
 from editfrontier.scoring.score import score_variant
 from editfrontier.scoring.sources import prepare_sources, read_sources
 from editfrontier.scoring.truth import UNKNOWN
+from editfrontier.study.config.study import evaluators_of, load_study
 from paper_fixture import images, write_dino
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,10 +13,11 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from editfrontier.diffusion import sampling, ultraedit_sampling
-from editfrontier.editors import EditBatch, get_editor, make_params
-from editfrontier.errors import UserError
-from editfrontier.models import load_pipeline
+from editfrontier.base.errors import UserError
+from editfrontier.diffusion import sampling
+from editfrontier.editing.editors import EditBatch, get_editor, make_params
+from editfrontier.editing.methods import ultraedit_sampling
+from editfrontier.models.loading import load_pipeline
 
 SIZE = 64
 STEPS = 3

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.errors import UserError
-from editfrontier.userstudy.design import assign, choose_items, choose_sides, editor_pairs, trial_order
-from editfrontier.userstudy.materials import OTHER, TRUE_EDIT, Design, make_design, read_design, write_design
-from editfrontier.userstudy.settings import StudySettings, response_patterns, settings_problems
+from editfrontier.base.errors import UserError
+from editfrontier.study.userstudy.design import assign, choose_items, choose_sides, editor_pairs, trial_order
+from editfrontier.study.userstudy.materials import OTHER, TRUE_EDIT, Design, make_design, read_design, write_design
+from editfrontier.study.userstudy.settings import StudySettings, response_patterns, settings_problems
 from userstudy_fixture import EDITORS, make_results
 
 # (editors, cases, participants, pairs a participant, raters a comparison)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editfrontier.analyses import Finding, NoParams
-from editfrontier.analyses.findings import Findings
-from editfrontier.analyses.user_study import ANALYSIS
-from editfrontier.cases import write_png
-from editfrontier.errors import UserError
-from editfrontier.userstudy.materials import Design, Trial, read_design
-from editfrontier.userstudy.page import write_study
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import write_png
+from editfrontier.study.analyses import NoParams
+from editfrontier.study.analyses.user_study import ANALYSIS
+from editfrontier.study.findings import Finding, Findings
+from editfrontier.study.userstudy.materials import Design, Trial, read_design
+from editfrontier.study.userstudy.page import write_study
 from userstudy_fixture import EDITORS, TASK, inputs_of, make_results, response, write_response
 
 LATER = "zz_later"  # last, so that the pictures of the others are the same with and without it

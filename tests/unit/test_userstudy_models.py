@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from editfrontier.userstudy.agreement import majority_accuracy, nominal_alpha, people_accuracy, rank_correlations
-from editfrontier.userstudy.bradley_terry import fit
-from editfrontier.userstudy.design import editor_pairs
+from editfrontier.study.userstudy.agreement import majority_accuracy, nominal_alpha, people_accuracy, rank_correlations
+from editfrontier.study.userstudy.bradley_terry import fit
+from editfrontier.study.userstudy.design import editor_pairs
 
 # Wins of row over column, American League East 1987, Agresti (2002), "Categorical Data Analysis", table 10.10; the
 # estimates against Baltimore (last) from table 10.11, rounded there to two decimals.

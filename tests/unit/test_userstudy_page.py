@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editfrontier.userstudy import page
-from editfrontier.userstudy.materials import Design, make_design
-from editfrontier.userstudy.page import page_data, render, write_study
-from editfrontier.userstudy.settings import StudySettings
+from editfrontier.study.userstudy import page
+from editfrontier.study.userstudy.materials import Design, make_design
+from editfrontier.study.userstudy.page import page_data, render, write_study
+from editfrontier.study.userstudy.settings import StudySettings
 from userstudy_fixture import EDITORS, HOSTILE, make_results
 
 ENTRY = {"experiment": "table1", "participants": 6, "pairs": 10, "raters": 3, "catch_trials": 2, "repeats": 2}

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editfrontier.analyses import Finding, NoParams
-from editfrontier.analyses.findings import Findings
-from editfrontier.analyses.inputs import Inputs
-from editfrontier.analyses.user_study import ANALYSIS
-from editfrontier.errors import UserError
-from editfrontier.results import parse_table
+from editfrontier.base.errors import UserError
 from editfrontier.statistics.set_bootstrap import NO_IMAGES
-from editfrontier.userstudy.materials import Trial
-from editfrontier.userstudy.page import write_study
-from editfrontier.userstudy.responses import collect_responses, judgements_of, read_session
+from editfrontier.study.analyses import NoParams
+from editfrontier.study.analyses.user_study import ANALYSIS
+from editfrontier.study.findings import Finding, Findings
+from editfrontier.study.inputs import Inputs
+from editfrontier.study.results.naming import parse_table
+from editfrontier.study.userstudy.materials import Trial
+from editfrontier.study.userstudy.page import write_study
+from editfrontier.study.userstudy.responses import collect_responses, judgements_of, read_session
 from userstudy_fixture import EDITORS, inputs_of, make_results, preferring, response, write_response
 
 STRENGTHS = {"instruct_pix2pix": 1.0, "mask_guided": 0.4, "sd_inpaint": -0.3, "sdedit": -1.1}

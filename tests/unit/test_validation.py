@@ -11,13 +11,13 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from editfrontier import validation
-from editfrontier.language import load_language
+from editfrontier.base.parquet import read_parquet
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import load_language
+from editfrontier.microworld import validation
 from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
 from editfrontier.microworld.portraits import ATTRIBUTES, HAIR_COLOURS
-from editfrontier.parquet import read_parquet
-from editfrontier.seeding import stable_seed
-from editfrontier.validation_report import Report, clustered, portraits, roc_auc, spearman
+from editfrontier.microworld.validation_report import Report, clustered, portraits, roc_auc, spearman
 from fake_evaluators import fake_evaluators
 
 N = 8

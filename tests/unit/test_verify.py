@@ -12,13 +12,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from editfrontier.cases import encode_png, write_bytes
+from editfrontier.base.files import write_bytes
+from editfrontier.base.integrity.contents import damage, ends_whole
+from editfrontier.base.parquet import write_parquet
 from editfrontier.cli import app
+from editfrontier.data.cases import encode_png
 from editfrontier.editing.records import Row, write_record
-from editfrontier.integrity.contents import damage, ends_whole
 from editfrontier.inversion.cache import InversionCache
 from editfrontier.inversion.trajectory import Trajectory
-from editfrontier.parquet import write_parquet
 
 
 def sha256(path: Path) -> str:

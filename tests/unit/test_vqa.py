@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from editfrontier.cases import Case
-from editfrontier.config import load_study
-from editfrontier.config_models import ON_REQUEST, evaluators_of
-from editfrontier.errors import UserError
-from editfrontier.evaluators import VqaEvaluator, load_evaluator
-from editfrontier.evaluators.vqa import QUESTION, answer_logits, yes_probability
-from editfrontier.metrics import METRICS
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case
+from editfrontier.scoring.evaluators import VqaEvaluator, load_evaluator
+from editfrontier.scoring.evaluators.vqa import QUESTION, answer_logits, yes_probability
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.scoring.vqa import NO_CHOICE, NO_TARGET, score_vqa, vqa_choice
+from editfrontier.study.config.models import ON_REQUEST
+from editfrontier.study.config.study import evaluators_of, load_study
 from paper_fixture import images, write_vqa
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,15 +9,14 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from editfrontier.evaluators import VqaEvaluator
-from editfrontier.language import DEFAULT_PATH, load_language
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import DEFAULT_PATH, load_language
 from editfrontier.microworld.edits import Edit, scene_edits
 from editfrontier.microworld.portraits import attribute_index
 from editfrontier.microworld.scenes import Scene, SceneObject, render_scenes, sample_scenes
 from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.microworld.shapes import CLASSES, COLOURS
-from editfrontier.seeding import stable_seed
-from editfrontier.zoo.evaluators_vqa import (
+from editfrontier.microworld.zoo.evaluators_vqa import (
     VqaWithReadings,
     build_blip,
     build_vqa_tokenizer,
@@ -26,7 +25,7 @@ from editfrontier.zoo.evaluators_vqa import (
     save_vqa,
     vqa_loss,
 )
-from editfrontier.zoo.evaluators_vqa_data import (
+from editfrontier.microworld.zoo.evaluators_vqa_data import (
     IGNORED,
     EditPool,
     VqaBatches,
@@ -35,7 +34,8 @@ from editfrontier.zoo.evaluators_vqa_data import (
     patch_labels,
     training_portrait_pairs,
 )
-from editfrontier.zoo.tokenizer import language_words
+from editfrontier.microworld.zoo.tokenizer import language_words
+from editfrontier.scoring.evaluators import VqaEvaluator
 
 SIZE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY = {"vision": SIZE, "text": {**SIZE, "max_position_embeddings": 64}}

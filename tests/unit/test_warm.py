@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier import warm
-from editfrontier.report import study_data
+from editfrontier.running import warm
+from editfrontier.study.report import study_data
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs pidfds and /proc")
 
 SERVER = """
 import json, os, random, sys, time
 from pathlib import Path
-from editfrontier.warm_server import serve
+from editfrontier.running.warm_server import serve
 
 def main():
     match sys.argv[2]:
@@ -31,7 +31,7 @@ def main():
                 "draws": [random.random(), numpy.random.random()], "in": sys.stdin.read()}))
             print("to stderr", file=sys.stderr)
         case "last":
-            from editfrontier.errors import say_last
+            from editfrontier.base.errors import say_last
             say_last("last words")
         case "exit":
             sys.exit(7)
@@ -45,7 +45,7 @@ serve(Path(sys.argv[1]), ("random", "numpy"), main)
 """
 CLIENT = """
 import sys
-from editfrontier.warm import delegate
+from editfrontier.running.warm import delegate
 status = delegate(sys.argv, ("job",))
 sys.exit(99 if status is None else status)  # 99: it would run here, cold
 """
@@ -149,7 +149,7 @@ def test_a_server_that_still_imports_ends_with_its_parent(tmp_path):
     (tmp_path / "slow.py").write_text("import time\nopen('importing', 'w').close()\ntime.sleep(20)\n")
     folder = tmp_path / "folder"
     folder.mkdir()
-    serve = "from pathlib import Path; from editfrontier.warm_server import serve; "
+    serve = "from pathlib import Path; from editfrontier.running.warm_server import serve; "
     serve += f"serve(Path({str(folder / 'warm')!r}), ('slow',))"
     start = f"""
 import subprocess, sys, time

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from editfrontier import model_registry
-from editfrontier.errors import UserError
-from editfrontier.model_registry import load_registry
-from editfrontier.models import load_pipeline, resolve_model
-from editfrontier.weights import damaged_files, fetch_models, models_of, summary
+from editfrontier.base.errors import UserError
+from editfrontier.models import registry as model_registry
+from editfrontier.models.loading import load_pipeline, resolve_model
+from editfrontier.models.registry import load_registry
+from editfrontier.models.weights import damaged_files, fetch_models, models_of, summary
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -105,7 +105,7 @@ def test_a_server_that_is_away_keeps_the_rest_going(
     served(monkeypatch, tmp_path / "server", "lpips_alex", {"alexnet-owt-7be5be79.pth": b"trunk"})
     served(monkeypatch, tmp_path / "server", "celeba_attributes", {"attribute_predictor.pt": b"x"})
     (tmp_path / "server" / "attribute_predictor.pt").unlink()
-    monkeypatch.setattr("editfrontier.datasets.downloads.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("editfrontier.base.fetching.downloads.time.sleep", lambda seconds: None)
     config = config_of(attributes={"registry": "celeba_attributes"}, lpips={"registry": "lpips_alex"})
     (problem,) = fetch_models(config)
     assert problem.startswith("celeba_attributes: ") and "attribute_predictor.pt" in problem

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from editfrontier.cases import Case
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case
+from editfrontier.data.language import load_language
 from editfrontier.editing.inputs import make_batch, noise_name, read_inputs
 from editfrontier.editing.records import EditSpec
-from editfrontier.errors import UserError
-from editfrontier.language import load_language
 from editfrontier.microworld.dataset import build_task
 
 SPEC = {"editor": "sdedit", "variant": "sdedit", "params": {}, "model": None, "dtype": "float32", "seed": 7, "code": ""}

@@ -9,18 +9,24 @@ from typing import Any
 import pytest
 import torch
 
-from editfrontier.errors import UserError
-from editfrontier.language import DEFAULT_PATH
+from editfrontier.base.errors import UserError
+from editfrontier.data.language import DEFAULT_PATH
 from editfrontier.microworld.portraits import ATTRIBUTES
-from editfrontier.zoo import diffusion
-from editfrontier.zoo.__main__ import main
-from editfrontier.zoo.autoencoder import build_autoencoder, psnr
-from editfrontier.zoo.data import TrainingData, portraits_with_flips, rows_for_step, to_float, to_uint8
-from editfrontier.zoo.editing_data import edit_masks
-from editfrontier.zoo.provenance import update_scores
-from editfrontier.zoo.scores import agreement
-from editfrontier.zoo.text_init import start_from_clip
-from editfrontier.zoo.tokenizer import build_tokenizer, check_lengths, language_words, learn_merges, save_tokenizer
+from editfrontier.microworld.zoo import diffusion
+from editfrontier.microworld.zoo.__main__ import main
+from editfrontier.microworld.zoo.autoencoder import build_autoencoder, psnr
+from editfrontier.microworld.zoo.data import TrainingData, portraits_with_flips, rows_for_step, to_float, to_uint8
+from editfrontier.microworld.zoo.editing_data import edit_masks
+from editfrontier.microworld.zoo.provenance import update_scores
+from editfrontier.microworld.zoo.scores import agreement
+from editfrontier.microworld.zoo.text_init import start_from_clip
+from editfrontier.microworld.zoo.tokenizer import (
+    build_tokenizer,
+    check_lengths,
+    language_words,
+    learn_merges,
+    save_tokenizer,
+)
 
 CONFIG: dict[str, Any] = {
     "unet": {"channels": [16, 16], "layers": 1, "attention": [False, True], "head_width": 16},
@@ -131,7 +137,7 @@ def test_min_snr_weight_is_one_at_high_noise_and_small_at_low_noise() -> None:
 
 @pytest.mark.parametrize(("kind", "channels"), [("text-to-image", 4), ("inpainting", 9), ("instruct-pix2pix", 8)])
 def test_saved_folder_loads_and_samples(tmp_path: Path, tokenizer: Any, vae: Any, kind: str, channels: int) -> None:
-    from editfrontier.models import load_pipeline
+    from editfrontier.models.loading import load_pipeline
 
     torch.manual_seed(1)
     model = diffusion.build_model(CONFIG, tokenizer, channels).eval()

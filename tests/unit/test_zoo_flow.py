@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from editfrontier.diffusion import flow as core
-from editfrontier.models import load_pipeline, verify_provenance
-from editfrontier.zoo import build, flow, flux, t5, ultraedit
-from editfrontier.zoo.autoencoder import build_autoencoder
-from editfrontier.zoo.data import DataSettings, load_data
-from editfrontier.zoo.editing_data import InstructionBatches, cached_latents, edit_masks, scene_pairs
+from editfrontier.microworld.zoo import build, flow, flux, t5, ultraedit
+from editfrontier.microworld.zoo.autoencoder import build_autoencoder
+from editfrontier.microworld.zoo.data import DataSettings, load_data
+from editfrontier.microworld.zoo.editing_data import InstructionBatches, cached_latents, edit_masks, scene_pairs
+from editfrontier.models.loading import load_pipeline, verify_provenance
 
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "micro"
 TRAIN = {"steps": 3, "learning_rate": 1e-3, "precision": "fp32", "ema": 0.5}
@@ -233,7 +233,7 @@ def test_widened_patches_predict_the_same() -> None:
 
 
 def test_ultraedit_batches_follow_its_latent_convention(tmp_path: Path, models: Path) -> None:
-    from editfrontier.zoo.train_diffusion import load_autoencoder
+    from editfrontier.microworld.zoo.train_diffusion import load_autoencoder
 
     data = load_data(DataSettings(**CONFIG["data"]), tmp_path)
     vae = load_autoencoder(models / "flow-autoencoder")

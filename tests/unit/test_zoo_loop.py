@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from editfrontier.errors import UserError
-from editfrontier.zoo.loop import TrainResult, TrainSettings, learning_rate_at, train
+from editfrontier.base.errors import UserError
+from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings, learning_rate_at, train
 
 
 def _model() -> nn.Module:

@@ -10,8 +10,8 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from editfrontier.dragging.regions import Region, warp_mask
-from editfrontier.editors import EditBatch
+from editfrontier.data.regions import Region, warp_mask
+from editfrontier.editing.editors import EditBatch
 from tiny_pipelines import SIZE, TOKENS, tiny_batch, tiny_tokenizer
 
 DOUBLE, SINGLE = 3, 2

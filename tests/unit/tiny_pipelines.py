@@ -17,9 +17,9 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from editfrontier.cases import Case, write_cases, write_png
+from editfrontier.data.cases import Case, write_cases, write_png
 from editfrontier.diffusion import sampling
-from editfrontier.editors import EditBatch
+from editfrontier.editing.editors import EditBatch
 
 SIZE = 32
 TOKENS = 16

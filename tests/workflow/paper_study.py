@@ -12,7 +12,7 @@ import yaml
 from celeba_files import pack, write_celeba
 from coco_files import write_coco
 from drag_fixture import red_bench
-from editfrontier.datasets import ffhq
+from editfrontier.data.datasets import ffhq
 from ffhq_files import write_ffhq
 from hub_layout import write_checkpoint
 from magicbrush_fixture import rows, write_parquet

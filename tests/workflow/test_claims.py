@@ -54,8 +54,8 @@ def test_run_says_how_long_it_will_take_and_what_it_does(fresh: Workspace) -> No
 
 def test_reading_the_list_imports_nothing_heavy(root: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from editfrontier.claims.ledger import read_claims;"
-        "import editfrontier.progress; read_claims(Path('config/claims.yaml'));"
+        "import sys; from pathlib import Path; from editfrontier.study.judging.ledger import read_claims;"
+        "import editfrontier.running.progress; read_claims(Path('config/claims.yaml'));"
         "print([m for m in ('torch', 'pandas', 'numpy', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=root, text=True, check=True, stdout=subprocess.PIPE)

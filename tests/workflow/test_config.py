@@ -10,9 +10,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from editfrontier.config import load_study, merge, read_yaml, resolve_study
-from editfrontier.config_schema import SCHEMA
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.study.config.schema import SCHEMA
+from editfrontier.study.config.study import load_study, merge, read_yaml, resolve_study
 
 STUDIES = ("micro", "smoke", "paper")
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 import fake_conda
-from editfrontier.config import load_study
+from editfrontier.study.config.study import load_study
 from environments import KINDS, closure, normal, pins
 from workspace import Workspace, make_workspace
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.errors import KILLED
+from editfrontier.base.errors import KILLED
 from workspace import Workspace, make_workspace
 
 TARGET = "results/smoke/edits/portraits/true_edit/shard-0.parquet"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.config import load_study
+from editfrontier.study.config.study import load_study
 from workspace import Workspace, make_workspace
 
 
@@ -70,7 +70,7 @@ def test_wrong_config_stops_snakemake_with_one_line(fresh: Workspace) -> None:
 def test_building_the_graph_imports_nothing_heavy(root: Path) -> None:
     heavy = ("torch", "diffusers", "transformers", "pandas", "numpy", "matplotlib")
     code = (
-        "import sys; from pathlib import Path; from editfrontier.config import load_study;"
+        "import sys; from pathlib import Path; from editfrontier.study.config.study import load_study;"
         "s = load_study([Path('config/micro.yaml')]); [s.edit_spec(t, v) for t in s.variants for v in s.variants[t]];"
         f"print([m for m in {heavy} if m in sys.modules])"
     )

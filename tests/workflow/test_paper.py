@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.config import load_study
-from editfrontier.model_registry import UNPINNED, entry_of, get_entry
+from editfrontier.models.registry import UNPINNED, entry_of, get_entry
+from editfrontier.study.config.study import load_study
 from workspace import Workspace, make_workspace
 
 SECONDS = 20

@@ -13,10 +13,10 @@ import pytest
 PLAN = r"""
 import json, re, sys, time
 from pathlib import Path
-from editfrontier.config import load_study
-from editfrontier.planning.costs import stages
-from editfrontier.planning.graph import jobs_to_run
-from editfrontier.planning.needs import needs
+from editfrontier.study.config.study import load_study
+from editfrontier.running.planning.costs import stages
+from editfrontier.running.planning.graph import jobs_to_run
+from editfrontier.running.planning.needs import needs
 
 files = [Path(sys.argv[1])]
 study = load_study(files)

@@ -21,10 +21,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from editfrontier.cases import read_cases
-from editfrontier.claims import VERDICTS
-from editfrontier.config import Study, load_study
-from editfrontier.metrics import PSNR_CAP
+from editfrontier.data.cases import read_cases
+from editfrontier.scoring.metrics import PSNR_CAP
+from editfrontier.study.config.study import Study, load_study
+from editfrontier.study.judging.verdict import VERDICTS
 from paper_study import NATIVE, SHORT, SIZE, make_paper_study, paper_config
 from workspace import Workspace
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from editfrontier.config import Study, load_study
+from editfrontier.study.config.study import Study, load_study
 from workspace import Workspace, make_workspace
 
 CONFIG, REPORT, CLAIMS = (
@@ -66,13 +66,15 @@ def test_changed_conda_file_runs_nothing_where_no_conda_is_used(workspace: Works
 
 
 def test_comments_and_docstrings_run_nothing(workspace: Workspace) -> None:
-    workspace.edit("src/editfrontier/editors/sdedit.py", '"""SDEdit', '"""Another first line about SDEdit')
-    workspace.edit("src/editfrontier/editors/sdedit.py", "def edit(", "# a comment\ndef edit(")
+    workspace.edit("src/editfrontier/editing/editors/sdedit.py", '"""SDEdit', '"""Another first line about SDEdit')
+    workspace.edit("src/editfrontier/editing/editors/sdedit.py", "def edit(", "# a comment\ndef edit(")
     assert workspace.plan() == set()
 
 
 def test_changed_code_of_an_editor_runs_its_edits_and_what_follows(workspace: Workspace) -> None:
-    workspace.edit("src/editfrontier/editors/sdedit.py", "guidance_scale=params.guidance_scale", "guidance_scale=2.0")
+    workspace.edit(
+        "src/editfrontier/editing/editors/sdedit.py", "guidance_scale=params.guidance_scale", "guidance_scale=2.0"
+    )
     study = study_of(workspace)
     changed = {
         task: names
@@ -92,7 +94,7 @@ def test_changed_hyperparameter_runs_the_new_variant_only(workspace: Workspace) 
 def test_added_editor_runs_its_own_jobs_only(workspace: Workspace) -> None:
     study = study_of(workspace)  # of before: this process has no editor of the new name
     table1 = {f"Analysis {name}" for name, entry in study.analyses.items() if "table1" in entry["experiments"]}
-    editors = workspace.folder / "src/editfrontier/editors"
+    editors = workspace.folder / "src/editfrontier/editing/editors"
     text = (editors / "source.py").read_text().replace('name="source"', 'name="my_editor"')
     (editors / "my_editor.py").write_text(text)
     workspace.edit("config/micro.yaml", "  source: {}", "  source: {}\n  my_editor: {}")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from editfrontier.cases import read_cases
-from editfrontier.config import load_study
+from editfrontier.data.cases import read_cases
+from editfrontier.study.config.study import load_study
 from workspace import Workspace, make_workspace
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.errors import UserError
-from editfrontier.spec import canonical, code_hash, import_closure, spec_hash, variant_name
+from editfrontier.base.errors import UserError
+from editfrontier.base.fingerprints import canonical, code_hash, import_closure, spec_hash, variant_name
 
 
 def test_canonical_text_does_not_depend_on_order() -> None:
@@ -62,7 +62,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def hash_in_new_process(package: Path, module: str = "plugin_package.method") -> str:
-    code = f"from editfrontier.spec import code_hash; print(code_hash({module!r}))"
+    code = f"from editfrontier.base.fingerprints import code_hash; print(code_hash({module!r}))"
     environment = {"PYTHONPATH": str(package.parent)}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, text=True, check=True, stdout=subprocess.PIPE
@@ -92,11 +92,13 @@ def test_hash_changes_with_code_that_runs_only(package: Path, file: str, text: s
 
 
 def test_editors_do_not_depend_on_each_other() -> None:
-    closure = import_closure("editfrontier.editors.sdedit")
-    assert "editfrontier.editors" in closure
+    closure = import_closure("editfrontier.editing.editors.sdedit")
+    assert "editfrontier.editing.editors" in closure
     assert "editfrontier.diffusion.sampling" in closure
-    assert not {name for name in closure if name.startswith("editfrontier.editors.")} - {"editfrontier.editors.sdedit"}
-    assert "editfrontier.editors.sdedit" not in import_closure("editfrontier.editing.shard")
+    assert not {name for name in closure if name.startswith("editfrontier.editing.editors.")} - {
+        "editfrontier.editing.editors.sdedit"
+    }
+    assert "editfrontier.editing.editors.sdedit" not in import_closure("editfrontier.editing.shard")
     assert "editfrontier.cli" not in import_closure("editfrontier.editing.shard")
 
 

@@ -7,7 +7,7 @@ import time
 
 import yaml
 
-from editfrontier.config import load_study
+from editfrontier.study.config.study import load_study
 from workspace import Workspace
 
 

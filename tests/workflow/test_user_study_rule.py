@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.config import load_study
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
+from editfrontier.study.config.study import load_study
 from workspace import Workspace
 
 ANALYSIS = "Analysis user_study"

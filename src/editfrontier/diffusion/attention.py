@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.base.errors import UserError, did_you_mean
 
 
 def named_blocks(network: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
 
 SCHEDULES = ("cosine", "constant", "step", "printed", "none")
 POLARITIES = ("hold", "release", "printed")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
 
 LONGEST_TEXT = 512
 """Tokens that FLUX.1-dev's T5 is asked for at most; a model with a shorter `tokenizer_2.model_max_length` gets that."""

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from editfrontier.errors import EditorError, UserError, did_you_mean
-from editfrontier.precision import full_float32
+from editfrontier.base.errors import EditorError, UserError, did_you_mean
+from editfrontier.base.precision import full_float32
 
 SAMPLERS = ("ddim", "ddpm")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -7,7 +7,7 @@ from typing import Any
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from editfrontier.errors import UserError
+from editfrontier.base.errors import UserError
 
 LEAST_ALPHA_BAR = 2.0**-24
 """Betas that are rescaled to zero terminal SNR (Lin et al., WACV 2024) end at alpha_bar = 0, where neither log SNR nor

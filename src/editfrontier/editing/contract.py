@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editfrontier.editors import EditBatch, Editor, Measured
-from editfrontier.errors import EditorError, UserError
+from editfrontier.base.errors import EditorError, UserError
+from editfrontier.editing.editors import EditBatch, Editor, Measured
 
 NEED_OF = {
     "masks": "mask",

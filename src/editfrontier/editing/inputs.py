@@ -14,21 +14,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_image, read_mask
-from editfrontier.dragging.attribute_map import attribute_regions
-from editfrontier.dragging.regions import Region, parse_drags, rectangle_around
+from editfrontier.base.errors import UserError
+from editfrontier.base.seeding import case_generator, stable_seed
+from editfrontier.data.attribute_map import attribute_regions
+from editfrontier.data.cases import Case, read_image, read_mask
+from editfrontier.data.pictures import Pixels
+from editfrontier.data.pixels import to_images
+from editfrontier.data.regions import Region, parse_drags, rectangle_around
+from editfrontier.editing.editors import EditBatch
 from editfrontier.editing.origin import Origin
 from editfrontier.editing.records import EditSpec
-from editfrontier.editors import EditBatch
-from editfrontier.errors import UserError
-from editfrontier.seeding import case_generator, stable_seed
 
 WORSE = ("automatic", "degraded")
 """Origins of masks that are worse than the one that the metrics go by."""
 
 TEXTS = ("source_caption", "target_caption", "instruction")
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,3 @@ def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -
         exemplar_masks=stacked([one.exemplar_mask for one in inputs]),
         origins=[one.origin for one in inputs if one.origin is not None] or None,
     )
-
-
-def to_images(arrays: Sequence[Pixels]) -> Tensor:
-    """Turn uint8 arrays [H, W, 3] of one size into images [B, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1.0
-
-
-def to_arrays(images: Tensor) -> list[Pixels]:
-    """Turn images [B, 3, H, W] in [-1, 1] into uint8 arrays [H, W, 3]; exact on what `to_images` gave."""
-    pixels = ((images.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return list(pixels.permute(0, 2, 3, 1).cpu().numpy())

@@ -19,10 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editfrontier.cases import read_image, write_bytes
-from editfrontier.editing.inputs import Carried, to_arrays
+from editfrontier.base.errors import UserError
+from editfrontier.base.files import write_bytes
+from editfrontier.data.cases import read_image
+from editfrontier.data.pixels import to_arrays
+from editfrontier.editing.inputs import Carried
 from editfrontier.editing.records import Row, latents_path
-from editfrontier.errors import UserError
 
 _SAME = 1e-3  # of the range [-1, 1]: an eighth of a grey level, more than rounding on the way through a pipeline
 _CERTAIN = -30.0  # log variance of latents that are known, the least that diffusers lets a posterior have

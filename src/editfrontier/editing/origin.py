@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from editfrontier.cases import Case
-from editfrontier.framing import Frame
+from editfrontier.data.cases import Case
+from editfrontier.data.framing import Frame
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editfrontier.editing.inputs import Pixels
-from editfrontier.editors import Measured
-from editfrontier.errors import EditorError, UserError
+from editfrontier.base.errors import EditorError, UserError
+from editfrontier.data.pictures import Pixels
+from editfrontier.editing.editors import Measured
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from editfrontier.cases import encode_png, write_bytes
-from editfrontier.errors import UserError, did_you_mean
-from editfrontier.integrity.contents import write_contents
-from editfrontier.parquet import write_parquet
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.files import write_bytes
+from editfrontier.base.integrity.contents import write_contents
+from editfrontier.base.parquet import write_parquet
+from editfrontier.data.cases import encode_png
 
 CARRIES = ("png", "latents")
 

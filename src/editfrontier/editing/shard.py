@@ -18,23 +18,24 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from editfrontier import editors
-from editfrontier.cases import read_cases
+from editfrontier.base.errors import EditorError, UserError
+from editfrontier.base.fingerprints import code_hash
+from editfrontier.base.precision import choose_device
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import read_cases
+from editfrontier.data.chains import chains_of
+from editfrontier.data.pixels import to_arrays
 from editfrontier.diffusion import sampling
-from editfrontier.editing import records
-from editfrontier.editing.chains import Link, chains_of, links_by_step, not_run
+from editfrontier.editing import editors, records
+from editfrontier.editing.chains import Link, links_by_step, not_run
 from editfrontier.editing.contract import Trial, checked, rules_of
 from editfrontier.editing.failures import Outcome, reasons
-from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs, to_arrays
+from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs
 from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
 from editfrontier.editing.origin import origins
 from editfrontier.editing.outcomes import Edited, measured, no_memory, out_of_memory, release, with_measure
 from editfrontier.editing.records import EditSpec, Row
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
-from editfrontier.errors import EditorError, UserError
-from editfrontier.precision import choose_device
-from editfrontier.seeding import stable_seed
-from editfrontier.spec import code_hash
 
 _WRITERS = 2
 
@@ -184,7 +185,7 @@ def _sorted_out(
 def _weights(spec: EditSpec) -> str:
     if not spec.model:
         return ""
-    from editfrontier.models import weights_sha256
+    from editfrontier.models.loading import weights_sha256
 
     return weights_sha256(spec.model)
 
@@ -212,7 +213,7 @@ class _Runner:
         if editor.model is not None and model is None:
             if not spec.model:
                 raise UserError(f"editor '{editor.name}': needs a {editor.model} model. Set `model` in the config.")
-            from editfrontier.models import load_pipeline, mixed_precision
+            from editfrontier.models.loading import load_pipeline, mixed_precision
 
             self.model = load_pipeline(editor.model, spec.model, dtype=mixed_precision(editor.model, spec.dtype))
         if self.model is not None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from editfrontier.dragging.regions import Region
-    from editfrontier.editors import EditBatch
+    from editfrontier.data.regions import Region
+    from editfrontier.editing.editors import EditBatch
 
 
 def edit_sides(sides: tuple[int, int], size: int | None, multiple: int) -> tuple[int, int]:

@@ -13,14 +13,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.seeding import stable_seed
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.flow import FlowText, encode_flow_text
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.errors import UserError, did_you_mean
 from editfrontier.inversion import diffusion, flow
 from editfrontier.inversion.cache import InversionCache, Keep, digest
 from editfrontier.inversion.trajectory import Direction, OnEvaluation, Run, Settings, Trajectory
-from editfrontier.seeding import stable_seed
 
 __all__ = [
     "METHODS",

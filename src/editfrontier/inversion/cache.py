@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from editfrontier.cases import write_bytes
+from editfrontier.base.files import write_bytes
 from editfrontier.diffusion.sampling import ForwardCounter
 from editfrontier.inversion.trajectory import Trajectory
 

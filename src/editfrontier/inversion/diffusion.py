@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.errors import UserError
 from editfrontier.inversion.trajectory import Run, Trajectory
 
 Estimate = Callable[[Tensor, float], Tensor]

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from editfrontier.base.errors import UserError
 from editfrontier.diffusion.flow import FlowText
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.errors import UserError
 
 Direction = Literal["inversion", "reconstruction"]
 OnEvaluation = Callable[[float, Direction], None]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from editfrontier.errors import UserError, did_you_mean
-from editfrontier.language import HAIR_COLOURS, Language
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import HAIR_COLOURS, Language
 from editfrontier.microworld.edits import (
     Edit,
     attribute_directions,
@@ -18,18 +19,17 @@ from editfrontier.microworld.edits import (
     portrait_edits,
     visible_change,
 )
+from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     ATTRIBUTES,
     MAX_PRESENT,
     Portraits,
     concatenate,
     conflicts,
-    render_portraits,
     sample_portraits,
     set_attribute,
 )
 from editfrontier.microworld.segment import Mask
-from editfrontier.seeding import stable_seed
 
 DESIGNS = ("repeated", "composed")
 ORDERS: Mapping[str, Sequence[tuple[int, ...]]] = {

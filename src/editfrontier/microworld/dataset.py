@@ -15,21 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from editfrontier.cases import Case, write_bytes, write_cases, write_png
-from editfrontier.editing.repeats import repeated
-from editfrontier.errors import UserError, did_you_mean
-from editfrontier.language import Language, load_language
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.files import write_bytes
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import Case, write_cases, write_png
+from editfrontier.data.language import Language, load_language
+from editfrontier.data.mask_quality import MASK_KINDS, masked_cases
+from editfrontier.data.repeats import repeated
 from editfrontier.microworld.chains import Chain, sample_chains
 from editfrontier.microworld.drags import Drag, sample_drags
 from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
 from editfrontier.microworld.exemplars import Exemplar, portrait_exemplars
-from editfrontier.microworld.mask_quality import MASK_KINDS, masked_cases
-from editfrontier.microworld.portraits import POPULATIONS, render_portraits, sample_portraits
+from editfrontier.microworld.portrait_painter import render_portraits
+from editfrontier.microworld.portraits import POPULATIONS, sample_portraits
 from editfrontier.microworld.regions import write_regions
 from editfrontier.microworld.segment import Image, Mask, automatic_mask
 from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.microworld.wordings import WORDINGS, worded_cases
-from editfrontier.seeding import stable_seed
 
 LICENCE = "CC0-1.0, rendered"
 FREE_FORM_SHARE = 0.2

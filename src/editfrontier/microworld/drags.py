@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.language import Language, load_language, pick
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import Language, load_language, pick
 from editfrontier.microworld import scenes as world
 from editfrontier.microworld.edits import Image, to_array
 from editfrontier.microworld.scene_edits import Instruction, scene_instruction
 from editfrontier.microworld.scenes import Scene, SceneObject, render_scenes, sample_scene, scene_caption
 from editfrontier.microworld.segment import Mask, exact_mask
-from editfrontier.seeding import stable_seed
 
 KINDS = ("relocation", "rotation", "deformation")
 GRADES = ("small", "medium", "large")

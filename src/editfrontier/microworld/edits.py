@@ -11,20 +11,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.language import HAIR_COLOURS, Language, portrait_caption
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import HAIR_COLOURS, Language, portrait_caption
+from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     ATTRIBUTES,
     Portraits,
     concatenate,
     conflicts,
-    render_portraits,
     sample_portraits,
     set_attribute,
 )
 from editfrontier.microworld.scene_edits import EDIT_KINDS, Instruction, SceneChange, edit_scene
 from editfrontier.microworld.scenes import Scene, render_scenes, sample_scene, scene_caption
 from editfrontier.microworld.segment import Mask, exact_mask
-from editfrontier.seeding import stable_seed
 
 Image = npt.NDArray[np.uint8]
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from editfrontier.base.seeding import stable_seed
 from editfrontier.microworld.edits import Edit, Image, prepared, to_array, visible_change
+from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     NUISANCE,
     Portraits,
     concatenate,
     conflicts,
-    render_portraits,
     sample_portraits,
     set_attribute,
 )
 from editfrontier.microworld.segment import Mask, exact_mask
-from editfrontier.seeding import stable_seed
 
 POSE = ("shift_x", "shift_y", "tilt", "scale", "light_angle", "light_strength")
 """Nuisance parameters that an exemplar shares with its source, as if it were aligned to it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -296,3 +298,23 @@ def _light(image: Tensor, look: _Look, page: Plane) -> Tensor:
     reach = torch.where(look.outdoor, 0.26, 0.12)[:, None, None] * look.nuisance["light_strength"]
     shade = 1.0 + reach * (torch.cos(angle) * page.x + 0.5 * torch.sin(angle) * page.y)
     return image * shade[:, None]
+
+
+def render_portraits(portraits: Portraits, batch: int = 24) -> Rendered:
+    """Draw the portraits, `batch` at a time. The same parameters give the same image."""
+    from editfrontier.microworld.portrait_painter import paint  # it needs the parameters that this module defines
+
+    parts = [paint(portraits[start : start + batch]) for start in range(0, len(portraits), batch)]
+    return Rendered(torch.cat([part.images for part in parts]), torch.cat([part.regions for part in parts]))
+
+
+def portrait_regions(portraits: Portraits) -> list[dict[str, npt.NDArray[np.bool_]]]:
+    """Return, for each portrait, the masks bool [64, 64] of the regions that it shows, in the order of `REGIONS`.
+
+    A pixel belongs to what lies in front: eyes behind sunglasses are no region of their picture.
+    """
+    names = dict(enumerate(REGIONS))
+    return [
+        {names[number]: owner == number for number in names if (owner == number).any()}
+        for owner in render_portraits(portraits).regions.numpy()
+    ]

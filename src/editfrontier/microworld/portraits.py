@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.errors import UserError, did_you_mean
-from editfrontier.seeding import stable_seed
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.seeding import stable_seed
 
 SIZE = 64
 HAIR_COLOURS = ("black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair")
@@ -184,23 +182,3 @@ def set_attribute(portraits: Portraits, name: str, value: bool) -> Portraits:
             attributes[:, attribute_index(other)] = False
     attributes[:, column] = value
     return replace(portraits, attributes=attributes)
-
-
-def render_portraits(portraits: Portraits, batch: int = 24) -> Rendered:
-    """Draw the portraits, `batch` at a time. The same parameters give the same image."""
-    from editfrontier.microworld.portrait_painter import paint  # it needs the parameters that this module defines
-
-    parts = [paint(portraits[start : start + batch]) for start in range(0, len(portraits), batch)]
-    return Rendered(torch.cat([part.images for part in parts]), torch.cat([part.regions for part in parts]))
-
-
-def portrait_regions(portraits: Portraits) -> list[dict[str, npt.NDArray[np.bool_]]]:
-    """Return, for each portrait, the masks bool [64, 64] of the regions that it shows, in the order of `REGIONS`.
-
-    A pixel belongs to what lies in front: eyes behind sunglasses are no region of their picture.
-    """
-    names = dict(enumerate(REGIONS))
-    return [
-        {names[number]: owner == number for number in names if (owner == number).any()}
-        for owner in render_portraits(portraits).regions.numpy()
-    ]

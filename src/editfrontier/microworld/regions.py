@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from editfrontier.cases import write_png
-from editfrontier.microworld.portraits import Portraits, portrait_regions
+from editfrontier.data.cases import write_png
+from editfrontier.microworld.portrait_painter import portrait_regions
+from editfrontier.microworld.portraits import Portraits
 
 
 def write_regions(folder: Path, name: str, portrait: Portraits) -> str:

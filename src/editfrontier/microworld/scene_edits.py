@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from editfrontier.language import Language, pick
+from editfrontier.data.language import Language, pick
 from editfrontier.microworld import scenes as world
 from editfrontier.microworld.scenes import Scene, SceneObject, scene_caption
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from editfrontier.language import Language, load_language, pick, word_count
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import Language, load_language, pick, word_count
 from editfrontier.microworld.draw import Plane, plane
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS, draw_background, draw_objects
-from editfrontier.seeding import stable_seed
 
 SIZE = 64
 MAX_OBJECTS = 3

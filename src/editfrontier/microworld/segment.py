@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from editfrontier.data.masks import iou
+
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
@@ -27,12 +29,6 @@ class AutomaticMask:
     mask: Mask
     iou: float
     fallback: bool
-
-
-def iou(first: Mask, second: Mask) -> float:
-    """Intersection over union of two masks, in [0, 1]; two empty masks give 1."""
-    union = int((first | second).sum())
-    return float((first & second).sum()) / union if union else 1.0
 
 
 def exact_mask(before: Image, after: Image) -> Mask:

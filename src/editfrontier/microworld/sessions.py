@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from editfrontier.language import HAIR_COLOURS, Language, load_language
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import HAIR_COLOURS, Language, load_language
 from editfrontier.microworld.edits import (
     Edit,
     attribute_instruction,
@@ -16,19 +17,18 @@ from editfrontier.microworld.edits import (
     scene_change_edits,
     visible_change,
 )
+from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     ATTRIBUTES,
     POPULATIONS,
     Portraits,
     concatenate,
     conflicts,
-    render_portraits,
     sample_portraits,
     set_attribute,
 )
 from editfrontier.microworld.scene_edits import random_scene_edit
 from editfrontier.microworld.scenes import render_scenes, sample_scene
-from editfrontier.seeding import stable_seed
 
 MAX_TURNS = 3
 _PROPOSALS = 3  # edits tried for one portrait and turn; the first visible one is taken

@@ -6,10 +6,10 @@ import json
 import random
 from dataclasses import replace
 
-from editfrontier.cases import Case
-from editfrontier.errors import UserError
-from editfrontier.language import Language, instructions, portrait_caption
-from editfrontier.seeding import stable_seed
+from editfrontier.base.errors import UserError
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import Case
+from editfrontier.data.language import Language, instructions, portrait_caption
 
 WORDINGS = 5
 _DRAWS = 200

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from editfrontier.cases import Case
-from editfrontier.metrics import METRICS
-from editfrontier.parquet import write_parquet
+from editfrontier.base.parquet import write_parquet
+from editfrontier.data.cases import Case
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.scoring.sources import Sources, provenance_of
 
 log = logging.getLogger(__name__)

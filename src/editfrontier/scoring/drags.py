@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_image, read_mask
-from editfrontier.dragging.regions import Region, parse_drags, rectangle_around
-from editfrontier.errors import UserError
-from editfrontier.metrics import background, drag
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_image, read_mask
+from editfrontier.data.regions import Region, parse_drags, rectangle_around
+from editfrontier.scoring.metrics import background, drag
 
 FOUND = ("iou_target", "centroid_shift", "moved_towards", "object_found")
 LOOKS = ("if_bg", "if_s2t", "if_s2s")

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case
-from editfrontier.metrics.truth import l2_distance
+from editfrontier.data.cases import Case
+from editfrontier.scoring.metrics.truth import l2_distance
 
 
 class Scores(Protocol):

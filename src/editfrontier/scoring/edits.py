@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier import metrics
-from editfrontier.cases import read_image
-from editfrontier.errors import UserError
-from editfrontier.parquet import read_parquet
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet
+from editfrontier.data.cases import read_image
+from editfrontier.scoring import metrics
 
 
 class DamagedEdit(UserError):

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_image, read_mask
-from editfrontier.errors import UserError
-from editfrontier.metrics import regions
-from editfrontier.metrics.region_registry import DRIFT_REGIONS, FACE, LEAST_PIXELS
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_image, read_mask
 from editfrontier.scoring.drags import Scores
+from editfrontier.scoring.metrics import regions
+from editfrontier.scoring.metrics.region_registry import DRIFT_REGIONS, FACE, LEAST_PIXELS
 
 Mask = npt.NDArray[np.bool_]
 

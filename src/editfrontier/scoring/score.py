@@ -18,13 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_cases, read_image, read_mask
-from editfrontier.errors import UserError
-from editfrontier.metrics import alignment, attributes, background, identity, quality, truth
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, read_cases, read_image, read_mask
 from editfrontier.scoring.collected import Collected, write_scores
 from editfrontier.scoring.drags import score_drags
 from editfrontier.scoring.drift import score_drift
 from editfrontier.scoring.edits import DamagedEdit, Edits, read_edit, read_records
+from editfrontier.scoring.metrics import alignment, attributes, background, identity, quality, truth
 from editfrontier.scoring.regions import score_regions
 from editfrontier.scoring.sources import (
     Sources,

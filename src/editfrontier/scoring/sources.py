@@ -16,12 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case, read_cases, read_image, write_bytes
-from editfrontier.errors import UserError, did_you_mean
-from editfrontier.integrity.arrays import DAMAGED, read_npz
-from editfrontier.metrics import quality
-from editfrontier.metrics.moments import read_moments
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.files import write_bytes
+from editfrontier.base.integrity.arrays import DAMAGED, read_npz
+from editfrontier.data.cases import Case, read_cases, read_image
 from editfrontier.scoring.drags import prepare_drags
+from editfrontier.scoring.metrics import quality
+from editfrontier.scoring.metrics.moments import read_moments
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ EVALUATORS = {
     "vqa": "VqaEvaluator",
     "dino": "DinoEvaluator",
 }
-"""Kinds of evaluator and their classes in `editfrontier.evaluators`."""
+"""Kinds of evaluator and their classes in `editfrontier.scoring.evaluators`."""
 
 _ONLY_FOR: dict[str, Callable[[Case], bool]] = {
     "segmentation": lambda case: bool(case.drags.strip()),
@@ -61,7 +62,7 @@ def evaluators_for(cases: Sequence[Case], evaluators: Mapping[str, Any]) -> dict
 
 def load_evaluators(evaluators: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
     """Load each evaluator whose value is a folder or another text that names a model; an evaluator is kept as it is."""
-    import editfrontier.evaluators as library
+    import editfrontier.scoring.evaluators as library
 
     loaded = {}
     for name, value in evaluators.items():
@@ -357,6 +358,6 @@ def provenance_of(stage: str, evaluators: Mapping[str, Any]) -> dict[str, Any]:
 def _weights_of(evaluator: Any) -> str:
     if not isinstance(evaluator, str | Path):
         return type(evaluator).__name__
-    from editfrontier.models import weights_sha256
+    from editfrontier.models.loading import weights_sha256
 
     return weights_sha256(evaluator)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from editfrontier.metrics import alignment, truth
 from editfrontier.scoring.drags import Scores
+from editfrontier.scoring.metrics import alignment, truth
 
 UNKNOWN = "the true edit is not known"
 _ALWAYS = ("l1_true", "l2_true", "mse_true")

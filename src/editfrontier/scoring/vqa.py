@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editfrontier.cases import Case
+from editfrontier.data.cases import Case
 from editfrontier.scoring.drags import Scores
 
 NO_TARGET = "the case has no target caption"

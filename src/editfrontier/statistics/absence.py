@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from editfrontier.metrics import METRICS
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics.taskscores import TaskScores
 
 MOST_REASONS = 3

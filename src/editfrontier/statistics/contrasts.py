@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.seeding import stable_seed
+from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array, Estimates
 from editfrontier.statistics.taskscores import Settings

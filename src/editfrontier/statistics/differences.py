@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from editfrontier.metrics import METRICS
-from editfrontier.seeding import stable_seed
+from editfrontier.base.seeding import stable_seed
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.set_bootstrap import SetBootstrap

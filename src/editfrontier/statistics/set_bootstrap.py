@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.metrics.distribution import KID_SCALE, FidReference, KidReference
-from editfrontier.seeding import stable_seed
+from editfrontier.base.seeding import stable_seed
+from editfrontier.scoring.metrics.distribution import KID_SCALE, FidReference, KidReference
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.taskscores import REFERENCE, Settings, TaskScores, task_weights

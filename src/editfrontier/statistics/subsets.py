@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from editfrontier.cases import Case
-from editfrontier.errors import UserError, did_you_mean
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.data.cases import Case
 
 if TYPE_CHECKING:
     from editfrontier.statistics.taskscores import TaskScores

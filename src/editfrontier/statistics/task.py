@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.cases import read_cases
-from editfrontier.metrics import METRICS
-from editfrontier.parquet import write_parquet
+from editfrontier.base.parquet import write_parquet
+from editfrontier.data.cases import read_cases
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.absence import absence_of, failures_of
 from editfrontier.statistics.composites import frontier

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from editfrontier.errors import UserError, did_you_mean
-from editfrontier.integrity.arrays import read_npz
-from editfrontier.metrics import METRICS, get_metric
-from editfrontier.parquet import read_parquet
-from editfrontier.seeding import stable_seed
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.integrity.arrays import read_npz
+from editfrontier.base.parquet import read_parquet
+from editfrontier.base.seeding import stable_seed
+from editfrontier.scoring.metrics import METRICS, get_metric
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
 

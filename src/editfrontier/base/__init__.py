@@ -1,0 +1,1 @@
+"""What everything stands on: errors, seeds, parameters, plug-ins, files and their fingerprints."""

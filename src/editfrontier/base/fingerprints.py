@@ -1,0 +1,257 @@
+"""Names and fingerprints of work: canonical specs, variant names, and hashes of the code that a job runs.
+
+Everything here reads source files without importing them, because Snakemake calls it while it builds the graph.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from editfrontier.base.errors import UserError
+from editfrontier.base.places import LIBRARY
+
+PACKAGE = "editfrontier"
+_SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
+
+
+# Snakemake takes {word} in a parameter for a wildcard, and its report shows parameters as they are, as HTML.
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "{}<>&"})
+
+INLINE = 1000
+"""Characters of a spec that still stand in a command; a longer one travels as a file."""
+
+
+def canonical(spec: Mapping[str, Any]) -> str:
+    """Return the one JSON text of a spec: sorted keys, no spaces, no NaN, so that equal specs are equal texts.
+
+    Braces, angle brackets and ampersands of its strings are escaped as JSON has it, so that a text of a config can be
+    neither a wildcard of Snakemake nor markup of its report.
+    """
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _JSON_STRING.sub(lambda found: found[0].translate(_ESCAPES), text)
+
+
+def spec_argument(text: str, folder: Path, files: dict[Path, str]) -> str:
+    """Return a spec as a command takes it: itself, or `@file` if it is long. One argument holds 128 KiB at most.
+
+    Args:
+        text: canonical JSON.
+        folder: of the files, which are named by their content.
+        files: gets path -> content of a file that is to be written before the command runs.
+    """
+    if len(text) <= INLINE:
+        return text
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    files[path] = text
+    return f"@{path.as_posix()}"
+
+
+def read_spec(text: str, option: str) -> dict[str, Any]:
+    """Return the values of a spec as a command takes it, JSON or `@file`; raise `UserError` that names the option."""
+    content = json.loads(spec_text(text, option))
+    if not isinstance(content, dict):
+        raise UserError(f"{option}: expected a JSON object, for example '{{\"seed\": 0}}'. Correct the option.")
+    return content
+
+
+def spec_text(text: str, option: str) -> str:
+    """Return the JSON of an option that is given as JSON or as `@file`; raise `UserError` if it is not valid."""
+    place = option
+    try:
+        if text.startswith("@"):
+            place = f"{option}: {text[1:]}"
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        json.loads(text)
+    except OSError as error:
+        raise UserError(f"{place}: {error.strerror}, expected a file of JSON. Correct the option.") from None
+    except ValueError as error:
+        raise UserError(f"{place}: not valid JSON ({error}). Correct the option.") from None
+    return text
+
+
+def content_hash(*paths: str | Path) -> str:
+    """Return 12 hexadecimal digits of the content of files, whatever their names and times; a missing one counts."""
+    return hashlib.sha256("".join(_content(str(path)) for path in paths).encode()).hexdigest()[:12]
+
+
+@cache
+def _content(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return "-"
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that name a spec."""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+
+
+def variant_name(editor: str, overrides: Mapping[str, Any]) -> str:
+    """Name an editor with the hyperparameters that differ from its defaults, for example "sdedit+strength=0.3".
+
+    Args:
+        editor: name of the editor.
+        overrides: the hyperparameters that differ from the defaults; numbers, booleans, plain words, or lists of these.
+
+    Raises:
+        UserError: a value cannot stand in a file name.
+    """
+    if not overrides:
+        return editor
+    return f"{editor}+" + ",".join(f"{key}={_value_text(editor, key, overrides[key])}" for key in sorted(overrides))
+
+
+def _value_text(editor: str, key: str, value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case int() | float() if math.isfinite(value):
+            return str(int(value)) if value == int(value) else repr(value)
+        case str() if _SAFE_VALUE.match(value):
+            return value
+        case list() | tuple() if value:
+            return "_".join(_value_text(editor, key, item) for item in value)
+    raise UserError(
+        f"editor '{editor}', hyperparameter '{key}': {value!r} cannot name a variant, expected a finite number, "
+        "true, false, a word of letters, digits and _.- or a list of these. Use such a value."
+    )
+
+
+# Code ----------------------------------------------------------------------------------------------------------------
+
+
+def code_hash(*modules: str) -> str:
+    """Hash the code of modules and of everything that they import from their own package and from this one.
+
+    Comments, docstrings and formatting do not count, nor do imports for type checking only; modules that are imported
+    by a computed name (editors, by their registry) are not followed. Nothing is imported.
+
+    Args:
+        modules: dotted names, for example "editfrontier.editing.editors.sdedit".
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    closure = sorted(set().union(*(import_closure(module) for module in modules)))
+    text = "\n".join(f"{module} {_module_hash(_module_file(module))}" for module in closure)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def import_closure(module: str) -> frozenset[str]:
+    """Return the module, its parent packages, and what they import, directly or not, of this package and their own."""
+    if _module_file(module) is None:
+        raise UserError(
+            f"module '{module}': no such source file, expected a module of an installed package. Correct the name."
+        )
+    found: set[str] = set()
+    queue = [module]
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if "." in name:
+            queue.append(name.rpartition(".")[0])
+        queue.extend(_imports(name) - found)
+    return frozenset(found)
+
+
+@cache
+def _package_folder(package: str) -> Path | None:
+    if package == PACKAGE:
+        return LIBRARY
+    found = importlib.util.find_spec(package)
+    if found is None:
+        return None
+    if found.submodule_search_locations:
+        return Path(next(iter(found.submodule_search_locations)))
+    return Path(found.origin).with_suffix("") if found.origin else None
+
+
+@cache
+def _module_file(module: str) -> Path | None:
+    package, *parts = module.split(".")
+    folder = _package_folder(package)
+    if folder is None:
+        return None
+    path = folder.joinpath(*parts)
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise UserError(f"{file}, line {error.lineno}: {error.msg}. Correct the Python source.") from None
+
+
+@cache
+def _module_hash(file: Path) -> str:
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_docstring(
+            node.body
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_docstring(body: list[ast.stmt]) -> bool:
+    first = body[0] if body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def _run_time_nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes below `tree` but those in the body of `if TYPE_CHECKING:`."""
+    nodes: list[ast.AST] = []
+    queue = [tree]
+    while queue:
+        node = queue.pop()
+        nodes.append(node)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            queue.extend(node.orelse)
+        else:
+            queue.extend(ast.iter_child_nodes(node))
+    return nodes
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    file = _module_file(module)
+    assert file is not None
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    roots = {PACKAGE, module.split(".")[0]}
+    names: set[str] = set()
+    for node in _run_time_nodes(_tree(file)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(package, node.level, node.module)
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in names if name.split(".")[0] in roots and _module_file(name) is not None)
+
+
+def _absolute(package: str, level: int, module: str | None) -> str:
+    if level == 0:
+        return module or ""
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+
+
+# Weights -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""YAML files of users, read so that nothing in them is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from editfrontier.base.errors import UserError, file_that_is_meant
+
+_NAMES: dict[type, str] = {str: "text", list: "a list", int: "a number", float: "a number"}
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raise `UserError` that names the file and the line."""
+    import yaml
+
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such config file.{file_that_is_meant(file)} Correct the path.") from None
+    except IsADirectoryError:
+        raise UserError(f"{file}: is a folder, expected a config file. Name a file of it.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{file}{line}: not valid YAML ({error.problem}). Correct the file.") from None
+    if not isinstance(content, dict):
+        found = "is empty" if content is None else f"holds {_NAMES.get(type(content), 'a single value')}"
+        raise UserError(f"{file}: {found}, expected a mapping of keys. Correct the file.")
+    return content
+
+
+@cache
+def _strict_loader() -> Any:
+    """Return a safe loader that refuses a key that stands twice in a mapping, where YAML's own keeps the last one."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            # Before "<<" brings in keys of another mapping, which may be replaced.
+            lines: dict[Any, int] = {}
+            for key, _ in node.value:
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    problem = f"the key '{key.value}' stands in line {lines[key.value]} already"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                if isinstance(key, yaml.ScalarNode):
+                    lines[key.value] = line
+            return super().construct_mapping(node, deep)
+
+    return Loader

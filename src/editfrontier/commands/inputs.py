@@ -1,0 +1,72 @@
+"""Commands about what a study reads and runs: data sets, models and variants, and which of them are here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from editfrontier.base.errors import UserError
+from editfrontier.commands.cluster import MICRO, Configs, StudyText, config_files
+
+app = typer.Typer()
+
+
+@app.command()
+def datasets(
+    name: Annotated[str, typer.Argument(help="A data set; without it, all of them are listed.")] = "",
+    root: Annotated[str, typer.Option(help="Folder of its raw files.")] = "",
+    fetch: Annotated[
+        bool, typer.Option(help="Download what a program may download; a broken download goes on.")
+    ] = False,
+) -> None:
+    """Say where a data set comes from, on which terms, and which of its raw files are here; or download them."""
+    from editfrontier.data.reading.inventory import describe, fetch_files, summary
+
+    if not name:
+        print(summary())
+        return
+    if fetch:
+        fetch_files(name, root)
+    print(describe(name, root))
+
+
+@app.command()
+def weights(
+    config: Configs = MICRO,
+    study: StudyText = None,
+    pin: Annotated[bool, typer.Option(help="Ask the hub for revisions that nobody pinned, and note them.")] = False,
+    check: Annotated[bool, typer.Option(help="Only say what is missing or damaged, status 1 if anything is.")] = False,
+) -> None:
+    """Fetch the models of a config, where the network can be reached; jobs run without it."""
+    from editfrontier.models.weights import damaged_files, fetch_models, models_of, summary
+    from editfrontier.study.config.study import load_study
+
+    with config_files(config, study) as files:
+        complete = load_study(files).config
+    if check:
+        models = models_of(complete)
+        print("\n".join(summary(models)))
+        damaged = [line for model in models for line in damaged_files(model)]
+        for line in damaged:
+            print(line)
+        if damaged or any(model.problem for model in models):
+            raise typer.Exit(1)
+        return
+    if problems := fetch_models(complete, pin):
+        raise UserError("\n".join([f"{len(problems)} models cannot be used yet:", *problems]))
+    print("All models are here.")
+
+
+@app.command()
+def variants(config: Configs = MICRO) -> None:
+    """List the variants that a config runs, by task, with the experiments that use each."""
+    from editfrontier.study.config.study import load_study
+
+    with config_files(config) as files:
+        study = load_study(files)
+    for task, found in study.variants.items():
+        tables = {name: table for name, table in study.tables.items() if table["task"] == task}
+        for name in found:
+            users = [user for user, table in tables.items() if any(row["variant"] == name for row in table["rows"])]
+            print(f"{task}\t{name}\t{', '.join(users)}")

@@ -1,0 +1,279 @@
+"""CelebA-HQ: aligned portraits with 40 attributes and parsing masks, from CelebAMask-HQ.
+
+Edits come single, repeated on one another, composed in two orders, or in several wordings, as in the micro world.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from editfrontier.base.errors import UserError
+from editfrontier.base.fetching.files import ExpectedFile
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.datasets import Dataset, MaskOptions, Request
+from editfrontier.data.reading.balance import balanced
+from editfrontier.data.reading.celeba_faces import (
+    ARCHIVE,
+    ATTRIBUTES,
+    IDENTITIES,
+    IMAGES,
+    MAPPING,
+    MASKS,
+    PARTITION,
+    Faces,
+    read_face,
+    read_faces,
+)
+from editfrontier.data.reading.choice import salted
+from editfrontier.data.reading.face_attributes import (
+    CELEBA,
+    USUAL,
+    check_names,
+    directions,
+    editable,
+    edited_attributes,
+    face_caption,
+    known_attributes,
+)
+
+if TYPE_CHECKING:
+    from editfrontier.data.cases import Case
+    from editfrontier.data.framing import Pixels
+    from editfrontier.data.masks import Mask
+
+LICENCE = "CelebAMask-HQ agreement: non-commercial research only, no redistribution"
+
+Edit = tuple[str, bool]
+"""(attribute, value after the edit)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CelebaHqOptions(MaskOptions):
+    """Options of the data set, beside those of `MaskOptions`.
+
+    Attributes:
+        attributes: that are edited, in the order in which cases are balanced over them; empty = all that CelebA labels
+            well enough (`face_attributes.USUAL`).
+        split: part of CelebA (`list_eval_partition.txt`) that images come from. The classifier that judges edits is
+            trained on "train", so cases should not come from there. "all" does without that file.
+        free_form_share: expected share of free-form instructions, in [0, 1]; with "wordings" there are none.
+        design: "single" = each case by itself; "repeated" = chains that add one attribute again and again; "composed" =
+            chains that add two and three attributes, forward and reversed; "wordings" = each edit in several wordings.
+        steps: of a repeated chain.
+        wordings: of an edit.
+    """
+
+    attributes: tuple[str, ...] = ()
+    split: Literal["test", "val", "train", "all"] = "test"
+    free_form_share: float = 0.2
+    design: Literal["single", "repeated", "composed", "wordings"] = "single"
+    steps: int = 8
+    wordings: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names(self.attributes, "attributes")
+        if not 0 <= self.free_form_share <= 1:
+            raise UserError(f"option 'free_form_share': {self.free_form_share}, expected 0 to 1. Correct the value.")
+        if min(self.steps, self.wordings) < 1:
+            raise UserError("options 'steps' and 'wordings': expected whole numbers from 1. Correct them.")
+        if self.design != "single" and self.masks != "human":
+            raise UserError(f"option 'design': {self.design!r} takes human masks only. Leave out the option 'masks'.")
+
+
+def build(request: Request) -> list[Case]:
+    """Build attribute edits in the design that the options name."""
+    from editfrontier.data.reading.face_designs import COMPOSED_CASES, composed_cases, repeated_cases, worded_cases
+
+    options: CelebaHqOptions = request.options
+    sizes = {"repeated": options.steps, "composed": COMPOSED_CASES}
+    size = sizes.get(options.design, 1)
+    if request.cases % size:
+        raise UserError(
+            f"task '{request.task}': cases is {request.cases}, expected a multiple of {size}, the cases of one "
+            f"{'chain' if options.design == 'repeated' else 'portrait'}. Take {max(request.cases // size, 1) * size}."
+        )
+    maker = _Maker(request, read_faces(DATASET, request.raw, options.split))
+    match options.design:
+        case "repeated":
+            chains = maker.edits(request.cases // size, adding=True)
+            return [step for case in chains for step in repeated_cases(case, options.steps, request.folder)]
+        case "composed":
+            return composed_cases(request, maker, request.cases // size)
+        case "wordings":
+            edits = maker.edits(-(-request.cases // options.wordings), free_form_share=0.0)
+            worded = [one for case in edits for one in worded_cases(case, request.language, options.wordings)]
+            return worded[: request.cases]
+    return maker.edits(request.cases)
+
+
+class _Maker:
+    """Makes cases of faces, and keeps the parsing of the last of them.
+
+    Attributes:
+        request, faces: what is asked for, and the data.
+        order: numbers of the images in the order in which they are taken.
+        names: attributes that are edited.
+    """
+
+    def __init__(self, request: Request, faces: Faces) -> None:
+        from editfrontier.data.reading.parsing import read_parts
+
+        self.request, self.faces = request, faces
+        self.order = salted(faces.numbers, f"celeba_hq-{request.seed}")
+        self.names: Sequence[str] = request.options.attributes or USUAL
+        self.parts: Callable[[str], Mapping[str, Mask]] = lru_cache(maxsize=64)(
+            lambda name: read_parts(faces.masks, int(name), request.options.size)
+        )
+
+    def mask(self, name: str, edit: Edit) -> Mask | None:
+        """Return where an edit may change a face, None if that is hidden."""
+        from editfrontier.data.reading.parsing import edit_mask
+
+        return edit_mask(self.parts(name), *edit)
+
+    def edits(self, n: int, *, adding: bool = False, free_form_share: float | None = None) -> list[Case]:
+        """Return up to `n` edits, balanced over attributes and directions, each with an exemplar.
+
+        Args:
+            n: number of edits.
+            adding: whether all of them make an attribute true.
+            free_form_share: of free-form instructions, None = that of the options.
+        """
+        wanted = [edit for edit in directions(self.names) if edit[1] or not adding]
+        labels = self.faces.labels
+        candidates = {edit: [name for name in self.order if editable(labels[name], *edit)] for edit in wanted}
+        cases = []
+        for number, (name, edit, mask) in enumerate(balanced(candidates, n, self.mask)):
+            case_id = f"{self.request.task}-{number:05d}-{edit[0]}-{'add' if edit[1] else 'remove'}"
+            written: dict[str, Pixels | Mask] = {"mask": mask}
+            donor = self._donor(name, edit)
+            if donor is not None:
+                written |= {"exemplar": self._image(donor[0]), "exemplar_mask": donor[1]}
+            cases.append(self.case(name, edit, case_id, written, free_form_share=free_form_share))
+        return cases
+
+    def case(
+        self,
+        name: str,
+        edit: Edit,
+        case_id: str,
+        images: Mapping[str, Pixels | Mask],
+        before: Mapping[str, bool] | None = None,
+        shared: Mapping[str, str] | None = None,
+        free_form_share: float | None = None,
+    ) -> Case:
+        """Return the case of an edit, and write its images.
+
+        Args:
+            name: number of the image.
+            edit: of it.
+            case_id: of the case.
+            images: role, a column of the case -> image or mask.
+            before: attributes that the face has, None = its labels.
+            shared: columns that `shared` gave for other cases of this face, None = they are of this case.
+            free_form_share: as of `edits`.
+        """
+        from editfrontier.data.cases import Case
+        from editfrontier.data.reading.output import write_images
+
+        (attribute, desired), lang = edit, self.request.language
+        source = known_attributes(self.faces.labels[name]) if before is None else dict(before)
+        target = edited_attributes(source, attribute, desired)
+        share = self.request.options.free_form_share if free_form_share is None else free_form_share
+        instruction, origin = self._instruction(name, edit, share)
+        return Case(
+            case_id=case_id,
+            task=self.request.task,
+            source_caption=face_caption(lang, source),
+            target_caption=face_caption(lang, target),
+            instruction=instruction,
+            instruction_origin=origin,
+            edit_type=f"attribute_{'add' if desired else 'remove'}",
+            attribute=attribute,
+            desired=desired,
+            mask_origin="human",
+            source_attributes=json.dumps(source, separators=(",", ":")),
+            target_attributes=json.dumps(target, separators=(",", ":")),
+            identity=self.faces.identities.get(name, f"celeba_hq-{name}"),
+            cluster=f"celeba_hq-{name}",
+            split=self.request.options.split,
+            licence=LICENCE,
+            **(self.shared(name, case_id) if shared is None else shared),  # type: ignore[arg-type]
+            **write_images(self.request.folder, case_id, images),  # type: ignore[arg-type]
+        )
+
+    def shared(self, name: str, label: str) -> dict[str, str]:
+        """Write the image and the regions of a face under a label; return the columns of a case that name them."""
+        from editfrontier.data.reading.output import write_images, write_regions
+        from editfrontier.data.reading.parsing import face_regions
+
+        regions = write_regions(self.request.folder, label, face_regions(self.parts(name)))
+        return {**write_images(self.request.folder, label, {"image": self._image(name)}), "regions": regions}
+
+    def _image(self, name: str) -> Pixels:
+        return read_face(self.faces, name, self.request.options.size)
+
+    def _instruction(self, name: str, edit: Edit, free_form_share: float) -> tuple[str, str]:
+        rng = random.Random(stable_seed("celeba_hq instruction", self.request.seed, name, *edit))
+        entry, desired = self.request.language.attributes[edit[0]], edit[1]
+        if rng.random() < free_form_share:
+            return rng.choice(entry.free_form_add if desired else entry.free_form_remove).text, "free_form"
+        return rng.choice(entry.add if desired else entry.remove), "template"
+
+    def _donor(self, name: str, edit: Edit) -> tuple[str, Mask] | None:
+        """Return another person's face that shows what an edit asks for, and where; None if there is none."""
+        attribute, desired = edit
+        theirs, sense = CELEBA[attribute]
+        people = self.faces.identities
+        start = stable_seed("celeba_hq exemplar", name, *edit) % len(self.order)
+        for other in (*self.order[start:], *self.order[:start]):
+            if other == name or self.faces.labels[other][theirs] != (sense == desired):
+                continue
+            if name in people and people[name] == people.get(other):
+                continue
+            # Where an edit in the other direction may change the exemplar is where the exemplar shows it.
+            mask = self.mask(other, (attribute, not desired))
+            # Some faces are in the data set twice, under other numbers and even other people.
+            if mask is not None and not (self._image(other) == self._image(name)).all():
+                return other, mask
+        return None
+
+
+def images(request: Request) -> Iterator[tuple[str, Pixels]]:
+    """Yield images of the split with their names, by a salted hash."""
+    faces = read_faces(DATASET, request.raw, request.options.split)
+    for name in salted(faces.numbers, f"celeba_hq-reference-{request.seed}"):
+        yield f"celeba_hq-{name}", read_face(faces, name, request.options.size)
+
+
+DATASET = Dataset(
+    name="celeba_hq",
+    title="CelebA-HQ with the parsing masks and attributes of CelebAMask-HQ",
+    home="https://github.com/switchablenorms/CelebAMask-HQ",
+    licence=LICENCE,
+    terms="Non-commercial research only. No part of the images may be copied, published or handed on, apart from "
+    "copies inside of one site of the same organisation.",
+    files=(
+        ExpectedFile(path=IMAGES, what="30,000 JPEG images, <number>.jpg", archive=ARCHIVE, inside="CelebAMask-HQ"),
+        ExpectedFile(path=MASKS, what="parsing masks, <number // 2000>/<number>_<part>.png", archive=ARCHIVE,
+                     inside="CelebAMask-HQ"),
+        ExpectedFile(path=ATTRIBUTES, what="40 attributes of each image", archive=ARCHIVE, inside="CelebAMask-HQ"),
+        ExpectedFile(path=MAPPING, what="which image of CelebA each one is", archive=ARCHIVE, inside="CelebAMask-HQ"),
+        ExpectedFile(path=PARTITION, what="train, validation and test part of CelebA",
+                     md5="d32c9cbf5e040fd4025c592c306e6668"),
+        ExpectedFile(path=IDENTITIES, what="the person of each image of CelebA",
+                     md5="32bd1bd63d3c78cd57e08160ec5ed1e2", optional=True),
+    ),
+    by_hand="Read the agreement on https://github.com/switchablenorms/CelebAMask-HQ and download CelebAMask-HQ.zip "
+    "(3.2 GB, Google Drive or Baidu) by a browser; take list_eval_partition.txt, and if you have a right to it "
+    "identity_CelebA.txt, from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (folders Eval and Anno).",
+    build=build,
+    images=images,
+    options=CelebaHqOptions,
+)  # fmt: skip

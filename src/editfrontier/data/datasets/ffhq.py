@@ -1,0 +1,301 @@
+"""FFHQ: aligned portraits without attributes, parsing masks or captions.
+
+So there are three honest uses: as the reference of FID and KID; as images that are reconstructed (the paper's Table 2);
+and, where a classifier has labelled them, as sources of attribute edits without masks. The authors appoint images 0 to
+59,999 for training and the rest for validation.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
+from editfrontier.base.fetching.files import ExpectedFile, digest
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.language import HAIR_COLOURS, Language, pick
+from editfrontier.data.reading.balance import balanced
+from editfrontier.data.reading.choice import salted
+from editfrontier.data.reading.face_attributes import PLAIN, directions, edited_attributes, face_caption
+
+if TYPE_CHECKING:
+    from editfrontier.data.cases import Case
+    from editfrontier.data.framing import Pixels
+
+IMAGES = "images1024x1024/"
+METADATA = "ffhq-dataset-v2.json"
+SPLITS = {"training": range(60000), "validation": range(60000, 70000), "all": range(70000)}
+SURE = 0.9
+"""A label counts as known where the classifier gives it, or its absence, at least this probability."""
+
+LICENCE = "CC BY-NC-SA 4.0 (data set); licence of the photo not looked up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FfhqOptions(Options):
+    """Options of the data set.
+
+    Attributes:
+        split: part of the images.
+        labels: CSV file with a column `id`, the number of the image, and a column for each attribute of the language
+            that a classifier tells, with the probability that the image has it, or 0 and 1; an empty cell = not known.
+            Images that it does not name are left out. It must not come from the classifier that judges edits, for that
+            one would agree with itself. "" = no attribute is known, and cases ask for nothing but the image itself.
+        free_form_share: expected share of free-form instructions of attribute edits, in [0, 1].
+    """
+
+    split: Literal["validation", "training", "all"] = "validation"
+    labels: str = ""
+    free_form_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.free_form_share <= 1:
+            raise UserError(f"option 'free_form_share': {self.free_form_share}, expected 0 to 1. Correct the value.")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What the metadata say of an image: the checksum of its file, and whose photo it is."""
+
+    md5: str
+    licence: str
+
+
+def chosen(split: str, seed: int, purpose: str = "cases") -> list[str]:
+    """Return the numbers of a split in the order in which they are taken; no data are needed for it.
+
+    Args:
+        split: a key of `SPLITS`.
+        seed: of the data.
+        purpose: "cases" or "reference", which have orders of their own.
+    """
+    return salted(SPLITS[split], f"ffhq-{purpose}-{seed}")
+
+
+def build(request: Request) -> list[Case]:
+    """Build cases that ask for the image itself, or attribute edits without masks where there are labels."""
+    from editfrontier.data.reading.build import optional_file, raw_file
+
+    options: FfhqOptions = request.options
+    folder = raw_file(DATASET, request.raw, IMAGES)
+    metadata = optional_file(DATASET, request.raw, METADATA)
+    photos = read_metadata(metadata) if metadata is not None else {}
+    order = chosen(options.split, request.seed)
+    if not options.labels:
+        return [_plain_case(request, folder, photos, name) for name in order[: request.cases]]
+    labels = read_labels(Path(options.labels), request.language)
+    order = [name for name in order if name in labels]
+    told = {attribute for row in labels.values() for attribute in row}
+    names = [attribute for attribute in request.language.attributes if attribute in told]
+    candidates = {edit: [name for name in order if _editable(labels[name], *edit)] for edit in directions(names)}
+    made = balanced(candidates, request.cases, lambda name, edit: True)
+    return [
+        _edit_case(request, folder, photos, number, name, edit, labels[name])
+        for number, (name, edit, _) in enumerate(made)
+    ]
+
+
+def images(request: Request) -> Iterator[tuple[str, Pixels]]:
+    """Yield images of the split with their names, by a salted hash; the order differs from that of the cases."""
+    from editfrontier.data.reading.build import optional_file, raw_file
+
+    folder = raw_file(DATASET, request.raw, IMAGES)
+    metadata = optional_file(DATASET, request.raw, METADATA)
+    photos = read_metadata(metadata) if metadata is not None else {}
+    for name in chosen(request.options.split, request.seed, "reference"):
+        yield f"ffhq-{int(name):05d}", _image(folder, photos, name, request.options.size)
+
+
+def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
+    if row.get(attribute) is not (not desired):
+        return False
+    return attribute not in HAIR_COLOURS or sum(row.get(name, False) for name in HAIR_COLOURS) == 1
+
+
+def _plain_case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str) -> Case:
+    caption = PLAIN[0].format(person=pick(request.language.young_person, None))
+    texts = {"source_caption": caption, "target_caption": caption, "instruction": ""}
+    return _case(request, folder, photos, name, f"{request.task}-{int(name):05d}", edit_type="reconstruction", **texts)
+
+
+def _edit_case(
+    request: Request,
+    folder: Path,
+    photos: Mapping[str, Photo],
+    number: int,
+    name: str,
+    edit: tuple[str, bool],
+    before: Mapping[str, bool],
+) -> Case:
+    attribute, desired = edit
+    after = edited_attributes(before, attribute, desired)
+    direction = "add" if desired else "remove"
+    rng = random.Random(stable_seed("ffhq instruction", request.seed, name, *edit))
+    entry = request.language.attributes[attribute]
+    free = rng.random() < request.options.free_form_share
+    if free:
+        instruction = rng.choice(entry.free_form_add if desired else entry.free_form_remove).text
+    else:
+        instruction = rng.choice(entry.add if desired else entry.remove)
+    return _case(
+        request,
+        folder,
+        photos,
+        name,
+        f"{request.task}-{number:05d}-{attribute}-{direction}",
+        source_caption=face_caption(request.language, before),
+        target_caption=face_caption(request.language, after),
+        instruction=instruction,
+        instruction_origin="free_form" if free else "template",
+        edit_type=f"attribute_{direction}",
+        attribute=attribute,
+        desired=desired,
+        source_attributes=json.dumps(dict(before), separators=(",", ":")),
+        target_attributes=json.dumps(after, separators=(",", ":")),
+    )
+
+
+def _case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str, case_id: str, **columns: Any) -> Case:
+    from editfrontier.data.cases import Case
+    from editfrontier.data.reading.output import write_images
+
+    pixels = _image(folder, photos, name, request.options.size)
+    paths = write_images(request.folder, case_id, {"image": pixels})
+    return Case(
+        case_id=case_id,
+        task=request.task,
+        image=paths["image"],
+        identity=f"ffhq-{int(name):05d}",
+        cluster=f"ffhq-{int(name):05d}",
+        split=request.options.split,
+        licence=photos[name].licence if name in photos else LICENCE,
+        **columns,
+    )
+
+
+# --- raw files -------------------------------------------------------------------------------------------------------
+
+
+def _image(folder: Path, photos: Mapping[str, Photo], name: str, size: int) -> Pixels:
+    from editfrontier.data.reading.output import read_square
+
+    number = int(name)
+    # The authors' script makes a folder for every thousand images; mirrors often have all in one.
+    nested, flat = folder / f"{number - number % 1000:05d}" / f"{number:05d}.png", folder / f"{number:05d}.png"
+    path = flat if flat.is_file() and not nested.is_file() else nested
+    if name in photos and path.is_file() and (found := digest(path, "md5")) != photos[name].md5:
+        raise UserError(
+            f"{path}: has the md5 {found}, expected {photos[name].md5} by {METADATA}. It is truncated or another file: "
+            "download it again by download_ffhq.py."
+        )
+    return read_square(path, size)
+
+
+def read_metadata(path: Path) -> dict[str, Photo]:
+    """Read `ffhq-dataset-v2.json`: number -> photo. Face landmarks are dropped while it is read, they fill gigabytes.
+
+    Raises:
+        UserError: it is truncated, no JSON, or has other entries.
+    """
+
+    def trimmed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in pairs if not isinstance(value, list)}
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = json.load(file, object_pairs_hook=trimmed)
+        return {
+            str(int(name)): Photo(
+                entry["image"]["file_md5"], f"{entry['metadata']['license']} (photo by {entry['metadata']['author']})"
+            )
+            for name, entry in content.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: is truncated or in another format ({type(error).__name__}: {error}). Download it again by "
+            "`download_ffhq.py --json`, or remove it."
+        ) from None
+
+
+def read_labels(path: Path, lang: Language) -> dict[str, dict[str, bool]]:
+    """Read the labels of a classifier: number -> attribute of the language -> value, as far as it is known.
+
+    Raises:
+        UserError: it cannot be read, a column is no attribute, a cell is no probability, or an image comes twice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # programs for tables put a mark before the text
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        meant = file_that_is_meant(path)
+        raise UserError(f"option 'labels': {path} cannot be read ({error}).{meant} Correct the path.") from None
+    if not rows or "id" not in columns:
+        raise UserError(
+            f"{path}: has no column 'id' or no rows, expected labels of images, separated by commas. Correct the file."
+        )
+    for name in columns:
+        if name != "id" and name not in lang.attributes:
+            raise UserError(f"{path}: column '{name}' is no attribute.{did_you_mean(name, lang.attributes)} Rename it.")
+        if columns.count(name) > 1:
+            raise UserError(f"{path}: has the column '{name}' twice. Remove one of them.")
+    found: dict[str, dict[str, bool]] = {}
+    for line, row in enumerate(rows, start=2):
+        name = row.pop("id") or ""
+        if None in row:
+            raise UserError(f"{path}, line {line}: has more cells than there are columns. Remove those.")
+        if not name.strip().isdecimal():
+            raise UserError(f"{path}, line {line}: id {name!r}, expected the number of an image. Correct it.")
+        name = str(int(name))
+        if name in found:
+            raise UserError(f"{path}, line {line}: image {name} comes twice. Remove one of the rows.")
+        found[name] = _known(path, line, row)
+    return found
+
+
+def _known(path: Path, line: int, row: Mapping[str, str | None]) -> dict[str, bool]:
+    values: dict[str, bool] = {}
+    for attribute, text in row.items():
+        if not (text or "").strip():
+            continue
+        try:
+            probability = float(text or "")
+        except ValueError:
+            probability = -1.0
+        if not 0 <= probability <= 1:
+            raise UserError(f"{path}, line {line}: {attribute} is {text!r}, expected 0 to 1, or nothing. Correct it.")
+        if probability >= SURE or probability <= 1 - SURE:
+            values[attribute] = probability >= SURE
+    return values
+
+
+DATASET = Dataset(
+    name="ffhq",
+    title="Flickr-Faces-HQ",
+    home="https://github.com/NVlabs/ffhq-dataset",
+    licence="CC BY-NC-SA 4.0 (data set); photos: CC BY 2.0, CC BY-NC 2.0, public domain, CC0 or US government works",
+    terms="Non-commercial use; some photos need their author's name; not for developing or improving face recognition.",
+    files=(
+        ExpectedFile(path=IMAGES, what="70,000 PNG images of 1024x1024, 89 GB; those of the split are enough"),
+        ExpectedFile(
+            path=METADATA,
+            what="licence, author and checksum of each image",
+            size=267793842,
+            md5="425ae20f06a4da1d4dc0f46d40ba5fd6",
+            optional=True,
+        ),
+    ),
+    by_hand="Get the images by `python download_ffhq.py --json --images` of https://github.com/NVlabs/ffhq-dataset "
+    "(Google Drive, whose quota is often used up), and put images1024x1024 and ffhq-dataset-v2.json there. Sets of "
+    "256x256 that others made were scaled by filters that nobody states, which shifts FID.",
+    build=build,
+    images=images,
+    options=FfhqOptions,
+)

@@ -1,0 +1,214 @@
+"""PIE-Bench (PnPInversion, ICLR 2024): 700 pictures of 512x512 pixels in ten types of edits, with prompts and masks.
+
+`mapping_file.json` names the pictures below `annotation_images`. A mask is a list of runs, start and length by turns,
+over the pixels row by row. For their metrics the authors count the outermost pixels as edited, "to avoid annotation
+errors in boundary": so does the background mask here, while editors get the mask as it was drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.fetching.files import ExpectedFile
+from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.reading.json_files import read_object
+
+if TYPE_CHECKING:
+    from editfrontier.data.cases import Case
+    from editfrontier.data.framing import Mask
+
+SIDE = 512
+LICENCE = "on request by the authors' form; rights in the pictures not stated"
+KEYS = ("image_path", "original_prompt", "editing_prompt", "editing_instruction", "editing_type_id", "mask")
+TYPES = (
+    "random",
+    "change_object",
+    "add_object",
+    "delete_object",
+    "change_content",
+    "change_pose",
+    "change_color",
+    "change_material",
+    "change_background",
+    "change_style",
+)
+Type = Literal[
+    "random",
+    "change_object",
+    "add_object",
+    "delete_object",
+    "change_content",
+    "change_pose",
+    "change_color",
+    "change_material",
+    "change_background",
+    "change_style",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieBenchOptions(Options):
+    """Options of PIE-Bench.
+
+    Attributes:
+        types: types of edits that are kept, none = all. "random" mixes the other nine.
+    """
+
+    types: tuple[Type, ...] = ()
+
+
+def build(request: Request) -> list[Case]:
+    """Return entries in an order that depends on the seed only."""
+    from editfrontier.data.reading.build import raw_file
+
+    options: PieBenchOptions = request.options
+    path = raw_file(DATASET, request.raw, "mapping_file.json")
+    pictures = raw_file(DATASET, request.raw, "annotation_images/")
+    entries = read_mapping(path)
+    kept = [name for name, entry in entries.items() if not options.types or _type(entry) in options.types]
+    order = sorted(kept, key=lambda name: hashlib.sha256(f"pie_bench:{request.seed}:{name}".encode()).hexdigest())
+    return [_case(request, name, entries[name], path, pictures) for name in order[: request.cases]]
+
+
+def read_mapping(path: Path) -> dict[str, dict[str, Any]]:
+    """Read and check the entries of mapping_file.json by id; raise `UserError` that names file, entry and key."""
+    content = read_object(path, "Get PIE-Bench's file again.")
+    for name, entry in content.items():
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}, entry {name}: is {entry!r:.60}, expected an object. Get the file again.")
+        for key in KEYS:
+            if key not in entry:
+                near = did_you_mean(key, entry)
+                raise UserError(f"{path}, entry {name}: has no '{key}'.{near} It is another data set or version.")
+        _type(entry, f"{path}, entry {name}")
+        for key in ("image_path", "original_prompt", "editing_prompt", "editing_instruction"):
+            if not isinstance(entry[key], str) and (key, entry[key]) != ("editing_instruction", None):
+                raise UserError(f"{path}, entry {name}: its {key} is {entry[key]!r:.60}, expected a text.")
+    return content
+
+
+def decode_mask(runs: Any, where: str) -> Mask:
+    """Return a mask bool [512, 512] from runs, start and length by turns; a run that goes too far is cut.
+
+    Raises:
+        UserError: it is no such list; the message starts with `where`.
+    """
+    import numpy as np
+
+    if isinstance(runs, str):
+        raise UserError(
+            f"{where}: its mask is a text, as in PIE-Bench++, whose prompts and masks are others (many are the whole "
+            "picture). Get the original PIE-Bench."
+        )
+    whole = isinstance(runs, list) and all(isinstance(value, int) and not isinstance(value, bool) for value in runs)
+    if not whole or len(runs) % 2 or any(value < 0 for value in runs):
+        raise UserError(
+            f"{where}: its mask is no list of starts and lengths of runs, {runs!r:.60}. Get the file again."
+        )
+    if any(start >= SIDE * SIDE for start in runs[0::2]):
+        raise UserError(
+            f"{where}: a run of its mask starts behind the last of {SIDE * SIDE} pixels. Get the file again."
+        )
+    flat = np.zeros(SIDE * SIDE, dtype=np.bool_)
+    for start, length in zip(runs[0::2], runs[1::2], strict=True):
+        flat[start : start + length] = True
+    return flat.reshape(SIDE, SIDE)
+
+
+def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pictures: Path) -> Case:
+    from editfrontier.data.cases import Case, write_png
+    from editfrontier.data.framing import frame_of, safe_name
+    from editfrontier.data.pictures import read_rgb
+
+    where = f"{path}, entry {name}"
+    file = _inside(pictures, entry["image_path"], where)
+    image = read_rgb(file)
+    if image.shape[:2] != (SIDE, SIDE):
+        raise UserError(
+            f"{file}: is {image.shape[1]}x{image.shape[0]}, expected {SIDE}x{SIDE} pixels, to which its mask belongs. "
+            "Get the original picture."
+        )
+    mask = decode_mask(entry["mask"], where)
+    edited = mask.copy()
+    edited[[0, -1]] = edited[:, [0, -1]] = True
+    frame = frame_of((SIDE, SIDE), request.options.size, "stretch")
+    case_id = f"{request.task}-{safe_name([name])}"
+    # Any share of a pixel that counts as edited takes the pixel away from the background: the border is one pixel wide.
+    written: dict[str, Any] = {"image": frame.image(image), "background_mask": _untouched(edited, request.options.size)}
+    if mask.any():
+        written["mask"] = frame.mask(mask)
+    paths = {role: f"{role}/{case_id}.png" for role in written}
+    for role, pixels in written.items():
+        write_png(request.folder / paths[role], pixels)
+    return Case(
+        case_id=case_id,
+        task=request.task,
+        image=paths["image"],
+        mask=paths.get("mask", ""),
+        background_mask=paths["background_mask"],
+        source_caption=_plain(entry["original_prompt"]),
+        target_caption=_plain(entry["editing_prompt"]),
+        instruction=(entry["editing_instruction"] or "").strip(),
+        instruction_origin="free_form",
+        edit_type=_type(entry),
+        mask_origin="human",
+        cluster=case_id,
+        frame=frame.text(str(entry["image_path"])),
+        licence=LICENCE,
+    )
+
+
+def _untouched(edited: Mask, size: int) -> Mask:
+    """Pixels of the result that hold no edited pixel, bool [size, size]."""
+    import numpy as np
+    from PIL import Image
+
+    shares = Image.fromarray(edited.astype(np.float32)).resize((size, size), Image.Resampling.BOX)
+    free: Mask = np.asarray(shares) < 1e-6
+    return free
+
+
+def _plain(prompt: str) -> str:
+    """A prompt without the brackets around the words that differ."""
+    return prompt.replace("[", "").replace("]", "").strip()
+
+
+def _type(entry: Mapping[str, Any], where: str = "") -> str:
+    number = str(entry["editing_type_id"])
+    if number not in map(str, range(len(TYPES))):
+        raise UserError(
+            f"{where}: its editing_type_id is {number!r}, expected 0 to {len(TYPES) - 1}. Get the file again."
+        )
+    return TYPES[int(number)]
+
+
+def _inside(folder: Path, name: str, where: str) -> Path:
+    file = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{where}: its image_path {name!r} leads out of {folder}. Get the original mapping_file.json.")
+    return file
+
+
+DATASET = Dataset(
+    name="pie_bench",
+    title="PIE-Bench",
+    home="https://github.com/cure-lab/PnPInversion",
+    licence=LICENCE,
+    terms="Given out by the authors through a form; what it asks you to agree to is not known here: read it there.",
+    files=(
+        ExpectedFile(path="mapping_file.json", what="700 entries with prompts and masks"),
+        ExpectedFile(path="annotation_images/", what="the pictures, in folders by type of edit"),
+    ),
+    by_hand=(
+        "Fill in the form that the README of https://github.com/cure-lab/PnPInversion links to, and put "
+        "mapping_file.json and annotation_images into the folder of raw files. PIE-Bench++ is no substitute."
+    ),
+    build=build,
+    options=PieBenchOptions,
+    splits=("kind",),
+)

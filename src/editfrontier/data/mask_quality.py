@@ -1,0 +1,51 @@
+"""Cases of mask quality: each edit once with every mask, from the exact one to masks made worse on purpose."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import Case, read_image, read_mask, write_png
+from editfrontier.data.masks import DEGRADATIONS, degrade, iou
+
+MASK_KINDS = ("exact", "automatic", *DEGRADATIONS)
+"""The masks of an edit, in the order of its cases."""
+
+
+def masked_cases(case: Case, folder: Path) -> list[Case]:
+    """Return a case once with every mask of `MASK_KINDS`, and write the masks.
+
+    What is to be kept stays the complement of the exact mask, so that metrics of the background compare masks on the
+    same pixels. The column `design` has mask (its kind), iou (with the exact mask) and noise (the given case's id): the
+    cases of one edit share their noise, so that nothing but the mask differs.
+
+    Args:
+        case: with an exact and an automatic mask.
+        folder: that its paths are relative to.
+    """
+    size = read_image(folder / case.image).shape
+    exact = read_mask(folder / case.mask, (size[0], size[1]))
+    background = f"background_mask/{case.case_id}.png"
+    write_png(folder / background, ~exact)
+    cases = []
+    for kind in MASK_KINDS:
+        path, origin = {"exact": (case.mask, "exact"), "automatic": (case.automatic_mask, "automatic")}.get(
+            kind, (f"mask_{kind}/{case.case_id}.png", "degraded")
+        )
+        if origin == "degraded":
+            write_png(folder / path, degrade(exact, kind, stable_seed("degraded mask", case.case_id, kind)))
+        used = read_mask(folder / path, exact.shape)
+        design = {"mask": kind, "iou": round(iou(used, exact), 4), "noise": case.case_id}
+        cases.append(
+            replace(
+                case,
+                case_id=f"{case.case_id}-{kind}",
+                mask=path,
+                mask_origin=origin,
+                background_mask=background,
+                design=json.dumps(design, separators=(",", ":")),
+            )
+        )
+    return cases

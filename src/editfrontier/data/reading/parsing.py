@@ -1,0 +1,269 @@
+"""Face parsing of CelebAMask-HQ: the masks of the parts of a face, the regions that they make up, and edit masks.
+
+The masks are drawn by people (Lee et al. 2020, MaskGAN): one PNG a part, 512x512, not 0 = part, no file where a part is
+not seen. Lengths below are pixels at an image height of 256, as in `masks`; the shapes of edit masks are our choice,
+for the data set has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from editfrontier.base.errors import UserError
+from editfrontier.data.framing import Frame, frame_of
+from editfrontier.data.masks import Mask, dilated, pixels
+from editfrontier.data.pictures import open_picture, painted
+
+PARTS = (
+    "skin",
+    "nose",
+    "eye_g",
+    "l_eye",
+    "r_eye",
+    "l_brow",
+    "r_brow",
+    "l_ear",
+    "r_ear",
+    "mouth",
+    "u_lip",
+    "l_lip",
+    "hair",
+    "hat",
+    "ear_r",
+    "neck_l",
+    "neck",
+    "cloth",
+)
+"""Names of the files, in the order of the authors' script: where masks overlap, the later part owns the pixel."""
+
+FOLDER_SIZE = 2000
+"""Images whose masks share a folder, named 0 to 14."""
+
+REGIONS: Mapping[str, tuple[str, ...]] = {
+    "skin": ("skin",),
+    "eyes": ("l_eye", "r_eye"),
+    "brows": ("l_brow", "r_brow"),
+    "nose": ("nose",),
+    "mouth": ("mouth", "u_lip", "l_lip"),
+    "ears": ("l_ear", "r_ear"),
+    "hair": ("hair",),
+    "clothes": ("cloth",),
+    "accessory": ("eye_g", "hat", "ear_r", "neck_l"),
+}
+"""Regions as the metrics name them, and the parts that make them up. The neck belongs to none of them."""
+
+LEAST_PIXELS_AT_256 = 64
+"""Of an edit mask; where there are fewer, the part is as good as hidden."""
+
+Parts = Mapping[str, Mask]
+"""Part -> bool [H, W]; a part that is not seen is all False."""
+
+
+def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
+    """Read the masks of the parts of one face and scale them.
+
+    Args:
+        folder: `CelebAMask-HQ-mask-anno`.
+        number: of the image, from 0.
+        size: height and width of the result, pixels.
+
+    Returns:
+        part -> bool [size, size] for all `PARTS`; they may overlap.
+
+    Raises:
+        UserError: the folder of the masks or all masks of the face are not there, a mask is no image or not square, or
+            masks differ in size.
+    """
+    place = folder / str(number // FOLDER_SIZE)
+    if not place.is_dir():
+        raise UserError(f"{place}: there is no such folder of parsing masks. Unpack CelebAMask-HQ.zip again.")
+    found: dict[str, Mask] = {}
+    frame: Frame | None = None
+    first = ""
+    for part in PARTS:
+        path = place / f"{number:05d}_{part}.png"
+        if not path.is_file():
+            found[part] = np.zeros((size, size), dtype=np.bool_)
+            continue
+        raw: Mask = painted(open_picture(path), where=str(path))
+        if raw.shape[0] != raw.shape[1]:
+            raise UserError(f"{path}: is {raw.shape[1]}x{raw.shape[0]} pixels, expected a square. Unpack it again.")
+        if frame is None:
+            frame, first = frame_of((raw.shape[0], raw.shape[1]), size, "crop"), path.name
+        if raw.shape != frame.picture:
+            raise UserError(
+                f"{path}: is {raw.shape[1]}x{raw.shape[0]} pixels but {first} of the same face is "
+                f"{frame.picture[1]}x{frame.picture[0]}. Unpack CelebAMask-HQ.zip again."
+            )
+        found[part] = frame.mask(raw)
+    if frame is None:
+        raise UserError(
+            f"{place}: has no mask of image {number}, expected {number:05d}_skin.png and others. The archive was not "
+            f"unpacked to its end: delete {folder} and unpack CelebAMask-HQ.zip again."
+        )
+    return found
+
+
+def face_regions(parts: Parts) -> dict[str, Mask]:
+    """Return the regions that a face shows, disjoint, and the background, by name."""
+    owner = np.zeros(parts["skin"].shape, dtype=np.int64)
+    for number, part in enumerate(PARTS, start=1):
+        owner[parts[part]] = number
+    found = {name: np.isin(owner, [PARTS.index(part) + 1 for part in names]) for name, names in REGIONS.items()}
+    return {name: mask for name, mask in {**found, "background": owner == 0}.items() if mask.any()}
+
+
+# --- edit masks ------------------------------------------------------------------------------------------------------
+
+
+def edit_mask(parts: Parts, attribute: str, desired: bool) -> Mask | None:
+    """Return where an attribute of a face may be changed.
+
+    Args:
+        parts: of the face.
+        attribute: a name of `EDIT_MASKS`.
+        desired: the value that it shall have.
+
+    Returns:
+        bool [H, W]; None if the parts that the mask is made of are not seen.
+    """
+    mask = EDIT_MASKS[attribute](parts, desired)
+    height = len(parts["skin"])
+    return mask if mask is not None and mask.sum() >= LEAST_PIXELS_AT_256 * (height / 256) ** 2 else None
+
+
+def _union(parts: Parts, *names: str) -> Mask:
+    found: Mask = np.logical_or.reduce([parts[name] for name in names])
+    return found
+
+
+def _grown(mask: Mask, at_256: float) -> Mask | None:
+    return dilated(mask, at_256=at_256) if mask.any() else None
+
+
+def _box(mask: Mask) -> tuple[int, int, int, int]:
+    """First and last row, first and last column of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+
+
+def _rectangle(shape: tuple[int, ...], top: float, bottom: float, left: float, right: float) -> Mask:
+    """The pixels from (top, left) to (bottom, right), both included, as far as they lie in the image."""
+    found = np.zeros(shape, dtype=np.bool_)
+    found[max(round(top), 0) : max(round(bottom) + 1, 0), max(round(left), 0) : max(round(right) + 1, 0)] = True
+    return found
+
+
+def _mouth(parts: Parts, desired: bool) -> Mask | None:
+    """Mouth and lips with the cheeks beside them, which move with the corners of the mouth."""
+    return _grown(_union(parts, "mouth", "u_lip", "l_lip"), 14)
+
+
+def _lips(parts: Parts, desired: bool) -> Mask | None:
+    return _grown(_union(parts, "u_lip", "l_lip"), 3)
+
+
+def _glasses(parts: Parts, desired: bool) -> Mask | None:
+    """The glasses that are there; else the rectangle around eyes and brows, where they would be."""
+    if not desired and parts["eye_g"].any():
+        return _grown(parts["eye_g"], 6)
+    eyes = _union(parts, "l_eye", "r_eye", "l_brow", "r_brow")
+    return _grown(_rectangle(eyes.shape, *_box(eyes)), 10) if eyes.any() else None
+
+
+def _hat(parts: Parts, desired: bool) -> Mask | None:
+    """All above the brows over the head and a tenth of its width beside it; with the hat, and the hair below it."""
+    head, brows = _union(parts, "skin", "hair", "hat", "l_ear", "r_ear"), _union(parts, "l_brow", "r_brow")
+    if not desired:
+        return _grown(_union(parts, "hat", "hair"), 6) if parts["hat"].any() else None
+    if not head.any() or not brows.any():
+        return None
+    _, _, left, right = _box(head)
+    aside = 0.1 * (right - left)
+    return _rectangle(head.shape, 0, _box(brows)[0] - pixels(3, len(head)), left - aside, right + aside)
+
+
+def _beard(parts: Parts, desired: bool) -> Mask | None:
+    """Cheeks and chin below the nose, and what hangs below the chin; not the lips."""
+    if not parts["nose"].any() or not parts["skin"].any():
+        return None
+    below = np.zeros_like(parts["skin"])
+    below[_box(parts["nose"])[1] + 1 :] = True
+    jaw = _grown(parts["skin"] & below, 10)
+    return jaw & below & ~_union(parts, "mouth", "u_lip", "l_lip") if jaw is not None else None
+
+
+def _moustache(parts: Parts, desired: bool) -> Mask | None:
+    """Between nose and mouth, a little wider than the mouth, with the upper lip."""
+    lips = _union(parts, "mouth", "u_lip", "l_lip")
+    if not parts["nose"].any() or not parts["u_lip"].any():
+        return None
+    height = len(lips)
+    _, _, left, right = _box(lips)
+    aside, over = pixels(8, height), pixels(3, height)
+    bottom = _box(parts["u_lip"])[1]
+    return _rectangle(lips.shape, _box(parts["nose"])[1] - over, bottom, left - aside, right + aside)
+
+
+def _bangs(parts: Parts, desired: bool) -> Mask | None:
+    """Forehead, brows, and the hair above the eyes."""
+    eyes = _union(parts, "l_eye", "r_eye")
+    if not eyes.any():
+        return None
+    above = np.zeros_like(eyes)
+    above[: _box(eyes)[0]] = True
+    grown = _grown(_union(parts, "skin", "hair", "l_brow", "r_brow") & above, 4)
+    return grown & above if grown is not None else None
+
+
+def _hair(parts: Parts, desired: bool) -> Mask | None:
+    return _grown(parts["hair"], 4)
+
+
+def _face(parts: Parts, desired: bool) -> Mask | None:
+    """Face and neck, where wrinkles are."""
+    names = ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip", "neck")
+    return _grown(_union(parts, *names), 3)
+
+
+def _earrings(parts: Parts, desired: bool) -> Mask | None:
+    """The earrings that are there; else from the middle of each ear down, where they would hang."""
+    if not desired and parts["ear_r"].any():
+        return _grown(parts["ear_r"], 5)
+    masks = []
+    for name in ("l_ear", "r_ear"):
+        if parts[name].any():
+            top, bottom, left, right = _box(parts[name])
+            height = len(parts[name])
+            aside, down = pixels(5, height), pixels(24, height)
+            masks.append(_rectangle(parts[name].shape, (top + bottom) / 2, bottom + down, left - aside, right + aside))
+    return np.logical_or.reduce(masks) if masks else None
+
+
+def _necklace(parts: Parts, desired: bool) -> Mask | None:
+    if not desired and parts["neck_l"].any():
+        return _grown(parts["neck_l"], 5)
+    return _grown(parts["neck"], 10)
+
+
+EDIT_MASKS: Mapping[str, Callable[[Parts, bool], Mask | None]] = {
+    "smile": _mouth,
+    "open_mouth": _mouth,
+    "glasses": _glasses,
+    "hat": _hat,
+    "beard": _beard,
+    "moustache": _moustache,
+    "earrings": _earrings,
+    "lipstick": _lips,
+    "old": _face,
+    "bangs": _bangs,
+    "necklace": _necklace,
+    "black_hair": _hair,
+    "brown_hair": _hair,
+    "blond_hair": _hair,
+    "grey_hair": _hair,
+}
+"""Attribute of the language -> (parts, desired value) -> where it may be changed."""

@@ -1,0 +1,227 @@
+"""Drags as data sets publish them, on pictures of any size, to cases: see `regions.parse_drags` for what these hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import Case, write_png
+from editfrontier.data.framing import Frame, Pixels, apply, frame_of
+from editfrontier.data.regions import Mask, Matrix, Point, Region, check_region, rectangle_around
+
+if TYPE_CHECKING:
+    from editfrontier.data.datasets import Request
+
+GRADES = ((10 / 64, "small"), (18.5 / 64, "medium"), (math.inf, "large"))
+"""(mean motion of a region's pixels over the side of the image, below which a drag is so graded), in order. Data sets
+grade no drags; these bounds part the small, medium and large relocations of the micro world
+(`microworld.drags.DISTANCE`)."""
+
+_EDGE = 0.5  # as in `regions`: a pixel may lie this far beyond the outermost pixel centres
+
+
+@dataclass(frozen=True)
+class DragSample:
+    """A picture with regions to drag.
+
+    Attributes:
+        name: of the sample, a part of a case id.
+        image: uint8 [H, W, 3].
+        regions: at least one, in pixels of the picture; points need not lie in the region.
+        mask: bool [H, W], where the picture may change; None = the smallest rectangles around a source and its target.
+        source_caption, target_caption, instruction: texts, "" = none.
+        licence: of the sample.
+        where: the folder or file that messages name.
+        left_out: handles of the data set that lie in no region.
+    """
+
+    name: str
+    image: Pixels
+    regions: tuple[Region, ...]
+    mask: Mask | None
+    source_caption: str
+    target_caption: str
+    instruction: str
+    licence: str
+    where: str
+    left_out: int = 0
+
+
+def drag_case(sample: DragSample, request: Request) -> Case:
+    """Write the images of a sample and return its case.
+
+    A region keeps the pixels whose target lies in the image, and the handles that lie in it: more cannot be dragged.
+    The design of the case says how many handles and what share of the regions were left out, if any.
+
+    Args:
+        sample: the sample.
+        request: of the task; its options say how the picture becomes a square (`fit`) of which size (`size`).
+
+    Raises:
+        UserError: nothing of a region can be dragged, or a crop does not hold all of it; the message names the sample.
+    """
+    task, folder, options = request.task, request.folder, request.options
+    picture = sample.image.shape[:2]
+    involved = np.logical_or.reduce([mask for region in sample.regions for mask in (region.source, region.target)])
+    frame = frame_of((picture[0], picture[1]), options.size, options.fit, involved)
+    _check_crop(frame, involved, sample)
+    case_id = f"{task}-{sample.name}"
+    request.note_source(case_id, sample.image)
+    handles, lost = sample.left_out, 0.0
+    regions = []
+    for number, native in enumerate(sample.regions, start=1):
+        where = f"{sample.where}, region {number}"
+        whole = framed(native, frame)
+        region = movable(whole)
+        check_region(region, where)
+        handles += len(whole.points) - len(region.points)
+        lost = max(lost, 1 - region.source.sum() / whole.source.sum())
+        regions.append(region)
+    mask = frame.mask(sample.mask if sample.mask is not None else _rectangles(sample.regions))
+    if sample.mask is None:
+        mask = np.logical_or.reduce([mask, *(part for region in regions for part in (region.source, region.target))])
+    images: dict[str, Any] = {"image": frame.image(sample.image), "mask": mask, "background_mask": ~mask}
+    paths = {role: f"{role}/{case_id}.png" for role in images}
+    for role, pixels in images.items():
+        write_png(folder / paths[role], pixels)
+    notes: dict[str, Any] = {}
+    if handles:
+        notes["handles_left_out"] = handles
+    if lost:
+        notes["region_left_out"] = round(float(lost), 4)
+    return Case(
+        case_id=case_id,
+        task=task,
+        image=paths["image"],
+        mask=paths["mask"],
+        background_mask=paths["background_mask"],
+        source_caption=sample.source_caption,
+        target_caption=sample.target_caption,
+        instruction=sample.instruction,
+        instruction_origin="free_form",
+        edit_type=_edit_type(regions),
+        mask_origin="human",
+        drags=_write_regions(regions, case_id, folder),
+        cluster=case_id,
+        design=json.dumps(notes, separators=(",", ":")) if notes else "",
+        frame=frame.text(),
+        licence=sample.licence,
+    )
+
+
+def framed(region: Region, frame: Frame) -> Region:
+    """Return a region of a picture as one of its frame."""
+    points = frame.points(np.array([point for pair in region.points for point in pair])).reshape(-1, 2, 2)
+    return Region(
+        region.kind,
+        frame.mask(region.source),
+        frame.affine(region.affine),
+        frame.mask(region.target),
+        tuple((_point(start), _point(end)) for start, end in points),
+        None if region.anchor is None else _point(frame.points(np.array([region.anchor]))[0]),
+    )
+
+
+def movable(region: Region) -> Region:
+    """Return what of a region can be dragged: pixels whose targets are in the image, and the handles in them."""
+    height, width = region.source.shape
+    limit = np.array([width - 1, height - 1])
+    pixels = np.argwhere(region.source)[:, ::-1].astype(np.float64)
+    moved = apply(region.affine, pixels)
+    inside = ((moved >= -_EDGE) & (moved <= limit + _EDGE)).all(1)
+    source = np.zeros_like(region.source)
+    columns, rows = pixels[inside].astype(int).T
+    source[rows, columns] = True
+    return replace(region, source=source, points=tuple(pair for pair in region.points if _usable(pair, source)))
+
+
+def _usable(pair: tuple[Point, Point], source: Mask) -> bool:
+    (x, y), (end_x, end_y) = ((round(point[0]), round(point[1])) for point in pair)
+    height, width = source.shape
+    starts = 0 <= y < height and 0 <= x < width and bool(source[y, x])
+    return starts and 0 <= end_y < height and 0 <= end_x < width
+
+
+def by_region(pairs: Iterable[tuple[Point, Point]], sources: Sequence[Mask]) -> tuple[list[list[Any]], int]:
+    """Give each pair of a handle and its target to the first region that holds the handle.
+
+    Returns:
+        the pairs of each region, and the number of pairs whose handle lies in none.
+    """
+    chosen: list[list[Any]] = [[] for _ in sources]
+    left = 0
+    for pair in pairs:
+        column, row = round(pair[0][0]), round(pair[0][1])
+        holds = [
+            0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column]) for mask in sources
+        ]
+        if any(holds):
+            chosen[holds.index(True)].append(pair)
+        else:
+            left += 1
+    return chosen, left
+
+
+def translation(dx: float, dy: float) -> Matrix:
+    """Return the map [2, 3] that moves everything by (dx, dy) pixels."""
+    return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+
+
+def rotation(anchor: Point, turn: float) -> Matrix:
+    """Return the map [2, 3] that turns by `turn` radians about a fixed point; positive turns x towards y."""
+    cos, sin = np.cos(turn), np.sin(turn)
+    matrix, centre = np.array([[cos, -sin], [sin, cos]]), np.array(anchor)
+    return np.column_stack([matrix, centre - matrix @ centre])
+
+
+def _check_crop(frame: Frame, involved: Mask, sample: DragSample) -> None:
+    kept = involved[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
+    if kept.sum() < involved.sum():
+        raise UserError(
+            f"{sample.where}: {1 - kept.sum() / involved.sum():.0%} of the regions lie outside of the largest square "
+            "of the picture. Give the option `fit: stretch`, which keeps all of it."
+        )
+
+
+def _rectangles(regions: Sequence[Region]) -> Mask:
+    joined: Mask = np.logical_or.reduce([rectangle_around([region.source, region.target]) for region in regions])
+    return joined
+
+
+def _edit_type(regions: Sequence[Region]) -> str:
+    kinds = {region.kind for region in regions}
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def _write_regions(regions: Sequence[Region], case_id: str, folder: Path) -> str:
+    entries = []
+    for number, region in enumerate(regions, start=1):
+        name = case_id if len(regions) == 1 else f"{case_id}.{number}"
+        paths = {"source_mask": f"source_mask/{name}.png", "target_mask": f"target_mask/{name}.png"}
+        write_png(folder / paths["source_mask"], region.source)
+        write_png(folder / paths["target_mask"], region.target)
+        pixels = np.argwhere(region.source)[:, ::-1].astype(np.float64)
+        shift = np.linalg.norm(apply(region.affine, pixels) - pixels, axis=1).mean()
+        entries.append(
+            {
+                "kind": region.kind,
+                **paths,
+                "affine": np.round(region.affine, 9).tolist(),
+                "anchor": region.anchor,
+                "points": region.points,
+                "grade": next(name for bound, name in GRADES if shift / max(region.source.shape) < bound),
+                "magnitude": round(float(shift), 4),
+            }
+        )
+    return json.dumps(entries, separators=(",", ":"))
+
+
+def _point(point: Any) -> Point:
+    return round(float(point[0]), 6), round(float(point[1]), 6)

@@ -1,0 +1,19 @@
+"""Control: the source image of another case, drawn by seed. A perfectly real image that keeps nothing of its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.editing.editors import EditBatch, Editor, NoParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
+    """Return the other images."""
+    assert batch.others is not None
+    return batch.others
+
+
+EDITOR = Editor(name="random_image", params=NoParams, edit=edit, needs=frozenset({"other"}))

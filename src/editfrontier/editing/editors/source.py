@@ -1,0 +1,18 @@
+"""Control: the source image unchanged. Fidelity is perfect, nothing is edited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.editing.editors import EditBatch, Editor, NoParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
+    """Return the sources."""
+    return batch.images
+
+
+EDITOR = Editor(name="source", params=NoParams, edit=edit)

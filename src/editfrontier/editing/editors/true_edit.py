@@ -1,0 +1,19 @@
+"""Control: the true result of the edit, where the data know it. The best that a metric can say of an editor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.editing.editors import EditBatch, Editor, NoParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
+    """Return the true edits."""
+    assert batch.true_edits is not None
+    return batch.true_edits
+
+
+EDITOR = Editor(name="true_edit", params=NoParams, edit=edit, needs=frozenset({"true_edit"}))

@@ -1,0 +1,1 @@
+"""What a single editor brings along."""

@@ -1,0 +1,207 @@
+"""Training data of the zoo: portraits with single-attribute flips, and scenes, rendered once and kept as one file.
+
+Each source portrait comes with `flips` further portraits of the same identity and nuisance in which one attribute
+was set or unset, so that the same images serve the autoencoder and the text-to-image model (all of them) and the
+editing models (pairs). Seeds lie in the space stable_seed("train", ...), which no evaluation data uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from editfrontier.base.seeding import stable_seed
+from editfrontier.microworld.portrait_painter import render_portraits
+
+if TYPE_CHECKING:
+    from editfrontier.microworld.scenes import Scene
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """portraits: source portraits, half from each population; flips: flipped portraits per source; scenes: images
+    of scenes."""
+
+    portraits: int
+    flips: int
+    scenes: int
+    seed: int = 0
+
+
+@dataclass
+class TrainingData:
+    """images: uint8 [N, 3, 64, 64]; the first P rows are portraits, the others scenes.
+
+    attributes: bool [P, A]; source: int64 [P], row of the portrait that row p was flipped from (p itself for sources);
+    changed: int64 [P], index of the flipped attribute or -1.
+    """
+
+    images: Tensor
+    attributes: Tensor
+    source: Tensor
+    changed: Tensor
+
+    @property
+    def portraits(self) -> int:
+        return len(self.attributes)
+
+    def pairs(self) -> Tensor:
+        """Directed editing pairs, int64 [K, 4]: source row, target row, attribute, desired value.
+
+        A flip gives the pair and, where nothing but the attribute changed (or one hair colour took another's place),
+        also its reverse.
+        """
+        from editfrontier.microworld.portraits import ATTRIBUTES
+
+        hair = torch.tensor([name.endswith("_hair") and name != "long_hair" for name in ATTRIBUTES])
+        rows: list[list[int]] = []
+        for target in (self.changed >= 0).nonzero().flatten().tolist():
+            source, attribute = int(self.source[target]), int(self.changed[target])
+            desired = bool(self.attributes[target, attribute])
+            rows.append([source, target, attribute, int(desired)])
+            differs = self.attributes[source] != self.attributes[target]
+            if int(differs.sum()) == 1:
+                rows.append([target, source, attribute, int(not desired)])
+            elif bool((differs & ~hair).sum() == 0):
+                back = int((self.attributes[source] & hair).nonzero()[0, 0])
+                rows.append([target, source, back, 1])
+        return torch.tensor(rows)
+
+
+def portraits_with_flips(n: int, flips: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Render n sources and flips * n flipped portraits -> images, attributes, source, changed (see TrainingData).
+
+    Attributes are flipped in equal shares, drawn with a seeded generator; a hair colour is replaced by another one.
+    """
+    from editfrontier.microworld import portraits as world
+
+    colours = {"black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair"}
+    rng = random.Random(stable_seed("train", "flips", seed))
+    images, attributes, source, changed = [], [], [], []
+    done = 0
+    for population in world.POPULATIONS:
+        count = n - n // 2 if population == world.POPULATIONS[0] else n // 2
+        base = world.sample_portraits(
+            count, seed=stable_seed("train", "portraits", seed, population), population=population
+        )
+        rows = torch.arange(done, done + count)
+        images.append(render_portraits(base).images)
+        attributes.append(base.attributes)
+        source.append(rows)
+        changed.append(torch.full((count,), -1))
+        done += count
+        for _ in range(flips):
+            choice = []
+            for row in range(count):
+                names = [
+                    a
+                    for a in world.ATTRIBUTES
+                    if not (a in colours and bool(base.attributes[row, world.ATTRIBUTES.index(a)]))
+                ]
+                choice.append(rng.choice(names))
+            for name in world.ATTRIBUTES:
+                picked = torch.tensor([i for i, c in enumerate(choice) if c == name], dtype=torch.int64)
+                if not len(picked):
+                    continue
+                column = world.ATTRIBUTES.index(name)
+                for value in (True, False):
+                    part = picked[base.attributes[picked, column] != value]
+                    if not len(part):
+                        continue
+                    flipped = world.set_attribute(base[part], name, value)
+                    images.append(render_portraits(flipped).images)
+                    attributes.append(flipped.attributes)
+                    source.append(rows[part])
+                    changed.append(torch.full((len(part),), column))
+                    done += len(part)
+    return torch.cat(images), torch.cat(attributes), torch.cat(source), torch.cat(changed)
+
+
+def scene_images(n: int, seed: int) -> Tensor:
+    """Render n training scenes -> uint8 [n, 3, 64, 64]."""
+    from editfrontier.microworld import scenes as world
+
+    blocks = [world.render_scenes(training_scenes(min(1000, n - start), start, seed))[0] for start in range(0, n, 1000)]
+    return torch.cat(blocks) if blocks else torch.zeros(0, 3, 64, 64, dtype=torch.uint8)
+
+
+def training_scenes(n: int, start: int, seed: int) -> list[Scene]:
+    """The n scenes of the training set that begin at row `start`, a multiple of 1000 (rows are drawn in blocks of
+    1000)."""
+    from editfrontier.microworld import scenes as world
+
+    blocks = [
+        world.sample_scenes(min(1000, n - done), stable_seed("train", "scenes", seed, start + done))
+        for done in range(0, n, 1000)
+    ]
+    return [scene for block in blocks for scene in block]
+
+
+def _probe(settings: DataSettings) -> str:
+    """A hash of the settings and of a few renders: another renderer gives another file of training data."""
+    images = [portraits_with_flips(4, 1, settings.seed)[0]]
+    if settings.scenes:
+        images.append(scene_images(4, settings.seed))
+    digest = hashlib.sha256(repr(settings).encode())
+    for block in images:
+        digest.update(block.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def load_data(settings: DataSettings, folder: Path) -> TrainingData:
+    """Read the training data from `folder`, rendering and saving them first if they are not there."""
+    path = folder / f"data-{_probe(settings)}.pt"
+    if not path.exists():
+        log.info("rendering %d portraits and %d scenes", settings.portraits * (1 + settings.flips), settings.scenes)
+        images, attributes, source, changed = portraits_with_flips(settings.portraits, settings.flips, settings.seed)
+        scenes = scene_images(settings.scenes, settings.seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        rows = {"attributes": attributes, "source": source, "changed": changed}
+        torch.save({"images": torch.cat([images, scenes]), **rows}, partial)
+        os.replace(partial, path)
+    return TrainingData(**torch.load(path, weights_only=True))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [B, 3, H, W] -> float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float [B, 3, H, W] in [-1, 1] -> uint8, rounded."""
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def image_grid(images: Tensor, columns: int, path: Path, scale: int = 2) -> None:
+    """Write uint8 [B, 3, H, W] as one PNG with `columns` images a row."""
+    from PIL import Image
+
+    rows = (len(images) + columns - 1) // columns
+    height, width = images.shape[-2:]
+    sheet = Image.new("RGB", (columns * width * scale, rows * height * scale))
+    for index, image in enumerate(images):
+        tile = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(
+            (width * scale, height * scale), Image.Resampling.NEAREST
+        )
+        sheet.paste(tile, (index % columns * width * scale, index // columns * height * scale))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def rows_for_step(count: int, batch: int, step: int, name: str, seed: int) -> Tensor:
+    """Rows of one step: each pass over the data is one seeded permutation, cut into batches."""
+    per_epoch = count // batch
+    epoch, place = divmod(step, per_epoch)
+    generator = torch.Generator().manual_seed(stable_seed("train", name, "order", seed, epoch))
+    return torch.randperm(count, generator=generator)[place * batch : (place + 1) * batch]

@@ -1,0 +1,83 @@
+"""Training of the micro evaluators; TRAINERS is the entry of `python -m editfrontier.microworld.zoo train`.
+
+Every trainer has the signature (config, out, work, threads): the entry of config/zoo_evaluators.yaml, the folder of the
+shipped model, a folder for resumable state (its parent holds the rendered pools) and the number of CPU threads.
+Held-out scores are measured on the files as shipped (fp16), with people that the training never saw.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings
+
+log = logging.getLogger(__name__)
+
+Trainer = Callable[[dict[str, Any], Path, Path, int], None]
+
+_HOME = {
+    "attributes": "evaluators_portrait",
+    "identity": "evaluators_portrait",
+    "features": "evaluators_features",
+    "lpips": "evaluators_lpips",
+    "clip": "evaluators_clip",
+    "quality": "evaluators_quality",
+    "segmentation": "evaluators_segmentation",
+    "vqa": "evaluators_vqa",
+}
+
+
+def _trainer(name: str) -> Trainer:
+    def run(config: dict[str, Any], out: Path, work: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        module = importlib.import_module(f"editfrontier.microworld.zoo.{_HOME[name]}")
+        getattr(module, f"train_{name}")(config, Path(out), Path(work))
+
+    return run
+
+
+TRAINERS: dict[str, Trainer] = {name: _trainer(name) for name in _HOME}
+
+
+def settings_of(config: Mapping[str, Any]) -> TrainSettings:
+    """TrainSettings of an entry's keys `seed` and `settings`."""
+    return TrainSettings(seed=config["seed"], **config["settings"])
+
+
+def save_model(
+    state: Mapping[str, Tensor], description: Mapping[str, Any], out: Path, weights: str = "model.safetensors"
+) -> None:
+    """Write fp16 weights and config.json. Shared tensors are written once per name."""
+    from safetensors.torch import save_file
+
+    out.mkdir(parents=True, exist_ok=True)
+    half = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().clone()
+        for name, tensor in state.items()
+    }
+    save_file(half, out / weights, metadata={"format": "pt"})
+    (out / "config.json").write_text(json.dumps(dict(description), indent=2) + "\n", encoding="utf-8")
+
+
+def record(
+    name: str,
+    out: Path,
+    config: Mapping[str, Any],
+    settings: TrainSettings,
+    result: TrainResult,
+    scores: Mapping[str, float],
+) -> None:
+    """Write provenance.json beside the weights."""
+    from editfrontier.microworld.zoo.provenance import write_provenance
+
+    log.info("%s: %s", name, json.dumps(dict(scores)))
+    write_provenance(out, name, {**config, "settings": asdict(settings)}, settings.seed, result, dict(scores))

@@ -1,0 +1,107 @@
+"""Training of the quality and artifact model on known corruptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from editfrontier.base.seeding import stable_seed
+from editfrontier.microworld.zoo import corruptions
+from editfrontier.microworld.zoo.corruptions import CLEAN_SEVERITY, VISIBLE_SEVERITY
+from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
+from editfrontier.microworld.zoo.evaluators_data import held_out_seed, scene_pool, to_float, to_input
+from editfrontier.microworld.zoo.evaluators_features import HELD_OUT_SCENES
+from editfrontier.microworld.zoo.evaluators_portrait import pools, resampled
+from editfrontier.microworld.zoo.evaluators_scores import roc_auc, spearman
+from editfrontier.microworld.zoo.loop import train
+from editfrontier.scoring.evaluators import QualityEvaluator
+from editfrontier.scoring.evaluators.quality import build_quality
+
+RESAMPLED_SEVERITY = 0.04
+"""What a mild round trip through an autoencoder counts as: nearly clean."""
+SHARES = (0.2, 0.25, 0.4, 0.15)
+"""Parts of a batch: untouched, mildly resampled, one corruption, a mild round trip and then a corruption."""
+
+
+def corrupted_batch(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Corrupt float [B, 3, H, W] in [0, 1] with the SHARES. Returns the images and their severities [B] in [0, 1]."""
+    count = len(images)
+    order = torch.randperm(count, generator=generator)
+    bounds = [0] + [round(count * sum(SHARES[: k + 1])) for k in range(4)]
+    _, mild, single, both = (order[bounds[k] : bounds[k + 1]] for k in range(4))
+    result, severity = images.clone(), torch.zeros(count)
+    rounded = torch.cat([mild, both])
+    result[rounded] = corruptions.mild_resample(images[rounded], generator)
+    severity[rounded] = RESAMPLED_SEVERITY
+    hit = torch.cat([single, both])
+    families = torch.randint(len(corruptions.CORRUPTIONS), (len(hit),), generator=generator)
+    strength = torch.rand(len(hit), generator=generator)
+    result[hit] = corruptions.corrupt(result[hit], families, strength, generator)
+    severity[hit] = 1 - (1 - severity[hit]) * (1 - strength)
+    return result, severity
+
+
+def artifact_target(severity: Tensor) -> Tensor:
+    """0 up to the clean severity, 1 from the visible one on, linear between."""
+    return ((severity - CLEAN_SEVERITY) / (VISIBLE_SEVERITY - CLEAN_SEVERITY)).clamp(0, 1)
+
+
+def quality_scores(judge: QualityEvaluator, images: Tensor, seed: int) -> dict[str, float]:
+    """Rank correlation of quality with severity (negative sign turned), ROC AUC of visibly corrupted against clean."""
+    generator = Generator().manual_seed(stable_seed("quality scores", seed))
+    pixels = to_float(images)
+    families = torch.randint(len(corruptions.CORRUPTIONS), (len(images),), generator=generator)
+    severity = torch.rand(len(images), generator=generator)
+    corrupted = (corruptions.corrupt(pixels, families, severity, generator) * 255).round().to(torch.uint8)
+    mild = resampled(images, seed)
+    clean_quality, clean_artifact = judge.scores(images)
+    mild_quality, mild_artifact = judge.scores(mild)
+    quality, artifact = judge.scores(corrupted)
+    visible = severity > VISIBLE_SEVERITY
+    label = torch.cat([torch.zeros(len(images)), torch.ones(int(visible.sum()))]).bool()
+    scores = {
+        "spearman_severity": -spearman(quality, severity),
+        "artifact_roc_auc": roc_auc(torch.cat([clean_artifact, artifact[visible]]), label),
+        "artifact_roc_auc_resampled": roc_auc(torch.cat([mild_artifact, artifact[visible]]), label),
+        "quality_clean": float(clean_quality.mean()),
+        "quality_resampled": float(mild_quality.mean()),
+        "artifact_rate_clean": float((clean_artifact > 0.5).float().mean()),
+        "artifact_rate_resampled": float((mild_artifact > 0.5).float().mean()),
+        "artifact_rate_visible": float((artifact[visible] > 0.5).float().mean()),
+    }
+    for index, name in enumerate(corruptions.CORRUPTIONS):
+        scores[f"spearman_{name}"] = -spearman(quality[families == index], severity[families == index])
+    return scores
+
+
+def train_quality(config: dict[str, Any], out: Path, work: Path) -> None:
+    """Binary cross-entropy against 1 - severity (quality) and visibility (artifact), on portraits and scenes."""
+    pool, held_out = pools(config, work)
+    folder = work.parent / "pools"
+    scenes = scene_pool(config["scenes"], config["seed"], folder)[0]
+    held_out_scenes = scene_pool(HELD_OUT_SCENES, held_out_seed(config["seed"]), folder)[0]
+    description = {"architecture": "quality", "input_size": 64, **config["network"]}
+    model = build_quality(description).to(memory_format=torch.channels_last)
+    settings = settings_of(config)
+
+    def batch(step: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        count = round(config["batch"] * config["scene_share"])
+        who = torch.randint(len(pool), (config["batch"] - count,), generator=generator)
+        what = torch.randint(len(scenes), (count,), generator=generator)
+        images, severity = corrupted_batch(to_float(torch.cat([pool.images[who], scenes[what]])), generator)
+        return to_input(images), torch.stack([1 - severity, artifact_target(severity)], 1)
+
+    def loss(network: nn.Module, data: tuple[Tensor, Tensor]) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(network(data[0]).float(), data[1])
+
+    result = train("quality", model, batch, loss, settings, work)
+    save_model(result.model_state, description, out)
+    judge = QualityEvaluator.load(out)
+    scores = quality_scores(judge, torch.cat([held_out.images, held_out_scenes]), config["seed"])
+    portraits = quality_scores(judge, held_out.images, config["seed"])
+    scores |= {f"portraits_{name}": portraits[name] for name in ("spearman_severity", "artifact_roc_auc")}
+    record("quality", out, config, settings, result, scores)

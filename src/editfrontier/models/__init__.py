@@ -1,0 +1,1 @@
+"""Which weights are meant, where they are, how they are loaded."""

@@ -1,0 +1,363 @@
+"""Finding, checking and loading pretrained models: local folders of the zoo, or hub ids with a pinned revision.
+
+Light at import. Weights are safetensors only, nothing runs remote code, and a folder that carries a provenance.json is
+compared with it before it is used.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
+from editfrontier.models.files import PROVENANCE, REMEDY, named_if_broken
+from editfrontier.models.registry import (
+    ALLOW,
+    IGNORE,
+    UNPINNED,
+    FilesReference,
+    HubReference,
+    entry_of,
+    parse_reference,
+    reference_hash,
+    weights_root,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = {
+    "text_to_image": "StableDiffusionPipeline",
+    "inpainting": "StableDiffusionInpaintPipeline",
+    "instruct_pix2pix": "StableDiffusionInstructPix2PixPipeline",
+    "flux": "FluxPipeline",
+    "ultraedit_freeform": "StableDiffusion3Pipeline",
+    "ultraedit_mask": "StableDiffusion3Pipeline",
+}
+"""Kind of a model -> the diffusers pipeline class that holds its networks.
+
+Each is loaded by `from_pretrained` but those of UltraEdit: their model_index.json names a class that diffusers does not
+have, so that their parts are loaded one by one.
+"""
+
+CHANNELS = {
+    "text_to_image": 4,
+    "inpainting": 9,
+    "instruct_pix2pix": 8,
+    "flux": 64,
+    "ultraedit_freeform": 32,
+    "ultraedit_mask": 48,
+}
+"""Kind of a model -> input channels of its denoiser, by which a folder of another kind is told apart."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
+    """Local folder of a model reference.
+
+    reference: a path, a text of `model_registry`, or a mapping with `path` (a local folder), or with `id` and
+        `revision` (a hub repository and the 40 hex digits of a commit; downloaded into the hub cache on first use,
+        unless HF_HUB_OFFLINE is set; safetensors and text files only), each with an optional `sha256` that
+        `weights_sha256` of the folder must equal.
+    Raises UserError if the reference is malformed, the folder is missing, or the checksum does not match.
+    """
+    if isinstance(reference, str | Path):
+        match parse_reference(reference):
+            case HubReference() as hub:
+                return _folder(_download(hub.id, hub.revision), hub)
+            case FilesReference() as files:
+                return _files_folder(files)
+        reference = {"path": str(reference)}
+    unknown = sorted(set(reference) - {"path", "id", "revision", "sha256"})
+    if unknown:
+        hint = did_you_mean(unknown[0], ("path", "id", "revision", "sha256"))
+        raise UserError(f"model: key '{unknown[0]}' is unknown.{hint}")
+    if ("path" in reference) == ("id" in reference):
+        raise UserError(f"model: {dict(reference)} is unclear, expected either `path` or `id`. Give one of them")
+    if "path" in reference:
+        folder = Path(reference["path"])
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder}: no such model folder, expected a local model. {REMEDY.format(folder=folder)}, "
+                "or correct `path`"
+            )
+    else:
+        folder = _download(str(reference["id"]), str(reference.get("revision", "")))
+    expected = reference.get("sha256")
+    if expected and weights_sha256(folder) != expected:
+        raise UserError(
+            f"{folder}: sha256 of the weights is {weights_sha256(folder)}, expected {expected}. "
+            "Correct `sha256` in the config, or fetch the model again"
+        )
+    return folder
+
+
+def _folder(snapshot: Path, hub: HubReference) -> Path:
+    folder = snapshot / hub.subfolder
+    if not folder.is_dir():
+        raise UserError(
+            f"model {hub.id}: has no folder '{hub.subfolder}' at revision {hub.revision}, or it was not fetched. "
+            f"Correct `subfolder` in the config, or run {FETCH_WEIGHTS} where the hub can be reached"
+        )
+    return folder
+
+
+def _files_folder(files: FilesReference) -> Path:
+    folder = weights_root() / files.name
+    entry = entry_of(f"weights:{files.name}@{files.digest}")
+    wanted = ["config.json", *(file.name for file in entry.files)] if entry else ["config.json"]
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder / missing[0]}: is missing, expected a file of the model '{files.name}'. Run {FETCH_WEIGHTS} "
+            "where the network can be reached, or set EDITFRONTIER_WEIGHTS to the folder that holds the models"
+        )
+    return folder
+
+
+def _download(identifier: str, revision: str) -> Path:
+    if revision == UNPINNED:
+        raise UserError(
+            f"model {identifier}: its revision is not pinned, expected the 40 hex digits of a commit. "
+            f"Run {FETCH_WEIGHTS} where the hub can be reached, or set `revision` in the config"
+        )
+    if not _REVISION.fullmatch(revision):
+        raise UserError(
+            f"model {identifier}: revision is {revision!r}, expected the 40 hex digits of a commit. "
+            "Pin `revision` in the config"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    entry = entry_of(f"{identifier}@{revision}")
+    allow, ignore = (list(entry.allow), list(entry.ignore)) if entry else (list(ALLOW), list(IGNORE))
+    try:
+        return Path(snapshot_download(identifier, revision=revision, allow_patterns=allow, ignore_patterns=ignore))
+    except GatedRepoError as error:
+        raise UserError(
+            f"model {identifier}: its weights are gated and the hub refused them, expected a token of an account that "
+            "has accepted their licence. Accept it on the model's page, then run `hf auth login` or set HF_TOKEN"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"model {identifier}: the hub has no revision {revision}, expected a commit of its repository. "
+            "Correct `revision` in the config"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"model {identifier}: the hub shows no such repository, expected one that exists and that this account may "
+            "see. Correct `id` in the config; if it is private, run `hf auth login` or set HF_TOKEN"
+        ) from error
+    except Exception as error:  # the hub client raises many unrelated types for "offline" and "not found"
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"model {identifier}: the disk of the cache of the hub is full. Free some space, or set HF_HOME to a "
+                "folder of another disk, and run again: finished files are kept"
+            ) from error
+        raise UserError(
+            f"model {identifier}: could not be fetched ({type(error).__name__}), expected a reachable hub or a filled "
+            f"cache. Run {FETCH_WEIGHTS} where the hub can be reached, check the id, or give `path` to a copy"
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file; a link into a hub cache is named by it already, which spares reading gigabytes."""
+    if path.is_symlink():
+        name = path.resolve().name
+        if _SHA256.fullmatch(name):
+            return name
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE)
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """The provenance of a shipped model. Raises UserError if the file is missing or unreadable."""
+    path = Path(folder) / PROVENANCE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: is missing, expected the provenance of the model. {REMEDY.format(folder=folder)}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected JSON. {REMEDY.format(folder=folder)}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
+        raise UserError(f"{path}: has no `files`, expected checksums of the model. {REMEDY.format(folder=folder)}")
+    return record
+
+
+def verify_provenance(folder: Path) -> dict[str, Any]:
+    """Compare every file of a shipped model with its provenance, and return the provenance.
+
+    Raises UserError that names the first file that is missing or has another checksum, and how to restore it.
+    """
+    folder = Path(folder)
+    record = read_provenance(folder)
+    for name, expected in record["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: is missing, expected a file of the model. {REMEDY.format(folder=folder)}")
+        found = file_sha256(path)
+        if found != expected:
+            raise UserError(
+                f"{path}: sha256 is {found[:12]}..., expected {expected[:12]}... of its provenance. "
+                f"{REMEDY.format(folder=folder)}"
+            )
+    return record
+
+
+def weights_sha256(folder: Path | str) -> str:
+    """One sha256 over names and contents of all files of a model folder, its provenance aside; checks the
+    provenance if any. A text of `model_registry` is hashed itself: it names its weights exactly.
+
+    Raises UserError if the folder holds no file or does not match its provenance.
+    """
+    reference = parse_reference(folder)
+    if not isinstance(reference, Path):
+        return reference_hash(reference)
+    folder = reference
+    if (folder / PROVENANCE).exists():
+        hashes = dict(verify_provenance(folder)["files"])
+    else:
+        hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in _files(folder)}
+    if not hashes:
+        raise UserError(f"{folder}: holds no file, expected a model. {REMEDY.format(folder=folder)}")
+    return _digest(hashes.items())
+
+
+def _digest(hashes: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
+
+
+LARGE_TEXT = {
+    "flux": ("text_encoder_2",),
+    "ultraedit_freeform": ("text_encoder_3",),
+    "ultraedit_mask": ("text_encoder_3",),
+}
+"""Kind -> its T5 encoders, of 4.8 billion parameters."""
+
+
+def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:
+    """Return the precision of each part of a pipeline whose denoiser runs in `dtype`, for `load_pipeline`.
+
+    The denoiser and a T5 are loaded in it at once: at float32 those of FLUX would not fit beside each other on a card.
+    All other parts, autoencoder and CLIP among them, keep float32. T5 overflows in float16 and takes bfloat16 there.
+    """
+    import torch
+
+    if dtype == "float32":
+        return {"default": torch.float32}
+    text = dict.fromkeys(LARGE_TEXT.get(kind, ()), torch.bfloat16)
+    denoiser = "transformer" if kind in LARGE_TEXT else "unet"
+    return {"default": torch.float32, denoiser: getattr(torch, dtype), **text}
+
+
+def load_pipeline(
+    kind: str, path: Path | str, device: str = "cpu", dtype: torch.dtype | str | Mapping[str, torch.dtype] = "float32"
+) -> Any:
+    """Load a diffusers pipeline from a local folder: verified files, safetensors only, no safety checker, no
+    progress bar.
+
+    kind: a key of KINDS. path: a folder or a text of `model_registry`. dtype: a torch dtype or its name, for every
+        network of the pipeline; or one for each part, with a "default" (`mixed_precision`).
+    Raises UserError for an unknown kind, a missing folder or file, a checksum that does not match, or an unloadable
+    model.
+    """
+    if kind not in KINDS:
+        raise UserError(
+            f"model kind '{kind}': is unknown, expected one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}"
+        )
+    folder = resolve_model(path)
+    if (folder / PROVENANCE).exists():
+        verify_provenance(folder)
+    if not (folder / "model_index.json").is_file():
+        raise UserError(
+            f"{folder / 'model_index.json'}: is missing, expected a folder of {KINDS[kind]}. "
+            f"{REMEDY.format(folder=folder)}"
+        )
+    with named_if_broken(folder):
+        pipeline = _load_whole(kind, folder, dtype)
+    denoiser = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
+    if denoiser.config.in_channels != CHANNELS[kind]:
+        raise UserError(
+            f"{folder}: its denoiser takes {denoiser.config.in_channels} channels, expected {CHANNELS[kind]} of a "
+            f"model of kind {kind}. Correct `path` of this model in the config"
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def _load_whole(kind: str, folder: Path, dtype: torch.dtype | str | Mapping[str, torch.dtype]) -> Any:
+    import torch
+
+    precision = (
+        dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    )
+    try:
+        if kind.startswith("ultraedit"):
+            return _load_parts(kind, folder, precision)
+        return _load(kind, folder, precision)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. {REMEDY.format(folder=folder)}"
+        ) from error
+
+
+def _low_memory() -> bool:
+    """Whether networks are filled while they are made, which halves the memory of loading; it takes `accelerate`."""
+    import importlib.util
+
+    return importlib.util.find_spec("accelerate") is not None
+
+
+def _load(kind: str, folder: Path, precision: Any) -> Any:
+    import diffusers
+
+    options: dict[str, Any] = {} if kind == "flux" else {"safety_checker": None}
+    return getattr(diffusers, KINDS[kind]).from_pretrained(
+        str(folder),
+        dtype=precision,
+        use_safetensors=True,
+        low_cpu_mem_usage=_low_memory(),
+        local_files_only=True,
+        **options,
+    )
+
+
+def _load_parts(kind: str, folder: Path, precision: Any) -> Any:
+    import diffusers
+    import transformers
+
+    parts: dict[str, tuple[Any, str, bool]] = {
+        "transformer": (diffusers.SD3Transformer2DModel, "transformer", True),
+        "vae": (diffusers.AutoencoderKL, "vae", True),
+        "scheduler": (diffusers.FlowMatchEulerDiscreteScheduler, "scheduler", False),
+        "text_encoder": (transformers.CLIPTextModelWithProjection, "text_encoder", True),
+        "text_encoder_2": (transformers.CLIPTextModelWithProjection, "text_encoder_2", True),
+        "text_encoder_3": (transformers.T5EncoderModel, "text_encoder_3", True),
+        "tokenizer": (transformers.CLIPTokenizer, "tokenizer", False),
+        "tokenizer_2": (transformers.CLIPTokenizer, "tokenizer_2", False),
+        "tokenizer_3": (transformers.T5TokenizerFast, "tokenizer_3", False),
+    }
+    loaded = {}
+    for name, (cls, subfolder, network) in parts.items():
+        chosen = precision.get(name, precision["default"]) if isinstance(precision, dict) else precision
+        options: dict[str, Any] = {"dtype": chosen, "use_safetensors": True} if network else {}
+        loaded[name] = cls.from_pretrained(str(folder), subfolder=subfolder, local_files_only=True, **options)
+        if network:
+            loaded[name].to(chosen)  # what is read without `accelerate` keeps the precision of its file
+    return getattr(diffusers, KINDS[kind])(**loaded)

@@ -1,0 +1,318 @@
+"""Pretrained models by name: what is known of each (config/models.yaml), and the texts that jobs name models by.
+
+A config names a model as `{ registry: name }`, `{ id: ..., revision: ... }` or `{ path: folder }`. Jobs get one text
+for it, which says exactly which weights are meant and can be hashed without having them:
+
+    folder                      a local folder
+    owner/name@revision         a repository of the hub at a commit, with ":folder" for one of its folders
+    weights:name@digest         single files that `editfrontier weights` fetches to the folder `weights_root() / name`
+
+The revision is "unpinned" where nobody has said which one is meant; then nothing can be fetched or loaded, but a
+config can be checked and planned. Light at import: Snakemake builds its graph with this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
+from editfrontier.base.places import CONFIG
+
+REGISTRY, SCHEMA, LOCK = CONFIG / "models.yaml", CONFIG / "models.schema.yaml", CONFIG / "models.lock.yaml"
+UNPINNED = "unpinned"
+ALLOW = ("*.json", "*.txt", "*.safetensors", "*.model")
+"""What is fetched of a repository: configs, tokenizers, safetensors. No code and no pickles."""
+
+IGNORE = ("*.fp16.*", "*non_ema*", "safety_checker/*")
+"""Copies in half precision, weights without averaging, and the safety checker, which would blacken images."""
+
+SEGMENTER = "segmenter"
+"""Kind of the models that make automatic masks (`datasets.sam`)."""
+
+ENTRY_KEYS = frozenset({"registry", "id", "revision", "path", "subfolder", "size"})
+"""Keys of an entry of a config's `models` or `evaluators`."""
+
+_HUB = re.compile(rf"(?P<id>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{{40}}|{UNPINNED})(:(?P<subfolder>[\w./-]+))?")
+_FILES = re.compile(r"weights:(?P<name>[a-z][a-z0-9_]*)@(?P<digest>[0-9a-f]{12})")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A single file. url: None = a person has to fetch it. sha256: all or the first digits of its checksum."""
+
+    name: str
+    url: str | None
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """An entry of the registry; config/models.schema.yaml describes its fields."""
+
+    name: str
+    title: str
+    kind: str
+    licence: str
+    non_commercial: bool | str
+    gated: bool | str
+    download_gb: float
+    gpu_gb: float
+    id: str = ""
+    revision: str | None = None
+    files: tuple[ModelFile, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    allow: tuple[str, ...] = ALLOW
+    ignore: tuple[str, ...] = IGNORE
+    alternates: tuple[str, ...] = ()
+    size: int | None = None
+    dtype: str = "float32"
+    note: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The text that jobs name it by."""
+        if self.id:
+            return f"{self.id}@{self.revision or UNPINNED}"
+        content = [[file.name, file.sha256] for file in self.files]
+        digest = hashlib.sha256(json.dumps([content, dict(self.config)], sort_keys=True).encode()).hexdigest()
+        return f"weights:{self.name}@{digest[:12]}"
+
+
+@dataclass(frozen=True)
+class HubReference:
+    """A repository of the hub. revision: 40 hex digits, or `UNPINNED`. subfolder: "" = all of it."""
+
+    id: str
+    revision: str
+    subfolder: str = ""
+
+
+@dataclass(frozen=True)
+class FilesReference:
+    """Single files, by the name of their entry and a digest of what the entry says of them."""
+
+    name: str
+    digest: str
+
+
+def parse_reference(text: str | Path) -> HubReference | FilesReference | Path:
+    """Read the text that a job names a model by; whatever is neither of the hub nor of single files is a folder."""
+    if match := _HUB.fullmatch(str(text)):
+        return HubReference(match["id"], match["revision"], match["subfolder"] or "")
+    if match := _FILES.fullmatch(str(text)):
+        return FilesReference(match["name"], match["digest"])
+    return Path(text)
+
+
+def weights_root() -> Path:
+    """Return the folder that single files are fetched to: EDITFRONTIER_WEIGHTS, else `weights`."""
+    return Path(os.environ.get("EDITFRONTIER_WEIGHTS") or "weights")
+
+
+# The registry ---------------------------------------------------------------------------------------------------------
+
+
+def load_registry(path: Path | None = None) -> dict[str, ModelEntry]:
+    """Read the registry, with the revisions of the lock file beside it (which may be missing) where it has none.
+
+    Args:
+        path: the registry; None = `REGISTRY`.
+
+    Raises:
+        UserError: a file is missing or malformed; the message names file, entry and key.
+    """
+    path = path or REGISTRY
+    lock = path.with_name(LOCK.name)
+    stamps = tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in (path, lock))
+    return _read_registry(path, lock, stamps)
+
+
+@cache
+def _read_registry(path: Path, lock: Path, stamps: tuple[int, ...]) -> dict[str, ModelEntry]:
+    """stamps: times of both files, so that changed ones are read again."""
+    content = _read_yaml(path)
+    _check(path, content)
+    pins = read_lock(lock)
+    for name in pins:
+        if name not in content:
+            raise UserError(f"{lock}: '{name}' is no model of {path}.{did_you_mean(name, content)} Remove it.")
+    known = {item.name for item in fields(ModelEntry)}
+    entries = {}
+    for name, values in content.items():
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        if "files" in values:
+            values["files"] = tuple(ModelFile(**file) for file in values["files"])
+        if values.get("id") and not values.get("revision"):
+            values["revision"] = pins.get(name, {}).get("revision")
+        entries[name] = ModelEntry(name=name, **{key: value for key, value in values.items() if key in known})
+    return entries
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    # Not that of `config`: jobs import this module, and would run again whenever the code of configs changes.
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected YAML. Restore the file.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds {type(content).__name__}, expected a mapping of models. Correct the file.")
+    return content
+
+
+def _check(path: Path, content: Mapping[str, Any]) -> None:
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(_read_yaml(SCHEMA)).iter_errors(content), key=lambda e: -len(e.absolute_path))
+    if errors:
+        where = ".".join(str(part) for part in errors[0].absolute_path) or "(top level)"
+        raise UserError(f"{path}: key '{where}': {errors[0].message}. Correct the entry.")
+
+
+def read_lock(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what the lock file says: model -> {revision, files: {name: sha256}}; nothing if there is no such file."""
+    if not path.is_file():
+        return {}
+    content = _read_yaml(path)
+    for name, values in content.items():
+        revision = values.get("revision") if isinstance(values, dict) else None
+        if not isinstance(values, dict) or (revision is not None and not re.fullmatch(r"[0-9a-f]{40}", str(revision))):
+            raise UserError(
+                f"{path}: key '{name}': {values!r}, expected `revision` of 40 hex digits and `files`. "
+                f"Delete the entry and run {FETCH_WEIGHTS}."
+            )
+    return content
+
+
+def get_entry(name: str) -> ModelEntry:
+    """Return an entry of the registry; raise `UserError` if there is none of this name."""
+    registry = load_registry()
+    if name not in registry:
+        raise UserError(f"'{name}' is no model of {REGISTRY.name}.{did_you_mean(name, registry)} Correct the name.")
+    return registry[name]
+
+
+def entry_of(reference: str | Path) -> ModelEntry | None:
+    """Return the entry of the registry that a job's text stands for, whatever its revision; None for others."""
+    parsed = parse_reference(reference)
+    if isinstance(parsed, FilesReference):
+        return load_registry().get(parsed.name)
+    if isinstance(parsed, HubReference):
+        return next((entry for entry in load_registry().values() if entry.id == parsed.id), None)
+    return None
+
+
+# Entries of a config --------------------------------------------------------------------------------------------------
+
+
+def entry_problem(entry: Mapping[str, Any], kinds: Iterable[str] | None = None) -> str:
+    """Return what is wrong with an entry of a config's `models` or `evaluators`, "" if nothing is.
+
+    Args:
+        entry: the mapping, whose keys and types the schema has checked.
+        kinds: kinds of the registry that are allowed there; None = all.
+    """
+    given = [key for key in ("registry", "id", "path") if key in entry]
+    if len(given) != 1:
+        found = " and ".join(f"`{key}`" for key in given) or "none of them"
+        return f"has {found}, expected one of `registry`, `id` with `revision`, and `path`. Give one of them."
+    if "id" in entry and "revision" not in entry:
+        return "has an `id` without a `revision`, expected the 40 hex digits of a commit. Add it."
+    if "path" in entry and "revision" in entry:
+        return "has a `revision`, which a folder has not. Remove it."
+    if "registry" not in entry:
+        return ""
+    try:
+        known = get_entry(entry["registry"])
+    except UserError as error:
+        return str(error)
+    if "revision" in entry and not known.id:
+        return f"has a `revision`, which the single files of '{known.name}' have not. Remove it."
+    if kinds is not None and known.kind not in (allowed := list(kinds)):
+        return f"'{known.name}' is of kind {known.kind}, expected {' or '.join(allowed)}. Name another model."
+    return ""
+
+
+def reference_of(entry: Mapping[str, Any]) -> str:
+    """Return the text that jobs name the model of a config's entry by; the entry has no `entry_problem`."""
+    if "path" in entry:
+        folder = Path(entry["path"], entry.get("subfolder", ""))
+        return folder.as_posix()
+    if "id" in entry:
+        text = f"{entry['id']}@{entry['revision']}"
+    else:
+        known = get_entry(entry["registry"])
+        text = f"{known.id}@{entry['revision']}" if "revision" in entry else known.reference
+    return f"{text}:{entry['subfolder']}" if entry.get("subfolder") else text
+
+
+def segmenter_reference(text: str) -> str:
+    """Return the text that jobs name the segmenter of a data set's option `sam` by: a name of the registry, a text of
+    this module, or a folder, which a name of the registry is not taken for unless it has a slash."""
+    return load_registry()[text].reference if text in load_registry() else text
+
+
+def segmenter_problem(text: str) -> str:
+    """Return what is wrong with a data set's option `sam`, "" if nothing is."""
+    registry = load_registry()
+    allowed = [name for name, entry in registry.items() if entry.kind == SEGMENTER]
+    if text in registry and text not in allowed:
+        return f"'{text}' is of kind {registry[text].kind}, expected one of {', '.join(allowed)}. Name another model."
+    if text not in registry and re.fullmatch(r"[a-z][a-z0-9_]*", text) and not Path(text).is_dir():
+        near = did_you_mean(text, allowed)
+        return f"'{text}' is neither a folder nor a model of {REGISTRY.name}.{near} Correct the name."
+    return ""
+
+
+def segmenters_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return task -> the text that jobs name its segmenter by, of the tasks whose options name one."""
+    named = {task: entry.get("options", {}).get("sam") for task, entry in config.get("tasks", {}).items()}
+    return {task: segmenter_reference(str(text)) for task, text in named.items() if text}
+
+
+def size_of(entry: Mapping[str, Any]) -> int | None:
+    """Return the side in pixels that the model of a config's entry was trained at, None if nobody said it."""
+    if "size" in entry:
+        return int(entry["size"])
+    return get_entry(entry["registry"]).size if "registry" in entry else None
+
+
+def reference_hash(reference: HubReference | FilesReference) -> str:
+    """Return the sha256 that stands for weights that are named exactly, without reading them."""
+    return hashlib.sha256(repr(reference).encode()).hexdigest()
+
+
+def weights_hash(model: str | Path) -> str:
+    """Return 12 hexadecimal digits that stand for a model's weights.
+
+    Args:
+        model: a text of `model_registry`, which names weights that need not be here; or a folder. Of a folder the
+            provenance.json stands for it, which holds its checksums; without one, names, sizes and times of its files.
+
+    Raises:
+        UserError: the folder holds nothing.
+    """
+    reference = parse_reference(model)
+    if not isinstance(reference, Path):
+        return reference_hash(reference)[:12]
+    file = reference / "provenance.json"
+    if file.is_file():
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    files = sorted(path for path in reference.rglob("*.*") if path.is_file()) if reference.is_dir() else []
+    if not files:
+        raise UserError(
+            f"{file}: no such file, expected a model with its provenance, or a folder with a model of your own. "
+            f"Restore it with `git checkout -- {reference}`, train it with `snakemake zoo`, or correct `path`."
+        )
+    found = [(path.relative_to(reference).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]

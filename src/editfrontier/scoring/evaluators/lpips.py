@@ -1,0 +1,122 @@
+"""LPIPS (Zhang et al. 2018) with the `lpips` package's own class and weights from a local folder."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from editfrontier.scoring.networks.common import (
+    Unfilled,
+    batched,
+    check_images,
+    check_precision,
+    fill_module,
+    load_module,
+    read_checkpoint,
+    read_config,
+    scale,
+)
+
+ARCHITECTURE = "lpips"
+PUBLISHED = "lpips_torchvision"
+"""The published LPIPS: torchvision's trunk from a file, and the linear heads that the package `lpips` brings."""
+BATCH = 32  # the maps of larger batches do not fit into the caches of a CPU
+
+
+def build_lpips(config: dict[str, Any], trainable: bool = False, heads: bool = False) -> nn.Module:
+    """`lpips.LPIPS` with a random trunk (never downloads) of config key `net`; weights are loaded afterwards.
+
+    heads: whether the linear heads are those of the package; without it they are random too.
+    """
+    import lpips
+
+    with warnings.catch_warnings():
+        # lpips asks torchvision for its trunk by an argument that torchvision has renamed.
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        return lpips.LPIPS(
+            net=config["net"],
+            pretrained=heads,
+            pnet_rand=True,
+            pnet_tune=trainable,
+            use_dropout=True,
+            spatial=True,
+            verbose=False,
+        )
+
+
+def load_published(config: dict[str, Any], folder: Path) -> nn.Module:
+    """LPIPS with the heads of the package and the trunk of torchvision's file `config["trunk"]` in a folder.
+
+    The trunk goes in by itself: `lpips.LPIPS(model_path=...)` takes a file of heads, and takes that of a trunk without
+    a word and without an effect.
+    """
+    with Unfilled():  # the package fills the heads
+        network = build_lpips(config, heads=True)
+    path = folder / str(config.get("trunk"))
+    found = {k.removeprefix("features."): v for k, v in read_checkpoint(path).items() if k.startswith("features.")}
+    trunk: Any = network.net
+    slices = {name.split(".", 1)[1]: name for name in trunk.state_dict()}  # a layer's number -> its name in a slice
+    # The heads read no layer after the last slice; torchvision's file has one more of some networks.
+    fill_module(trunk, {slices[name]: value for name, value in found.items() if name in slices}, path)
+    return network
+
+
+def resize(images: Tensor, size: int | None) -> Tensor:
+    """Bilinear resize of float [B, 3, H, W]; SqueezeNet's strides leave a 3x3 map of 64 pixels, 5x5 of 96.
+
+    size: None = the images as they are, as the published LPIPS takes them.
+    """
+    if size is None or (images.shape[-1] == size and images.shape[-2] == size):
+        return images
+    return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)
+
+
+class LpipsEvaluator:
+    """Perceptual distance, 0 for identical images. Images are resized to `input_size` before the trunk."""
+
+    def __init__(
+        self, network: nn.Module, input_size: int | None, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
+        self.network, self.input_size, self.device = network, input_size, device
+        self.bf16 = check_precision(precision)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> LpipsEvaluator:
+        """path: model folder with config.json and model.safetensors, or torchvision's trunk. Raises UserError if it
+        is not one."""
+        config = read_config(Path(path), ARCHITECTURE, PUBLISHED)
+        if config["architecture"] == PUBLISHED:
+            network = load_published(config, Path(path)).to(device)
+            return cls(network, config.get("input_size"), device, precision)
+        return cls(load_module(build_lpips(config), Path(path), device), config["input_size"], device, precision)
+
+    def distance_map(self, a: Tensor, b: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] twice -> [B, H, W], not negative; its mean is the distance."""
+        check_images(a)
+        check_images(b)
+        if a.shape != b.shape:
+            raise ValueError(f"expected two batches of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        height, width = a.shape[-2:]
+
+        def measure(x: Tensor, y: Tensor) -> Tensor:
+            found = self.network(resize(scale(x), self.input_size), resize(scale(y), self.input_size))
+            return functional.interpolate(found.float(), (height, width), mode="area")[:, 0]
+
+        return batched(measure, a, b, device=self.device, bf16=self.bf16, batch=BATCH)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] twice -> [B], not negative."""
+        return self.distance_map(a, b).mean((1, 2))
+
+
+def nonnegative_heads(network: nn.Module) -> None:
+    """Clamp the linear heads at zero in place, as the LPIPS authors do after each step of their training."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith("lin"):
+                parameter.clamp_(min=0)

@@ -1,0 +1,68 @@
+"""MUSIQ (Ke et al., ICCV 2021) trained on KonIQ-10k, through pyiqa.
+
+Licence: pyiqa (PolyForm Noncommercial 1.0.0) and its weights (CC BY-NC-SA 4.0) may not be used commercially. It is an
+optional extra (`quality` in pyproject.toml).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from editfrontier.base.errors import INSTALL_QUALITY, UserError
+from editfrontier.scoring.networks.common import batched, check_images, check_precision, read_checkpoint, read_config
+
+ARCHITECTURE = "musiq"
+BATCH = 16
+
+
+class MusiqEvaluator:
+    """quality = MUSIQ, about 0 to 100, higher is better; artifact = 1 - quality / 100.
+
+    The paper names no classifier of artifacts. Here an image counts as one with artifacts if MUSIQ rates it below
+    almost all unedited sources (`metrics.quality.artifact_threshold`): a rate of low quality, not of visible defects.
+    """
+
+    def __init__(self, network: nn.Module, device: str = "cpu", precision: str = "fp32") -> None:
+        self.network, self.device = network, device
+        self.bf16 = check_precision(precision)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> MusiqEvaluator:
+        """path: folder with config.json (architecture, weights) and the weights. Raises UserError if it is not one, or
+        if pyiqa is not installed."""
+        folder = Path(path)
+        weights = folder / str(read_config(folder, ARCHITECTURE).get("weights"))
+        # pyiqa unpickles anything: the file is read as tensors first, which refuses whatever would run code.
+        read_checkpoint(weights)
+        try:
+            import pyiqa
+        except ImportError as error:
+            raise UserError(
+                f"{folder}: MUSIQ needs the package pyiqa ({error}), whose licence is non-commercial. Install it with "
+                f"{INSTALL_QUALITY}, or leave `quality` out of the config."
+            ) from None
+        metric = pyiqa.create_metric("musiq", pretrained_model_path=str(weights), device=device)
+        # Not through pyiqa's own forward, which lets convolutions round to TF32.
+        return cls(metric.net.eval(), device, precision)
+
+    def quality(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] -> [B], higher is better."""
+        check_images(images)
+        return batched(
+            lambda x: self.network(x.float() / 255).reshape(len(x)),
+            images,
+            device=self.device,
+            bf16=self.bf16,
+            batch=BATCH,
+        )
+
+    def artifact(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] -> [B], 1 - quality / 100."""
+        return 1 - self.quality(images) / 100
+
+    def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [B, 3, H, W] -> quality [B] and artifact [B], in one forward."""
+        quality = self.quality(images)
+        return quality, 1 - quality / 100

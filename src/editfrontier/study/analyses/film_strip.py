@@ -1,0 +1,141 @@
+"""What repeated edits look like: the images of one chain, an editor a row.
+
+The chain is chosen by rule and never by hand: over the editors, its mean deviation in pixels after the last edit is the
+median of all chains (the lower one of an even number); a chain that failed for some editor is only taken if all did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from editfrontier.study.analyses import Analysis, NoParams
+from editfrontier.study.findings import Finding
+
+if TYPE_CHECKING:
+    from editfrontier.study.designs.chains import ChainData
+    from editfrontier.study.findings import Findings
+    from editfrontier.study.inputs import Inputs
+    from editfrontier.study.results.naming import Row
+
+_CELL = 0.82  # inches
+_TEXT = 1.6
+
+
+def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
+    """Return the deviation of each image that is shown; the level is the chain."""
+    from editfrontier.study.designs.chains import chain_data, only_experiment
+
+    data = chain_data(inputs, only_experiment(inputs))
+    rows = shown_rows(inputs)
+    number = typical_chain(data, rows)
+    chain = data.chains[number]
+    found = []
+    for row in rows:
+        for k, value in enumerate(data.values(row.variant, "l2_source")[number, : len(chain)], start=1):
+            note = "" if math.isfinite(value) else "there is no image"
+            found.append(
+                Finding(
+                    quantity="l2_source",
+                    variant=row.variant,
+                    metric="l2_source",
+                    level=chain[0].chain,
+                    x=k,
+                    value=float(value),
+                    n=int(math.isfinite(value)),
+                    note=note,
+                )
+            )
+    return found
+
+
+def shown_rows(inputs: Inputs) -> list[Row]:
+    """Return the rows of the strip, without the control that shows the original once more."""
+    return [row for row in {row.variant: row for row in inputs.rows}.values() if row.editor != "source"]
+
+
+def typical_chain(data: ChainData, rows: Sequence[Row]) -> int:
+    """Return the number of the chain whose deviation after the last edit, averaged over the editors, is the median."""
+    import numpy as np
+
+    editors = [row.variant for row in rows if not row.control] or [row.variant for row in rows]
+    values = np.stack([data.values(variant, "l2_source") for variant in editors])  # [V, C, K]
+    last = np.array([values[:, number, len(chain) - 1] for number, chain in enumerate(data.chains)])  # [C, V]
+    complete = np.isfinite(last).all(1)
+    usable = complete if complete.any() else np.isfinite(last).any(1)
+    if not usable.any():
+        return 0
+    numbers = np.flatnonzero(usable)
+    means = np.nanmean(last[numbers], axis=1)
+    order = sorted(range(len(numbers)), key=lambda i: (means[i], data.chains[numbers[i]][0].chain))
+    return int(numbers[order[(len(order) - 1) // 2]])
+
+
+def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
+    """Draw the original and the image after every edit, a row an editor."""
+    import textwrap
+
+    from editfrontier.data.cases import read_image
+    from editfrontier.study.designs.chains import chain_data, only_experiment
+    from editfrontier.study.drawing.plotting import figure_style, save_figure
+    from editfrontier.study.figures.qualitative import draw_image
+    from editfrontier.study.results.naming import row_styles
+
+    data = chain_data(inputs, only_experiment(inputs))
+    rows = shown_rows(inputs)
+    chain = data.chains[typical_chain(data, rows)]
+    task = data.scores.task
+    look = row_styles(rows)
+    source = read_image(inputs.folder(task) / chain[0].image)
+    instructions = list(dict.fromkeys(case.instruction for case in chain))
+    with figure_style():
+        import matplotlib.pyplot as plt
+
+        columns = len(chain) + 1
+        width, height = _TEXT + _CELL * columns, _CELL * len(rows) + 0.45
+        figure, grid = plt.subplots(len(rows), columns, figsize=(width, height), squeeze=False)
+        top = 1 - 0.42 / height
+        figure.subplots_adjust(left=_TEXT / width, right=0.998, top=top, bottom=0.004, wspace=0.05, hspace=0.05)
+        for place, row in enumerate(rows):
+            images = inputs.images(task, row.variant)
+            shown = [source, *[read_image(images[c.case_id]) if c.case_id in images else None for c in chain]]
+            for k, (axes, image) in enumerate(zip(grid[place], shown, strict=True)):
+                draw_image(axes, image, "no image")
+                if place == 0:
+                    axes.set_title("original" if k == 0 else f"k = {k}", fontsize=7.5)
+            label = "\n".join(textwrap.wrap(row.label, 24)[:3])
+            first = grid[place][0]
+            style = {"ha": "right", "va": "center", "fontsize": 7.5, "color": look[row.variant].colour}
+            first.text(-0.08, 0.5, label, transform=first.transAxes, **style)
+        title = "; then ".join(f"\u201c{text}\u201d" for text in instructions)
+        figure.text(0.004, 1 - 0.13 / height, title, fontsize=8, weight="bold", va="center")
+        save_figure(figure, stem)
+
+
+def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
+    """Say which editor keeps the shown image nearest to the original, and which takes it farthest."""
+    ends = []
+    for row in inputs.rows:
+        held = [found for found in findings.select(variant=row.variant) if math.isfinite(found.value)]
+        if held and not row.control:
+            ends.append((held[-1].value, row.label, int(held[-1].x)))
+    if len(ends) < 2:
+        return []
+    (near, first, k), (far, last, _) = min(ends), max(ends)
+    return [
+        f"Of the shown images {first} stays nearest to the original ({near:.3f} root mean square after {k} edits) and "
+        f"{last} ends farthest from it ({far:.3f})."
+    ]
+
+
+ANALYSIS = Analysis(
+    name="film_strip",
+    run=run,
+    draw=draw,
+    say=say,
+    quantities={"l2_source": "root mean squared difference to the original of the shown image after x edits"},
+    params=NoParams,
+    pixels=True,
+)

@@ -1,0 +1,312 @@
+"""Theorem 3 (C29, C30): does its bound hold for what guidance changes, and which steps make the change?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.base.errors import UserError
+from editfrontier.study.analyses import Analysis
+from editfrontier.study.findings import Finding
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from editfrontier.study.findings import Findings
+    from editfrontier.study.inputs import Inputs
+
+
+@dataclass(frozen=True)
+class GuidanceBoundParams:
+    """Parameters.
+
+    Attributes:
+        cases: source images whose target captions are sampled.
+        steps: T of DDIM; 50 (the paper).
+        scales: guidance scales w.
+        half_scale: w at which guidance is also given in one half of the steps only, 0 for not at all.
+        batch_size: cases at once.
+    """
+
+    cases: int = 10
+    steps: int = 50
+    scales: tuple[float, ...] = (1.0, 3.0, 7.5, 12.0)
+    half_scale: float = 7.5
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.steps < 2:
+            raise UserError(f"parameter 'steps': {self.steps}, expected at least 2. Correct the value.")
+        if not self.scales:
+            raise UserError("parameter 'scales': is empty, expected at least one guidance scale. Add one.")
+
+
+HALVES = ("noisy", "clean")
+
+
+def run(inputs: Inputs, params: GuidanceBoundParams) -> Sequence[Finding]:
+    """Sample with each w and without guidance from the same noise, and compare the latents with the bound.
+
+    The trajectory without guidance is that of the empty prompt (w = 0): the proof's update departs from it by w Delta.
+    """
+    import numpy as np
+    import torch
+
+    from editfrontier.diffusion import sampling
+    from editfrontier.study.designs import theory_cases as study
+    from editfrontier.study.theory import maps
+    from editfrontier.study.theory.lipschitz import norms
+
+    device = torch.device(inputs.device)
+    chosen = study.choose_cases(inputs, params.cases, ["target_caption"])
+    model = study.load(inputs, "text_to_image", device)
+    levels = maps.noise_levels(model, params.steps)[2]
+    side = model.unet.config.sample_size
+    start = study.noise(inputs, chosen, (model.unet.config.in_channels, side, side), device, "guidance_bound")
+    captions = [one.case.target_caption for one in chosen.inputs]
+    for one, caption in zip(chosen.inputs, captions, strict=True):
+        sampling.check_prompt(model.tokenizer, caption, f"case {one.case.case_id}, target_caption")
+    runs: dict[str, list[tuple[Tensor, Any]]] = {}
+    half = params.steps // 2
+    for rows in study.batches(len(chosen), params.batch_size):
+        with torch.no_grad():
+            text = sampling.encode_text(model, captions[rows], True)
+        for scale in (0.0, *params.scales):
+            schedule = [scale] * params.steps
+            runs.setdefault(f"{scale:g}", []).append(_sample(model, start[rows], schedule, text, scale > 0))
+        if params.half_scale > 0:
+            for name, first in zip(HALVES, (True, False), strict=True):
+                schedule = [params.half_scale * float((step < half) == first) for step in range(params.steps)]
+                runs.setdefault(name, []).append(_sample(model, start[rows], schedule, text, False))
+    finals = {name: torch.cat([made for made, _ in parts]) for name, parts in runs.items()}
+    deviations = {name: norms(made - finals["0"]).cpu().numpy() for name, made in finals.items()}
+    found: list[Finding] = []
+    for scale in params.scales:
+        directions = np.concatenate([kept for _, kept in runs[f"{scale:g}"]], axis=1)
+        found += _scale_findings(inputs, scale, directions, deviations[f"{scale:g}"], levels, chosen.clusters)
+    found += _terms(levels)
+    for name in HALVES if params.half_scale > 0 else ():
+        found += study.mean_findings(
+            inputs, "half_deviation", deviations[name], chosen.clusters, level=name, x=params.half_scale
+        )
+    return [*found, study.left_out(chosen)]
+
+
+def _sample(model: Any, start: Tensor, schedule: Sequence[float], text: Any, keep: bool) -> tuple[Tensor, Any]:
+    """Sample by DDIM with w of each step; return the final latents and, if wanted, the directions [T, B, C, h, w]."""
+    import numpy as np
+    import torch
+
+    from editfrontier.diffusion.sampling import TextEmbeddings
+    from editfrontier.inversion.diffusion import ddim_step
+    from editfrontier.study.theory import maps
+
+    _, timesteps, levels = maps.noise_levels(model, len(schedule))
+    latents, kept = start, []
+    both = TextEmbeddings(torch.cat([text.empty, text.prompt]), None)
+    with torch.no_grad():
+        for step, (timestep, scale) in enumerate(zip(timesteps, schedule, strict=True)):
+            level = levels[step]
+            if scale == 0.0:
+                estimate = maps.noise_estimate(model, latents, timestep, level, text.empty)
+            else:
+                pair = maps.noise_estimate(model, torch.cat([latents] * 2), timestep, level, both.prompt)
+                empty, prompt = pair.chunk(2)
+                estimate = empty + scale * (prompt - empty)
+                if keep:
+                    kept.append((prompt - empty).cpu().numpy())
+            latents = ddim_step("epsilon", estimate, latents, level, levels[step + 1])
+    return latents, np.stack(kept) if kept else None
+
+
+def _scale_findings(
+    inputs: Inputs, scale: float, directions: Any, deviation: Any, levels: Sequence[float], clusters: Sequence[str]
+) -> list[Finding]:
+    import numpy as np
+
+    from editfrontier.study.designs.theory_cases import mean_findings
+    from editfrontier.study.theory import guidance
+
+    steps = len(directions)
+    lengths = np.linalg.norm(directions.reshape(*directions.shape[:2], -1).astype(np.float64), axis=2)
+    largest = lengths.max(axis=0)
+    found = [
+        *mean_findings(inputs, "deviation", deviation, clusters, x=scale),
+        *mean_findings(inputs, "largest_direction", largest, clusters, x=scale),
+    ]
+    for reading in guidance.READINGS:
+        terms = guidance.step_terms(levels, reading)
+        for factor, averaged in (("plain", False), ("averaged", True)):
+            bound = guidance.guidance_bound(scale, largest, terms, averaged)
+            level = f"{reading}/{factor}"
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = deviation / bound
+            found += mean_findings(inputs, "bound", bound, clusters, level=level, x=scale)
+            found += mean_findings(inputs, "tightness", ratio, clusters, level=level, x=scale)
+            everywhere = guidance.guidance_bound(scale, largest.max(), terms, averaged)
+            expected = deviation / everywhere if everywhere > 0 else np.full_like(deviation, np.nan)
+            found += mean_findings(inputs, "expected_tightness", expected, clusters, level=level, x=scale)
+            violated = np.where(np.isfinite(ratio), deviation > bound, np.nan)
+            found += mean_findings(inputs, "violated", violated, clusters, level=level, x=scale, rate=True)
+        weighted = guidance.shares(terms[:, None] * lengths)
+        half = steps // 2
+        found += mean_findings(
+            inputs, "clean_half_share", weighted[half:].sum(axis=0), clusters, level=f"{reading}/measured", x=scale
+        )
+        found += mean_findings(
+            inputs, "alignment", guidance.alignment(directions, terms), clusters, level=reading, x=scale
+        )
+    label = f"w = {scale:g}"
+    return found + mean_findings(
+        inputs, "direction_norm", lengths.T, clusters, [float(step) for step in range(1, steps + 1)], level=label
+    )
+
+
+def _terms(levels: Sequence[float]) -> list[Finding]:
+    """Return the terms of the sum, which follow from the noise schedule alone and so have no interval."""
+    from editfrontier.study.theory import guidance
+
+    found, steps = [], len(levels) - 1
+    for reading in guidance.READINGS:
+        terms = guidance.step_terms(levels, reading)
+        shares = guidance.shares(terms)
+        found += [
+            Finding(quantity="term", level=reading, x=float(step), value=float(value))
+            for step, value in enumerate(terms, start=1)
+        ]
+        found += [
+            Finding(quantity="term_share", level=reading, x=float(step), value=float(value))
+            for step, value in enumerate(shares, start=1)
+        ]
+        share = float(shares[steps // 2 :].sum())
+        found.append(Finding(quantity="clean_half_share", level=f"{reading}/terms", value=share))
+        found.append(Finding(quantity="terms_sum", level=reading, value=float(terms.sum())))
+    return found
+
+
+NAMES = {"single": "alpha of one step", "cumulative": "cumulative alpha (E1)", "ddim": "DDIM step, exact"}
+
+
+def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams, stem: Path) -> None:
+    """Draw deviation and bounds over w; over the steps, the terms of the sum and the norm of the guidance direction."""
+    from editfrontier.study.drawing.plotting import INK, figure_style, save_figure
+
+    colours = {"single": "#D55E00", "cumulative": "#0072B2", "ddim": "#009E73"}
+    with figure_style():
+        import matplotlib.pyplot as plt
+
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.6, 3.2), layout="constrained")
+        measured = findings.select("deviation")
+        left.errorbar(
+            [row.x for row in measured],
+            [row.value for row in measured],
+            yerr=_bars(measured),
+            color=INK,
+            marker="o",
+            markersize=4,
+            linewidth=1.2,
+            label="measured",
+        )
+        for reading, colour in colours.items():
+            for factor, style in (("plain", "-"), ("averaged", "--")):
+                rows = findings.select("bound", level=f"{reading}/{factor}")
+                label = NAMES[reading] + (", 1/√T" if factor == "averaged" else "")
+                left.plot(
+                    [row.x for row in rows],
+                    [row.value for row in rows],
+                    linestyle=style,
+                    color=colour,
+                    linewidth=1.1,
+                    label=label,
+                )
+        left.set_yscale("log")
+        left.set_xlabel("guidance scale w")
+        left.set_ylabel("L2 deviation of the final latents")
+        left.set_title("(a) Deviation and bounds", loc="left")
+        for reading, colour in colours.items():
+            rows = findings.select("term_share", level=reading)
+            middle.plot([row.x for row in rows], [row.value for row in rows], color=colour, label=NAMES[reading])
+        middle.set_yscale("log")
+        middle.set_xlabel("step, from noise (left) to image (right)")
+        middle.set_ylabel("share of the sum")
+        middle.set_title("(b) Terms of the sum", loc="left")
+        for place, scale in enumerate(params.scales):
+            rows = findings.select("direction_norm", level=f"w = {scale:g}")
+            shade = plt.get_cmap("viridis")(0.85 * place / max(len(params.scales) - 1, 1))
+            right.plot([row.x for row in rows], [row.value for row in rows], color=shade, label=f"w = {scale:g}")
+            right.fill_between(
+                [row.x for row in rows],
+                [row.ci_low for row in rows],
+                [row.ci_high for row in rows],
+                color=shade,
+                alpha=0.18,
+                linewidth=0,
+            )
+        right.set_xlabel("step, from noise (left) to image (right)")
+        right.set_ylabel(r"$\|\epsilon(c) - \epsilon(\emptyset)\|$", parse_math=True)
+        right.set_title("(c) Norm of the guidance direction", loc="left")
+        for axes in (middle, right):
+            axes.legend(loc="best", fontsize=6.5, handlelength=1.8)
+        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=6.5, handlelength=1.8)
+        save_figure(figure, stem)
+
+
+def _bars(rows: Sequence[Finding]) -> list[list[float]]:
+    import math
+
+    below = [row.value - row.ci_low if math.isfinite(row.ci_low) else 0.0 for row in rows]
+    above = [row.ci_high - row.value if math.isfinite(row.ci_high) else 0.0 for row in rows]
+    return [[max(value, 0.0) for value in below], [max(value, 0.0) for value in above]]
+
+
+def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
+    """Say how often each form of the bound was violated, and where its sum comes from."""
+    from editfrontier.study.designs.theory_cases import number, percent
+
+    sentences = []
+    for level in dict.fromkeys(row.level for row in findings.select("violated")):
+        reading, factor = level.split("/")
+        rates = [f"{percent(row)} of cases at w = {row.x:g}" for row in findings.select("violated", level=level)]
+        form = "with the factor 1/sqrt(T)" if factor == "averaged" else "without the factor 1/sqrt(T)"
+        sentences.append(f"The bound {form} ({NAMES[reading]}) was violated in {', '.join(rates)}.")
+    for reading in NAMES:
+        share = findings.one("clean_half_share", level=f"{reading}/terms")
+        if share is not None:
+            sentences.append(
+                f"Steps of the half nearer to the image make {share.value:.1%} of the sum ({NAMES[reading]})."
+            )
+    halves = [findings.select("half_deviation", level=name) for name in HALVES]
+    if all(halves):
+        noisy, clean = (rows[0] for rows in halves)
+        sentences.append(
+            f"Guidance of w = {noisy.x:g} in the noisier half of the steps alone moved the final latents by "
+            f"{number(noisy)}, in the half nearer to the image by {number(clean)}."
+        )
+    return sentences
+
+
+ANALYSIS = Analysis(
+    name="guidance_bound",
+    run=run,
+    draw=draw,
+    say=say,
+    quantities={
+        "deviation": "L2 distance of the final latents with guidance w from those without",
+        "largest_direction": "largest norm of the guidance direction over the steps (G)",
+        "bound": "bound of Theorem 3",
+        "tightness": "deviation over its bound",
+        "expected_tightness": "mean deviation over the bound with the largest G of all cases; above 1 is a violation",
+        "violated": "share of cases whose deviation exceeds the bound",
+        "alignment": "norm of the weighted sum of directions over the sum of their norms",
+        "direction_norm": "norm of the guidance direction at a step, mean over cases",
+        "term": "term of the sum at a step",
+        "term_share": "share of a step in the sum",
+        "terms_sum": "sum of the terms",
+        "clean_half_share": "share of the steps nearer to the image: of the terms, or of terms times measured norms",
+        "half_deviation": "deviation with guidance in one half of the steps alone",
+        "left_out": "cases that could not be used",
+    },
+    params=GuidanceBoundParams,
+)

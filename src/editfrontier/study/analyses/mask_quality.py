@@ -1,0 +1,324 @@
+"""What worse masks do to an edit: seams, background, success; and which editor bears them better (claim C16)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.base.errors import UserError
+from editfrontier.study.analyses import Analysis
+from editfrontier.study.findings import Finding
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from editfrontier.statistics.contrasts import Contrast
+    from editfrontier.study.designs.masks import MaskTable
+    from editfrontier.study.findings import Findings
+    from editfrontier.study.inputs import Inputs
+    from editfrontier.study.results.naming import Row, Table
+
+
+@dataclass(frozen=True)
+class MaskQualityParams:
+    """Parameters of the analysis.
+
+    Attributes:
+        metrics: that masks are compared by; those that no case has are left out with a note.
+        against: editor whose loss by worse masks every other editor's is compared with (the paper says that mask-guided
+            editing bears them better than DragFlow).
+    """
+
+    metrics: tuple[str, ...] = ("boundary", "lpips_bg_masked", "success", "id_sim", "l2_true")
+    against: str = "mask_guided"
+
+
+QUANTITIES = {
+    "iou": "mean IoU of a kind of mask with the exact mask",
+    "mean": "mean of the metric with a kind of mask",
+    "difference": "metric with a kind of mask less that with the exact mask, on the same edits",
+    "difference_p": "p value of the difference, Holm's adjustment over editors and masks",
+    "slope": "change of the metric from a mask without overlap to the exact one, within edits",
+    "extra_loss": "how much more worse masks cost this editor than the one compared with; positive = more",
+    "extra_loss_p": "p value of the extra loss, Holm's adjustment over editors",
+}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Scores of one experiment by mask, and what a reader calls them."""
+
+    table: Table
+    masks: MaskTable
+    variants: list[str]
+    metrics: list[str]
+    rows: list[Row]
+
+
+def _read(inputs: Inputs) -> _Data:
+    from editfrontier.study.designs.masks import mask_table
+
+    if len(inputs.experiments) != 1:
+        raise UserError(
+            f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one on a task of the "
+            "data set mask_quality. Correct its `experiments`."
+        )
+    (name, table), *_ = inputs.experiments.items()
+    scores = inputs.scores(name)
+    masks = mask_table(inputs.cases(table.task), scores)
+    return _Data(table, masks, scores.variants, scores.metrics, list(table.rows))
+
+
+def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
+    """Compare masks within editors, then editors by what masks cost them."""
+    from editfrontier.statistics import contrasts
+
+    data = _read(inputs)
+    weights = contrasts.resamples(data.masks.cluster, inputs.settings, inputs.name)
+    found = list(_overlaps(data, inputs, weights))
+    editors = [row.variant for row in data.rows if not row.control]
+    named = (row.variant for row in data.rows if not row.control and row.editor == params.against)
+    against = next(named, params.against)
+    for metric in params.metrics:
+        if metric not in data.metrics:
+            found.append(Finding(quantity="mean", metric=metric, value=math.nan, note="no case has this metric"))
+            continue
+        found += _means(data, inputs, weights, metric)
+        found += _differences(data, inputs, weights, metric, editors)
+        found += _slopes(data, inputs, weights, metric, editors)
+    for metric in params.metrics:
+        if metric in data.metrics:
+            found += _extra_losses(data, inputs, weights, metric, editors, against)
+    return found
+
+
+def _finding(contrast: Contrast, quantity: str, note: str = "", **keys: Any) -> Finding:
+    return Finding(
+        quantity=quantity,
+        value=contrast.value,
+        ci_low=contrast.ci_low,
+        ci_high=contrast.ci_high,
+        n=contrast.n,
+        note=note or ("" if contrast.n else "no edit has a value with both"),
+        **keys,
+    )
+
+
+def _overlaps(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64]) -> Iterator[Finding]:
+    from editfrontier.statistics import contrasts
+
+    for kind, mean in zip(
+        data.masks.kinds, contrasts.means(data.masks.iou, data.masks.cluster, weights, inputs.settings), strict=True
+    ):
+        yield _finding(mean, "iou", level=kind)
+
+
+def _of(data: _Data, metric: str, variant: str) -> npt.NDArray[np.float64]:
+    """Return the values [U, K] of one variant and metric."""
+    found: npt.NDArray[np.float64] = data.masks.values[:, data.variants.index(variant), data.metrics.index(metric)]
+    return found
+
+
+def _places(data: _Data) -> list[float]:
+    """Return the mean IoU of each kind of mask."""
+    import numpy as np
+
+    return [float(value) for value in np.nanmean(data.masks.iou, axis=0)]
+
+
+def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str) -> Iterator[Finding]:
+    from editfrontier.scoring.metrics import METRICS
+    from editfrontier.statistics import contrasts
+
+    kinds, binary = data.masks.kinds, METRICS[metric].binary
+    for row in data.rows:
+        values = _of(data, metric, row.variant)
+        found = contrasts.means(values, data.masks.cluster, weights, inputs.settings, [binary] * len(kinds))
+        for kind, place, mean in zip(kinds, _places(data), found, strict=True):
+            note = "" if mean.n else "no case of this editor has the metric with this mask"
+            yield _finding(mean, "mean", note, variant=row.variant, metric=metric, level=kind, x=place)
+
+
+def _differences(
+    data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
+) -> Iterator[Finding]:
+    from editfrontier.scoring.metrics import METRICS
+    from editfrontier.statistics import contrasts
+
+    kinds = data.masks.kinds[1:]
+    found = {}
+    for variant in editors:
+        values = _of(data, metric, variant)
+        gaps = values[:, 1:] - values[:, :1]
+        for kind, contrast in zip(
+            kinds,
+            contrasts.paired(gaps, data.masks.cluster, weights, inputs.settings, METRICS[metric].binary),
+            strict=True,
+        ):
+            found[variant, kind] = contrast
+    places = dict(zip(data.masks.kinds, _places(data), strict=True))
+    for ((variant, kind), contrast), p in zip(found.items(), contrasts.adjusted(list(found.values())), strict=True):
+        keys: dict[str, Any] = {"variant": variant, "metric": metric, "level": kind, "x": places[kind]}
+        yield _finding(contrast, "difference", **keys)
+        yield Finding(quantity="difference_p", value=p, n=contrast.n, **keys)
+
+
+def _slopes(
+    data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
+) -> Iterator[Finding]:
+    from editfrontier.statistics import contrasts
+
+    for variant in editors:
+        values = _of(data, metric, variant)
+        estimates = contrasts.slope_within(data.masks.iou, values, data.masks.cluster, weights)
+        found = contrasts.of_estimates(
+            estimates, values.mean(axis=1, keepdims=True), data.masks.cluster, inputs.settings
+        )
+        yield _finding(found[0], "slope", "per unit of IoU, edits as fixed effects", variant=variant, metric=metric)
+
+
+def _extra_losses(
+    data: _Data,
+    inputs: Inputs,
+    weights: npt.NDArray[np.float64],
+    metric: str,
+    editors: Sequence[str],
+    against: str,
+) -> Iterator[Finding]:
+    import numpy as np
+
+    from editfrontier.statistics import contrasts
+    from editfrontier.study.results.naming import metric_display
+
+    if against not in editors:
+        note = f"'{against}' is no editor of the experiment"
+        yield Finding(quantity="extra_loss", metric=metric, value=math.nan, note=note)
+        return
+    sign = -1.0 if metric_display(metric).direction == "higher" else 1.0
+    losses = {}
+    for variant in editors:
+        values = _of(data, metric, variant)
+        losses[variant] = sign * (values[:, 1:] - values[:, :1])
+    others = [variant for variant in editors if variant != against]
+    kinds = data.masks.kinds[1:]
+    found = {}
+    for variant in others:
+        gaps = losses[variant] - losses[against]
+        held = ~np.isnan(gaps)
+        overall = np.where(held, gaps, 0.0).sum(axis=1) / np.where(held.any(axis=1), held.sum(axis=1), np.nan)
+        columns = np.column_stack([overall, gaps])
+        found[variant] = contrasts.paired(columns, data.masks.cluster, weights, inputs.settings)
+    adjusted = contrasts.adjusted([found[variant][0] for variant in others])
+    name = inputs.labels[against]
+    for variant, p in zip(others, adjusted, strict=True):
+        keys: dict[str, Any] = {"variant": variant, "metric": metric}
+        yield _finding(found[variant][0], "extra_loss", f"mean over all worse masks, against {name}", **keys)
+        yield Finding(quantity="extra_loss_p", value=p, n=found[variant][0].n, **keys)
+        for kind, contrast in zip(kinds, found[variant][1:], strict=True):
+            yield _finding(contrast, "extra_loss", f"against {name}", level=kind, **keys)
+
+
+def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams, stem: Path) -> None:
+    """Draw each metric over the masks, from the exact one to the least like it, and below it what they change."""
+    from editfrontier.study.drawing.plotting import GREY, axis_label, figure_style, save_figure
+    from editfrontier.study.results.naming import metric_display, row_styles
+
+    kinds = [row.level for row in findings.select("iou")]
+    metrics = [name for name in params.metrics if findings.select("difference", metric=name)]
+    rows = [row for table in inputs.experiments.values() for row in table.rows]
+    look = row_styles(rows)
+    with figure_style():
+        import matplotlib.pyplot as plt
+
+        columns = max(len(metrics), 1)
+        figure, axes = plt.subplots(
+            2, columns, figsize=(2.5 * columns, 4.6), layout="constrained", squeeze=False, sharex=True
+        )
+        for column, metric in enumerate(metrics):
+            scale = 100.0 if metric_display(metric).percent else 1.0
+            axes[0][column].set_title(axis_label(metric), loc="left")
+            for line, quantity in enumerate(("mean", "difference")):
+                panel = axes[line][column]
+                shown = [row for row in rows if not row.control]
+                for number, row in enumerate(shown):
+                    offset = 0.14 * (number - (len(shown) - 1) / 2)
+                    found = findings.select(quantity, metric=metric, variant=row.variant)
+                    points = [point for point in found if math.isfinite(point.value)]
+                    style = look[row.variant]
+                    for point in points:
+                        at = kinds.index(point.level) + offset
+                        if math.isfinite(point.ci_low):
+                            panel.plot(
+                                [at, at], [point.ci_low * scale, point.ci_high * scale], color=style.colour, lw=1
+                            )
+                        panel.plot(at, point.value * scale, style.marker, color=style.colour, markersize=4.5)
+                if quantity == "difference":
+                    panel.axhline(0, color=GREY, linewidth=0.8)
+                panel.set_xticks(range(len(kinds)), kinds, rotation=45, ha="right")
+        axes[0][0].set_ylabel("mean")
+        axes[1][0].set_ylabel("less the exact mask")
+        handles = [
+            plt.Line2D(
+                [], [], linestyle="none", marker=look[r.variant].marker, color=look[r.variant].colour, label=r.label
+            )
+            for r in rows
+            if not r.control
+        ]
+        if handles:
+            figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        save_figure(figure, stem)
+
+
+def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
+    """Say what masks cost, and who bears them better."""
+    from editfrontier.study.results.naming import metric_display
+
+    sentences = []
+    overlaps = ", ".join(f"{row.level} {row.value:.2f}" for row in findings.select("iou") if row.level != "exact")
+    images = max((row.n for row in findings.select("iou")), default=0)
+    sentences.append(f"Mean IoU with the exact mask over {images} edits: {overlaps}.")
+    tested = [row for row in findings.select("difference_p") if math.isfinite(row.value)]
+    clear = [row for row in tested if row.value < 1 - inputs.settings.level]
+    sentences.append(
+        f"{len(clear)} of {len(tested)} differences to the exact mask are distinguishable from zero after Holm's "
+        "adjustment within each metric."
+    )
+    for row in clear:
+        (found,) = findings.select("difference", variant=row.variant, metric=row.metric, level=row.level)
+        sentences.append(
+            f"{inputs.labels[row.variant]}, {row.level} mask: {metric_display(row.metric).label} changes by "
+            f"{found.value:+.3g} [{found.ci_low:+.3g}, {found.ci_high:+.3g}]."
+        )
+    sentences += _losses(findings, inputs)
+    return sentences
+
+
+def _losses(findings: Findings, inputs: Inputs) -> list[str]:
+    """Say what worse masks cost more than the editor compared with: in seams, and wherever the data tell."""
+    from editfrontier.study.results.naming import metric_display
+
+    sentences, tested, clear = [], 0, 0
+    for row in findings.select("extra_loss", level=""):
+        p = findings.one("extra_loss_p", variant=row.variant, metric=row.metric)
+        if p is None or not math.isfinite(row.value):
+            continue
+        sure = p.value < 1 - inputs.settings.level
+        tested, clear = tested + 1, clear + sure
+        if row.metric != "boundary" and not sure:
+            continue
+        word = "more" if row.value > 0 else "less"
+        doubt = "" if sure else ", which the data do not tell from zero"
+        sentences.append(
+            f"Worse masks cost {inputs.labels[row.variant]} {abs(row.value):.3g} {word} in "
+            f"{metric_display(row.metric).label} ({row.note.partition(', ')[2]}){doubt}."
+        )
+    if tested:
+        sentences.append(f"{clear} of {tested} such comparisons between editors tell them apart.")
+    return sentences
+
+
+ANALYSIS = Analysis("mask_quality", run, draw, say, QUANTITIES, MaskQualityParams)

@@ -1,0 +1,362 @@
+"""Section 6.1: does the time-integrated difference of scores govern how far an edit departs from its source?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.base.errors import UserError
+from editfrontier.study.analyses import Analysis
+from editfrontier.study.findings import Finding
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from editfrontier.study.designs.theory_cases import Chosen
+    from editfrontier.study.findings import Findings
+    from editfrontier.study.inputs import Inputs
+    from editfrontier.study.theory.gronwall import Divergence
+    from editfrontier.study.theory.maps import Field
+
+
+@dataclass(frozen=True)
+class ScoreDifferenceParams:
+    """Parameters.
+
+    Attributes:
+        cases: source images.
+        steps: of the trajectories, both ways; first order on both models.
+        local_cases: those of the cases whose field is differentiated for local Lipschitz constants; 0 for none.
+        local_batch_size: cases whose field is differentiated at once.
+        local_steps: steps at which that is done, spread over the trajectory; linear in between.
+        iterations: most power iterations at a step; each starts from the directions of the step before.
+        tolerance: relative change of the constant at which the iteration ends.
+        gradient_checkpointing: compute the networks' blocks again on the way back, which takes a tenth of the memory.
+    """
+
+    cases: int = 10
+    steps: int = 20
+    local_cases: int = 3
+    local_steps: int = 6
+    local_batch_size: int = 16
+    iterations: int = 10
+    tolerance: float = 0.02
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 2:
+            raise UserError(f"parameter 'steps': {self.steps}, expected at least 2. Correct the value.")
+        if self.local_batch_size < 1:
+            raise UserError(
+                f"parameter 'local_batch_size': {self.local_batch_size}, expected at least 1. Correct the value."
+            )
+        if self.local_cases and not 2 <= self.local_steps <= self.steps:
+            raise UserError(
+                f"parameter 'local_steps': {self.local_steps}, expected 2 to {self.steps}, the number of steps. "
+                "Correct the value."
+            )
+
+
+FLOWS = {
+    "diffusion/source": "diffusion model, source to target caption",
+    "diffusion/empty": "diffusion model, no caption to target caption",
+    "flow/source": "flow model, source to target caption",
+}
+KINDS = {"text_to_image": "diffusion", "flux": "flow"}
+
+
+def run(inputs: Inputs, params: ScoreDifferenceParams) -> Sequence[Finding]:
+    """Follow the fields of two captions from the inverted source, and bound how far they part."""
+    import torch
+
+    from editfrontier.study.designs import theory_cases as study
+
+    if not set(KINDS) & set(inputs.models):
+        raise UserError(
+            f"analysis '{inputs.name}': names none of the models {', '.join(KINDS)}. Add one to `models` of its entry."
+        )
+    chosen = study.choose_cases(inputs, params.cases, ["source_caption", "target_caption"])
+    device = torch.device(inputs.device)
+    found: list[Finding] = []
+    for kind, family in KINDS.items():
+        if kind not in inputs.models:
+            continue
+        model = study.load(inputs, kind, device, gradient_checkpointing=params.gradient_checkpointing)
+        for level in FLOWS:
+            if level.startswith(family):
+                found += _flow(inputs, params, model, level, chosen, device)
+    return [*found, study.left_out(chosen)]
+
+
+def _flow(
+    inputs: Inputs, params: ScoreDifferenceParams, model: Any, level: str, chosen: Chosen, device: Any
+) -> list[Finding]:
+    import numpy as np
+
+    from editfrontier.study.theory import gronwall
+
+    source, target, start, times = _fields(params, model, level, chosen, device, len(chosen))
+    parted = gronwall.diverge(source, target, start, times)
+    factors = {
+        "secant": gronwall.lipschitz_factors(parted.widths, parted.secants),
+        "transition": parted.growths,
+    }
+    found = _findings(inputs, level, parted, factors, chosen.clusters)
+    few = min(params.local_cases, len(chosen))
+    if few:
+        constants, done = _local_constants(params, model, level, chosen, device, parted, times)
+        kept = parted.first(few)
+        local = {"local": gronwall.lipschitz_factors(parted.widths, constants)}
+        found += _findings(inputs, level, kept, local, chosen.clusters[:few])
+        note = f"{len(done)} steps, warm started"
+        found.append(
+            Finding(quantity="converged", level=level, value=float(np.mean(done)), n=int(np.size(done)), note=note)
+        )
+    return found
+
+
+def _fields(
+    params: ScoreDifferenceParams, model: Any, level: str, chosen: Chosen, device: Any, count: int
+) -> tuple[Field, Field, Tensor, list[float]]:
+    """Return the fields of the two captions, the inverted sources and the times, for the first `count` cases."""
+    import torch
+
+    from editfrontier import inversion
+    from editfrontier.data.pixels import to_images
+    from editfrontier.study.theory import maps
+
+    cases = [one.case for one in chosen.inputs[:count]]
+    first = [case.source_caption if level.endswith("/source") else "" for case in cases]
+    with torch.no_grad():
+        clean = maps.encoder(model)(to_images([one.image for one in chosen.inputs[:count]]).to(device))
+    texts: list[Any] = [inversion.embed(model, prompts) for prompts in (first, [case.target_caption for case in cases])]
+    if level.startswith("flow"):
+        size = (clean.shape[-2], clean.shape[-1])
+        made = [maps.flow_field(model, size, params.steps, text) for text in texts]
+        found = inversion.invert(model, clean, "euler", params.steps, texts[0])
+        return made[0][0], made[1][0], found.latents[0], made[0][1]
+    made = [maps.diffusion_field(model, params.steps, text.prompt) for text in texts]
+    found = inversion.invert(model, clean, "ddim", params.steps, texts[0])
+    level_at_start = maps.noise_levels(model, params.steps)[2][0]
+    return made[0][0], made[1][0], found.latents[0] / level_at_start**0.5, made[0][1]
+
+
+def _local_constants(
+    params: ScoreDifferenceParams,
+    model: Any,
+    level: str,
+    chosen: Chosen,
+    device: Any,
+    parted: Divergence,
+    times: list[float],
+) -> tuple[Any, list[float]]:
+    """Return local Lipschitz constants of the target's field on the source's path [K, b], and which converged."""
+    from functools import partial
+
+    import numpy as np
+
+    from editfrontier.study.theory import gronwall
+    from editfrontier.study.theory.lipschitz import in_parts, local_lipschitz
+
+    few = min(params.local_cases, len(chosen))
+    steps = np.unique(np.linspace(0, params.steps - 1, params.local_steps).round().astype(int))
+    values, done = [], []
+    directions: Tensor | None = None
+
+    def at(step: int, points: Tensor, rows: slice) -> Any:
+        field = _target_field(params, model, level, chosen, rows, times, parted)
+        return local_lipschitz(
+            partial(field, step=step),
+            points,
+            iterations=params.iterations,
+            tolerance=params.tolerance,
+            start=None if directions is None else directions[rows],
+        )
+
+    for step in steps:
+        found = in_parts(parted.states[step][:few], params.local_batch_size, partial(at, int(step)))
+        directions = found.directions
+        values.append(found.values.cpu().numpy())
+        done.append(float(found.converged.double().mean()))
+    return gronwall.between_steps(np.stack(values), steps, params.steps), done
+
+
+def _target_field(
+    params: ScoreDifferenceParams,
+    model: Any,
+    level: str,
+    chosen: Chosen,
+    rows: slice,
+    times: list[float],
+    parted: Divergence,
+) -> Field:
+    from editfrontier import inversion
+    from editfrontier.study.theory import maps
+
+    text: Any = inversion.embed(model, [one.case.target_caption for one in chosen.inputs[rows]])
+    if level.startswith("flow"):
+        size = (parted.states[0].shape[-2], parted.states[0].shape[-1])
+        return maps.flow_field(model, size, params.steps, text)[0]
+    return maps.diffusion_field(model, params.steps, text.prompt)[0]
+
+
+def _findings(
+    inputs: Inputs, level: str, parted: Divergence, factors: dict[str, Any], clusters: Sequence[str]
+) -> list[Finding]:
+    import numpy as np
+
+    from editfrontier.study.designs.theory_cases import mean_findings
+    from editfrontier.study.theory import gronwall
+
+    deviation = parted.deviations[-1]
+    integral = gronwall.score_integral(parted.widths, parted.differences)
+    found: list[Finding] = []
+    done = [float(step) for step in range(1, len(parted.deviations))]
+    if "secant" in factors:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = deviation / integral[-1]
+        found += mean_findings(inputs, "deviation", deviation, clusters, level=level)
+        found += mean_findings(inputs, "score_integral", integral[-1], clusters, level=level)
+        found += mean_findings(inputs, "deviation_over_integral", ratio, clusters, level=level)
+        exceeded = np.where(np.isfinite(ratio), deviation > integral[-1], np.nan)
+        found += mean_findings(inputs, "exceeds_integral", exceeded, clusters, level=level, rate=True)
+        found += _correlation(inputs, level, deviation, integral[-1], clusters)
+        with np.errstate(divide="ignore"):
+            for quantity, curves in (("log10_deviation_at", parted.deviations), ("log10_integral_at", integral)):
+                found += mean_findings(inputs, quantity, np.log10(curves[1:]).T, clusters, done, level=level)
+    for kind, factor in factors.items():
+        bounds = gronwall.gronwall_bound(parted.widths, parted.differences, factor)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs, tightness = np.log10(bounds), deviation / bounds[-1]
+        where: dict[str, Any] = {"level": level, "metric": kind}
+        found += mean_findings(inputs, "log10_bound", logs[-1], clusters, **where)
+        found += mean_findings(inputs, "tightness", tightness, clusters, **where)
+        # A bound that holds by construction meets the deviation where nothing is lost, up to rounding.
+        held = np.where(np.isfinite(tightness), deviation <= bounds[-1] * (1 + 1e-5), np.nan)
+        found += mean_findings(inputs, "holds", held, clusters, rate=True, **where)
+        found += mean_findings(inputs, "log10_bound_at", logs[1:].T, clusters, done, **where)
+        if kind != "transition":
+            exponent = np.log(factor).sum(axis=0)
+            found += mean_findings(inputs, "growth_exponent", exponent, clusters, **where)
+    return found
+
+
+def _correlation(inputs: Inputs, level: str, deviation: Any, integral: Any, clusters: Sequence[str]) -> list[Finding]:
+    """Return the rank correlation over cases: whether the integral tells large deviations from small ones."""
+    import math
+
+    import numpy as np
+    from scipy.stats import rankdata
+
+    # One case a source image, so that resampling cases is resampling clusters.
+    n = len(deviation)
+    if n < 4 or np.ptp(deviation) == 0 or np.ptp(integral) == 0:
+        note = "fewer than four cases, or no differences among them"
+        return [Finding(quantity="rank_correlation", level=level, value=math.nan, n=n, note=note)]
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    weights = inputs.weights(len(numbers))
+    values = []
+    for row in weights.astype(int):
+        picked = np.repeat(np.arange(n), row[[numbers[name] for name in clusters]])
+        a, b = rankdata(deviation[picked]), rankdata(integral[picked])
+        if np.ptp(a) > 0 and np.ptp(b) > 0:
+            values.append(np.corrcoef(a, b)[0, 1])
+    tail = (1 - inputs.settings.level) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    value = float(np.corrcoef(rankdata(deviation), rankdata(integral))[0, 1])
+    return [Finding(quantity="rank_correlation", level=level, value=value, ci_low=float(low), ci_high=float(high), n=n)]
+
+
+BOUNDS = {
+    "transition": ("Gronwall, measured growth of each step", "#009E73"),
+    "secant": ("Gronwall, secant constants", "#0072B2"),
+    "local": ("Gronwall, local constants", "#D55E00"),
+}
+
+
+def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams, stem: Path) -> None:
+    """Draw deviation, score-difference integral and bounds along the trajectory, a panel for each pair of fields."""
+    from editfrontier.study.drawing.plotting import GREY, INK, figure_style, save_figure
+
+    levels = list(dict.fromkeys(row.level for row in findings.select("deviation")))
+    with figure_style():
+        import matplotlib.pyplot as plt
+        from matplotlib.ticker import MaxNLocator
+
+        figure, panels = plt.subplots(
+            1, len(levels), figsize=(3.3 * len(levels), 3.3), layout="constrained", squeeze=False
+        )
+        for axes, level in zip(panels[0], levels, strict=True):
+            for quantity, colour, style, label in (
+                ("log10_deviation_at", INK, "-", "measured deviation"),
+                ("log10_integral_at", GREY, "--", "score-difference integral"),
+            ):
+                rows = [row for row in findings.select(quantity, level=level) if row.n]
+                axes.plot(
+                    [row.x for row in rows], [10**row.value for row in rows], color=colour, linestyle=style, label=label
+                )
+            for kind, (label, colour) in BOUNDS.items():
+                rows = [row for row in findings.select("log10_bound_at", level=level, metric=kind) if row.n]
+                if rows:
+                    label = f"{label} ({rows[-1].n} cases)"
+                axes.plot([row.x for row in rows], [10**row.value for row in rows], color=colour, label=label)
+            axes.set_yscale("log")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_xlabel("step, from noise (left) to image (right)")
+            axes.set_title(FLOWS[level].capitalize(), loc="left", fontsize=7)
+        panels[0][0].set_ylabel("L2 distance of the two paths, geometric mean")
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        save_figure(figure, stem)
+
+
+def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
+    """Say how the deviation compares with the integral, and what Gronwall's inequality makes of it."""
+    from editfrontier.study.designs.theory_cases import number, percent
+
+    sentences = []
+    for row in findings.select("deviation"):
+        level = row.level
+        sentences.append(
+            f"On the {FLOWS[level]}: the paths ended {number(row)} apart, where the fields' difference along the "
+            f"source's path integrates to {number(findings.one('score_integral', level=level))}; the deviation "
+            f"exceeded the integral in {percent(findings.one('exceeds_integral', level=level))} of cases, and their "
+            f"rank correlation over cases is {number(findings.one('rank_correlation', level=level), 2)}."
+        )
+        for kind, name in (("secant", "secants between the two paths"), ("local", "power iteration on the first path")):
+            tight = findings.one("tightness", level=level, metric=kind)
+            if tight is not None:
+                held = percent(findings.one("holds", level=level, metric=kind))
+                surely = ", as it must" if kind == "secant" else ""
+                sentences.append(
+                    f"Gronwall's bound on it with Lipschitz constants from {name} held in {held} of {tight.n} "
+                    f"cases{surely}; the deviation used {percent(tight)} of it."
+                )
+    return sentences
+
+
+ANALYSIS = Analysis(
+    name="score_difference",
+    run=run,
+    draw=draw,
+    say=say,
+    quantities={
+        "deviation": "L2 distance at which the paths of the two captions end",
+        "score_integral": "difference of the two fields along the source's path, integrated over time",
+        "deviation_over_integral": "deviation over the integral",
+        "exceeds_integral": "share of cases whose deviation exceeds the integral",
+        "rank_correlation": "rank correlation of deviation and integral over cases",
+        "log10_bound": "decimal logarithm of Gronwall's bound, mean over cases",
+        "tightness": "deviation over Gronwall's bound",
+        "holds": "share of cases within Gronwall's bound",
+        "growth_exponent": "natural logarithm of the product of 1 + h L over the steps",
+        "converged": "share of power iterations that converged",
+        "log10_deviation_at": "decimal logarithm of the distance of the paths after a step, mean over cases",
+        "log10_integral_at": "decimal logarithm of the integral after a step, mean over cases",
+        "log10_bound_at": "decimal logarithm of the bound after a step, mean over cases",
+        "left_out": "cases that could not be used",
+    },
+    params=ScoreDifferenceParams,
+)

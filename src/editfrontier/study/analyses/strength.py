@@ -1,0 +1,212 @@
+"""Strength of an edit (C25): is the deviation from the source proportional to sqrt(1 - alpha_bar) at the start?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from editfrontier.base.errors import UserError
+from editfrontier.study.analyses import Analysis
+from editfrontier.study.findings import Finding
+
+if TYPE_CHECKING:
+    from editfrontier.statistics.bootstrap import Array
+    from editfrontier.study.designs.sweeps import Curve
+    from editfrontier.study.findings import Findings
+    from editfrontier.study.inputs import Inputs
+    from editfrontier.study.results.naming import Row
+
+
+@dataclass(frozen=True)
+class StrengthParams:
+    """Parameters.
+
+    Attributes:
+        metric: the deviation from the source; the root mean squared difference by default.
+        floor: editor among the controls whose deviation no edit can be below, the autoencoder alone.
+    """
+
+    metric: str = "l2_source"
+    floor: str = "autoencoder_round_trip"
+
+
+QUANTITIES = {
+    "noise": "sqrt(1 - alpha_bar) at the timestep where an edit of strength x starts",
+    "deviation": "mean deviation from the source at the noise x",
+    "excess": "the same beyond the autoencoder's own: sqrt(deviation^2 - floor^2)",
+    "floor": "mean deviation of the autoencoder alone",
+    "exponent": "p of deviation = c noise^p; 1 = proportional",
+    "intercept": "deviation of the fitted line at no noise; 0 = proportional",
+    "slope": "slope of the fitted line",
+    "r2": "share of the variance between strengths that the line explains",
+    "ratio": "c of deviation = c noise",
+    "r2_ratio": "share of that variance that proportionality explains; below 0 = worse than the mean",
+}
+_LAWS = ("exponent", "intercept", "slope", "r2", "ratio", "r2_ratio")
+MEASURES = {
+    "noise": "against sqrt(1 - alpha_bar)",
+    "excess": "beyond the autoencoder",
+    "strength": "against the strength",
+}
+
+
+def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
+    """Fit the deviation over the noise at the start, with and without the autoencoder's own, and over the strength."""
+    import numpy as np
+
+    from editfrontier.study.designs.sweeps import read_curves, swept_rows
+
+    if len(inputs.experiments) != 1 or len(inputs.models) != 1:
+        raise UserError(
+            f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments and {len(inputs.models)} models, "
+            "expected one of each: the sweep, and the model whose schedule says how much noise a strength is."
+        )
+    ((experiment, table),), (folder,) = inputs.experiments.items(), inputs.models.values()
+    rows, strengths = swept_rows(inputs, experiment, "strength")
+    noise = np.array([start_noise(folder, row) for row in rows])
+    found = [
+        Finding(quantity="noise", variant=row.variant, x=float(s), value=float(u))
+        for row, s, u in zip(rows, strengths, noise, strict=True)
+    ]
+    floors = [row for row in table.rows if row.control and row.editor == params.floor]
+    # Together, so that the floor is of the same cases and under the same resamples.
+    (curve,) = read_curves(inputs, experiment, [*rows, *floors], [params.metric])
+    kept = [i for i, row in enumerate(curve.rows) if row in rows]
+    places = np.array([noise[rows.index(curve.rows[i])] for i in kept])
+    found += _values(curve, kept, places, "deviation", curve.low, curve.high)
+    point, resampled = curve.estimates.point[kept], curve.estimates.resampled[:, kept]
+    measures: dict[str, tuple[Array, Array, Array]] = {"noise": (places, point, resampled)}
+    ground = [i for i, row in enumerate(curve.rows) if row in floors]
+    if ground and curve.n:
+        found += _values(curve, ground[:1], np.array([math.nan]), "floor", curve.low, curve.high)
+        beyond, beyond_resampled = (
+            np.sqrt(np.maximum(means[..., kept] ** 2 - means[..., ground[:1]] ** 2, 0.0))
+            for means in (curve.estimates.point, curve.estimates.resampled)
+        )
+        measures["excess"] = (places, beyond, beyond_resampled)
+        tails = [(1 - inputs.settings.level) / 2, (1 + inputs.settings.level) / 2]
+        low, high = np.quantile(beyond_resampled, tails, axis=0)
+        found += [
+            Finding(
+                quantity="excess",
+                variant=curve.rows[i].variant,
+                metric=curve.metric,
+                x=float(places[j]),
+                value=float(beyond[j]),
+                ci_low=float(low[j]),
+                ci_high=float(high[j]),
+                n=curve.n,
+            )
+            for j, i in enumerate(kept)
+        ]
+    measures["strength"] = (np.array([strengths[rows.index(curve.rows[i])] for i in kept]), point, resampled)
+    for name, (x, values, spread) in measures.items():
+        found += _laws(inputs, curve, MEASURES[name], x, values, spread)
+    return found
+
+
+def start_noise(folder: Path, row: Row) -> float:
+    """Return sqrt(1 - alpha_bar) at the timestep T_s where a row's edits start.
+
+    Args:
+        folder: of the pipeline whose schedule it is; no weights are read.
+        row: of an editor with the hyperparameters strength and num_inference_steps.
+
+    Raises:
+        UserError: the scheduler's config is missing or unreadable.
+    """
+    from editfrontier.diffusion import sampling
+    from editfrontier.study.designs.sweeps import hyperparameters
+
+    file = folder / "scheduler" / "scheduler_config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: not a readable scheduler config ({error}). Restore the model.") from None
+    values = hyperparameters(row)
+    scheduler = sampling.make_scheduler(config)
+    start = sampling.image_to_image_timesteps(scheduler, values["num_inference_steps"], values["strength"])[0]
+    return math.sqrt(1.0 - sampling.alpha_bar(scheduler, start))
+
+
+def _values(curve: Curve, kept: Sequence[int], x: Array, quantity: str, low: Array, high: Array) -> list[Finding]:
+    if not kept or not curve.n:
+        return [Finding(quantity=quantity, metric=curve.metric, value=math.nan, note=curve.note or "no case has it")]
+    return [
+        Finding(
+            quantity=quantity,
+            variant=curve.rows[i].variant,
+            metric=curve.metric,
+            x=float(x[j]),
+            value=float(curve.estimates.point[i]),
+            ci_low=float(low[i]),
+            ci_high=float(high[i]),
+            n=curve.n,
+            note=curve.note,
+        )
+        for j, i in enumerate(kept)
+    ]
+
+
+def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resampled: Array) -> list[Finding]:
+    from editfrontier.statistics import curves
+
+    if len(x) < 3 or not curve.n:
+        note = curve.note or f"strengths: {len(x)}, expected at least 3"
+        return [
+            Finding(quantity=name, metric=curve.metric, level=level, value=math.nan, n=curve.n, note=note)
+            for name in _LAWS
+        ]
+    fitted, spread = curves.law(x, point), curves.law(x, resampled)
+    found = []
+    for name in _LAWS:
+        low, high = curves.percentile_interval(getattr(spread, name), inputs.settings.level)
+        value = float(getattr(fitted, name))
+        found.append(
+            Finding(
+                quantity=name,
+                metric=curve.metric,
+                level=level,
+                value=value,
+                ci_low=low,
+                ci_high=high,
+                n=curve.n,
+                note="" if math.isfinite(value) else "a deviation of 0 has no logarithm",
+            )
+        )
+    return found
+
+
+def draw(findings: Findings, inputs: Inputs, params: StrengthParams, stem: Path) -> None:
+    """Draw the deviation over the noise with both lines, and the same without the autoencoder's own deviation."""
+    from editfrontier.study.figures.sweeps import draw_strength
+
+    draw_strength(findings, stem, MEASURES)
+
+
+def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
+    """Say whether the exponent and the intercept are those of a proportionality."""
+    from editfrontier.study.designs.sweeps import short
+
+    sentences = []
+    for level in MEASURES.values():
+        exponent, intercept = (findings.one(name, level=level) for name in ("exponent", "intercept"))
+        line, through = (findings.one(name, level=level) for name in ("r2", "r2_ratio"))
+        if exponent is None or intercept is None or line is None or through is None:
+            notes = [row.note for row in findings.select("exponent", level=level)]
+            sentences += [f"Deviation {level}: no law can be fitted ({note})." for note in notes[:1]]
+            continue
+        sentences.append(
+            f"Deviation {level}: exponent {short(exponent.value)} ({short(exponent.ci_low)} to "
+            f"{short(exponent.ci_high)}; proportional = 1), intercept {short(intercept.value)} "
+            f"({short(intercept.ci_low)} to {short(intercept.ci_high)}); a line explains {100 * line.value:.0f}% of "
+            f"the variance between strengths, a proportionality {100 * through.value:.0f}%."
+        )
+    return sentences
+
+
+ANALYSIS = Analysis(name="strength", run=run, draw=draw, say=say, quantities=QUANTITIES, params=StrengthParams)

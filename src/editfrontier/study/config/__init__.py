@@ -1,0 +1,1 @@
+"""The config of a study: schema, checks, and what follows from it."""

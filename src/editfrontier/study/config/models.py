@@ -1,0 +1,78 @@
+"""What a config says of models: which one is meant, and at which size an editor gets its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from editfrontier.base.errors import UserError
+from editfrontier.editing.editors import MODEL_KINDS, get_editor
+from editfrontier.models.registry import entry_problem, get_entry, segmenter_problem, size_of
+from editfrontier.scoring.metrics.registry import METRICS
+
+EVALUATOR_MODELS = {
+    "dift": ("dift", "text_to_image"),
+    "segmentation": ("text_to_image",),
+    "autoencoder": ("autoencoder", *MODEL_KINDS),
+    "dino": ("dino", "features"),
+}
+"""Kinds of evaluator that other models serve as -> the kinds of model that the registry may name there."""
+
+ON_REQUEST = {
+    kind: frozenset(name for name, metric in METRICS.items() if metric.needs == kind) for kind in ("vqa", "dino")
+}
+"""Kinds of evaluator that a task loads only where one of their metrics is asked for: few tables show them."""
+
+
+def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield what is wrong with models, evaluators and segmenters of a config, as (path of the key, problem)."""
+    for section in ("models", "evaluators"):
+        for name, entry in config[section].items():
+            kinds = MODEL_KINDS if section == "models" else EVALUATOR_MODELS.get(name, (name,))
+            if problem := entry_problem(entry, kinds):
+                yield [section, name], problem
+    for name, task in config["tasks"].items():
+        segmenter = task.get("options", {}).get("sam")
+        if isinstance(segmenter, str) and (problem := segmenter_problem(segmenter)):
+            yield ["tasks", name, "options", "sam"], problem
+
+
+def kind_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield editors whose model is of another kind than they run, as (path of the key, problem).
+
+    Only the registry says of which kind a model is. The editors of the config exist.
+    """
+    for name, entry in config["editors"].items():
+        kind = get_editor(name).model
+        model = entry.get("model", kind)
+        registered = config["models"].get(model, {}).get("registry")
+        if registered and (found := get_entry(registered).kind) != kind:
+            problem = f"'{name}' runs a model of kind {kind}, but '{model}' ({registered}) is of kind {found}"
+            yield ["editors", name, "model"] if "model" in entry else ["models", model], f"{problem}. Name another one."
+
+
+def edit_size(config: Mapping[str, Any], row: Mapping[str, Any], editor: str, model: str | None) -> int | None:
+    """Return the size of the images that a row's editor gets, None for the images as they are.
+
+    Args:
+        config: the complete config.
+        row: of an experiment.
+        editor: its editor, whose entry says the size where the row does not.
+        model: key of the editor's model, None if it has none.
+
+    Raises:
+        UserError: no size suits the row; the message is the problem, without the place.
+    """
+    size = row.get("size", config["editors"][editor].get("size", "evaluation"))
+    if size == "evaluation":
+        return None
+    if model is None:
+        raise UserError(f"'{editor}' runs no model, so that no size suits it better than another. Remove the size.")
+    if row.get("carry", "png") == "latents":
+        raise UserError("images that are scaled back have no latents to carry. Remove the size, or carry png.")
+    found = size_of(config["models"][model]) if size == "native" else int(size)
+    if found is None:
+        raise UserError(
+            f"the size that the model '{model}' was trained at is not known. Add `size` to its entry of `models`."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""The designs of experiments: chains, masks, wordings, sweeps, planes."""

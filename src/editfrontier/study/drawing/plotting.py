@@ -1,0 +1,151 @@
+"""One look for all figures: settings, markers, error bars, files without dates, and the Pareto front."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.base.files import write_bytes
+from editfrontier.study.drawing.lettering import FONT, NOTE, choose_fonts, glyph_warnings_off, note_about, write_powers
+from editfrontier.study.results.grids import Cell
+from editfrontier.study.results.naming import Style, metric_display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#222222"
+GREY = "#8A8A8A"
+_SETTINGS: dict[Any, Any] = {
+    "font.family": FONT,
+    # Labels and captions are of configs and data sets: a text is a formula only where `parse_math=True` says so.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "axes.edgecolor": "#9A9A9A",
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#EAEAEA",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 220,
+    "svg.hashsalt": "editfrontier",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+
+
+# A drawing holds every text in a comment too. XML has none of these characters, not even there; a blank in their place
+# keeps two dashes apart, which would end the comment.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Set the one style of all figures within the block, on a backend that needs no display."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with plt.style.context("default"), matplotlib.rc_context(_SETTINGS):
+        yield
+        plt.close("all")
+
+
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write a figure as .pdf, .svg and .png beside each other, without dates or versions in the files.
+
+    Letters that the figures' font lacks are taken from other installed fonts; where none has them, the PNG carries a
+    note (`lettering.note_of`).
+    """
+    write_powers(figure)
+    with glyph_warnings_off():
+        # One layout for all three; it is the costly part of drawing.
+        figure.draw_without_rendering()
+        note = note_about(choose_fonts(figure))
+        figure.set_layout_engine("none")
+        if note:
+            logging.getLogger(__name__).warning("%s: %s", stem.name, note)
+        metadata: dict[str, dict[str, str | None]] = {
+            "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+            "svg": {"Date": None, "Creator": None},
+            "png": {"Software": None, **({NOTE: note} if note else {})},
+        }
+        for kind, entries in metadata.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=entries, bbox_inches="tight", pad_inches=0.04)
+            content = buffer.getvalue()
+            if kind == "svg":
+                content = _NOT_IN_XML.sub(" ", content.decode()).encode()
+            write_bytes(stem.with_name(f"{stem.name}.{kind}"), content)
+
+
+def pareto_front(points: Sequence[tuple[float, float]], directions: tuple[str, str]) -> list[int]:
+    """Return the indices of the points that no other point dominates, from low to high in the first coordinate.
+
+    Args:
+        points: (x, y); a point with a NaN is never on the front.
+        directions: "higher" or "lower" is better, for x and for y.
+    """
+    signs = [1.0 if direction == "higher" else -1.0 for direction in directions]
+    signed = [(x * signs[0], y * signs[1]) for x, y in points]
+    finite = [i for i, point in enumerate(signed) if all(map(math.isfinite, point))]
+    front = [
+        i
+        for i in finite
+        if not any(
+            signed[j][0] >= signed[i][0] and signed[j][1] >= signed[i][1] and signed[j] != signed[i] for j in finite
+        )
+    ]
+    return sorted(front, key=lambda i: points[i])
+
+
+def draw_marker(axes: Axes, x: float, y: float, style: Style, **options: Any) -> None:
+    """Draw the marker of an editor, hollow for a control."""
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=style.marker,
+        markersize=9 if style.marker == "*" else 6.5,
+        color=style.colour,
+        markerfacecolor="white" if style.control else style.colour,
+        markeredgecolor=style.colour if style.control else "white",
+        markeredgewidth=1.2 if style.control else 0.7,
+        **options,
+    )
+
+
+def error_bars(cell: Cell) -> list[list[float]] | None:
+    """Return the lengths below and above a value as matplotlib takes them, or None without an interval."""
+    if not all(map(math.isfinite, (cell.value, cell.low, cell.high))):
+        return None
+    # A bootstrap interval need not contain the estimate of a biased statistic (FID); bars never turn negative.
+    return [[max(cell.value - cell.low, 0.0)], [max(cell.high - cell.value, 0.0)]]
+
+
+def axis_label(metric: str, fidelity: bool | None = None) -> str:
+    """Return the label of an axis: metric, unit, direction; with the axis of the plane before it, if given."""
+    display = metric_display(metric)
+    unit = "%" if display.percent else display.unit
+    name = f"{display.label}{f' [{unit}]' if unit else ''} {display.arrow}".strip()
+    return name if fidelity is None else f"{'Fidelity' if fidelity else 'Controllability'}: {name}"

@@ -1,0 +1,1 @@
+"""How claims are judged: the one rule of all verdicts, and the evidence."""

@@ -1,0 +1,202 @@
+"""The images and scores of the case browser, packed so that one page can carry them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.data.cases import Case, read_image
+from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.study.results.gallery import (
+    TaskResults,
+    balanced_choice,
+    edited_image,
+    mask_image,
+    readable,
+    regions_of,
+    source_image,
+    worst_cases,
+)
+from editfrontier.study.results.naming import Row, metric_display, styles
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+TILE = 128  # pixels; larger images are shown reduced to this
+BUDGET = 6_000_000  # bytes of encoded images in one page
+_QUALITIES = (92, 85, 75, 60)
+
+
+def gallery(
+    results: TaskResults, rows: Sequence[Row], first: Sequence[str], seed: int, budget: int = BUDGET
+) -> dict[str, Any]:
+    """Return what the browser of one task shows: variants, metrics, cases with a strip of images and their scores.
+
+    Each case has one WebP strip of square tiles: source, mask, the regions of its drags and their targets, true edit,
+    then the variants; equal images share a tile.
+    All cases are shown if they fit; else a choice by `balanced_choice`, which the page states.
+
+    Args:
+        results: cases, records and scores of the task.
+        rows: variants in the order of display, with labels.
+        first: variants that are shown before a reader chooses.
+        seed: of the choices.
+        budget: bytes that the images of the page may take.
+    """
+    metrics = _metrics(results)
+    look = styles([row.editor for row in rows])
+    usable = [case for case in results.cases if readable(results, case)]
+    shown = usable
+    strips: list[tuple[bytes, dict[str, int], int]] = []
+    for quality in _QUALITIES:
+        strips = [_strip(results, case, rows, quality) for case in shown]
+        if sum(len(strip[0]) for strip in strips) * 4 / 3 <= budget:
+            break
+    else:
+        mean = sum(len(strip[0]) for strip in strips) * 4 / 3 / max(len(strips), 1)
+        chosen = {case.case_id for case in balanced_choice(usable, max(int(budget / mean), 1), seed)}
+        kept = [(case, strip) for case, strip in zip(shown, strips, strict=True) if case.case_id in chosen]
+        shown, strips = [case for case, _ in kept], [strip for _, strip in kept]
+    return {
+        "task": results.task,
+        "total": len(results.cases),
+        "unreadable": len(results.cases) - len(usable),
+        "variants": [
+            {
+                "name": row.variant,
+                "label": row.label,
+                "colour": look[row.editor].colour,
+                "control": row.control,
+                "first": row.variant in first,
+            }
+            for row in rows
+        ],
+        "metrics": metrics,
+        "chosen": [case.case_id for case in balanced_choice(shown, 6, seed)],
+        "worst": {
+            row.variant: worst_cases(results.variants[row.variant], 4)
+            for row in rows
+            if not row.control and row.variant in first
+        },
+        "cases": [_case(results, case, rows, metrics, strip) for case, strip in zip(shown, strips, strict=True)],
+    }
+
+
+def _metrics(results: TaskResults) -> list[str]:
+    present = {name for variant in results.variants.values() for scores in variant.scores.values() for name in scores}
+    return [name for name in METRICS if name in present] + sorted(present - set(METRICS))
+
+
+def _case(
+    results: TaskResults,
+    case: Case,
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    strip: tuple[bytes, Mapping[str, int], int],
+) -> dict[str, Any]:
+    encoded, tiles, count = strip
+    failures = {}
+    for index, row in enumerate(rows):
+        record = results.variants[row.variant].records.get(case.case_id)
+        if record is not None and record.status != "ok":
+            failures[str(index)] = record.reason
+    return {
+        "id": case.case_id,
+        "attribute": case.attribute,
+        "desired": case.desired,
+        "type": case.edit_type,
+        "instruction": case.instruction,
+        "origin": case.instruction_origin,
+        "caption": case.target_caption,
+        "strip": "data:image/webp;base64," + base64.b64encode(encoded).decode(),
+        "count": count,
+        "source": tiles["source"],
+        "mask": tiles.get("mask", -1),
+        "region": tiles.get("region", -1),
+        "target": tiles.get("target", -1),
+        "truth": tiles.get("truth", -1),
+        "tiles": [tiles.get(f"variant-{index}", -1) for index in range(len(rows))],
+        "failures": failures,
+        "scores": [
+            [
+                rounded(results.variants[row.variant].scores.get(case.case_id, {}).get(name, math.nan))
+                for name in metrics
+            ]
+            for row in rows
+        ],
+    }
+
+
+def rounded(value: float, digits: int = 4) -> float | None:
+    """Return a value with a few significant digits, None for NaN (JSON has none)."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def _strip(results: TaskResults, case: Case, rows: Sequence[Row], quality: int) -> tuple[bytes, dict[str, int], int]:
+    import numpy as np
+    from PIL import Image
+
+    source = source_image(results, case)
+    images: dict[str, npt.NDArray[np.uint8] | None] = {"source": source}
+    mask = mask_image(results, case)
+    if mask is not None:
+        images["mask"] = np.repeat(mask.astype(np.uint8)[:, :, None] * 255, 3, axis=2)
+    if regions := regions_of(results, case):
+        for name, masks in (("region", [r.source for r in regions]), ("target", [r.target for r in regions])):
+            images[name] = np.repeat(np.logical_or.reduce(masks).astype(np.uint8)[:, :, None] * 255, 3, axis=2)
+    if case.true_edit:
+        images["truth"] = read_image(results.folder / case.true_edit)
+    for index, row in enumerate(rows):
+        images[f"variant-{index}"] = edited_image(results, row.variant, case)
+
+    side = min(TILE, max(source.shape[:2]))
+    tiles: dict[str, int] = {}
+    unique: dict[bytes, int] = {}
+    strip: list[npt.NDArray[np.uint8]] = []
+    for key, image in images.items():
+        if image is None:
+            continue
+        tile = _square(image, side)
+        content = tile.tobytes()
+        if content not in unique:
+            unique[content] = len(strip)
+            strip.append(tile)
+        tiles[key] = unique[content]
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(strip, axis=1)).save(buffer, format="WEBP", quality=quality, method=4)
+    return buffer.getvalue(), tiles, len(strip)
+
+
+def _square(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    import numpy as np
+    from PIL import Image
+
+    if image.shape[:2] == (side, side):
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (side, side), (128, 128, 128))
+    canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return np.asarray(canvas)
+
+
+def metric_table(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what the page tells about each metric, by name."""
+    table = {}
+    for name in names:
+        display = metric_display(name)
+        table[name] = {
+            "label": display.label,
+            "unit": "%" if display.percent else display.unit,
+            "direction": display.direction,
+            "arrow": display.arrow,
+            "group": display.group,
+            "description": display.description,
+            "source": display.source,
+            "percent": display.percent,
+        }
+    return table

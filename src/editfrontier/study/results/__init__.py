@@ -1,0 +1,1 @@
+"""Where results are and how they are named; grids, tables, pictures."""

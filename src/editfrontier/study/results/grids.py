@@ -1,0 +1,264 @@
+"""The numbers of a table: its rows joined with their statistics and the paper's values, and who is best.
+
+The best of a column stands among the editors only, within one part of the cases if the table is split; controls are
+never ranked, and neither is a metric that has no direction. Only values on the same cases are ranked, those of the
+editor with the most: a mean over other cases may be better for their choice alone. A row of the paper that this study
+has not run is kept as "not run".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.study.results.naming import (
+    MetricDisplay,
+    Row,
+    Table,
+    decimals,
+    editor_label,
+    format_value,
+    metric_display,
+    number,
+    paper_values,
+    parse_table,
+    printed_decimals,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCE = "reference"
+_NAMED = 4  # rows that a sentence names
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table: the value, its interval, the paper's value (NaN = none) and its rank (1, 2 or 0).
+
+    n: cases that have the value; some metrics cannot speak about every case. cases: stands for these cases, equal where
+    they are the same. unranked: whether the value is not ranked because it speaks of other cases than most. reason: why
+    the study can give no value here, "" = it can.
+    """
+
+    value: float
+    low: float
+    high: float
+    paper: float
+    rank: int
+    n: int = 0
+    reason: str = ""
+    cases: str = ""
+    unranked: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table with its cells.
+
+    status: "ok", "failed" (all its cases), "missing" (no statistics), "not run" (in the paper only). subset: the part
+    of the cases that it speaks of, "" = all. failures: the reasons of the failed cases with their counts.
+    """
+
+    row: Row
+    cells: tuple[Cell, ...]
+    n: int
+    failed: int
+    status: str
+    subset: str = ""
+    failures: str = ""
+
+    @property
+    def counted(self) -> bool:
+        """Whether its cases were run, so that their numbers mean something."""
+        return self.status in ("ok", "failed")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with its numbers, ready to be written: columns, decimals of each column, lines from top to bottom."""
+
+    table: Table
+    metrics: tuple[MetricDisplay, ...]
+    places: tuple[int, ...]
+    paper_places: tuple[int, ...]  # as the paper printed them
+    lines: tuple[Line, ...]
+
+    def text(self, column: int, value: float) -> str:
+        """Return a value of a column as readers see it, "" for NaN."""
+        return format_value(self.metrics[column].name, value, self.places[column])
+
+    def paper_text(self, column: int, value: float) -> str:
+        """Return the paper's value of a column as readers see it, "" for NaN."""
+        return format_value(self.metrics[column].name, value, self.paper_places[column])
+
+    def interval(self, column: int, cell: Cell) -> tuple[str, str]:
+        """Return the bounds of an interval as readers see them, two empty texts without one.
+
+        Cases of a batch share its cost, so an interval of no width would only look like precision there.
+        """
+        shared = self.metrics[column].group == "cost" and cell.low == cell.high
+        if shared or not (math.isfinite(cell.low) and math.isfinite(cell.high)):
+            return "", ""
+        return self.text(column, cell.low), self.text(column, cell.high)
+
+    def fewer(self, line: Line, cell: Cell) -> str:
+        """Return the number of cases behind a value if the metric could speak about only some of the row's, else ""."""
+        return f"n = {cell.n}" if math.isfinite(cell.value) and cell.n < line.n else ""
+
+    def missing(self) -> list[str]:
+        """Return a sentence for each reason that values are missing for, with the metrics and rows that it concerns."""
+        found: dict[tuple[str, str], list[Line]] = {}
+        for line in self.lines:
+            for metric, cell in zip(self.metrics, line.cells, strict=True):
+                if cell.reason:
+                    found.setdefault((cell.reason, metric.label), []).append(line)
+        joined: dict[tuple[str, str], list[str]] = {}
+        for (reason, label), lines in found.items():
+            joined.setdefault((reason, self._rows(lines)), []).append(label)
+        return [
+            f"No {'value' if len(labels) == len(self.metrics) > 1 else ', '.join(labels)}{rows}: {reason}."
+            for (reason, rows), labels in joined.items()
+        ]
+
+    def unranked(self) -> list[str]:
+        """Return a sentence on values that are not ranked because they speak of other cases, none without any."""
+        if not any(cell.unranked for line in self.lines for cell in line.cells):
+            return []
+        return ["Only values on the same cases are ranked, those of the editor with the most; others are left out."]
+
+    def _rows(self, lines: Sequence[Line]) -> str:
+        """Return " of " and the rows, "" for all that this study has run."""
+        if all(line in lines for line in self.lines if line.counted and line.row.variant != REFERENCE):
+            return ""
+        if {line.row.variant for line in lines} == {REFERENCE}:
+            return " of the reference"
+        names = [f"{line.row.label} ({line.subset})" if line.subset else line.row.label for line in lines]
+        return f" of {', '.join(names)}" if len(names) <= _NAMED else f" of {len(names)} rows"
+
+    def head(self, column: int) -> str:
+        """Return the head of a column: label, unit and the direction in which it is better."""
+        metric = self.metrics[column]
+        unit = "%" if metric.percent else metric.unit
+        return " ".join(part for part in (metric.label, f"[{unit}]" if unit else "", metric.arrow) if part)
+
+
+def build_grid(table: Mapping[str, Any] | Table, statistics: pd.DataFrame, reported: pd.DataFrame) -> Grid:
+    """Join a table's rows with their statistics and the paper's values.
+
+    Args:
+        table: config entry (keys in `write_table`) or its typed form.
+        statistics: summaries with the columns of `results.STATISTICS_COLUMNS`; for a table that is split, those of the
+            parts, with `results.SUBSET_COLUMNS` too.
+        reported: values of the paper, from `results.read_reported`.
+
+    Returns:
+        Rows in the config's order; the paper's rows that this study has not run stand behind the last editor. A table
+        that is split has all rows for each part of the cases in turn.
+    """
+    spec = parse_table(table)
+    own = statistics[statistics["task"] == spec.task]
+    if spec.by:
+        own = own[own["split"] == spec.by]
+        lines = []
+        for name in dict.fromkeys(own["subset"].astype(str)):
+            lines += [replace(line, subset=name) for line in _lines(spec, own[own["subset"] == name], {})]
+    else:
+        spec = _with_reference(spec, statistics)
+        paper = paper_values(reported, spec.name)
+        lines = _lines(spec, own, paper)
+        used = {row.reported for row in spec.rows}
+        behind = max((i for i, line in enumerate(lines) if not line.row.control), default=-1) + 1
+        lines[behind:behind] = [
+            _unrun(*name, spec.metrics, values) for name, values in paper.items() if name not in used
+        ]
+    metrics = tuple(metric_display(name) for name in spec.metrics)
+    places = tuple(decimals(name, [line.cells[i].value for line in lines]) for i, name in enumerate(spec.metrics))
+    paper_places = tuple(
+        printed_decimals(name, [line.cells[i].paper for line in lines]) for i, name in enumerate(spec.metrics)
+    )
+    parts = [[line for line in lines if line.subset == name] for name in dict.fromkeys(line.subset for line in lines)]
+    ranked = tuple(line for part in parts for line in _ranked(part, metrics, places))
+    return Grid(spec, metrics, places, paper_places, ranked)
+
+
+def _lines(spec: Table, own: pd.DataFrame, paper: Mapping[tuple[str, str], Mapping[str, float]]) -> list[Line]:
+    found = {(str(entry.variant), str(entry.metric)): entry for entry in own.itertuples()}
+    return [_line(row, spec.metrics, found, paper.get(row.reported, {})) for row in spec.rows]
+
+
+def _with_reference(spec: Table, statistics: pd.DataFrame) -> Table:
+    # The floor of FID and KID, reference images against others, is no editor and so no row of the config.
+    measured = statistics[(statistics["task"] == spec.task) & (statistics["variant"] == REFERENCE)]
+    wanted = any(row.control for row in spec.rows) and not measured[measured["metric"].isin(spec.metrics)].empty
+    if not wanted or any(row.variant == REFERENCE for row in spec.rows):
+        return spec
+    row = Row(REFERENCE, REFERENCE, editor_label(REFERENCE), "", "controls", True)
+    return replace(spec, rows=(*spec.rows, row))
+
+
+def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any], paper: Mapping[str, float]) -> Line:
+    entries = [found.get((row.variant, name)) for name in metrics]
+    cells = tuple(_cell(entry, paper.get(name, math.nan)) for entry, name in zip(entries, metrics, strict=True))
+    known = [entry for entry in entries if entry is not None]
+    n, failed = max((cell.n for cell in cells), default=0), max((_count(entry.failed) for entry in known), default=0)
+    if not known:
+        return Line(replace(row, label=f"{row.label} (no results)"), cells, n, failed, "missing")
+    failures = next((text for entry in known if (text := str(getattr(entry, "failures", "")))), "")
+    return Line(row, cells, n, failed, "failed" if failed and not n else "ok", failures=failures)
+
+
+def _cell(entry: Any, paper: float) -> Cell:
+    """entry: of the statistics, None = there is none."""
+    if entry is None:
+        return Cell(math.nan, math.nan, math.nan, paper, 0)
+    values = number(entry.value), number(entry.ci_low), number(entry.ci_high)
+    reason, cases = (str(getattr(entry, key, "")) for key in ("reason", "cases"))
+    return Cell(*values, paper, 0, _count(entry.n), reason, cases)
+
+
+def _count(value: float) -> int:
+    return 0 if math.isnan(number(value)) else int(value)
+
+
+def _unrun(method: str, configuration: str, metrics: Sequence[str], paper: Mapping[str, float]) -> Line:
+    label = editor_label(method) + (" (not run)" if configuration == "default" else f", {configuration} (not run)")
+    cells = tuple(Cell(math.nan, math.nan, math.nan, paper.get(name, math.nan), 0) for name in metrics)
+    return Line(Row("", method, label, configuration, "not run", False), cells, 0, 0, "not run")
+
+
+def _ranked(lines: Sequence[Line], metrics: Sequence[MetricDisplay], places: Sequence[int]) -> list[Line]:
+    cells = [list(line.cells) for line in lines]
+    for column, metric in enumerate(metrics):
+        if metric.direction not in ("higher", "lower"):
+            continue
+        editors = [
+            index
+            for index, line in enumerate(lines)
+            if not line.row.control and math.isfinite(line.cells[column].value)
+        ]
+        same = _same_cases([cells[index][column] for index in editors])
+        # Values that read alike share a rank: a bold 0.912 above a plain 0.912 would only puzzle.
+        shown = {
+            index: float(format_value(metric.name, cells[index][column].value, places[column]))
+            for index, alike in zip(editors, same, strict=True)
+            if alike
+        }
+        order = sorted(set(shown.values()), reverse=metric.direction == "higher")[:2]
+        for index in editors:
+            value = shown.get(index)
+            rank = order.index(value) + 1 if value in order and len(shown) > 1 else 0
+            cells[index][column] = replace(cells[index][column], rank=rank, unranked=value is None)
+    return [replace(line, cells=tuple(own)) for line, own in zip(lines, cells, strict=True)]
+
+
+def _same_cases(cells: Sequence[Cell]) -> list[bool]:
+    """Return which of the cells speak of the same cases as the one with the most, of two such choices the commoner.
+
+    Statistics that do not say of which cases they are have their number alone.
+    """
+    kinds = [(cell.n, cell.cases) for cell in cells]
+    chosen = max(kinds, key=lambda kind: (kind[0], kinds.count(kind)), default=None)
+    return [kind == chosen for kind in kinds]

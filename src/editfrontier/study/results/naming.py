@@ -1,0 +1,374 @@
+"""How results are named, drawn and read: labels and styles of editors, table entries, summaries, paper's values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editfrontier.base.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATISTICS_COLUMNS = ("task", "variant", "metric", "value", "ci_low", "ci_high", "n", "failed")
+SUBSET_COLUMNS = ("split", "subset")
+REPORTED_COLUMNS = ("table", "task", "method", "configuration", "metric", "direction", "value", "unit")
+
+# Controls are no editors: they say what a number is worth (nothing edited, everything replaced, edited perfectly).
+CONTROLS = ("reference", "source", "autoencoder_round_trip", "random_image", "true_edit", "copy_paste")
+
+LABELS = {
+    "source": "Source, unedited",
+    "ready_made": "Ready-made edits",
+    "autoencoder_round_trip": "Autoencoder round trip",
+    "random_image": "Random other image",
+    "true_edit": "True edit",
+    "reference": "Reference against reference",
+    "sdedit": "SDEdit",
+    "sd_inpaint": "SD inpainting",
+    "instruct_pix2pix": "InstructPix2Pix",
+    "mask_guided": "Mask-guided",
+    "tf_icon": "TF-ICON",
+    "tf_icon_text": "TF-ICON, text only",
+    "drag_flow": "DragFlow",
+    "region_drag": "Region drag",
+    "point_drag": "Point drag",
+    "copy_paste": "Copy and paste",
+    "ultraedit": "UltraEdit",
+    "ultraedit_mask": "UltraEdit with mask",
+    "flow_reconstruction": "Inversion of the flow model",
+    "diffusion_reconstruction": "Inversion of the diffusion model",
+    "fireflow": "FireFlow",
+    "ddim": "DDIM",
+}
+
+# Okabe and Ito's colours, which stay apart for readers with colour-vision deficiencies; markers differ as well.
+_COLOURS = {
+    "sdedit": ("#D98200", "s"),
+    "sd_inpaint": ("#009E73", "^"),
+    "instruct_pix2pix": ("#C2528B", "D"),
+    "mask_guided": ("#0072B2", "o"),
+    "source": ("#6B6B6B", "o"),
+    "autoencoder_round_trip": ("#6B6B6B", "s"),
+    "random_image": ("#6B6B6B", "X"),
+    "true_edit": ("#6B6B6B", "*"),
+    "reference": ("#6B6B6B", "P"),
+    "copy_paste": ("#6B6B6B", "D"),
+    "tf_icon": ("#56B4E9", "v"),
+    "tf_icon_text": ("#2F86B4", "<"),
+    "drag_flow": ("#8C6D31", "P"),
+    "region_drag": ("#7F5FB5", ">"),
+    "point_drag": ("#D55E00", "X"),
+    "ultraedit": ("#D55E00", "h"),
+    "ultraedit_mask": ("#A34700", "p"),
+    "flow_reconstruction": ("#6B6B6B", "p"),
+    "diffusion_reconstruction": ("#6B6B6B", "h"),
+    "ready_made": ("#0A3D62", "D"),
+    "fireflow": ("#00C2A8", "s"),
+    "ddim": ("#C9A0FF", "o"),
+}
+# Of editors from outside: no colour is that of an editor above, run or only quoted from the paper.
+_SPARE_COLOURS = ("#A0B000", "#B00020", "#4B2A85", "#F2C200", "#1B5E20", "#FF7FA8")
+_SPARE_MARKERS = ("d", "8", "H", "*", "<", "p")
+# Of further rows of one editor.
+_ROW_MARKERS = ("v", "P", "h", "<", ">", "p")
+
+# The paper's metric names and ours. It does not say which of the two published definitions its background LPIPS is,
+# so its value stands beside both. Its "CLIP alignment" of 0.55 to 0.74 is only reachable as CLIPScore (erratum E9).
+PAPER_METRICS = {
+    "fid": "fid",
+    "id_sim": "id_sim",
+    "clip_score": "clip_align",
+    "success": "success",
+    "lpips_bg_masked": "lpips_bg",
+    "lpips_bg_spatial": "lpips_bg",
+    "lpips_source": "lpips_rec",
+    "psnr_source": "psnr",
+    "seconds": "time",
+    "iou_target": "iou",
+    "centroid_shift": "mean_shift",
+}
+PERCENT_METRICS = ("success", "artifact", "moved_towards", "object_found")
+COUNT_METRICS = ("forwards",)
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and marker of an editor in every figure; controls are drawn hollow."""
+
+    colour: str
+    marker: str
+    control: bool
+
+
+@dataclass(frozen=True)
+class MetricDisplay:
+    """What a reader is told about a metric."""
+
+    name: str
+    label: str
+    unit: str
+    direction: str  # "higher" | "lower" | "none"
+    group: str
+    description: str
+    source: str
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "↑", "lower": "↓"}.get(self.direction, "")
+
+    @property
+    def percent(self) -> bool:
+        return self.name in PERCENT_METRICS
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a variant, how it is called, and the configuration of the paper that it stands beside."""
+
+    variant: str
+    editor: str
+    label: str
+    paper: str  # configuration in the reported values, "" if the paper has none
+    group: str
+    control: bool
+    method: str = ""  # in the reported values, "" = the editor's name
+    params: Mapping[str, Any] = field(default_factory=dict)  # hyperparameters that differ from the editor's defaults
+
+    @property
+    def reported(self) -> tuple[str, str]:
+        """Method and configuration in the reported values."""
+        return self.method or self.editor, self.paper
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the study."""
+
+    name: str
+    title: str
+    caption: str
+    task: str
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    by: str = ""  # what its cases are split by, "" = all together
+    parent: str = ""  # the table that it splits
+
+
+def editor_of(variant: str) -> str:
+    """Return the editor of a variant name (`editor+key=value,key=value`)."""
+    return variant.partition("+")[0]
+
+
+def editor_label(editor: str) -> str:
+    """Return the name of an editor for readers."""
+    return LABELS.get(editor, editor)
+
+
+def variant_label(variant: str) -> str:
+    """Return the name of a variant for readers: the editor, then what differs from its defaults."""
+    editor, _, overrides = variant.partition("+")
+    return editor_label(editor) + (f" ({overrides.replace(',', ', ')})" if overrides else "")
+
+
+def parse_table(table: Mapping[str, Any] | Table) -> Table:
+    """Return the typed form of a table's config entry (see `tables.write_table` for its keys)."""
+    if isinstance(table, Table):
+        return table
+    try:
+        name, task = str(table["name"]), str(table["task"])
+        metrics = tuple(str(metric) for metric in table["metrics"])
+        rows = tuple(_parse_row(row, name) for row in table["rows"])
+    except KeyError as error:
+        raise UserError(f"table '{table.get('name', '?')}': the key {error} is missing. Add it.") from None
+    title, caption, by, parent = (str(table.get(key) or "") for key in ("title", "caption", "by", "parent"))
+    return Table(name, title or name, caption, task, metrics, rows, by, parent)
+
+
+def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
+    entry: Mapping[str, Any] = {"variant": row} if isinstance(row, str) else row
+    variant = str(entry["variant"])
+    editor = str(entry.get("editor") or editor_of(variant))
+    default_paper = "default" if table == "table1" else ""
+    method, _, configuration = str(entry.get("paper") or default_paper).rpartition("/")
+    return Row(
+        variant=variant,
+        editor=editor,
+        label=str(entry.get("label") or variant_label(variant)),
+        paper=configuration,
+        group=str(entry.get("group") or ""),
+        control=bool(entry.get("control", editor in CONTROLS)),
+        method=method,
+        params=dict(entry.get("params") or {}),
+    )
+
+
+def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
+    """Return a style for the variant of every row: an editor's first row has the editor's, further rows spare ones."""
+    found: dict[str, Style] = {}
+    look = styles([row.editor for row in rows])
+    used = {look[row.editor].colour for row in rows if not row.control}
+    known = ("tf_icon", "instruct_pix2pix", "sd_inpaint", "sdedit")
+    colours = [colour for name in known if (colour := _COLOURS[name][0]) not in used] + ["#4C4C4C"]
+    taken = {*_COLOURS.values(), *((style.colour, style.marker) for style in look.values())}
+    further = itertools.chain(_pairs(colours, _ROW_MARKERS), _pairs(_SPARE_COLOURS, _SPARE_MARKERS))
+    # In one table markers differ too, as far as they suffice.
+    shown = {style.marker for style in look.values()}
+    spare = itertools.cycle(sorted((pair for pair in further if pair not in taken), key=lambda pair: pair[1] in shown))
+    seen: set[str] = set()
+    for row in rows:
+        own = look[row.editor]
+        pair = next(spare) if row.editor in seen and not row.control else (own.colour, own.marker)
+        found[row.variant] = Style(*pair, row.control)
+        seen.add(row.editor)
+    return found
+
+
+def _pairs(colours: Sequence[str], markers: Sequence[str]) -> list[tuple[str, str]]:
+    """Return all pairs of a colour and a marker; both change from each to the next, as long as that is possible."""
+    turn = math.lcm(len(colours), len(markers))
+    return [
+        (colours[i % len(colours)], markers[(i + i // turn) % len(markers)]) for i in range(len(colours) * len(markers))
+    ]
+
+
+def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
+    """Return a style for the variant of every row, the same for all rows of a group; controls are grey."""
+    names = (
+        "mask_guided",
+        "sdedit",
+        "sd_inpaint",
+        "instruct_pix2pix",
+        "tf_icon",
+        "ultraedit",
+        "region_drag",
+        "drag_flow",
+    )
+    looks = [*(_COLOURS[name] for name in names), ("#4C4C4C", "X"), *_pairs(_SPARE_COLOURS, _SPARE_MARKERS)]
+    groups = list(dict.fromkeys(row.group or row.label for row in rows if not row.control))
+    found = {}
+    for row in rows:
+        look = _COLOURS["source"] if row.control else looks[groups.index(row.group or row.label) % len(looks)]
+        found[row.variant] = Style(*look, row.control)
+    return found
+
+
+def styles(editors: Iterable[str]) -> dict[str, Style]:
+    """Return the style of every editor; editors that this file does not know share out the spare looks by name."""
+    names = list(dict.fromkeys(editors))
+    outside = sorted(name for name in names if name not in _COLOURS)
+    spare = dict(zip(outside, itertools.cycle(_pairs(_SPARE_COLOURS, _SPARE_MARKERS)), strict=False))
+    return {name: Style(*(_COLOURS.get(name) or spare[name]), name in CONTROLS) for name in names}
+
+
+@cache
+def metric_display(name: str) -> MetricDisplay:
+    """Return what readers are told about a metric; an unknown metric has no direction and is never ranked."""
+    from editfrontier.scoring.metrics import METRICS
+
+    metric = METRICS.get(name)
+    if metric is None:
+        return MetricDisplay(name, name, "", "none", "", "", "")
+    return MetricDisplay(
+        name,
+        metric.label,
+        metric.unit,
+        metric.direction,
+        metric.group,
+        metric.description,
+        metric.source,
+    )
+
+
+def statistics_file(root: Path, table: Table) -> Path:
+    """Return where the summary lies that a table shows: of the task's cases, or of their parts."""
+    return root / "statistics" / f"{table.task}{'.subsets' if table.by else ''}.parquet"
+
+
+def read_statistics(path: Path, subsets: bool = False) -> pd.DataFrame:
+    """Read a summary table (of parts of the cases if `subsets`) and check its columns; `UserError` names the file."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such summary. Make it with `snakemake statistics`.") from None
+    except Exception as error:
+        raise UserError(f"{path}: not a readable parquet table ({error}). Delete it and run again.") from None
+    expected = (*SUBSET_COLUMNS, *STATISTICS_COLUMNS) if subsets else STATISTICS_COLUMNS
+    missing = [column for column in expected if column not in frame.columns]
+    if missing:
+        raise UserError(f"{path}: the column '{missing[0]}' is missing, expected {', '.join(expected)}.")
+    return frame
+
+
+def read_reported(path: Path) -> pd.DataFrame:
+    """Read the values that the paper reports; ratios stay ratios (a percentage becomes a fraction)."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Restore it with `git checkout config/reported_values.csv`.") from None
+    missing = [column for column in REPORTED_COLUMNS if column not in frame.columns]
+    if missing:
+        raise UserError(f"{path}: the column '{missing[0]}' is missing, expected {', '.join(REPORTED_COLUMNS)}.")
+    value = pd.to_numeric(frame["value"], errors="coerce")
+    frame["value"] = value.where(frame["unit"] != "percent", value / 100)
+    return frame
+
+
+def paper_values(reported: pd.DataFrame, table: str) -> dict[tuple[str, str], dict[str, float]]:
+    """Return {(method, configuration): {our metric name: value}} of one table of the paper."""
+    ours: dict[str, list[str]] = {}
+    for name, paper_name in PAPER_METRICS.items():
+        ours.setdefault(paper_name, []).append(name)
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for entry in reported[reported["table"] == table].itertuples():
+        values = found.setdefault((str(entry.method), str(entry.configuration)), {})
+        for name in ours.get(str(entry.metric), [str(entry.metric)]):
+            values[name] = float(entry.value)  # type: ignore[arg-type]
+    return found
+
+
+def number(value: float | None) -> float:
+    """Return the value as a float, NaN for anything that is not a finite number."""
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+    return result if math.isfinite(result) else math.nan
+
+
+def decimals(metric: str, values: Sequence[float]) -> int:
+    """Return how many decimals a column of values is shown with: about three significant digits of the largest."""
+    if metric in PERCENT_METRICS:
+        return 1
+    if metric in COUNT_METRICS and all(v == round(v) for v in values if math.isfinite(v)):
+        return 0
+    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+    if largest == 0:
+        return 3
+    return next((places for bound, places in ((10, 1), (2, 2), (0.1, 3)) if largest >= bound), 4)
+
+
+def printed_decimals(metric: str, values: Sequence[float]) -> int:
+    """Return how many decimals a source printed a column of values with, as far as the values tell."""
+    scale = 100 if metric in PERCENT_METRICS else 1
+    texts = [f"{scale * value:.10g}" for value in values if math.isfinite(value)]
+    return max((len(text.partition(".")[2]) for text in texts), default=0)
+
+
+def format_value(metric: str, value: float, places: int) -> str:
+    """Return a value as readers see it (fractions of cases in percent), "" for NaN."""
+    if not math.isfinite(value):
+        return ""
+    if metric in PERCENT_METRICS:
+        return f"{100 * value:.{places}f}"
+    text = f"{value:.{places}f}"
+    return text[1:] if text.startswith("-") and float(text) == 0 else text
