@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from editfrontier.base.errors import UserError, say_last
+from editfrontier.base.files import write_bytes
 from editfrontier.base.fingerprints import canonical, read_spec
 from editfrontier.base.integrity.contents import SUFFIX as CONTENTS
 from editfrontier.base.integrity.places import remedy
@@ -23,6 +25,12 @@ from editfrontier.commands import cluster as commands_cluster
 from editfrontier.commands import inputs as commands_inputs
 from editfrontier.commands import results as commands_results
 from editfrontier.commands.cluster import JOBS, MICRO, Configs, config_files
+from editfrontier.data.datasets import RENDERED
+from editfrontier.editing.failures import failures
+from editfrontier.statistics.task import summarise_task
+from editfrontier.study.config.study import load_study
+from editfrontier.study.judging.ledger import write_ledger
+from editfrontier.study.results.tables import write_table
 
 app = typer.Typer(
     help="Experiments on the controllability-fidelity frontier of diffusion-based image editing.",
@@ -99,8 +107,6 @@ def data(
     task, dataset = (_field(values, key, "--spec") for key in ("task", "dataset"))
     count, seed = _count(values, "cases", "--spec"), _count(values, "seed", "--spec")
     options = {"repeats": values.get("repeats", 1), **values.get("options", {})}
-    from editfrontier.data.datasets import RENDERED
-
     if dataset in RENDERED:
         from editfrontier.microworld.dataset import build_task
     else:
@@ -213,8 +219,6 @@ def statistics(
 ) -> None:
     """Summarise a task: every metric of every variant with its interval."""
     names = read_spec(f'{{"splits": {splits}}}', "--splits")["splits"]
-    from editfrontier.statistics.task import summarise_task
-
     scores, features = ([file for file in files if file.suffix == suffix] for suffix in (".parquet", ".npz"))
     if other := [file for file in files if file.suffix not in (".parquet", ".npz")]:
         raise UserError(f"{other[0]}: expected scores (.parquet) or set features (.npz). Leave it out.")
@@ -248,8 +252,6 @@ def tables(
     latex: Annotated[Path, typer.Option(help="LaTeX file to write.")],
 ) -> None:
     """Write a table as CSV, Markdown and LaTeX."""
-    from editfrontier.study.results.tables import write_table
-
     write_table(read_spec(table, "--table"), statistics, reported, csv, markdown, latex)
 
 
@@ -332,9 +334,6 @@ def claims(
     """Judge the claims of the paper by what a study measured."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of results. Make them with `snakemake`, or correct --root.")
-    from editfrontier.study.config.study import load_study
-    from editfrontier.study.judging.ledger import write_ledger
-
     counts = write_ledger(claims, root, load_study(config), reported, out)
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
@@ -342,10 +341,6 @@ def claims(
 @app.command(rich_help_panel=JOBS)
 def config(config: Annotated[str, typer.Option(help="The complete config, as JSON.")], out: Out) -> None:
     """Write the complete config of a run as YAML."""
-    import yaml
-
-    from editfrontier.base.files import write_bytes
-
     text = yaml.safe_dump(
         read_spec(config, "--config"), sort_keys=False, allow_unicode=True, width=120, explicit_end=True
     )
@@ -360,7 +355,6 @@ def report(
     config: Configs = MICRO,
 ) -> None:
     """Write the self-contained page of a study."""
-    from editfrontier.study.config.study import load_study
     from editfrontier.study.report import build_report
 
     study = load_study(config)
@@ -370,9 +364,6 @@ def report(
 @app.command()
 def where(config: Configs = MICRO) -> None:
     """Say where the report of a config is, and which edits failed for which reasons."""
-    from editfrontier.editing.failures import failures
-    from editfrontier.study.config.study import load_study
-
     with config_files(config) as files:
         study = load_study(files)
     results = Path(study.config["results"])

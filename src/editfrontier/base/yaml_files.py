@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from editfrontier.base.errors import UserError, file_that_is_meant
 
 _NAMES: dict[type, str] = {str: "text", list: "a list", int: "a number", float: "a number"}
@@ -14,8 +16,6 @@ _NAMES: dict[type, str] = {str: "text", list: "a list", int: "a number", float: 
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raise `UserError` that names the file and the line."""
-    import yaml
-
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
     except FileNotFoundError:
@@ -36,7 +36,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
 @cache
 def _strict_loader() -> Any:
     """Return a safe loader that refuses a key that stands twice in a mapping, where YAML's own keeps the last one."""
-    import yaml
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.files import write_bytes
 from editfrontier.base.fingerprints import spec_text
+from editfrontier.base.places import ROOT
+from editfrontier.study.config.study import load_study
 
 app = typer.Typer()
 
@@ -34,7 +37,6 @@ def plan(config: Configs = MICRO, study: StudyText = None) -> None:
     from editfrontier.running.planning.graph import jobs_to_run
     from editfrontier.running.planning.needs import needs
     from editfrontier.running.planning.page import plan_text
-    from editfrontier.study.config.study import load_study
 
     with config_files(config, study) as files:
         found = load_study(files)
@@ -50,8 +52,6 @@ def config_files(config: list[Path], study: str | None = None) -> Iterator[list[
     Raises:
         UserError: the command runs elsewhere than in the repository, or the text is no JSON.
     """
-    from editfrontier.base.places import ROOT
-
     if not Path("Snakefile").is_file():
         # Paths of a config are relative to the repository: its models would be missing everywhere else.
         there = (ROOT / "Snakefile").is_file()
@@ -78,12 +78,10 @@ def doctor(
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for a probe job.")] = 300,
 ) -> None:
     """Check that all is ready for a run: environment, disk, weights, data, tokens, cluster; status 1 if not."""
-    from editfrontier.base.places import ROOT
     from editfrontier.running.doctor import doctor_text, here, slurm
     from editfrontier.running.planning.costs import stages
     from editfrontier.running.planning.graph import jobs_to_run
     from editfrontier.running.planning.needs import needs
-    from editfrontier.study.config.study import load_study
 
     chosen = slurm.read_profile(profile) if profile else None
     cluster = chosen if chosen and chosen.executor == "slurm" else None
@@ -120,7 +118,6 @@ def doctor(
 @app.command(rich_help_panel=JOBS)
 def probe(out: Annotated[Path, typer.Option(help="File to write, JSON.")]) -> None:
     """Write what there is on the node that this runs on: Python, torch, GPUs. `doctor` runs it as a job."""
-    from editfrontier.base.files import write_bytes
     from editfrontier.running.doctor.slurm import probe as look
 
     write_bytes(out, json.dumps(look()).encode())

@@ -8,6 +8,8 @@ import typer
 
 from editfrontier.base.errors import UserError
 from editfrontier.commands.cluster import MICRO, Configs, StudyText, config_files
+from editfrontier.data.reading.inventory import describe, fetch_files, summary
+from editfrontier.study.config.study import load_study
 
 app = typer.Typer()
 
@@ -21,8 +23,6 @@ def datasets(
     ] = False,
 ) -> None:
     """Say where a data set comes from, on which terms, and which of its raw files are here; or download them."""
-    from editfrontier.data.reading.inventory import describe, fetch_files, summary
-
     if not name:
         print(summary())
         return
@@ -40,7 +40,6 @@ def weights(
 ) -> None:
     """Fetch the models of a config, where the network can be reached; jobs run without it."""
     from editfrontier.models.weights import damaged_files, fetch_models, models_of, summary
-    from editfrontier.study.config.study import load_study
 
     with config_files(config, study) as files:
         complete = load_study(files).config
@@ -61,8 +60,6 @@ def weights(
 @app.command()
 def variants(config: Configs = MICRO) -> None:
     """List the variants that a config runs, by task, with the experiments that use each."""
-    from editfrontier.study.config.study import load_study
-
     with config_files(config) as files:
         study = load_study(files)
     for task, found in study.variants.items():

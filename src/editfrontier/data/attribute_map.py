@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.places import CONFIG
@@ -30,8 +31,6 @@ def load_table(path: Path = TABLE_PATH) -> Table:
     Raises:
         UserError: the file is missing or malformed; the message names file and key.
     """
-    import yaml
-
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

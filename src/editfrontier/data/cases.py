@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 from editfrontier.base.errors import UserError
 from editfrontier.base.files import write_bytes
 from editfrontier.base.integrity.contents import write_contents
+from editfrontier.data.pictures import grey_mask, open_picture, rgb
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 MASK_ORIGINS = ("exact", "human", "automatic", "degraded")
@@ -149,8 +152,6 @@ def read_cases(path: Path) -> list[Case]:
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """Read an image as RGB uint8 [H, W, 3]; raise `UserError` if it is missing, truncated or no image."""
-    from editfrontier.data.pictures import open_picture, rgb
-
     return rgb(open_picture(path, missing=_MAKE_AGAIN), where=str(path))
 
 
@@ -165,8 +166,6 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
     Raises:
         UserError: the file is unreadable, of another size than the image, or empty.
     """
-    from editfrontier.data.pictures import grey_mask, open_picture
-
     mask = grey_mask(open_picture(path, missing=_MAKE_AGAIN), where=str(path))
     if mask.shape != size:
         raise UserError(
@@ -182,9 +181,6 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
 
 def encode_png(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> bytes:
     """Return the PNG bytes of an image: uint8 [H, W, 3] or [H, W], or a mask: bool [H, W]."""
-    import numpy as np
-    from PIL import Image
-
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)

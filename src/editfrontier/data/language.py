@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from editfrontier.base.errors import UserError
 from editfrontier.base.places import CONFIG
 
@@ -192,8 +194,6 @@ def check_text(value: Any, where: str, slots: frozenset[str] = frozenset()) -> s
 
 @lru_cache(maxsize=8)
 def _load(path: Path) -> Language:
-    import yaml
-
     try:
         with path.open(encoding="utf-8") as stream:
             data = yaml.safe_load(stream)

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, cat, nn
 from torch.nn import functional
 
 from editfrontier.base.errors import UserError
 from editfrontier.diffusion.attention import named_blocks
+from editfrontier.diffusion.flow import unpack
 
 Pick = Callable[[Any], Tensor]
 
@@ -114,10 +115,6 @@ def latent_cells(tokens: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     Source:
         DragFlow, which decodes features of tokens by the function that decodes latents.
     """
-    from torch import cat
-
-    from editfrontier.diffusion.flow import unpack
-
     return cat([unpack(part, size) for part in tokens], dim=1)
 
 
@@ -131,8 +128,6 @@ def token_cells(tokens: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     Returns:
         [B, sum of D, h/2, w/2].
     """
-    from torch import cat
-
     return cat([part.transpose(1, 2).unflatten(2, (size[0] // 2, size[1] // 2)) for part in tokens], dim=1)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from editfrontier.base.errors import UserError
@@ -120,8 +121,6 @@ def _keys(images: Tensor) -> list[bytes | None]:
 
 def write_latents(path: Path, latents: Tensor | None) -> str:
     """Write latents [C, h, w], atomically, and return the file's sha256; None removes the file and returns ""."""
-    from safetensors.torch import save
-
     if latents is None:
         path.unlink(missing_ok=True)
         return ""
@@ -142,8 +141,6 @@ def read_carried(row: Row, record: Path, folder: Path, carry: str) -> Carried:
     Raises:
         UserError: a file is missing or unreadable.
     """
-    from safetensors.torch import load
-
     pixels = read_image(record.parent / row.image)
     path = latents_path(folder, row.case_id)
     if carry != "latents" or not json.loads(row.measures or "{}").get("latents_kept"):

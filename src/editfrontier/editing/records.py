@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 
 from editfrontier.base.errors import UserError, did_you_mean
@@ -158,8 +159,6 @@ def taken_over(entry: Mapping[str, Any] | None, case_id: str, inputs: str, folde
 
 def write_record(path: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
     """Write the record of a shard, atomically, with its provenance in the metadata, and the list of its files."""
-    import pyarrow as pa
-
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
     schema = pa.schema([(item.name, types[str(item.type)]) for item in fields(Row)])
     images = [path.parent / row.image for row in rows if row.image]

@@ -36,6 +36,7 @@ from editfrontier.editing.origin import origins
 from editfrontier.editing.outcomes import Edited, measured, no_memory, out_of_memory, release, with_measure
 from editfrontier.editing.records import EditSpec, Row
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
+from editfrontier.models.loading import weights_sha256
 
 _WRITERS = 2
 
@@ -185,8 +186,6 @@ def _sorted_out(
 def _weights(spec: EditSpec) -> str:
     if not spec.model:
         return ""
-    from editfrontier.models.loading import weights_sha256
-
     return weights_sha256(spec.model)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from editfrontier.base.files import write_bytes
@@ -130,14 +131,10 @@ class _Entry:
         return cls(tensors, {"times": trajectory.times, "forwards": trajectory.forwards})
 
     def encode(self) -> bytes:
-        from safetensors.torch import save
-
         return save(self.tensors, {"about": json.dumps(self.about), "sha256": self._sha256(), "format": str(FORMAT)})
 
     @classmethod
     def decode(cls, path: Path) -> _Entry | None:
-        from safetensors.torch import load
-
         try:
             content = path.read_bytes()
             header = _header(content)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from editfrontier.base.csv_files import frame_as_csv
 from editfrontier.base.files import write_bytes
 from editfrontier.base.parquet import write_parquet
 from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import load_language, portrait_caption
+from editfrontier.microworld.edits import portrait_edits, scene_edits
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import ATTRIBUTES, HAIR_COLOURS, Portraits, set_attribute
 from editfrontier.microworld.validation_report import (
@@ -31,6 +34,7 @@ from editfrontier.microworld.validation_report import (
     roc_auc,
     spearman,
 )
+from editfrontier.microworld.zoo.corruptions import CORRUPTIONS, corrupt
 from editfrontier.scoring.metrics import PSNR_CAP, alignment, background, quality
 from editfrontier.scoring.metrics.distribution import fid, kid
 from editfrontier.scoring.metrics.identity import identity_similarity
@@ -56,8 +60,6 @@ def validate(
         n: portraits of a check; checks of single attributes or corruptions take an eighth.
         seed: of the portraits.
     """
-    import pandas as pd
-
     networks = load_evaluators(evaluators, device)
     report = Report()
     checks: tuple[tuple[str, Callable[[Report, Mapping[str, Any], int, int], None]], ...] = (
@@ -203,8 +205,6 @@ def _closed(mask: Tensor) -> Tensor:
 
 def _check_direction(report: Report, clip: Any, seed: int, pairs: int) -> None:
     """CLIP directional similarity of the true edit against an edit of another attribute."""
-    from editfrontier.data.language import load_language, portrait_caption
-
     language = load_language()
     scores: list[Array] = []
     for k, name in enumerate(ATTRIBUTES):
@@ -244,8 +244,6 @@ def _check_direction(report: Report, clip: Any, seed: int, pairs: int) -> None:
 
 def check_corruptions(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
     """Quality, LPIPS, FID and KID against the severity of known corruptions."""
-    from editfrontier.microworld.zoo.corruptions import CORRUPTIONS
-
     m = max(4, n // 8)
     few = min(m, 2 * LPIPS_PAIRS)
     clean = render_portraits(portraits(m, seed, "corruptions")).images
@@ -279,8 +277,6 @@ def check_corruptions(report: Report, networks: Mapping[str, Any], n: int, seed:
 
 def _check_set_metrics(report: Report, features: Any, n: int, seed: int) -> None:
     """FID and KID of different portraits at each severity: copies of one portrait would raise FID by themselves."""
-    from editfrontier.microworld.zoo.corruptions import CORRUPTIONS, corrupt
-
     reference = features.features(render_portraits(portraits(n, seed, "reference")).images).numpy()
     clean = render_portraits(portraits(n, seed, "corrupted sets")).images.float() / 255
     families = torch.arange(n) % len(CORRUPTIONS)
@@ -298,8 +294,6 @@ def check_artifact_rate(report: Report, networks: Mapping[str, Any], n: int, see
     """Artifact rate of sources that took no part in the calibration, and of visibly corrupted ones."""
     if "quality" not in networks:
         return
-    from editfrontier.microworld.zoo.corruptions import CORRUPTIONS, corrupt
-
     score = networks["quality"].artifact
     calibration = score(render_portraits(portraits(n, seed, "calibration")).images)
     threshold = quality.artifact_threshold(calibration)
@@ -326,8 +320,6 @@ def check_captions(report: Report, networks: Mapping[str, Any], n: int, seed: in
     """CLIP cosine of the true caption against a caption with one attribute flipped."""
     if "clip" not in networks:
         return
-    from editfrontier.data.language import load_language, portrait_caption
-
     language, clip = load_language(), networks["clip"]
     people = portraits(n, seed, "captions")
     image = clip.image(render_portraits(people).images)
@@ -362,9 +354,6 @@ def check_questions(report: Report, networks: Mapping[str, Any], n: int, seed: i
     """The model for questions on true edits of scenes and portraits: both images are asked for both captions."""
     if "vqa" not in networks:
         return
-    from editfrontier.data.language import load_language
-    from editfrontier.microworld.edits import portrait_edits, scene_edits
-
     where = stable_seed("validation", "questions", seed)
     for kind, make in (("scenes", scene_edits), ("portraits", portrait_edits)):
         edits = make(n, where, load_language())

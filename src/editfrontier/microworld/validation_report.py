@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.microworld.portraits import Portraits, sample_portraits
@@ -51,8 +52,6 @@ def portraits(n: int, seed: int, purpose: str) -> Portraits:
 
 def spearman(x: Array, y: Array) -> float:
     """Rank correlation over all entries; 0 where one side is constant."""
-    from scipy.stats import rankdata
-
     a, b = rankdata(x.ravel()), rankdata(y.ravel())
     if a.std() == 0 or b.std() == 0:
         return 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -319,8 +320,6 @@ def _load_whole(kind: str, folder: Path, dtype: torch.dtype | str | Mapping[str,
 
 def _low_memory() -> bool:
     """Whether networks are filled while they are made, which halves the memory of loading; it takes `accelerate`."""
-    import importlib.util
-
     return importlib.util.find_spec("accelerate") is not None
 
 

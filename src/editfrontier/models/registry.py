@@ -23,6 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+from jsonschema import Draft202012Validator
+
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
 from editfrontier.base.places import CONFIG
 
@@ -159,8 +162,6 @@ def _read_registry(path: Path, lock: Path, stamps: tuple[int, ...]) -> dict[str,
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     # Not that of `config`: jobs import this module, and would run again whenever the code of configs changes.
-    import yaml
-
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -171,8 +172,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _check(path: Path, content: Mapping[str, Any]) -> None:
-    from jsonschema import Draft202012Validator
-
     errors = sorted(Draft202012Validator(_read_yaml(SCHEMA)).iter_errors(content), key=lambda e: -len(e.absolute_path))
     if errors:
         where = ".".join(str(part) for part in errors[0].absolute_path) or "(top level)"

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError
+from editfrontier.base.fetching.downloads import download
 from editfrontier.base.files import write_bytes
 from editfrontier.models import registry
 from editfrontier.models.files import broken_file
+from editfrontier.models.loading import PROVENANCE, file_sha256, resolve_model, verify_provenance
 from editfrontier.models.registry import (
     UNPINNED,
     FilesReference,
@@ -138,8 +142,6 @@ def damaged_files(model: Model) -> list[str]:
 
     All files are read to their end, which takes a while for large models.
     """
-    from editfrontier.models.loading import PROVENANCE, file_sha256, verify_provenance
-
     parsed = parse_reference(model.reference)
     if isinstance(parsed, Path):
         try:
@@ -193,8 +195,6 @@ def fetch_models(config: Mapping[str, Any], pin: bool = False) -> list[str]:
 
 
 def _fetch_repository(model: Model, pin: bool, lock: Path) -> None:
-    from editfrontier.models.loading import resolve_model
-
     hub, entry = parse_reference(model.reference), model.entry
     assert isinstance(hub, HubReference)
     if hub.revision == UNPINNED and pin and entry:
@@ -208,8 +208,6 @@ def _fetch_repository(model: Model, pin: bool, lock: Path) -> None:
 
 
 def _note_repository(entry: ModelEntry, hub: HubReference, folder: Path, lock: Path) -> None:
-    from editfrontier.models.loading import file_sha256
-
     found = {
         path.relative_to(folder).as_posix(): file_sha256(path)
         for path in sorted(folder.rglob("*"))
@@ -239,9 +237,6 @@ def _present_revision(identifier: str) -> str:
 
 
 def _fetch_files(model: Model, lock: Path) -> None:
-    from editfrontier.base.fetching.downloads import download
-    from editfrontier.models.loading import file_sha256
-
     entry = model.entry
     assert entry is not None
     folder = weights_root() / entry.name
@@ -282,8 +277,6 @@ def _elsewhere(name: str, sha256: str) -> Path | None:
 
 def _note(lock: Path, name: str, values: Mapping[str, Any]) -> None:
     """Write what was fetched of a model to the lock file; raise `UserError` if it says something else."""
-    import yaml
-
     content = read_lock(lock)
     old = content.get(name, {})
     if old.get("revision") == values.get("revision"):

@@ -27,16 +27,10 @@ MODULES = (
     "open_clip",
     "lpips",
     "scipy.stats",
-    "editfrontier.cli",
-    "editfrontier.editing.shard",
-    "editfrontier.scoring.score",
-    "editfrontier.scoring.sources",
-    "editfrontier.microworld.validation",
-    "editfrontier.study.inputs",
 )
 """What the server imports: a module, or `module:names` where a package loads its parts by need.
 
-Not pandas and pyarrow, which start a thread when they are imported.
+Not pandas and pyarrow, which start a thread when they are imported, and so nothing of this library.
 """
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from editfrontier.base.parquet import write_parquet
@@ -78,8 +79,6 @@ def write_scores(
     out: Path,
 ) -> None:
     """Write the score table of a variant; see `score.score_variant` for what it and its provenance hold."""
-    import pandas as pd
-
     order = {case.case_id: i for i, case in enumerate(cases)}
     metric_order = {name: i for i, name in enumerate(METRICS)}
     rows = sorted(scores.rows, key=lambda row: (metric_order[row[1]], order[row[0]]))

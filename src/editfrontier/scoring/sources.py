@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+import editfrontier.scoring.evaluators as library
+from editfrontier import __version__
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.files import write_bytes
 from editfrontier.base.integrity.arrays import DAMAGED, read_npz
 from editfrontier.data.cases import Case, read_cases, read_image
+from editfrontier.models.loading import weights_sha256
 from editfrontier.scoring.drags import prepare_drags
 from editfrontier.scoring.metrics import quality
 from editfrontier.scoring.metrics.moments import read_moments
@@ -62,8 +66,6 @@ def evaluators_for(cases: Sequence[Case], evaluators: Mapping[str, Any]) -> dict
 
 def load_evaluators(evaluators: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
     """Load each evaluator whose value is a folder or another text that names a model; an evaluator is kept as it is."""
-    import editfrontier.scoring.evaluators as library
-
     loaded = {}
     for name, value in evaluators.items():
         if name not in EVALUATORS:
@@ -346,10 +348,6 @@ def write_npz(path: Path, content: Mapping[str, Any]) -> None:
 
 def provenance_of(stage: str, evaluators: Mapping[str, Any]) -> dict[str, Any]:
     """Versions and the weights that judge; an evaluator given as an object is named by its class."""
-    from importlib.metadata import version
-
-    from editfrontier import __version__
-
     weights = {name: _weights_of(value) for name, value in sorted(evaluators.items())}
     versions = {"editfrontier": __version__} | {name: version(name) for name in ("numpy", "torch")}
     return {"stage": stage, "versions": versions, "evaluators": weights}
@@ -358,6 +356,4 @@ def provenance_of(stage: str, evaluators: Mapping[str, Any]) -> dict[str, Any]:
 def _weights_of(evaluator: Any) -> str:
     if not isinstance(evaluator, str | Path):
         return type(evaluator).__name__
-    from editfrontier.models.loading import weights_sha256
-
     return weights_sha256(evaluator)

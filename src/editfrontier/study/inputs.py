@@ -11,8 +11,9 @@ from typing import Any
 from editfrontier.base.integrity.arrays import read_npz
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case, read_cases
-from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.bootstrap import Array, cluster_weights
 from editfrontier.statistics.taskscores import Settings, TaskScores, read_scores
+from editfrontier.study.results.gallery import read_task
 from editfrontier.study.results.naming import Row, Table, parse_table
 
 
@@ -96,15 +97,11 @@ class Inputs:
 
     def images(self, task: str, variant: str) -> dict[str, Path]:
         """Return the edited image of every case that did not fail."""
-        from editfrontier.study.results.gallery import read_task
-
         records = read_task(self.root, task, [variant]).variants[variant].records
         return {case_id: record.image for case_id, record in records.items() if record.image is not None}
 
     def weights(self, clusters: int, *parts: str) -> Array:
         """Return resample weights [R, clusters] of the study's bootstrap; equal `parts` give equal weights."""
-        from editfrontier.statistics.bootstrap import cluster_weights
-
         return cluster_weights(clusters, self.settings.resamples, stable_seed(self.name, *parts, self.settings.seed))
 
 

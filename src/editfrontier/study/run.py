@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.base.errors import UserError
+from editfrontier.study.analyses import analysis_params, get_analysis
+from editfrontier.study.findings import Findings, write_findings
 from editfrontier.study.inputs import make_inputs
 
 
@@ -20,9 +22,6 @@ def run_analysis(name: str, entry: Mapping[str, Any], root: Path, out: Path, dev
         out: parquet file; the figure has the same name with the suffixes .pdf, .svg and .png.
         device: where networks run.
     """
-    from editfrontier.study.analyses import analysis_params, get_analysis
-    from editfrontier.study.findings import Findings, write_findings
-
     analysis = get_analysis(entry["analysis"])
     params = analysis_params(analysis, entry["params"])
     inputs = make_inputs(name, entry, root, device)

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from editfrontier.base.files import write_bytes
+
 SUFFIX = ".contents"
 _TAIL = 64  # bytes at the end of a file that are looked at
 _ENDS = {
@@ -33,8 +35,6 @@ Listing = dict[str, dict[str, int]]
 
 def write_contents(table: Path, files: Iterable[Path]) -> None:
     """Note the files that belong to a table, with their sizes, beside it; files that are not there are left out."""
-    from editfrontier.base.files import write_bytes
-
     lines = []
     for file in dict.fromkeys(files):
         if file.is_file():

@@ -20,6 +20,7 @@ from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fetching.files import ExpectedFile, data_folder
 from editfrontier.base.params import fill_params
 from editfrontier.base.plugins import choose_point, import_own, load_plugin, points_of
+from editfrontier.data.reading.twins import pixel_hash
 
 if TYPE_CHECKING:
     from editfrontier.data.cases import Case
@@ -142,8 +143,6 @@ class Request:
     def note_source(self, cluster: str, pixels: Pixels) -> None:
         """Note a whole source picture, uint8 [H, W, 3], of a cluster, so that twins are found that are cropped
         differently; a data set that crops all its pictures alike need not."""
-        from editfrontier.data.reading.twins import pixel_hash
-
         self.sources.setdefault(cluster, set()).add(pixel_hash(pixels))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import Case
 from editfrontier.data.datasets import Dataset, MaskOptions, Request
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.celeba_faces import (
@@ -40,9 +41,11 @@ from editfrontier.data.reading.face_attributes import (
     face_caption,
     known_attributes,
 )
+from editfrontier.data.reading.face_designs import COMPOSED_CASES, composed_cases, repeated_cases, worded_cases
+from editfrontier.data.reading.output import write_images, write_regions
+from editfrontier.data.reading.parsing import edit_mask, face_regions, read_parts
 
 if TYPE_CHECKING:
-    from editfrontier.data.cases import Case
     from editfrontier.data.framing import Pixels
     from editfrontier.data.masks import Mask
 
@@ -88,8 +91,6 @@ class CelebaHqOptions(MaskOptions):
 
 def build(request: Request) -> list[Case]:
     """Build attribute edits in the design that the options name."""
-    from editfrontier.data.reading.face_designs import COMPOSED_CASES, composed_cases, repeated_cases, worded_cases
-
     options: CelebaHqOptions = request.options
     sizes = {"repeated": options.steps, "composed": COMPOSED_CASES}
     size = sizes.get(options.design, 1)
@@ -122,8 +123,6 @@ class _Maker:
     """
 
     def __init__(self, request: Request, faces: Faces) -> None:
-        from editfrontier.data.reading.parsing import read_parts
-
         self.request, self.faces = request, faces
         self.order = salted(faces.numbers, f"celeba_hq-{request.seed}")
         self.names: Sequence[str] = request.options.attributes or USUAL
@@ -133,8 +132,6 @@ class _Maker:
 
     def mask(self, name: str, edit: Edit) -> Mask | None:
         """Return where an edit may change a face, None if that is hidden."""
-        from editfrontier.data.reading.parsing import edit_mask
-
         return edit_mask(self.parts(name), *edit)
 
     def edits(self, n: int, *, adding: bool = False, free_form_share: float | None = None) -> list[Case]:
@@ -179,9 +176,6 @@ class _Maker:
             shared: columns that `shared` gave for other cases of this face, None = they are of this case.
             free_form_share: as of `edits`.
         """
-        from editfrontier.data.cases import Case
-        from editfrontier.data.reading.output import write_images
-
         (attribute, desired), lang = edit, self.request.language
         source = known_attributes(self.faces.labels[name]) if before is None else dict(before)
         target = edited_attributes(source, attribute, desired)
@@ -210,9 +204,6 @@ class _Maker:
 
     def shared(self, name: str, label: str) -> dict[str, str]:
         """Write the image and the regions of a face under a label; return the columns of a case that name them."""
-        from editfrontier.data.reading.output import write_images, write_regions
-        from editfrontier.data.reading.parsing import face_regions
-
         regions = write_regions(self.request.folder, label, face_regions(self.parts(name)))
         return {**write_images(self.request.folder, label, {"image": self._image(name)}), "regions": regions}
 

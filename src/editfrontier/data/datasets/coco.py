@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import Case
 from editfrontier.data.datasets import Dataset, MaskOptions, Request
+from editfrontier.data.framing import frame_of
+from editfrontier.data.pictures import read_rgb
+from editfrontier.data.reading.build import raw_file
 from editfrontier.data.reading.choice import salted
 from editfrontier.data.reading.coco_texts import KINDS, EditTexts, edit_texts
 from editfrontier.data.reading.json_files import read_object
+from editfrontier.data.reading.output import write_images
 
 if TYPE_CHECKING:
-    from editfrontier.data.cases import Case
     from editfrontier.data.framing import Frame, Pixels
     from editfrontier.data.masks import Mask
 
@@ -88,8 +92,6 @@ class Tables:
 
 def build(request: Request) -> list[Case]:
     """Build edits of objects, balanced over kinds, one an image."""
-    from editfrontier.data.reading.build import raw_file
-
     options: CocoOptions = request.options
     tables = read_tables(raw_file(DATASET, request.raw, INSTANCES), raw_file(DATASET, request.raw, CAPTIONS))
     pictures = raw_file(DATASET, request.raw, IMAGES)
@@ -111,9 +113,6 @@ def build(request: Request) -> list[Case]:
 
 def images(request: Request) -> Iterator[tuple[str, Pixels]]:
     """Yield the central squares of images that are large enough, with their names, by a salted hash."""
-    from editfrontier.data.framing import frame_of
-    from editfrontier.data.reading.build import raw_file
-
     tables = read_tables(raw_file(DATASET, request.raw, INSTANCES), raw_file(DATASET, request.raw, CAPTIONS))
     pictures = raw_file(DATASET, request.raw, IMAGES)
     for name in salted(tables.images, f"coco-reference-{request.seed}"):
@@ -125,7 +124,6 @@ def images(request: Request) -> Iterator[tuple[str, Pixels]]:
 
 def _edit(request: Request, tables: Tables, name: str, kind: str) -> tuple[Frame, Mask, EditTexts, str] | None:
     """Return the square, the mask and the texts of the first object of an image that a kind of edit suits."""
-    from editfrontier.data.framing import frame_of
     from editfrontier.data.reading.coco_masks import instance_mask
 
     options: CocoOptions = request.options
@@ -175,9 +173,6 @@ def _case(
     pictures: Path,
     number: int,
 ) -> Case:
-    from editfrontier.data.cases import Case
-    from editfrontier.data.reading.output import write_images
-
     frame, mask, texts, _ = made
     case_id = f"{request.task}-{number:05d}-{kind}"
     picture = _picture(pictures, tables.images[name])
@@ -264,8 +259,6 @@ def _entries(path: Path, content: Mapping[str, Any], key: str, needed: _Types) -
 
 
 def _picture(folder: Path, entry: Mapping[str, Any]) -> Pixels:
-    from editfrontier.data.pictures import read_rgb
-
     path = folder / entry["file_name"]
     if path.parent != folder:
         raise UserError(f"{INSTANCES}: the file_name {entry['file_name']!r} leads out of {folder}. {AGAIN}")

@@ -11,9 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.framing import safe_name, same_size
+from editfrontier.data.pictures import read_rgb
+from editfrontier.data.reading.build import raw_file
+from editfrontier.data.reading.safe_pickle import load_plain
 
 if TYPE_CHECKING:
     from editfrontier.data.cases import Case
@@ -55,9 +61,6 @@ def sample_folders(raw: Path, part: str) -> list[tuple[str, Path]]:
     Raises:
         UserError: the part is not there or holds no sample, or two samples have one name.
     """
-    from editfrontier.data.framing import safe_name
-    from editfrontier.data.reading.build import raw_file
-
     place = raw_file(DATASET, raw, f"{FOLDERS[part]}/")
     folders = sorted(file.parent for file in place.rglob("original_image.png"))
     if not folders:
@@ -81,7 +84,6 @@ def read_sample(folder: Path, name: str) -> DragSample:
     Raises:
         UserError: a file is missing, malformed, of another size, or a pickle that wants more than plain data.
     """
-    from editfrontier.data.pictures import read_rgb
     from editfrontier.data.reading.drag_pairs import regions_of, split_pairs
     from editfrontier.data.reading.published_drags import DragSample, by_region
 
@@ -112,8 +114,6 @@ def read_sample(folder: Path, name: str) -> DragSample:
 
 def read_meta(file: Path) -> dict[str, Any]:
     """Read the pickle of a sample: a dict with prompt, points and mask."""
-    from editfrontier.data.reading.safe_pickle import load_plain
-
     content = load_plain(file)
     if not isinstance(content, dict) or any(key not in content for key in _KEYS):
         held = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
@@ -123,10 +123,6 @@ def read_meta(file: Path) -> dict[str, Any]:
 
 def _mask(value: Any, picture: tuple[int, int], file: Path) -> Mask | None:
     """Where the picture may change; None where nobody drew anything, which the labelling tool writes as zeros."""
-    import numpy as np
-
-    from editfrontier.data.framing import same_size
-
     array = np.asarray(value)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise UserError(f"{file}: 'mask' is no array [height, width] of numbers. Unpack the data set again.")

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile, digest
 from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import Case
 from editfrontier.data.datasets import Dataset, Options, Request
 from editfrontier.data.language import HAIR_COLOURS, Language, pick
 from editfrontier.data.reading.balance import balanced
+from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.choice import salted
 from editfrontier.data.reading.face_attributes import PLAIN, directions, edited_attributes, face_caption
+from editfrontier.data.reading.output import read_square, write_images
 
 if TYPE_CHECKING:
-    from editfrontier.data.cases import Case
     from editfrontier.data.framing import Pixels
 
 IMAGES = "images1024x1024/"
@@ -81,8 +83,6 @@ def chosen(split: str, seed: int, purpose: str = "cases") -> list[str]:
 
 def build(request: Request) -> list[Case]:
     """Build cases that ask for the image itself, or attribute edits without masks where there are labels."""
-    from editfrontier.data.reading.build import optional_file, raw_file
-
     options: FfhqOptions = request.options
     folder = raw_file(DATASET, request.raw, IMAGES)
     metadata = optional_file(DATASET, request.raw, METADATA)
@@ -104,8 +104,6 @@ def build(request: Request) -> list[Case]:
 
 def images(request: Request) -> Iterator[tuple[str, Pixels]]:
     """Yield images of the split with their names, by a salted hash; the order differs from that of the cases."""
-    from editfrontier.data.reading.build import optional_file, raw_file
-
     folder = raw_file(DATASET, request.raw, IMAGES)
     metadata = optional_file(DATASET, request.raw, METADATA)
     photos = read_metadata(metadata) if metadata is not None else {}
@@ -163,9 +161,6 @@ def _edit_case(
 
 
 def _case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str, case_id: str, **columns: Any) -> Case:
-    from editfrontier.data.cases import Case
-    from editfrontier.data.reading.output import write_images
-
     pixels = _image(folder, photos, name, request.options.size)
     paths = write_images(request.folder, case_id, {"image": pixels})
     return Case(
@@ -184,8 +179,6 @@ def _case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str
 
 
 def _image(folder: Path, photos: Mapping[str, Photo], name: str, size: int) -> Pixels:
-    from editfrontier.data.reading.output import read_square
-
     number = int(name)
     # The authors' script makes a folder for every thousand images; mirrors often have all in one.
     nested, flat = folder / f"{number - number % 1000:05d}" / f"{number:05d}.png", folder / f"{number:05d}.png"

@@ -18,9 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from PIL import Image
+
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
+from editfrontier.data.cases import Case, write_png
+from editfrontier.data.cases import read_mask as read_png_mask
 from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.framing import frame_of, safe_name
+from editfrontier.data.pictures import alpha_mask, open_picture, read_rgb
+from editfrontier.data.reading.build import raw_file
 from editfrontier.data.reading.magicbrush_files import (
     IMAGES,
     Captions,
@@ -33,7 +41,6 @@ from editfrontier.data.reading.magicbrush_files import (
 )
 
 if TYPE_CHECKING:
-    from editfrontier.data.cases import Case
     from editfrontier.data.framing import Mask, Pixels
 
 log = logging.getLogger(__name__)
@@ -136,8 +143,6 @@ def _split_folder(raw: Path, options: MagicBrushOptions) -> Path | None:
 
 
 def _parquet_files(raw: Path) -> list[Path]:
-    from editfrontier.data.reading.build import raw_file
-
     places = [raw] if list(raw.glob("dev-*.parquet")) else [raw_file(DATASET, raw, "data/")]
     files = sorted(places[0].glob("dev-*.parquet"))
     if not files:
@@ -152,10 +157,6 @@ def _parquet_files(raw: Path) -> list[Path]:
 
 
 def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: Captions) -> Case:
-    from editfrontier.data.cases import Case, write_png
-    from editfrontier.data.framing import frame_of, safe_name
-    from editfrontier.data.pictures import read_rgb
-
     options: MagicBrushOptions = request.options
     where = f"MagicBrush, session {turn.session}, turn {turn.number}"
     names = [
@@ -197,11 +198,6 @@ def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: 
 
 def _chained(request: Request, cases: Sequence[Case]) -> list[Case]:
     """Make the turns of a session a chain: each has the first picture, and the background of all turns so far."""
-    import numpy as np
-
-    from editfrontier.data.cases import read_mask as read_png_mask
-    from editfrontier.data.cases import write_png
-
     size = (request.options.size, request.options.size)
     made: list[Case] = []
     changed: dict[str, Any] = {}
@@ -230,11 +226,6 @@ def read_mask(source: Path | bytes, where: str, picture: tuple[int, int]) -> Mas
     Raises:
         UserError: it is no image, has no alpha channel, or another shape than the picture.
     """
-    import numpy as np
-    from PIL import Image
-
-    from editfrontier.data.pictures import alpha_mask, open_picture
-
     image = open_picture(source, where)
     clear = alpha_mask(image)
     if clear is None:
@@ -257,9 +248,6 @@ def read_mask(source: Path | bytes, where: str, picture: tuple[int, int]) -> Mas
 
 def _like(target: Pixels, picture: tuple[int, int]) -> Pixels:
     """Return the edited picture in the size of its source; DALL-E gave some back larger."""
-    import numpy as np
-    from PIL import Image
-
     if target.shape[:2] == picture:
         return target
     return np.asarray(Image.fromarray(target).resize(picture[::-1], Image.Resampling.LANCZOS), dtype=np.uint8)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.cases import PICTURE_ENDINGS
+from editfrontier.data.cases import PICTURE_ENDINGS, Case, write_png
 from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.framing import frame_of, safe_name, same_size
+from editfrontier.data.pictures import alpha_mask, grey_mask, open_picture, read_rgb
 
 if TYPE_CHECKING:
-    from editfrontier.data.cases import Case
     from editfrontier.data.framing import Mask
 
 log = logging.getLogger(__name__)
@@ -237,8 +238,6 @@ def with_ids(rows: Sequence[Mapping[str, str]], where: str) -> dict[str, Mapping
     Raises:
         UserError: a name stands twice, be it in other capitals, or has letters that a file name should not have.
     """
-    from editfrontier.data.framing import safe_name
-
     named: dict[str, Mapping[str, str]] = {}
     small: dict[str, str] = {}  # name in small letters -> name
     for number, row in enumerate(rows, start=1):
@@ -268,10 +267,6 @@ def with_ids(rows: Sequence[Mapping[str, str]], where: str) -> dict[str, Mapping
 
 
 def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> Case:
-    from editfrontier.data.cases import Case, write_png
-    from editfrontier.data.framing import frame_of
-    from editfrontier.data.pictures import read_rgb
-
     options: OwnImagesOptions = request.options
     image = read_rgb(folder / row["image"], upright=True)
     picture = (image.shape[0], image.shape[1])
@@ -331,9 +326,6 @@ def _source(folder: Path, path: str) -> str:
 
 
 def _mask(path: Path, options: OwnImagesOptions, picture: tuple[int, int]) -> Mask:
-    from editfrontier.data.framing import same_size
-    from editfrontier.data.pictures import alpha_mask, grey_mask, open_picture
-
     image = open_picture(path)
     if options.mask_from == "grey":
         return same_size(grey_mask(image, upright=True, where=str(path)), picture, str(path))

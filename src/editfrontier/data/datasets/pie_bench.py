@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from PIL import Image
+
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fetching.files import ExpectedFile
+from editfrontier.data.cases import Case, write_png
 from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.framing import frame_of, safe_name
+from editfrontier.data.pictures import read_rgb
+from editfrontier.data.reading.build import raw_file
 from editfrontier.data.reading.json_files import read_object
 
 if TYPE_CHECKING:
-    from editfrontier.data.cases import Case
     from editfrontier.data.framing import Mask
 
 SIDE = 512
@@ -64,8 +70,6 @@ class PieBenchOptions(Options):
 
 def build(request: Request) -> list[Case]:
     """Return entries in an order that depends on the seed only."""
-    from editfrontier.data.reading.build import raw_file
-
     options: PieBenchOptions = request.options
     path = raw_file(DATASET, request.raw, "mapping_file.json")
     pictures = raw_file(DATASET, request.raw, "annotation_images/")
@@ -98,8 +102,6 @@ def decode_mask(runs: Any, where: str) -> Mask:
     Raises:
         UserError: it is no such list; the message starts with `where`.
     """
-    import numpy as np
-
     if isinstance(runs, str):
         raise UserError(
             f"{where}: its mask is a text, as in PIE-Bench++, whose prompts and masks are others (many are the whole "
@@ -121,10 +123,6 @@ def decode_mask(runs: Any, where: str) -> Mask:
 
 
 def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pictures: Path) -> Case:
-    from editfrontier.data.cases import Case, write_png
-    from editfrontier.data.framing import frame_of, safe_name
-    from editfrontier.data.pictures import read_rgb
-
     where = f"{path}, entry {name}"
     file = _inside(pictures, entry["image_path"], where)
     image = read_rgb(file)
@@ -165,9 +163,6 @@ def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pic
 
 def _untouched(edited: Mask, size: int) -> Mask:
     """Pixels of the result that hold no edited pixel, bool [size, size]."""
-    import numpy as np
-    from PIL import Image
-
     shares = Image.fromarray(edited.astype(np.float32)).resize((size, size), Image.Resampling.BOX)
     free: Mask = np.asarray(shares) < 1e-6
     return free

@@ -10,14 +10,20 @@ The paper says 500 annotations; 120 are published (E17).
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fetching.files import ExpectedFile, data_folder
 from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.framing import same_size
+from editfrontier.data.pictures import grey, open_picture, read_rgb
+from editfrontier.data.reading.build import raw_file
 from editfrontier.data.reading.json_files import read_object
 
 if TYPE_CHECKING:
@@ -85,8 +91,6 @@ def build(request: Request) -> list[Case]:
 
 def sample_folders(raw: Path) -> list[Path]:
     """Return the folders of the samples by number and name, below `ReD_Bench` or in the folder itself."""
-    from editfrontier.data.reading.build import raw_file
-
     places = [raw] if _samples(raw) else [raw_file(DATASET, raw, "ReD_Bench/")]
     folders = _samples(places[0])
     if not folders:
@@ -115,7 +119,6 @@ def read_sample(folder: Path, *, masks: str = "rebuilt", caption_words: int = 0)
     Raises:
         UserError: a file is missing or malformed, or an operation fits to no region; the message names it.
     """
-    from editfrontier.data.pictures import read_rgb
     from editfrontier.data.reading.published_drags import DragSample
 
     image = read_rgb(folder / "original_image.png")
@@ -145,9 +148,6 @@ def read_sample(folder: Path, *, masks: str = "rebuilt", caption_words: int = 0)
 
 def _drawn(file: Path, picture: tuple[int, int], above: int) -> Mask:
     """Read a drawing of the size of its picture: bool [H, W], True where it is brighter than a level of 0 to 255."""
-    from editfrontier.data.framing import same_size
-    from editfrontier.data.pictures import grey, open_picture
-
     return same_size(grey(open_picture(file), where=str(file)) > above, picture, str(file))
 
 
@@ -172,8 +172,6 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
         first centroid. A deformation is moved like a relocation. The map goes from one centroid to the other, as in
         their metrics; their masks of targets start from the mean of the pixels instead, which is a pixel off at most.
     """
-    import numpy as np
-
     from editfrontier.data.reading.published_drags import by_region, rotation, translation
     from editfrontier.data.regions import Region, warp_mask
 
@@ -210,7 +208,6 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
 def _parts(drawn: Mask) -> list[Mask]:
     """The drawn regions, without holes and specks: the filled external contours."""
     import cv2
-    import numpy as np
 
     contours, _ = cv2.findContours(drawn.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     parts = []
@@ -229,8 +226,6 @@ def _holds(part: Mask, point: tuple[float, float]) -> bool:
 
 def _turn(start: tuple[float, float], end: tuple[float, float], anchor: tuple[float, float], where: str) -> float:
     """The angle from `start` to `end` as seen from the anchor, in (-pi, pi]."""
-    import math
-
     if start == anchor or end == anchor:
         raise UserError(f"{where}: a centroid lies on the anchor, so its rotation has no angle. Get the file again.")
     turn = math.atan2(end[1] - anchor[1], end[0] - anchor[0]) - math.atan2(start[1] - anchor[1], start[0] - anchor[0])

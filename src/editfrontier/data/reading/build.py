@@ -14,9 +14,11 @@ from editfrontier.base.fetching.files import find_file, present
 from editfrontier.data.cases import Case, write_cases
 from editfrontier.data.datasets import Dataset, MaskOptions, Request, dataset_options, get_dataset, raw_folder
 from editfrontier.data.language import load_language
+from editfrontier.data.reading.automatic import edits_behind, with_masks
 from editfrontier.data.reading.choice import check_manifest, read_manifest, write_manifest
 from editfrontier.data.reading.twins import joined
 from editfrontier.data.repeats import repeated
+from editfrontier.models.registry import segmenter_reference
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +82,8 @@ def _cases(dataset: Dataset, request: Request) -> list[Case]:
         cases = dataset.build(request)
         _check_cases(dataset, request, cases)
         return cases
-    from editfrontier.data.reading.automatic import edits_behind, with_masks
     from editfrontier.data.reading.sam import load_segmenter
     from editfrontier.models.loading import resolve_model
-    from editfrontier.models.registry import segmenter_reference
 
     options = request.options
     segment = load_segmenter(resolve_model(segmenter_reference(options.sam)), options.sam_device)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.datasets import Dataset
+from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.face_attributes import NEEDED, read_attribute_table, read_lines
+from editfrontier.data.reading.output import read_square
 
 if TYPE_CHECKING:
     from editfrontier.data.framing import Pixels
@@ -57,8 +59,6 @@ def read_faces(dataset: Dataset, raw: Path, split: str) -> Faces:
     Raises:
         UserError: a file is missing or damaged, or the tables do not fit.
     """
-    from editfrontier.data.reading.build import optional_file, raw_file
-
     folders = raw_file(dataset, raw, IMAGES), raw_file(dataset, raw, MASKS)
     table = raw_file(dataset, raw, ATTRIBUTES)
     labels = {Path(file).stem: row for file, row in read_attribute_table(table).items()}
@@ -135,6 +135,4 @@ def read_pairs(path: Path) -> dict[str, str]:
 
 def read_face(faces: Faces, name: str, size: int) -> Pixels:
     """Return an image as uint8 [size, size, 3]."""
-    from editfrontier.data.reading.output import read_square
-
     return read_square(faces.images / f"{name}.jpg", size)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.precision import choose_device
@@ -81,7 +82,6 @@ def _read(folder: Path) -> tuple[Any, Any]:
     """Read the network and what prepares its inputs."""
     import transformers
     from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
 
     kind = _kind(folder)
     model_class, processor_class = (getattr(transformers, name) for name in CLASSES[kind])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from editfrontier.editing.editors import EditBatch, Editor, check_range
 
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ def edit(model: Any, batch: EditBatch, params: CopyPasteParams) -> Tensor:
 
 def _move(image: Pixels, regions: list[Region], params: CopyPasteParams) -> Pixels:
     import cv2
-    import numpy as np
 
     height, width = image.shape[:2]
     holes = np.logical_or.reduce([region.source for region in regions]).astype(np.uint8)

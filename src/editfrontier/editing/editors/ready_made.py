@@ -10,9 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import PICTURE_ENDINGS
+from editfrontier.data.pictures import read_rgb
 from editfrontier.editing.editors import EditBatch, Editor
+from editfrontier.editing.origin import origins, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,8 +76,6 @@ def edit(model: Any, batch: EditBatch, params: ReadyMadeParams) -> Tensor:
 
 def edits_in(folder: Path) -> dict[str, list[Path]]:
     """Return the pictures of a folder by their names without endings; raise `UserError` if it is not there."""
-    from editfrontier.editing.origin import plain
-
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder of ready-made edits. Make it, or set {VARIABLE} to the folder above it."
@@ -85,8 +88,6 @@ def edits_in(folder: Path) -> dict[str, list[Path]]:
 
 
 def _called(files: Files, origin: Origin) -> list[Path]:
-    from editfrontier.editing.origin import plain
-
     return [file for name in origin.names for file in files.get(plain(name), ())]
 
 
@@ -96,8 +97,6 @@ def survey(cases: Sequence[Case], params: ReadyMadeParams) -> list[str]:
     Raises:
         UserError: no case has a file, or the folder is not there.
     """
-    from editfrontier.editing.origin import origins
-
     folder = home() / params.folder
     files, known = edits_in(folder), origins(cases)
     used = {name: _called(files, origin) for name, origin in known.items()}
@@ -140,11 +139,6 @@ def read_edit(folder: Path, files: Files, origin: Origin, size: tuple[int, int],
     Raises:
         UserError: it is missing, there twice, unreadable, or of another size or shape.
     """
-    import numpy as np
-    from PIL import Image
-
-    from editfrontier.data.pictures import read_rgb
-
     found = _called(files, origin)
     if not found:
         others = "".join(f" or {name}.png" for name in origin.names[1:])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
 from editfrontier.editing.editors import EditBatch, Editor, Measured, check_range, check_sampling
 
@@ -159,7 +161,6 @@ def drag_latents(model: Any, trajectory: Trajectory, batch: EditBatch, params: R
 
 def _loss(found: Tensor, source: Tensor, points: Points, batch: EditBatch, params: RegionDragParams) -> Tensor:
     """Return the objective of each case, [B]."""
-    import numpy as np
     import torch
     from torch.nn import functional
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import json
 import logging
 import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.microworld.zoo.provenance import update_scores
+from editfrontier.models.loading import verify_provenance
 
 GENERATORS = (
     *("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"),
@@ -51,8 +56,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a zoo config. Raises UserError if the file is missing or no mapping."""
-    import yaml
-
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -66,8 +69,6 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def keep_memory() -> None:
     """Tell glibc to keep freed memory: training frees and takes large blocks all the time, and fresh ones are slow."""
-    import ctypes
-
     keep, trim, largest = -4, -1, 2**31 - 1  # M_MMAP_MAX, M_TRIM_THRESHOLD of <malloc.h>
     with contextlib.suppress(OSError, AttributeError):  # another C library: nothing to tell
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -116,9 +117,6 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _evaluate(name: str, config: dict[str, Any], out: Path, models: Path, args: argparse.Namespace) -> None:
-    from editfrontier.microworld.zoo.provenance import update_scores
-    from editfrontier.models.loading import verify_provenance
-
     scores = verify_provenance(out)["scores"]
     if name in GENERATORS:  # evaluators are scored at the end of their training
         from editfrontier.microworld.zoo.scores import evaluate

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from editfrontier.base.seeding import stable_seed
@@ -129,9 +131,6 @@ def psnr(output: Tensor, target: Tensor) -> Tensor:
 @torch.no_grad()
 def score_autoencoder(model: AutoencoderKL, images: Tensor, prefix: str = "") -> dict[str, float]:
     """Mean PSNR (dB), SSIM and L1 (in [-1, 1] units) of the round trip of uint8 [N, 3, 64, 64]."""
-    import numpy as np
-    from skimage.metrics import structural_similarity
-
     values: dict[str, list[float]] = {"psnr": [], "ssim": [], "l1": []}
     for start in range(0, len(images), 64):
         source = to_float(images[start : start + 64])

@@ -11,9 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editfrontier.microworld.zoo.autoencoder import train_autoencoder
 from editfrontier.microworld.zoo.data import DataSettings, load_data
+from editfrontier.microworld.zoo.diffusion import save_pipeline
+from editfrontier.microworld.zoo.flux import save_flux, train_flux
 from editfrontier.microworld.zoo.loop import TrainResult
 from editfrontier.microworld.zoo.provenance import half_precision, write_provenance
+from editfrontier.microworld.zoo.t5 import train_t5
+from editfrontier.microworld.zoo.train_diffusion import train_diffusion
+from editfrontier.microworld.zoo.ultraedit import save_ultraedit, train_ultraedit
 from editfrontier.models.loading import weights_sha256
 
 log = logging.getLogger(__name__)
@@ -40,8 +46,6 @@ def build(name: str, config: Mapping[str, Any], out: Path, models: Path, work: P
 
 
 def _build_autoencoder(name: str, config: Mapping[str, Any], out: Path, work: Path) -> None:
-    from editfrontier.microworld.zoo.autoencoder import train_autoencoder
-
     data = load_data(DataSettings(**config["data"]), work.parent / "data")
     model: Any
     model, result = train_autoencoder(name, config[name], data, work)
@@ -51,8 +55,6 @@ def _build_autoencoder(name: str, config: Mapping[str, Any], out: Path, work: Pa
 
 
 def _build_t5(config: Mapping[str, Any], out: Path, work: Path) -> None:
-    from editfrontier.microworld.zoo.t5 import train_t5
-
     encoder: Any
     encoder, tokenizer, result, scores = train_t5(config, work)
     with half_precision(encoder):
@@ -62,8 +64,6 @@ def _build_t5(config: Mapping[str, Any], out: Path, work: Path) -> None:
 
 
 def _build_flux(config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
-    from editfrontier.microworld.zoo.flux import save_flux, train_flux
-
     model, vae, text, result = train_flux(config, models, work)
     save_flux(model, vae, text, out)
     share_autoencoder(out, models / "flow-autoencoder")
@@ -77,8 +77,6 @@ def _frozen_parts(models: Path) -> list[dict[str, str]]:
 
 
 def _build_ultraedit(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
-    from editfrontier.microworld.zoo.ultraedit import save_ultraedit, train_ultraedit
-
     model, vae, text, result = train_ultraedit(name, config, models, work)
     save_ultraedit(model, vae, text, out)
     share_autoencoder(out, models / "flow-autoencoder")
@@ -93,9 +91,6 @@ def _build_ultraedit(name: str, config: Mapping[str, Any], out: Path, models: Pa
 
 
 def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
-    from editfrontier.microworld.zoo.diffusion import save_pipeline
-    from editfrontier.microworld.zoo.train_diffusion import train_diffusion
-
     weights = work / "weights.pt"
     base = None
     if name != "text-to-image":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -95,8 +96,6 @@ def noise(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
 
 def jpeg(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
     """JPEG with a quality from 90 down to 2."""
-    import cv2
-
     result = images.clone()
     arrays = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     for index, (array, value) in enumerate(zip(arrays, severity.tolist(), strict=True)):

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from editfrontier.base.seeding import stable_seed
+from editfrontier.microworld import portraits as world
 from editfrontier.microworld.portrait_painter import render_portraits
+from editfrontier.microworld.portraits import ATTRIBUTES
 
 if TYPE_CHECKING:
     from editfrontier.microworld.scenes import Scene
@@ -61,8 +64,6 @@ class TrainingData:
         A flip gives the pair and, where nothing but the attribute changed (or one hair colour took another's place),
         also its reverse.
         """
-        from editfrontier.microworld.portraits import ATTRIBUTES
-
         hair = torch.tensor([name.endswith("_hair") and name != "long_hair" for name in ATTRIBUTES])
         rows: list[list[int]] = []
         for target in (self.changed >= 0).nonzero().flatten().tolist():
@@ -83,8 +84,6 @@ def portraits_with_flips(n: int, flips: int, seed: int) -> tuple[Tensor, Tensor,
 
     Attributes are flipped in equal shares, drawn with a seeded generator; a hair colour is replaced by another one.
     """
-    from editfrontier.microworld import portraits as world
-
     colours = {"black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair"}
     rng = random.Random(stable_seed("train", "flips", seed))
     images, attributes, source, changed = [], [], [], []
@@ -185,8 +184,6 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def image_grid(images: Tensor, columns: int, path: Path, scale: int = 2) -> None:
     """Write uint8 [B, 3, H, W] as one PNG with `columns` images a row."""
-    from PIL import Image
-
     rows = (len(images) + columns - 1) // columns
     height, width = images.shape[-2:]
     sheet = Image.new("RGB", (columns * width * scale, rows * height * scale))

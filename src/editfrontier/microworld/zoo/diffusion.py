@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from editfrontier.microworld.zoo.provenance import half_precision
+from editfrontier.microworld.zoo.tokenizer import save_tokenizer
+
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler
     from transformers import CLIPTokenizer
@@ -164,9 +167,6 @@ def save_pipeline(
 ) -> None:
     """Write a folder that `from_pretrained` of the pipeline of this kind loads: fp16 safetensors, no safety checker."""
     from diffusers.models.attention_processor import AttnProcessor2_0
-
-    from editfrontier.microworld.zoo.provenance import half_precision
-    from editfrontier.microworld.zoo.tokenizer import save_tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     unet: Any = model.unet

@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.language import instructions, load_language, portrait_caption
+from editfrontier.microworld.portraits import ATTRIBUTES
+from editfrontier.microworld.scenes import scene_caption
+from editfrontier.microworld.sessions import session_pairs
 from editfrontier.microworld.zoo.autoencoder import encode_images
 from editfrontier.microworld.zoo.data import DataSettings, TrainingData, rows_for_step, to_float, training_scenes
 from editfrontier.microworld.zoo.diffusion import DiffusionBatch, tokenise
@@ -48,8 +51,6 @@ class Captions:
     """Captions of the rows of the training data, worded anew at each draw, with the caption left out now and then."""
 
     def __init__(self, data: TrainingData, settings: DataSettings, tokenizer: CLIPTokenizer, drop: float) -> None:
-        from editfrontier.microworld.portraits import ATTRIBUTES
-
         self.language = load_language()
         self.names = ATTRIBUTES
         self.attributes = data.attributes
@@ -58,8 +59,6 @@ class Captions:
 
     def text(self, row: int, rng: random.Random | None) -> str:
         """One caption; rng None gives the canonical wording."""
-        from editfrontier.microworld.scenes import scene_caption
-
         if row < len(self.attributes):
             values = dict(zip(self.names, self.attributes[row].tolist(), strict=True))
             return portrait_caption(self.language, values, rng)
@@ -196,8 +195,6 @@ class InstructionBatches:
         seed: int,
         name: str = "instruct-pix2pix",
     ) -> None:
-        from editfrontier.microworld.portraits import ATTRIBUTES
-
         self.names, self.language, self.tokenizer = ATTRIBUTES, load_language(), tokenizer
         pairs = data.pairs()
         seen = torch.cat(
@@ -252,6 +249,4 @@ def instruction_scenes(vae: AutoencoderKL, n: int, seed: int, folder: Path) -> t
 
 def scene_pairs(n: int, seed: int) -> tuple[Tensor, list[str], Tensor]:
     """n scene pairs of the training: source uint8 [n, 3, 64, 64], instructions, target."""
-    from editfrontier.microworld.sessions import session_pairs
-
     return session_pairs(n, stable_seed("train", "instructions", seed), portrait_share=0.0)

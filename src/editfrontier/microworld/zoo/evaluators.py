@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings
+from editfrontier.microworld.zoo.provenance import write_provenance
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +59,6 @@ def save_model(
     state: Mapping[str, Tensor], description: Mapping[str, Any], out: Path, weights: str = "model.safetensors"
 ) -> None:
     """Write fp16 weights and config.json. Shared tensors are written once per name."""
-    from safetensors.torch import save_file
-
     out.mkdir(parents=True, exist_ok=True)
     half = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().clone()
@@ -77,7 +77,5 @@ def record(
     scores: Mapping[str, float],
 ) -> None:
     """Write provenance.json beside the weights."""
-    from editfrontier.microworld.zoo.provenance import write_provenance
-
     log.info("%s: %s", name, json.dumps(dict(scores)))
     write_provenance(out, name, {**config, "settings": asdict(settings)}, settings.seed, result, dict(scores))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
 from editfrontier.base.seeding import stable_seed
@@ -50,8 +51,6 @@ def _renderer_hash() -> str:
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    from safetensors.torch import save_file
-
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     save_file(tensors, partial)
@@ -85,8 +84,6 @@ def portrait_pool(people: int, views: int, seed: int, folder: Path) -> PortraitP
 
     views: even. The file name holds a hash of what the renderer draws: a changed renderer is not served old images.
     """
-    from safetensors.torch import load_file
-
     names = [field.name for field in fields(PortraitPool)]
     path = folder / f"portraits-{people}x{views}-{seed}-{_renderer_hash()}.safetensors"
     if not path.exists():
@@ -103,8 +100,6 @@ def portrait_pool(people: int, views: int, seed: int, folder: Path) -> PortraitP
 
 def scene_pool(count: int, seed: int, folder: Path) -> tuple[Tensor, list[scene_world.Scene]]:
     """Rendered scenes uint8 [N, 3, 64, 64], kept in `folder`, and their descriptions."""
-    from safetensors.torch import load_file
-
     probe = scene_world.render_scenes(scene_world.sample_scenes(24, 0))[0]
     code = hashlib.sha256(probe.numpy().tobytes()).hexdigest()[:12]
     path = folder / f"scenes-{count}-{seed}-{code}.safetensors"

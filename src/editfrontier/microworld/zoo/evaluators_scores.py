@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
 
 def roc_auc(scores: Tensor, positive: Tensor) -> float:
     """Area under the ROC curve (Mann-Whitney, ties count half): scores [N], positive bool [N]."""
-    from scipy.stats import rankdata
-
     ranks = rankdata(scores.numpy())
     truth = positive.numpy().astype(bool)
     hits, misses = int(truth.sum()), int((~truth).sum())
@@ -19,8 +18,6 @@ def roc_auc(scores: Tensor, positive: Tensor) -> float:
 
 def spearman(a: Tensor, b: Tensor) -> float:
     """Rank correlation of two vectors."""
-    from scipy.stats import spearmanr
-
     return float(spearmanr(a.numpy(), b.numpy()).statistic)
 
 

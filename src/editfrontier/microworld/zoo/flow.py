@@ -7,6 +7,7 @@ velocity noise - clean. Text encoders are frozen, so a batch carries their embed
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from editfrontier.microworld.zoo.data import rows_for_step
 from editfrontier.microworld.zoo.diffusion import tokenise
@@ -85,8 +87,6 @@ def flow_noise(
 @contextlib.contextmanager
 def plain_attention() -> Iterator[None]:
     """Attention as plain products: PyTorch's fused one has a slow backward pass on CPUs at these sizes."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # the switch is the CPU's too, whatever its name
     with sdpa_kernel(SDPBackend.MATH):
         yield
@@ -105,8 +105,6 @@ def compiled(model: nn.Module, steps: int) -> Callable[..., Any]:
 
 def clip_config(folder: Path, tokenizer: Any) -> CLIPTextConfig:
     """Sizes of the text tower of the open_clip model in `folder`, for transformers."""
-    import json
-
     from transformers import CLIPTextConfig
 
     model = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]

@@ -34,6 +34,7 @@ from editfrontier.microworld.zoo.flow import (
     start_transformer,
 )
 from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings, train
+from editfrontier.microworld.zoo.provenance import half_precision
 from editfrontier.microworld.zoo.t5 import load_t5
 from editfrontier.microworld.zoo.text_init import start_from_clip
 from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words, save_tokenizer
@@ -230,8 +231,6 @@ def sample(
 def save_flux(model: nn.Module, vae: Any, text: FlowText, folder: Path) -> None:
     """Write a folder that `FluxPipeline.from_pretrained` loads: fp16 safetensors."""
     from diffusers import __version__
-
-    from editfrontier.microworld.zoo.provenance import half_precision
 
     folder.mkdir(parents=True, exist_ok=True)
     parts: tuple[tuple[Any, str], ...] = (

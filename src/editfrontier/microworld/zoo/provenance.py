@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editfrontier.models.loading import verify_provenance
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -110,8 +112,6 @@ def install(source: Path, target: Path, scores: Mapping[str, float]) -> None:
 
     Raises UserError if `source` does not match its own provenance.
     """
-    from editfrontier.models.loading import verify_provenance
-
     verify_provenance(source)
     fresh, old = target.with_name(target.name + ".partial"), target.with_name(target.name + ".old")
     for leftover in (fresh, old):

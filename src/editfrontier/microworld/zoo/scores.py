@@ -24,6 +24,8 @@ from editfrontier.microworld.zoo.autoencoder import score_autoencoder
 from editfrontier.microworld.zoo.build import AUTOENCODERS, ULTRAEDIT
 from editfrontier.microworld.zoo.data import image_grid, portraits_with_flips, scene_images, to_float, to_uint8
 from editfrontier.microworld.zoo.editing_data import edit_masks
+from editfrontier.models.loading import load_pipeline
+from editfrontier.scoring.evaluators.attributes import AttributeEvaluator
 
 log = logging.getLogger(__name__)
 BATCH = 32
@@ -45,9 +47,6 @@ def evaluate(
         from editfrontier.models.loading import verify_provenance
 
         return dict(verify_provenance(folder)["scores"])
-    from editfrontier.models.loading import load_pipeline
-    from editfrontier.scoring.evaluators.attributes import AttributeEvaluator
-
     judge = AttributeEvaluator.load(models / "attributes")
     dtype = "float32" if name in ULTRAEDIT else "bfloat16"  # autocast sees to the rest
     pipeline = load_pipeline(name.replace("-", "_"), folder, dtype=dtype)

@@ -19,8 +19,11 @@ from torch.nn import functional as F
 from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.language import DEFAULT_PATH, instructions, load_language, portrait_caption
+from editfrontier.microworld.portraits import ATTRIBUTES, sample_portraits
+from editfrontier.microworld.sessions import session_pairs
 from editfrontier.microworld.zoo.data import DataSettings, load_data
 from editfrontier.microworld.zoo.diffusion import tokenise
+from editfrontier.microworld.zoo.editing_data import Captions
 from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings, train
 from editfrontier.microworld.zoo.tokenizer import language_words
 
@@ -110,8 +113,6 @@ def mask_words(tokens: Tensor, tokenizer: Any, share: float, generator: torch.Ge
 
 def all_instructions() -> list[str]:
     """Every instruction for an attribute of a portrait, free-form ones included."""
-    from editfrontier.microworld.portraits import ATTRIBUTES
-
     language = load_language()
     edits = [(name, value) for name in ATTRIBUTES for value in (True, False)]
     texts = [text for name, value in edits for text in instructions(language, name, value)]
@@ -122,9 +123,6 @@ def train_t5(
     config: Mapping[str, Any], work: Path
 ) -> tuple[T5EncoderModel, T5TokenizerFast, TrainResult, dict[str, float]]:
     """Train `t5` of the zoo config on captions of portraits and scenes and on instructions -> ..., held-out scores."""
-    from editfrontier.microworld.sessions import session_pairs
-    from editfrontier.microworld.zoo.editing_data import Captions
-
     own = config["t5"]
     settings = TrainSettings(**own["train"])
     data_settings = DataSettings(**config["data"])
@@ -154,8 +152,6 @@ def train_t5(
 @torch.no_grad()
 def score_t5(model: MaskedWords, tokenizer: Any, config: Mapping[str, Any]) -> dict[str, float]:
     """Share of the masked and of the shown pieces of captions of unseen portraits that the model names."""
-    from editfrontier.microworld.portraits import ATTRIBUTES, sample_portraits
-
     held_out, language = config["held_out"], load_language()
     rng = random.Random(stable_seed("held-out", "t5", held_out["seed"]))
     generator = torch.Generator().manual_seed(stable_seed("held-out", "t5", held_out["seed"]))

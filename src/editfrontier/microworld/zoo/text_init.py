@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from editfrontier.base.errors import UserError
@@ -15,8 +16,6 @@ def clip_text_state(folder: Path) -> dict[str, Tensor]:
 
     The text projection is left out, see `clip_text_projection`.
     """
-    from safetensors.torch import load_file
-
     path = folder / "open_clip_model.safetensors"
     if not path.exists():
         raise UserError(f"{path}: is missing, expected the CLIP of the zoo. Train it first: snakemake zoo")
@@ -47,8 +46,6 @@ def clip_text_state(folder: Path) -> dict[str, Tensor]:
 
 def clip_text_projection(folder: Path) -> Tensor:
     """The text projection of an open_clip folder as the weight [P, W] of a linear layer, fp32."""
-    from safetensors.torch import load_file
-
     projection: Tensor = load_file(str(folder / "open_clip_model.safetensors"))["text_projection"]
     return projection.float().T.contiguous()
 

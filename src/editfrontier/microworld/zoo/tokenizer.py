@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from editfrontier.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
 
 def language_words(path: Path) -> list[str]:
     """All words that the text leaves of a language file hold, sorted; slots such as {colour} are left out."""
-    import yaml
 
     def leaves(node: Any) -> Iterable[str]:
         if isinstance(node, dict):

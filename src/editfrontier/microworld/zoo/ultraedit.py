@@ -33,6 +33,7 @@ from editfrontier.microworld.zoo.flow import (
     start_transformer,
 )
 from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings, train
+from editfrontier.microworld.zoo.provenance import half_precision
 from editfrontier.microworld.zoo.t5 import all_instructions, load_t5
 from editfrontier.microworld.zoo.text_init import clip_text_projection, start_from_clip
 from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words, save_tokenizer
@@ -276,8 +277,6 @@ def look(pipeline: Any, batches: UltraEditBatches, count: int) -> Tensor:
 def save_ultraedit(model: nn.Module, vae: Any, text: Mapping[str, Any], folder: Path) -> None:
     """Write a folder in the layout of the published UltraEdit weights: fp16 safetensors, one folder a part."""
     from diffusers import __version__
-
-    from editfrontier.microworld.zoo.provenance import half_precision
 
     folder.mkdir(parents=True, exist_ok=True)
     encoders = {name: part for name, part in text.items() if name.startswith("text_encoder")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.base.integrity.places import caches, writing_problem
+from editfrontier.models.weights import broken_models
 from editfrontier.running.doctor import Check
 from editfrontier.running.planning.costs import Stage
 from editfrontier.running.planning.needs import Need, absences
@@ -102,8 +103,6 @@ def check_writing(results: Path) -> Iterator[Check]:
 
 def check_models(config: Mapping[str, Any]) -> Iterator[Check]:
     """Check that no file of a model that is here is cut off, a pointer of Git LFS, or without its shards."""
-    from editfrontier.models.weights import broken_models
-
     for problem in broken_models(config):
         yield Check("weights", "wrong", f"{problem}.")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.yaml_files import read_yaml
@@ -270,8 +274,6 @@ def judge_probe(what: str, found: Mapping[str, Any], gpu: bool) -> Check:
 
 def probe() -> dict[str, Any]:
     """Return what there is where this runs: host, Python, torch, names of GPUs, what SLURM made visible."""
-    import socket
-
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -312,8 +314,6 @@ def check_orphans(profile: Profile, folder: Path) -> Iterator[Check]:
 
 
 def _user() -> str:
-    import getpass
-
     return getpass.getuser()
 
 
@@ -323,8 +323,6 @@ def _same(place: str, folder: Path) -> bool:
 
 def _running(folder: Path) -> list[int]:
     """Return the processes of Snakemake on this machine that work in a folder and are no jobs of a cluster."""
-    import psutil
-
     found = []
     for process in psutil.process_iter(["pid", "cmdline"]):
         words = process.info["cmdline"] or []

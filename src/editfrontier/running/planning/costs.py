@@ -17,6 +17,7 @@ from typing import Any
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.places import CONFIG
+from editfrontier.data.datasets import RENDERED, dataset_options, get_dataset
 from editfrontier.running.planning.graph import PlannedJob
 from editfrontier.running.progress import Job, measured, read_seconds, work
 from editfrontier.study.config.study import Study
@@ -165,8 +166,6 @@ def cases_of_job(study: Study, job: PlannedJob) -> int:
 
 def image_size(task: Mapping[str, Any]) -> int:
     """Return the side in pixels of the images of a task, or of the reference images."""
-    from editfrontier.data.datasets import RENDERED, dataset_options, get_dataset
-
     if task.get("dataset", "portraits") in RENDERED:
         return _RENDERED_SIZE
     return int(dataset_options(get_dataset(task["dataset"]), task.get("options", {})).size)

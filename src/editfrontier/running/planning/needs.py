@@ -14,7 +14,7 @@ from typing import Any
 from editfrontier.base.errors import FETCH_WEIGHTS, INSTALL_QUALITY
 from editfrontier.base.fetching.files import complete, missing
 from editfrontier.data.datasets import RENDERED, dataset_options, get_dataset, raw_folder
-from editfrontier.editing.editors import make_params
+from editfrontier.editing.editors import make_params, ready_made
 from editfrontier.models.registry import (
     UNPINNED,
     FilesReference,
@@ -183,8 +183,6 @@ def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
 
 def _ready_made(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
     """Folders of edits that were made elsewhere; which cases they hold is known to the jobs, which have the cases."""
-    from editfrontier.editing.editors import ready_made
-
     found: dict[Path, None] = {}
     for job in jobs:
         if job.rule == "edit":

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
@@ -46,9 +48,6 @@ class DinoEvaluator:
         Raises:
             UserError: the folder holds no vision transformer, or its files cannot be read.
         """
-        from pickle import UnpicklingError
-
-        from safetensors import SafetensorError
         from transformers import ViTModel
 
         folder = Path(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import inception
@@ -100,8 +101,6 @@ def resize_legacy(images: Tensor, side: int = SIDE) -> Tensor:
 
 def resize_clean(images: Tensor, side: int = SIDE) -> Tensor:
     """Resize [B, 3, H, W] in [0, 255] as clean-fid does: Pillow's bicubic on each channel in float, cut to [0, 255]."""
-    from PIL import Image
-
     planes = images.float().cpu().numpy().reshape(-1, *images.shape[-2:])
     made = [np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC)) for plane in planes]
     stacked = torch.from_numpy(np.stack(made).clip(0, 255)).to(images.device)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -114,9 +116,6 @@ class SegmentationEvaluator:
 
 def without_specks(mask: Tensor, share: float = SPECK) -> Tensor:
     """Drop the connected parts (8 neighbours) of bool [H, W] that are smaller than `share` of the largest."""
-    import cv2
-    import numpy as np
-
     count, parts, statistics, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask

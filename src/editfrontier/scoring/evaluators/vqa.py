@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,7 +60,6 @@ class VqaEvaluator:
         Raises:
             UserError: the folder holds no BLIP for questions, or its files cannot be read.
         """
-        from safetensors import SafetensorError
         from transformers import BertTokenizerFast, BlipForQuestionAnswering
 
         folder = Path(path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -41,9 +44,6 @@ def read_config(folder: Path, architecture: str, *others: str) -> dict[str, Any]
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read safetensors weights as fp32. Raises UserError naming the file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -62,8 +62,6 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, no checkpoint, or holds anything else than tensors.
     """
-    import pickle
-
     fix = f"Delete it and run {FETCH_WEIGHTS}."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from editfrontier.base.errors import UserError
+from editfrontier.data.cases import read_image
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs.chains import PRESENT, attribute_names, chain_data, mean_of, only_experiment, statuses
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -63,21 +68,15 @@ class Outcomes:
 
     def everything(self, length: int) -> Array:
         """All attributes after the last step [C], NaN for chains of another length."""
-        import numpy as np
-
         last = self.found[:, length - 1, :length].prod(1)
         return np.where(self.lengths == length, last, np.nan)
 
     def washed_out(self) -> Array:
         """1 - the first attribute after the second step, of chains whose first step succeeded, [C]."""
-        import numpy as np
-
         return np.where((self.found[:, 0, 0] == 1) & np.isfinite(self.found[:, 1, 1]), 1 - self.found[:, 1, 0], np.nan)
 
     def second_failed(self) -> Array:
         """1 - the second attribute after the second step, of the same chains, [C]."""
-        import numpy as np
-
         return np.where((self.found[:, 0, 0] == 1) & np.isfinite(self.found[:, 1, 0]), 1 - self.found[:, 1, 1], np.nan)
 
 
@@ -89,10 +88,6 @@ def outcomes(data: ChainData, names: Sequence[str], probabilities: Array) -> Out
         names: the classifier's columns [A].
         probabilities: [C, K, A] of a variant's images, NaN without an image.
     """
-    import numpy as np
-
-    from editfrontier.study.designs.chains import PRESENT
-
     found = np.full((len(data.chains), data.steps, data.steps), np.nan)
     for number, chain in enumerate(data.chains):
         for j, case in enumerate(chain):
@@ -105,9 +100,6 @@ def outcomes(data: ChainData, names: Sequence[str], probabilities: Array) -> Out
 
 def run(inputs: Inputs, params: CompositionParams) -> Sequence[Finding]:
     """Return the rates of every variant and of all editors together, and what the order of the edits does."""
-    from editfrontier.base.errors import UserError
-    from editfrontier.study.designs.chains import attribute_names, chain_data, only_experiment
-
     data = chain_data(inputs, only_experiment(inputs))
     if data.steps < 2:
         raise UserError(
@@ -142,10 +134,6 @@ def _mean(
     inputs: Inputs, data: ChainData, parts: Iterable[Array], weights: Array, rate: bool, about: dict[str, Any]
 ) -> Finding:
     """A finding of values [C] of one or several variants; the clusters are shared."""
-    import numpy as np
-
-    from editfrontier.study.designs.chains import mean_of
-
     values = list(parts)
     cluster = np.tile(data.cluster, len(values))
     mean = mean_of(np.concatenate(values), cluster, weights, inputs.settings, rate)
@@ -153,8 +141,6 @@ def _mean(
 
 
 def _rates(inputs: Inputs, data: ChainData, made: Sequence[Outcomes], variant: str, weights: Array) -> list[Finding]:
-    import numpy as np
-
     def finding(quantity: str, parts: Iterable[Array], level: str = "", rate: bool = True) -> Finding:
         about = {"quantity": quantity, "variant": variant, "metric": "success", "level": level}
         return _mean(inputs, data, parts, weights, rate, about)
@@ -188,10 +174,6 @@ def order_pairs(data: ChainData) -> list[tuple[int, int]]:
 
 def _orders(inputs: Inputs, data: ChainData, made: Sequence[Outcomes], variant: str, weights: Array) -> list[Finding]:
     """The same edits in both orders: how often the outcome differs, and whether an attribute is kept better last."""
-    import numpy as np
-
-    from editfrontier.study.designs.chains import mean_of
-
     pairs = order_pairs(data)
     note = "no sequence was edited in both orders"
     names = ("order_effect", "order_differs", "last_minus_first")
@@ -220,11 +202,6 @@ def _orders(inputs: Inputs, data: ChainData, made: Sequence[Outcomes], variant: 
 
 def _order_distance(inputs: Inputs, data: ChainData, row: Row, weights: Array) -> list[Finding]:
     """How far apart the last images of both orders are."""
-    import numpy as np
-
-    from editfrontier.data.cases import read_image
-    from editfrontier.study.designs.chains import mean_of
-
     images = inputs.images(data.scores.task, row.variant)
     values, clusters = [], []
     for pair in order_pairs(data):
@@ -240,8 +217,6 @@ def _order_distance(inputs: Inputs, data: ChainData, row: Row, weights: Array) -
 
 
 def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
-    from editfrontier.study.designs.chains import statuses
-
     held = list(statuses(inputs.root, data.scores.task, [row.variant])[row.variant].values())
     return [
         Finding(quantity=name, variant=row.variant, value=held.count(status), n=len(held))

@@ -14,8 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.data.cases import read_image
+from editfrontier.scoring.metrics.registry import METRICS as REGISTRY
+from editfrontier.statistics.bootstrap import Estimates
 from editfrontier.study.analyses import Analysis
-from editfrontier.study.designs.chains import DEVIATIONS, deviation
+from editfrontier.study.designs.chain_retention import retention, retention_by_attribute
+from editfrontier.study.designs.chains import (
+    DEVIATIONS,
+    chain_data,
+    deviation,
+    growth,
+    interval_of,
+    mean_of,
+    only_experiment,
+    slopes,
+    statuses,
+)
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -46,8 +63,6 @@ class DriftParams:
     epsilon: str = "mean first edit"
 
     def __post_init__(self) -> None:
-        from editfrontier.base.errors import UserError, did_you_mean
-
         if self.epsilon not in LEVELS:
             near = did_you_mean(self.epsilon, LEVELS)
             raise UserError(f"parameter 'epsilon': '{self.epsilon}', expected one of {', '.join(LEVELS)}.{near}")
@@ -55,9 +70,6 @@ class DriftParams:
 
 def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
     """Return the drift of every variant: slopes, exponents, the bound of theorem 2, and means after k edits."""
-    from editfrontier.study.designs.chain_retention import retention, retention_by_attribute
-    from editfrontier.study.designs.chains import chain_data, only_experiment
-
     data = chain_data(inputs, only_experiment(inputs))
     weights = inputs.weights(data.scores.clusters, "chains", data.scores.task)
     rows = list({row.variant: row for row in inputs.rows}.values())
@@ -85,8 +97,6 @@ def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
 
 
 def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
-    from editfrontier.study.designs.chains import statuses
-
     held = list(statuses(inputs.root, data.scores.task, [row.variant])[row.variant].values())
     return [
         Finding(quantity=name, variant=row.variant, value=held.count(status), n=len(held))
@@ -96,11 +106,6 @@ def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
 
 def _curve(inputs: Inputs, data: ChainData, row: Row, metric: str, weights: Array) -> list[Finding]:
     """The metric itself after k edits, its change since the first one, and its slope."""
-    import numpy as np
-
-    from editfrontier.scoring.metrics.registry import METRICS as REGISTRY
-    from editfrontier.study.designs.chains import mean_of, slopes
-
     values = data.values(row.variant, metric)
     rate = REGISTRY[metric].binary
     about: dict[str, Any] = {"variant": row.variant, "metric": metric}
@@ -133,8 +138,6 @@ def _deviation(
     What all editors together are made of is added to `growing` (metric -> deviations) and `used` (metric, level ->
     shares of k epsilon).
     """
-    import numpy as np
-
     values = deviation(data, row.variant, metric)
     if not np.isfinite(values).any():
         return []
@@ -156,8 +159,6 @@ def _deviation(
 
 def _epsilons(inputs: Inputs, data: ChainData, variant: str, metric: str, values: Array) -> dict[str, float]:
     """The deviation of a single edit, by the levels that the metric has."""
-    import numpy as np
-
     first = values[:, 0][np.isfinite(values[:, 0])]
     found = {"largest edit": _largest_edit(inputs, data, variant)} if metric == "l2_source" else {}
     return found | (
@@ -169,11 +170,6 @@ def _exponent(
     inputs: Inputs, data: ChainData, parts: Sequence[Array], about: Mapping[str, Any], weights: Array
 ) -> Finding:
     """The exponent p of k^p; of several editors the mean of theirs, those without one left out."""
-    import numpy as np
-
-    from editfrontier.statistics.bootstrap import Estimates
-    from editfrontier.study.designs.chains import growth, interval_of
-
     if data.steps < 2:
         return Finding(quantity="exponent", **about, value=math.nan, note="a chain of one step has no growth")
     complete = [np.where(np.isfinite(part).all(1, keepdims=True), part, np.nan) for part in parts]
@@ -202,10 +198,6 @@ def growth_word(low: float, high: float) -> str:
 
 def _largest_edit(inputs: Inputs, data: ChainData, variant: str) -> float:
     """The largest root mean squared difference of any edited image and the image that its editor was given."""
-    import numpy as np
-
-    from editfrontier.data.cases import read_image
-
     images, folder = inputs.images(data.scores.task, variant), inputs.folder(data.scores.task)
     largest = math.nan
     for chain in data.chains:
@@ -227,10 +219,6 @@ def _bound(
 
     parts: deviation over k epsilon [C, K] of one or several variants, each with its own epsilon.
     """
-    import numpy as np
-
-    from editfrontier.study.designs.chains import mean_of
-
     used, cluster = np.concatenate(list(parts)), np.tile(data.cluster, len(parts))
     # Where a chain stands exactly on the line, rounding must not decide. The first edit has nothing to prove.
     below = np.where(np.isfinite(used), used <= 1 + 1e-9, np.nan)[:, 1:]

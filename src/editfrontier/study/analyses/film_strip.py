@@ -7,12 +7,18 @@ median of all chains (the lower one of an even number); a chain that failed for 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from editfrontier.data.cases import read_image
 from editfrontier.study.analyses import Analysis, NoParams
+from editfrontier.study.designs.chains import chain_data, only_experiment
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import row_styles
 
 if TYPE_CHECKING:
     from editfrontier.study.designs.chains import ChainData
@@ -26,8 +32,6 @@ _TEXT = 1.6
 
 def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
     """Return the deviation of each image that is shown; the level is the chain."""
-    from editfrontier.study.designs.chains import chain_data, only_experiment
-
     data = chain_data(inputs, only_experiment(inputs))
     rows = shown_rows(inputs)
     number = typical_chain(data, rows)
@@ -58,8 +62,6 @@ def shown_rows(inputs: Inputs) -> list[Row]:
 
 def typical_chain(data: ChainData, rows: Sequence[Row]) -> int:
     """Return the number of the chain whose deviation after the last edit, averaged over the editors, is the median."""
-    import numpy as np
-
     editors = [row.variant for row in rows if not row.control] or [row.variant for row in rows]
     values = np.stack([data.values(variant, "l2_source") for variant in editors])  # [V, C, K]
     last = np.array([values[:, number, len(chain) - 1] for number, chain in enumerate(data.chains)])  # [C, V]
@@ -75,13 +77,8 @@ def typical_chain(data: ChainData, rows: Sequence[Row]) -> int:
 
 def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
     """Draw the original and the image after every edit, a row an editor."""
-    import textwrap
-
-    from editfrontier.data.cases import read_image
-    from editfrontier.study.designs.chains import chain_data, only_experiment
     from editfrontier.study.drawing.plotting import figure_style, save_figure
     from editfrontier.study.figures.qualitative import draw_image
-    from editfrontier.study.results.naming import row_styles
 
     data = chain_data(inputs, only_experiment(inputs))
     rows = shown_rows(inputs)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs import theory_cases as study
+from editfrontier.study.designs.theory_cases import mean_findings, number, percent
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -51,11 +56,9 @@ def run(inputs: Inputs, params: GuidanceBoundParams) -> Sequence[Finding]:
 
     The trajectory without guidance is that of the empty prompt (w = 0): the proof's update departs from it by w Delta.
     """
-    import numpy as np
     import torch
 
     from editfrontier.diffusion import sampling
-    from editfrontier.study.designs import theory_cases as study
     from editfrontier.study.theory import maps
     from editfrontier.study.theory.lipschitz import norms
 
@@ -96,7 +99,6 @@ def run(inputs: Inputs, params: GuidanceBoundParams) -> Sequence[Finding]:
 
 def _sample(model: Any, start: Tensor, schedule: Sequence[float], text: Any, keep: bool) -> tuple[Tensor, Any]:
     """Sample by DDIM with w of each step; return the final latents and, if wanted, the directions [T, B, C, h, w]."""
-    import numpy as np
     import torch
 
     from editfrontier.diffusion.sampling import TextEmbeddings
@@ -124,9 +126,6 @@ def _sample(model: Any, start: Tensor, schedule: Sequence[float], text: Any, kee
 def _scale_findings(
     inputs: Inputs, scale: float, directions: Any, deviation: Any, levels: Sequence[float], clusters: Sequence[str]
 ) -> list[Finding]:
-    import numpy as np
-
-    from editfrontier.study.designs.theory_cases import mean_findings
     from editfrontier.study.theory import guidance
 
     steps = len(directions)
@@ -254,8 +253,6 @@ def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams, stem: 
 
 
 def _bars(rows: Sequence[Finding]) -> list[list[float]]:
-    import math
-
     below = [row.value - row.ci_low if math.isfinite(row.ci_low) else 0.0 for row in rows]
     above = [row.ci_high - row.value if math.isfinite(row.ci_high) else 0.0 for row in rows]
     return [[max(value, 0.0) for value in below], [max(value, 0.0) for value in above]]
@@ -263,8 +260,6 @@ def _bars(rows: Sequence[Finding]) -> list[list[float]]:
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how often each form of the bound was violated, and where its sum comes from."""
-    from editfrontier.study.designs.theory_cases import number, percent
-
     sentences = []
     for level in dict.fromkeys(row.level for row in findings.select("violated")):
         reading, factor = level.split("/")

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs.sweeps import chosen_metrics, difference, holm_of, read_curves, short, short_p
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
     from editfrontier.study.designs.sweeps import Curve
@@ -53,8 +56,6 @@ QUANTITIES = {
 
 def run(inputs: Inputs, params: LevelsParams) -> Sequence[Finding]:
     """Measure every metric of every experiment; a pair without common cases is NaN and says so."""
-    from editfrontier.study.designs.sweeps import chosen_metrics, read_curves
-
     pairs = _pairs(inputs, params)
     metrics = chosen_metrics(inputs, params.metrics)
     curves: dict[tuple[str, str], Curve] = {}
@@ -108,8 +109,6 @@ def _pairs(inputs: Inputs, params: LevelsParams) -> list[tuple[str, str, str]]:
 
 def _means(curve: Curve) -> list[Finding]:
 
-    from editfrontier.scoring.metrics import METRICS
-
     if not curve.rows or not curve.n:
         return [Finding(quantity="mean", metric=curve.metric, value=math.nan, note=curve.note or "no case has it")]
     direction = METRICS[curve.metric].direction
@@ -140,8 +139,6 @@ def _means(curve: Curve) -> list[Finding]:
 def _differences(
     inputs: Inputs, curves: dict[str, Curve], metric: str, pairs: Sequence[tuple[str, str, str]]
 ) -> list[Finding]:
-    from editfrontier.study.designs.sweeps import difference, holm_of
-
     found: dict[str, list[Finding]] = {}
     p: dict[str, float] = {}
     for experiment, first, second in pairs:
@@ -186,9 +183,6 @@ def draw(findings: Findings, inputs: Inputs, params: LevelsParams, stem: Path) -
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say which differences are significant, and which level is best by each metric."""
-    from editfrontier.study.designs.sweeps import short, short_p
-    from editfrontier.study.results.naming import metric_display
-
     alpha = 1 - inputs.settings.level
     sentences = []
     for metric in dict.fromkeys(row.metric for row in findings.rows):
@@ -217,8 +211,6 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
 
 
 def _better(metric: str, gap: float) -> str:
-    from editfrontier.scoring.metrics import METRICS
-
     direction = METRICS[metric].direction
     if direction == "none":
         return "higher" if gap > 0 else "lower"

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs import theory_cases as study
+from editfrontier.study.designs.theory_cases import mean_findings, number, percent
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -68,8 +72,6 @@ def run(inputs: Inputs, params: LipschitzParams) -> Sequence[Finding]:
     """
     import torch
 
-    from editfrontier.study.designs import theory_cases as study
-
     kinds = [kind for kind in KINDS if kind in inputs.models]
     if not kinds:
         raise UserError(
@@ -87,7 +89,6 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
 
     from editfrontier import inversion
     from editfrontier.data.pixels import to_images
-    from editfrontier.study.designs import theory_cases as study
     from editfrontier.study.theory import maps
     from editfrontier.study.theory.lipschitz import in_parts, local_lipschitz
 
@@ -140,8 +141,6 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
 
 
 def _constants(inputs: Inputs, level: str, x: float, local: Any, clusters: Sequence[str]) -> list[Finding]:
-    from editfrontier.study.designs.theory_cases import mean_findings
-
     values, done = local.values.cpu().numpy(), local.converged.double().cpu().numpy()
     note = f"{local.iterations} power iterations"
     return [
@@ -161,9 +160,6 @@ def _bound(
     clusters: Sequence[str],
 ) -> list[Finding]:
     """Return what one kind of inversion error says of the bound."""
-    import numpy as np
-
-    from editfrontier.study.designs.theory_cases import mean_findings
     from editfrontier.study.theory.lipschitz import error_bound, norms, secants
 
     error, image_error = (norms(pair[0] - pair[1]).cpu() for pair in (latents, images))
@@ -252,8 +248,6 @@ MAPS = {
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how often the bound held, and how much of it was used."""
-    from editfrontier.study.designs.theory_cases import number, percent
-
     sentences = []
     for row in findings.select("lipschitz"):
         level = row.level

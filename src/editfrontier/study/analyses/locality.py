@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.editing.editors import get_editor, make_params
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs import theory_cases as study
+from editfrontier.study.designs.theory_cases import batches, mean_findings, number, percent
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -60,8 +66,6 @@ def run(inputs: Inputs, params: LocalityParams) -> Sequence[Finding]:
     """Edit pairs with each editor, soft and locked, and measure receptive fields of the text-to-image model."""
     import torch
 
-    from editfrontier.study.designs import theory_cases as study
-
     kinds = [kind for kind in EDITORS if kind in inputs.models]
     if not kinds:
         raise UserError(
@@ -99,7 +103,6 @@ def _leakage(
     import torch
 
     from editfrontier.diffusion import blending, sampling
-    from editfrontier.editing.editors import get_editor, make_params
     from editfrontier.editing.inputs import make_batch
     from editfrontier.editing.records import EditSpec
 
@@ -138,10 +141,7 @@ def _profiles(
     feather: int,
     clusters: Sequence[str],
 ) -> list[Finding]:
-    import numpy as np
-
     from editfrontier.data.pixels import to_arrays
-    from editfrontier.study.designs.theory_cases import mean_findings
     from editfrontier.study.theory import receptive
 
     def difference(a: Tensor, b: Tensor) -> Any:
@@ -181,7 +181,6 @@ def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, 
 
     from editfrontier.data.pixels import to_images
     from editfrontier.diffusion import sampling
-    from editfrontier.study.designs import theory_cases as study
     from editfrontier.study.theory import maps
 
     images = to_images([one.image for one in chosen.inputs]).to(device)
@@ -224,12 +223,8 @@ def _field(
     clusters: Sequence[str],
 ) -> list[Finding]:
     """Return the receptive field of one function (values, rows of the cases), around the middle of its output."""
-    from functools import partial
-
-    import numpy as np
     import torch
 
-    from editfrontier.study.designs.theory_cases import batches, mean_findings
     from editfrontier.study.theory import receptive
 
     def measured(inputs_: Tensor) -> tuple[Any, Any]:
@@ -333,8 +328,6 @@ def draw(findings: Findings, inputs: Inputs, params: LocalityParams, stem: Path)
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say in how many pairs the guarantee held, how far differences reached, and what a receptive field says."""
-    from editfrontier.study.designs.theory_cases import number, percent
-
     sentences = []
     for level, (label, _, _) in LABELS.items():
         agrees = findings.one("agrees", level=level)

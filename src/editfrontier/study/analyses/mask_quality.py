@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.scoring.metrics import METRICS
+from editfrontier.statistics import contrasts
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs.masks import mask_table
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import metric_display, row_styles
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from editfrontier.statistics.contrasts import Contrast
@@ -60,8 +65,6 @@ class _Data:
 
 
 def _read(inputs: Inputs) -> _Data:
-    from editfrontier.study.designs.masks import mask_table
-
     if len(inputs.experiments) != 1:
         raise UserError(
             f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one on a task of the "
@@ -75,8 +78,6 @@ def _read(inputs: Inputs) -> _Data:
 
 def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
     """Compare masks within editors, then editors by what masks cost them."""
-    from editfrontier.statistics import contrasts
-
     data = _read(inputs)
     weights = contrasts.resamples(data.masks.cluster, inputs.settings, inputs.name)
     found = list(_overlaps(data, inputs, weights))
@@ -109,8 +110,6 @@ def _finding(contrast: Contrast, quantity: str, note: str = "", **keys: Any) -> 
 
 
 def _overlaps(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64]) -> Iterator[Finding]:
-    from editfrontier.statistics import contrasts
-
     for kind, mean in zip(
         data.masks.kinds, contrasts.means(data.masks.iou, data.masks.cluster, weights, inputs.settings), strict=True
     ):
@@ -125,15 +124,10 @@ def _of(data: _Data, metric: str, variant: str) -> npt.NDArray[np.float64]:
 
 def _places(data: _Data) -> list[float]:
     """Return the mean IoU of each kind of mask."""
-    import numpy as np
-
     return [float(value) for value in np.nanmean(data.masks.iou, axis=0)]
 
 
 def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str) -> Iterator[Finding]:
-    from editfrontier.scoring.metrics import METRICS
-    from editfrontier.statistics import contrasts
-
     kinds, binary = data.masks.kinds, METRICS[metric].binary
     for row in data.rows:
         values = _of(data, metric, row.variant)
@@ -146,9 +140,6 @@ def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric
 def _differences(
     data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
 ) -> Iterator[Finding]:
-    from editfrontier.scoring.metrics import METRICS
-    from editfrontier.statistics import contrasts
-
     kinds = data.masks.kinds[1:]
     found = {}
     for variant in editors:
@@ -170,8 +161,6 @@ def _differences(
 def _slopes(
     data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
 ) -> Iterator[Finding]:
-    from editfrontier.statistics import contrasts
-
     for variant in editors:
         values = _of(data, metric, variant)
         estimates = contrasts.slope_within(data.masks.iou, values, data.masks.cluster, weights)
@@ -189,11 +178,6 @@ def _extra_losses(
     editors: Sequence[str],
     against: str,
 ) -> Iterator[Finding]:
-    import numpy as np
-
-    from editfrontier.statistics import contrasts
-    from editfrontier.study.results.naming import metric_display
-
     if against not in editors:
         note = f"'{against}' is no editor of the experiment"
         yield Finding(quantity="extra_loss", metric=metric, value=math.nan, note=note)
@@ -225,7 +209,6 @@ def _extra_losses(
 def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams, stem: Path) -> None:
     """Draw each metric over the masks, from the exact one to the least like it, and below it what they change."""
     from editfrontier.study.drawing.plotting import GREY, axis_label, figure_style, save_figure
-    from editfrontier.study.results.naming import metric_display, row_styles
 
     kinds = [row.level for row in findings.select("iou")]
     metrics = [name for name in params.metrics if findings.select("difference", metric=name)]
@@ -275,8 +258,6 @@ def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams, stem: Pa
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say what masks cost, and who bears them better."""
-    from editfrontier.study.results.naming import metric_display
-
     sentences = []
     overlaps = ", ".join(f"{row.level} {row.value:.2f}" for row in findings.select("iou") if row.level != "exact")
     images = max((row.n for row in findings.select("iou")), default=0)
@@ -299,8 +280,6 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
 
 def _losses(findings: Findings, inputs: Inputs) -> list[str]:
     """Say what worse masks cost more than the editor compared with: in seams, and wherever the data tell."""
-    from editfrontier.study.results.naming import metric_display
-
     sentences, tested, clear = [], 0, 0
     for row in findings.select("extra_loss", level=""):
         p = findings.one("extra_loss_p", variant=row.variant, metric=row.metric)

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.base.seeding import stable_seed
+from editfrontier.statistics import bootstrap, regimes
+from editfrontier.statistics.regimes import adjusted_rand, front_shares
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs.planes import planes_of, together
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -79,8 +85,6 @@ QUANTITIES = {
 
 def run(inputs: Inputs, params: RegimesParams) -> Sequence[Finding]:
     """Place editors, find the fronts, then groups, task by task and over all of them."""
-    from editfrontier.study.designs.planes import planes_of, together
-
     planes, absent = planes_of(inputs)
     found = [
         Finding(quantity="fidelity", level=task, value=math.nan, note=f"no composites: {reason}")
@@ -98,10 +102,6 @@ def run(inputs: Inputs, params: RegimesParams) -> Sequence[Finding]:
 
 
 def _places(plane: Plane, inputs: Inputs) -> Iterator[Finding]:
-    import numpy as np
-
-    from editfrontier.statistics import bootstrap
-
     settings = inputs.settings
     for axis in ("fidelity", "controllability"):
         estimates: Estimates = getattr(plane, axis)
@@ -125,10 +125,6 @@ def _places(plane: Plane, inputs: Inputs) -> Iterator[Finding]:
 
 
 def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
-    import numpy as np
-
-    from editfrontier.statistics.regimes import front_shares
-
     for plane in planes:
         if len(plane.rows) == 1:
             note = "the only editor of the task"
@@ -161,11 +157,6 @@ def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
 
 
 def _groups(plane: Plane, inputs: Inputs, params: RegimesParams) -> Iterator[Finding]:
-    import numpy as np
-
-    from editfrontier.base.seeding import stable_seed
-    from editfrontier.statistics import regimes
-
     count = len(plane.rows)
     if count < LEAST_EDITORS:
         note = f"{count} editors, expected at least {LEAST_EDITORS}"
@@ -195,8 +186,6 @@ def _groups(plane: Plane, inputs: Inputs, params: RegimesParams) -> Iterator[Fin
 
 
 def _partition(plane: Plane, held: Stability, k: int, inputs: Inputs) -> Iterator[Finding]:
-    import numpy as np
-
     keys: dict[str, Any] = {"x": float(k), "n": len(plane.rows)}
     for row, label in zip(plane.rows, held.labels, strict=True):
         yield Finding(quantity="regime", variant=row.variant, level=plane.name, value=float(label + 1), **keys)
@@ -221,10 +210,6 @@ def _partition(plane: Plane, held: Stability, k: int, inputs: Inputs) -> Iterato
 
 
 def _against_paper(plane: Plane, held: Stability, inputs: Inputs, params: RegimesParams) -> Finding:
-    import numpy as np
-
-    from editfrontier.statistics.regimes import adjusted_rand
-
     first: dict[str, int] = {}
     for place, row in enumerate(plane.rows):
         if row.editor in PAPER:
@@ -251,7 +236,6 @@ def _against_paper(plane: Plane, held: Stability, inputs: Inputs, params: Regime
 
 def draw(findings: Findings, inputs: Inputs, params: RegimesParams, stem: Path) -> None:
     """Draw one panel a task with every editor's resamples as an ellipse, and the share of resamples on the front."""
-    from editfrontier.study.designs.planes import planes_of
     from editfrontier.study.figures.regimes import draw_planes
 
     planes, _ = planes_of(inputs)

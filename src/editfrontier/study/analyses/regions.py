@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.editing.editors import get_editor
+from editfrontier.statistics import bootstrap, contrasts
 from editfrontier.study.analyses import Analysis
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from editfrontier.statistics.contrasts import Contrast
@@ -64,8 +67,6 @@ QUANTITIES = {
 
 def run(inputs: Inputs, params: RegionsParams) -> Sequence[Finding]:
     """Compare regions within each variant, as they are and beyond the floor of its autoencoder."""
-    from editfrontier.statistics import contrasts
-
     if not inputs.experiments:
         raise UserError(f"analysis '{inputs.name}': names no experiment, expected one on portraits. Add `experiments`.")
     found: list[Finding] = []
@@ -91,8 +92,6 @@ def regions_of(params: RegionsParams) -> tuple[str, ...]:
 
 def _floor(row: Row, params: RegionsParams, scores: TaskScores) -> str:
     """Return the variant that is a row's floor, "" if it has none or none was run."""
-    from editfrontier.editing.editors import get_editor
-
     if row.control:
         return ""
     try:
@@ -105,8 +104,6 @@ def _floor(row: Row, params: RegionsParams, scores: TaskScores) -> str:
 
 def _values(scores: TaskScores, variant: str, regions: Sequence[str]) -> Values:
     """Return the drift [N, K] of a variant in regions; NaN where no case has the region at all."""
-    import numpy as np
-
     place = scores.variants.index(variant)
     empty = np.full(len(scores.values), np.nan)
     names = [METRIC.format(region) for region in regions]
@@ -134,8 +131,6 @@ def _levels(
     inputs: Inputs,
     params: RegionsParams,
 ) -> Iterator[Finding]:
-    from editfrontier.statistics import contrasts
-
     shown = ("face", *regions_of(params))
     for row in rows:
         values = _values(scores, row.variant, shown)
@@ -153,10 +148,6 @@ def _levels(
 
 def _ratios(values: Values, scores: TaskScores, weights: Weights, inputs: Inputs) -> list[Contrast]:
     """Return mean drift of each region (columns from 1) over mean drift of the face (column 0), on the same cases."""
-    import numpy as np
-
-    from editfrontier.statistics import bootstrap, contrasts
-
     found = []
     for k in range(1, values.shape[1]):
         both = values[:, [0, k]]
@@ -172,10 +163,6 @@ def _ratios(values: Values, scores: TaskScores, weights: Weights, inputs: Inputs
 def _region_differences(
     scores: TaskScores, rows: Sequence[Row], weights: Weights, inputs: Inputs, params: RegionsParams
 ) -> Iterator[Finding]:
-    import numpy as np
-
-    from editfrontier.statistics import contrasts
-
     pairs = [(a, b) for a in params.meaningful for b in params.others]
     for row in rows:
         first, second = (_values(scores, row.variant, [pair[side] for pair in pairs]) for side in (0, 1))
@@ -194,8 +181,6 @@ def _concentrations(
     inputs: Inputs,
     params: RegionsParams,
 ) -> Iterator[Finding]:
-    from editfrontier.statistics import contrasts
-
     editors = [row.variant for row in rows if not row.control]
     for quantity in ("concentration", "concentration_excess"):
         found = {}
@@ -220,8 +205,6 @@ def _concentrations(
 
 def _row_means(values: Values) -> Values:
     """Return the mean [N] of each case's regions, those that it shows; NaN where it shows none."""
-    import numpy as np
-
     held = ~np.isnan(values)
     count = held.sum(axis=1)
     return np.asarray(np.where(held, values, 0.0).sum(axis=1) / np.where(count > 0, count, np.nan))

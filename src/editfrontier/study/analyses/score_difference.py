@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs import theory_cases as study
+from editfrontier.study.designs.theory_cases import mean_findings, number, percent
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -71,8 +77,6 @@ def run(inputs: Inputs, params: ScoreDifferenceParams) -> Sequence[Finding]:
     """Follow the fields of two captions from the inverted source, and bound how far they part."""
     import torch
 
-    from editfrontier.study.designs import theory_cases as study
-
     if not set(KINDS) & set(inputs.models):
         raise UserError(
             f"analysis '{inputs.name}': names none of the models {', '.join(KINDS)}. Add one to `models` of its entry."
@@ -93,8 +97,6 @@ def run(inputs: Inputs, params: ScoreDifferenceParams) -> Sequence[Finding]:
 def _flow(
     inputs: Inputs, params: ScoreDifferenceParams, model: Any, level: str, chosen: Chosen, device: Any
 ) -> list[Finding]:
-    import numpy as np
-
     from editfrontier.study.theory import gronwall
 
     source, target, start, times = _fields(params, model, level, chosen, device, len(chosen))
@@ -153,10 +155,6 @@ def _local_constants(
     times: list[float],
 ) -> tuple[Any, list[float]]:
     """Return local Lipschitz constants of the target's field on the source's path [K, b], and which converged."""
-    from functools import partial
-
-    import numpy as np
-
     from editfrontier.study.theory import gronwall
     from editfrontier.study.theory.lipschitz import in_parts, local_lipschitz
 
@@ -205,9 +203,6 @@ def _target_field(
 def _findings(
     inputs: Inputs, level: str, parted: Divergence, factors: dict[str, Any], clusters: Sequence[str]
 ) -> list[Finding]:
-    import numpy as np
-
-    from editfrontier.study.designs.theory_cases import mean_findings
     from editfrontier.study.theory import gronwall
 
     deviation = parted.deviations[-1]
@@ -245,9 +240,6 @@ def _findings(
 
 def _correlation(inputs: Inputs, level: str, deviation: Any, integral: Any, clusters: Sequence[str]) -> list[Finding]:
     """Return the rank correlation over cases: whether the integral tells large deviations from small ones."""
-    import math
-
-    import numpy as np
     from scipy.stats import rankdata
 
     # One case a source image, so that resampling cases is resampling clusters.
@@ -314,8 +306,6 @@ def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams, stem
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how the deviation compares with the integral, and what Gronwall's inequality makes of it."""
-    from editfrontier.study.designs.theory_cases import number, percent
-
     sentences = []
     for row in findings.select("deviation"):
         level = row.level

@@ -8,9 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.editing.editors import get_editor
+from editfrontier.scoring.metrics import get_metric
+from editfrontier.statistics import bootstrap
+from editfrontier.statistics.components import crossed_components, pair_means
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs.sweeps import short
+from editfrontier.study.designs.wordings import clip_towards_first, compare_outputs, read_design
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
     from editfrontier.statistics.bootstrap import Array
@@ -48,9 +57,6 @@ FACTORS = ("wording", "seed", "rest")
 
 def run(inputs: Inputs, params: SensitivityParams) -> Sequence[Finding]:
     """Measure every variant of the one experiment; edits with a failed cell are left out, and the notes count them."""
-    from editfrontier.scoring.metrics import get_metric
-    from editfrontier.study.designs.wordings import compare_outputs, read_design
-
     if len(inputs.experiments) != 1:
         raise UserError(
             f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one, on a task of the "
@@ -71,8 +77,6 @@ def run(inputs: Inputs, params: SensitivityParams) -> Sequence[Finding]:
 
 
 def _distances(inputs: Inputs, row: Row, design: Design, outputs: Outputs) -> list[Finding]:
-    import numpy as np
-
     columns = np.stack([outputs.wordings, outputs.seeds, outputs.change], axis=1)
     cells = design.cells.shape[1] * design.cells.shape[2]
     names = [("distance", level) for level in (WORDINGS, SEEDS, CHANGE)]
@@ -81,10 +85,6 @@ def _distances(inputs: Inputs, row: Row, design: Design, outputs: Outputs) -> li
 
 
 def _components(inputs: Inputs, experiment: str, row: Row, design: Design, metric: str) -> list[Finding]:
-    import numpy as np
-
-    from editfrontier.statistics.components import crossed_components, pair_means
-
     values = _values(inputs, experiment, row, design, metric)[design.cells]  # [E, W, S]
     values = values[~np.isnan(values).any(axis=(1, 2))]
     between = np.abs(values[:, :, :, None, None] - values[:, None, None])
@@ -96,10 +96,6 @@ def _components(inputs: Inputs, experiment: str, row: Row, design: Design, metri
 
 def _values(inputs: Inputs, experiment: str, row: Row, design: Design, metric: str) -> Array:
     """Return a metric [N] of every case of the task, NaN where it has none."""
-    import numpy as np
-
-    from editfrontier.study.designs.wordings import clip_towards_first
-
     if metric == "clip_directional":
         return clip_towards_first(inputs, inputs.experiments[experiment].task, row.variant, design)
     data = inputs.scores(experiment, [row.variant])
@@ -125,10 +121,6 @@ def _means(
         ratios: (quantity, level, column above, column below).
         shape: edits of the design, and cases of each.
     """
-    import numpy as np
-
-    from editfrontier.statistics import bootstrap
-
     edits, settings = len(columns), inputs.settings
     missing = shape[0] - edits
     note = f"{missing} of {shape[0]} edits left out that lack a value" if missing else ""
@@ -188,8 +180,6 @@ def _worst(row: Row, design: Design, outputs: Outputs, count: int) -> list[Findi
 
 def words_of(row: Row, case: object) -> str:
     """Return the words that a row's editor reads of a case: the instruction, or the target caption."""
-    from editfrontier.editing.editors import get_editor
-
     name = "instruction" if "instruction" in get_editor(row.editor).needs else "target_caption"
     return str(getattr(case, name))
 
@@ -203,9 +193,6 @@ def draw(findings: Findings, inputs: Inputs, params: SensitivityParams, stem: Pa
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how the difference between wordings compares with that between seeds and with the edit itself."""
-    from editfrontier.study.designs.sweeps import short
-    from editfrontier.study.results.naming import metric_display
-
     sentences = []
     for variant in dict.fromkeys(row.variant for row in findings.rows):
         label = inputs.labels.get(variant, variant)

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.statistics import curves
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs.sweeps import hyperparameters, read_curves, short, swept_rows
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -56,10 +60,6 @@ MEASURES = {
 
 def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
     """Fit the deviation over the noise at the start, with and without the autoencoder's own, and over the strength."""
-    import numpy as np
-
-    from editfrontier.study.designs.sweeps import read_curves, swept_rows
-
     if len(inputs.experiments) != 1 or len(inputs.models) != 1:
         raise UserError(
             f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments and {len(inputs.models)} models, "
@@ -120,7 +120,6 @@ def start_noise(folder: Path, row: Row) -> float:
         UserError: the scheduler's config is missing or unreadable.
     """
     from editfrontier.diffusion import sampling
-    from editfrontier.study.designs.sweeps import hyperparameters
 
     file = folder / "scheduler" / "scheduler_config.json"
     try:
@@ -153,8 +152,6 @@ def _values(curve: Curve, kept: Sequence[int], x: Array, quantity: str, low: Arr
 
 
 def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resampled: Array) -> list[Finding]:
-    from editfrontier.statistics import curves
-
     if len(x) < 3 or not curve.n:
         note = curve.note or f"strengths: {len(x)}, expected at least 3"
         return [
@@ -190,8 +187,6 @@ def draw(findings: Findings, inputs: Inputs, params: StrengthParams, stem: Path)
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say whether the exponent and the intercept are those of a proportionality."""
-    from editfrontier.study.designs.sweeps import short
-
     sentences = []
     for level in MEASURES.values():
         exponent, intercept = (findings.one(name, level=level) for name in ("exponent", "intercept"))

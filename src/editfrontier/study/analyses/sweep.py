@@ -8,9 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.base.seeding import stable_seed
+from editfrontier.scoring.metrics import METRICS
+from editfrontier.statistics import bootstrap, curves
+from editfrontier.statistics.curves import LEAST_FOR_BREAK, percentile_interval
 from editfrontier.study.analyses import Analysis
+from editfrontier.study.designs.sweeps import chosen_metrics, holm_of, read_curves, short, short_p, swept_rows
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
     from editfrontier.statistics.bootstrap import Array
@@ -62,10 +70,6 @@ _BREAK = ("break", "slope_before", "slope_after", "p_break")
 
 def run(inputs: Inputs, params: SweepParams) -> Sequence[Finding]:
     """Measure every metric's curve; what a curve has too few values for is NaN, and its note says so."""
-    import numpy as np
-
-    from editfrontier.study.designs.sweeps import chosen_metrics, holm_of, read_curves, swept_rows
-
     if len(inputs.experiments) != 1:
         raise UserError(
             f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one, whose rows differ "
@@ -112,8 +116,6 @@ def _means(curve: Curve, x: Array) -> list[Finding]:
 
 def _shape(inputs: Inputs, params: SweepParams, curve: Curve, x: Array) -> dict[str, Finding]:
     """Return the findings about one curve's shape, by quantity."""
-    from editfrontier.scoring.metrics import METRICS
-
     direction = METRICS[curve.metric].direction
     names = [*(["optimum"] if direction != "none" else []), *_SHAPE, *_BREAK]
     names += ["slope_below", "slope_past"] if params.threshold is not None else []
@@ -135,7 +137,6 @@ def _shape(inputs: Inputs, params: SweepParams, curve: Curve, x: Array) -> dict[
 
 def _too_few(values: int, cases: int, params: SweepParams) -> dict[str, str]:
     """Return quantity -> why it cannot be computed, "" where it can."""
-    from editfrontier.statistics.curves import LEAST_FOR_BREAK
 
     def need(least: int) -> str:
         if not cases:
@@ -147,8 +148,6 @@ def _too_few(values: int, cases: int, params: SweepParams) -> dict[str, str]:
 
 
 def _optimum(inputs: Inputs, curve: Curve, x: Array, direction: str) -> list[Finding]:
-    from editfrontier.statistics import curves
-
     if curve.estimates.point.max() == curve.estimates.point.min():
         note = "all means are equal"
         return [Finding(quantity="optimum", metric=curve.metric, value=math.nan, n=curve.n, note=note)]
@@ -166,15 +165,11 @@ def _optimum(inputs: Inputs, curve: Curve, x: Array, direction: str) -> list[Fin
 
 def _interval(inputs: Inputs, curve: Curve, contrast: Array) -> tuple[float, float, float]:
     """(value, low, high) of a contrast of the means."""
-    from editfrontier.statistics.curves import percentile_interval
-
     value = float(contrast @ curve.estimates.point)
     return value, *percentile_interval(curve.estimates.resampled @ contrast, inputs.settings.level)
 
 
 def _u(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
-    from editfrontier.statistics import curves
-
     test = curves.two_lines(x, curve.estimates.point, curve.covariance)
     found = [
         Finding(quantity="turn", metric=curve.metric, value=test.turn, n=curve.n, note=f"of a {test.shape}"),
@@ -189,9 +184,6 @@ def _u(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
 
 
 def _break(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
-    from editfrontier.base.seeding import stable_seed
-    from editfrontier.statistics import bootstrap, curves
-
     point = curves.two_segments(x, curve.estimates.point)
     resampled = curves.two_segments(x, curve.estimates.resampled)
     p, note = math.nan, "no test for a metric of a set of images"
@@ -221,8 +213,6 @@ def _break(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
 
 
 def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> list[Finding]:
-    from editfrontier.statistics import curves
-
     assert threshold is not None
     found = []
     for name, kept in (("slope_below", x <= threshold), ("slope_past", x >= threshold)):
@@ -246,9 +236,6 @@ def draw(findings: Findings, inputs: Inputs, params: SweepParams, stem: Path) ->
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say of each metric where it is best, whether it is U-shaped, and what happens past the threshold."""
-    from editfrontier.study.designs.sweeps import short, short_p
-    from editfrontier.study.results.naming import metric_display
-
     alpha = 1 - inputs.settings.level
     sentences = []
     for metric in dict.fromkeys(row.metric for row in findings.rows):

@@ -11,9 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
+from editfrontier.base.seeding import stable_seed
+from editfrontier.statistics.set_bootstrap import NO_IMAGES, SETS
 from editfrontier.study.analyses import Analysis, NoParams
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import metric_display, row_styles
 
 if TYPE_CHECKING:
     from editfrontier.study.findings import Findings
@@ -129,10 +134,6 @@ def _files(collected: Collected, design: Design, excluded: dict[int, int]) -> li
 
 
 def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequence[Session]) -> list[Finding]:
-    import numpy as np
-
-    from editfrontier.base.seeding import stable_seed
-    from editfrontier.statistics.set_bootstrap import NO_IMAGES, SETS
     from editfrontier.study.userstudy import summary
     from editfrontier.study.userstudy.responses import catch_results, judgements_of, repeated_votes
 
@@ -188,8 +189,6 @@ def _finding(quantity: str, estimate: Estimate, *, note: str = "", **where: str)
 
 
 def _editors(votes: Votes, strength: Spread, preferred: Spread) -> list[Finding]:
-    import numpy as np
-
     found = []
     order = [int(k) for k in np.argsort(-preferred.point, kind="stable")]
     for quantity, spread, bounds in (("preferred", preferred, (0.0, 1.0)), ("strength", strength, None)):
@@ -219,7 +218,6 @@ def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int,
 def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
     """Draw how often each editor is preferred, each metric's accuracy beside people's, and its rank correlation."""
     from editfrontier.study.figures.user_study import draw_responses, draw_waiting
-    from editfrontier.study.results.naming import row_styles
 
     responses = findings.select("responses")[0]
     if not responses.value:
@@ -231,8 +229,6 @@ def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> No
 
 def say(findings: Findings, inputs: Inputs) -> list[str]:
     """Return what was found in words."""
-    from editfrontier.study.results.naming import metric_display
-
     responses = findings.select("responses")[0]
     ignored = int(findings.select("files_ignored", level="")[0].value)
     left_out = (

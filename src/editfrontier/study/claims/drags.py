@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from editfrontier.study.claims import claim
 from editfrontier.study.judging.decision import Effect, Part
 from editfrontier.study.judging.verdict import Absent, Verdict
 from editfrontier.study.results.naming import editor_label, metric_display
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from editfrontier.statistics.taskscores import TaskScores
     from editfrontier.study.judging.evidence import Evidence
     from editfrontier.study.results.naming import Row
@@ -92,8 +92,6 @@ def gap_of_gains(
 
     data: scores of the variants editor, nothing, truth, in this order.
     """
-    import numpy as np
-
     from editfrontier.study.judging.resampling import resample, sums
 
     if metric not in data.metrics:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from editfrontier.study.claims import claim
 from editfrontier.study.judging.decision import Part
-from editfrontier.study.judging.verdict import Verdict
+from editfrontier.study.judging.verdict import Absent, Verdict
 from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
@@ -62,10 +64,7 @@ def caching_amortises(evidence: Evidence, *, table: str, editors: Sequence[str],
 
     What is saved is the share of an edit's seconds that its inversion took, paid once instead of `edits` times.
     """
-    import numpy as np
-
     from editfrontier.study.judging.resampling import resample, sums
-    from editfrontier.study.judging.verdict import Absent
 
     parts = []
     for name in editors:

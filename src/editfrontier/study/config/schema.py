@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.places import CONFIG
 from editfrontier.base.yaml_files import read_yaml
@@ -26,8 +28,6 @@ _TYPE_NAMES = {
 
 @cache
 def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-
     return Draft202012Validator(read_yaml(SCHEMA))
 
 

@@ -18,6 +18,7 @@ from editfrontier.data.chains import chains_of
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array, Estimates
 from editfrontier.statistics.taskscores import Settings, TaskScores
+from editfrontier.study.results.gallery import read_task
 
 if TYPE_CHECKING:
     from editfrontier.study.inputs import Inputs
@@ -116,8 +117,6 @@ def only_experiment(inputs: Inputs) -> str:
 
 def statuses(root: Path, task: str, variants: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     """Return what became of each case, "ok", "failed" or "not run", by variant."""
-    from editfrontier.study.results.gallery import read_task
-
     found = read_task(root, task, variants).variants
     return {name: {case: record.status for case, record in found[name].records.items()} for name in variants}
 
@@ -214,8 +213,6 @@ _ROUNDING = 1e-5
 
 def deviation(data: ChainData, variant: str, metric: str) -> Array:
     """Return how far each chain is from its original [C, K] in a metric of `DEVIATIONS`, 0 for the original itself."""
-    import numpy as np
-
     values = data.values(variant, metric)
     if metric != "id_sim":
         return values

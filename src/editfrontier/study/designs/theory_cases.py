@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.seeding import case_generator
+from editfrontier.statistics import bootstrap
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -100,7 +102,6 @@ def load(inputs: Inputs, kind: str, device: torch.device, *, gradient_checkpoint
 
 def noise(inputs: Inputs, chosen: Chosen, shape: Sequence[int], device: torch.device, *parts: str) -> torch.Tensor:
     """Draw noise [B, ...], that of a case from its own id, the study's seed and `parts`."""
-    from editfrontier.base.seeding import case_generator
     from editfrontier.diffusion import sampling
 
     generators = [case_generator(one.case.case_id, "/".join(parts), inputs.seed) for one in chosen.inputs]
@@ -128,8 +129,6 @@ def mean_findings(
         rate: whether the values are 0 and 1; where all are equal, resamples say nothing and Wilson's interval is taken.
         labels: further attributes of the findings.
     """
-    from editfrontier.statistics import bootstrap
-
     table = np.asarray(values, dtype=np.float64)
     table = table[:, None] if table.ndim == 1 else table
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}

@@ -16,10 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatterMathtext, LogFormatterSciNotation
+from PIL import Image
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontEntry
-    from matplotlib.text import Text
 
 FONT = "DejaVu Sans"
 NOTE = "Comment"  # keyword of the PNG's text chunk, one of those that the PNG specification registers
@@ -39,7 +44,6 @@ def power_of_ten(formula: str) -> str:
 
 def write_powers(figure: Figure) -> None:
     """Have logarithmic axes write powers of ten as plain text, as nothing would parse matplotlib's formulas."""
-    from matplotlib.ticker import LogFormatterMathtext, LogFormatterSciNotation
 
     class Powers(LogFormatterSciNotation):
         def __call__(self, x: float, pos: Any = None) -> str:
@@ -66,8 +70,6 @@ def choose_fonts(figure: Figure) -> list[str]:
 
     The figure must have been drawn once, so that its tick labels are there; it is laid out anew where fonts change.
     """
-    from matplotlib.text import Text
-
     own = letters_of(_path_of(FONT))
     texts: list[Text] = [
         text
@@ -107,8 +109,6 @@ def fallback_fonts(letters: Iterable[int]) -> tuple[list[str], frozenset[int]]:
 
 def _installed() -> list[FontEntry]:
     """Return the upright fonts of this machine, those of normal weight first."""
-    from matplotlib import font_manager
-
     manager = font_manager.fontManager
     known = {entry.fname for entry in manager.ttflist}
     for path in sorted(font_manager.findSystemFonts()):
@@ -126,8 +126,6 @@ def _installed() -> list[FontEntry]:
 
 
 def _path_of(family: str) -> tuple[str, int]:
-    from matplotlib import font_manager
-
     found = font_manager.fontManager.findfont(family)
     return str(found), int(getattr(found, "face_index", 0))
 
@@ -135,8 +133,6 @@ def _path_of(family: str) -> tuple[str, int]:
 @cache
 def letters_of(font: tuple[str, int]) -> frozenset[int]:
     """Return the code points that a font (path, face) has glyphs for; none for a file that is no readable font."""
-    from matplotlib.ft2font import FT2Font
-
     try:
         return frozenset(FT2Font(font[0], face_index=font[1]).get_charmap())
     except (OSError, RuntimeError, ValueError):
@@ -162,8 +158,6 @@ def note_about(texts: Sequence[str]) -> str:
 
 def note_of(png: Path) -> str:
     """Return the note that a figure's PNG carries, "" if there is none or no such picture."""
-    from PIL import Image
-
     try:
         with Image.open(png, formats=("PNG",)) as image:
             return str(image.info.get(NOTE, ""))

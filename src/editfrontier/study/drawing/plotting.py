@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
+import matplotlib.pyplot as plt
+
 from editfrontier.base.files import write_bytes
 from editfrontier.study.drawing.lettering import FONT, NOTE, choose_fonts, glyph_warnings_off, note_about, write_powers
 from editfrontier.study.results.grids import Cell
@@ -61,11 +64,7 @@ _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Set the one style of all figures within the block, on a backend that needs no display."""
-    import matplotlib
-
     matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     with plt.style.context("default"), matplotlib.rc_context(_SETTINGS):
         yield
         plt.close("all")

@@ -9,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_image
+from editfrontier.data.regions import apply
 from editfrontier.statistics.subsets import SPLITS, groups_of
 from editfrontier.study.drawing.plotting import INK, axis_label, draw_marker, error_bars, figure_style, save_figure
 from editfrontier.study.figures.qualitative import draw_image
@@ -36,7 +39,6 @@ from editfrontier.study.results.naming import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
@@ -54,10 +56,6 @@ _STILL = 1.0  # pixels; an arrow as short as this says nothing
 
 def motion_of(regions: Sequence[Region]) -> float:
     """Return the mean shift of the regions' pixels in pixels, NaN without regions."""
-    import numpy as np
-
-    from editfrontier.data.regions import apply
-
     pixels = [np.argwhere(region.source)[:, ::-1].astype(np.float64) for region in regions]
     shifts = [
         np.linalg.norm(apply(region.affine, place) - place, axis=1)
@@ -143,10 +141,6 @@ def _outline(axes: Axes, mask: npt.NDArray[np.bool_], colour: str, dashes: str) 
 
 def _arrows(axes: Axes, region: Region) -> None:
     """Draw where a region goes: its centroid if it is moved as a whole, else some of its points."""
-    import numpy as np
-
-    from editfrontier.data.regions import apply
-
     middle = np.argwhere(region.source)[:, ::-1].astype(np.float64).mean(0, keepdims=True)
     pairs = [(tuple(middle[0]), tuple(apply(region.affine, middle)[0]))]
     if region.kind != "relocation" and region.points:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.ticker import MaxNLocator
+
 from editfrontier.study.designs.chains import DEVIATIONS
 from editfrontier.study.drawing.plotting import axis_label, figure_style, save_figure
 from editfrontier.study.results.naming import Row, Style, metric_display, row_styles
@@ -105,8 +107,6 @@ def _unedited(metric: str) -> float:
 
 
 def _label_panel(axes: Axes, metric: str, letter: str, findings: Findings) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     held = [f for f in findings.select("mean", metric=metric) if math.isfinite(f.value)]
     ends = [value for f in held for value in (f.value, f.ci_low, f.ci_high) if math.isfinite(value)]
     if metric in DEVIATIONS:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.lines import Line2D
+
 from editfrontier.base.parquet import read_parquet
 from editfrontier.study.drawing.plotting import (
     GREY,
@@ -207,8 +209,6 @@ def _draw_paper(axes: Axes, paper: Mapping[str, Mapping[str, float]], look: Mapp
 def _legend(
     figure: Figure, rows: Sequence[Row], paper: Mapping[str, Mapping[str, float]], look: Mapping[str, Style]
 ) -> None:
-    from matplotlib.lines import Line2D
-
     entries = {row.editor: _name(row, rows) for row in sorted(rows, key=lambda row: row.control)}
     hollow = {row.editor for row in rows if row.control}
     for method in sorted(paper):

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
 from editfrontier.study.drawing.plotting import (
     GREY,
     INK,
@@ -144,8 +146,6 @@ def _label(axes: Axes, name: str, evaluations: Sequence[float]) -> None:
 
 
 def _plain_ticks(axis: Axis, values: Sequence[float]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     axis.set_major_locator(FixedLocator(ticks_between(values)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
+
 from editfrontier.data.cases import Case, read_image
 from editfrontier.study.drawing.plotting import figure_style, save_figure
 from editfrontier.study.results.gallery import (
@@ -111,8 +113,6 @@ def _case_row(
     truth: bool,
     columns: Sequence[str],
 ) -> None:
-    import matplotlib.pyplot as plt
-
     images: list[npt.NDArray[np.uint8] | None] = [source_image(results, case)]
     if truth:
         images.append(read_image(results.folder / case.true_edit) if case.true_edit else None)
@@ -132,8 +132,6 @@ def _case_row(
 
 
 def _worst_strip(strip: GridSpec, index: int, row: Row, results: TaskResults, worst: int, colour: str) -> None:
-    import matplotlib.pyplot as plt
-
     start = index * (2 * worst + 1)  # one narrow column stands between two editors
     for rank, case_id in enumerate(worst_cases(results.variants[row.variant], worst)):
         case = results.by_id.get(case_id)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
+
 from editfrontier.study.drawing.plotting import GREY, INK, axis_label, figure_style, save_figure
 from editfrontier.study.results.naming import metric_display
 
@@ -61,8 +63,6 @@ def _legend(panels: Sequence[Axes]) -> None:
 
 
 def _panels(count: int, width: float, height: float) -> list[Axes]:
-    import matplotlib.pyplot as plt
-
     columns = min(max(count, 1), _COLUMNS)
     rows = -(-max(count, 1) // columns)
     _, grid = plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False)

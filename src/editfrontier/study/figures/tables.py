@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.study.drawing.plotting import GREY, axis_label, draw_marker, error_bars, figure_style, save_figure
+from editfrontier.study.figures.drags import draw_motion, draw_panel
+from editfrontier.study.figures.frontier import draw_frontier
+from editfrontier.study.figures.inversion import draw_inversion
+from editfrontier.study.figures.qualitative import draw_grid
+from editfrontier.study.figures.validation import draw_validation
 from editfrontier.study.results.grids import Cell, Line, build_grid
 from editfrontier.study.results.naming import (
     Style,
@@ -42,8 +47,6 @@ def figure_frontier(
         out_stem: path without suffix; .pdf, .svg and .png are written.
         frontier: parquet of the composite scores; if it is there and not empty, the first panel shows them.
     """
-    from editfrontier.study.figures.frontier import draw_frontier
-
     draw_frontier(parse_table(table), statistics, reported, out_stem, frontier)
 
 
@@ -174,8 +177,6 @@ def figure_validation(validation: Path, out_stem: Path, points: Path | None = No
         out_stem: path without suffix; .pdf, .svg and .png are written.
         points: the points, if they lie elsewhere.
     """
-    from editfrontier.study.figures.validation import draw_validation
-
     draw_validation(points or validation.with_suffix(".points.parquet"), out_stem)
 
 
@@ -183,27 +184,19 @@ def figure_qualitative(
     table: Mapping[str, Any] | Table, root: Path, out_stem: Path, cases: int = 6, worst: int = 2, seed: int = 0
 ) -> None:
     """Grid of cases chosen by rule, and the worst cases of each editor: see `qualitative.draw_grid`."""
-    from editfrontier.study.figures.qualitative import draw_grid
-
     draw_grid(parse_table(table), root, out_stem, cases, worst, seed)
 
 
 def figure_inversion(table: Mapping[str, Any] | Table, root: Path, reported: Path, out_stem: Path) -> None:
     """Accuracy of inversion over network evaluations: see `inversion_figure.draw_inversion`."""
-    from editfrontier.study.figures.inversion import draw_inversion
-
     draw_inversion(parse_table(table), root, reported, out_stem)
 
 
 def figure_drag_panel(table: Mapping[str, Any] | Table, root: Path, out_stem: Path, seed: int = 0) -> None:
     """One case of each kind of drag by every editor: see `drag_figures.draw_panel`."""
-    from editfrontier.study.figures.drags import draw_panel
-
     draw_panel(parse_table(table), root, out_stem, seed)
 
 
 def figure_motion(table: Mapping[str, Any] | Table, root: Path, reported: Path, out_stem: Path) -> None:
     """Accuracy of drags over the size of the motion: see `drag_figures.draw_motion`."""
-    from editfrontier.study.figures.drags import draw_motion
-
     draw_motion(parse_table(table), root, reported, out_stem)

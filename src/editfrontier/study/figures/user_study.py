@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
 
 from editfrontier.study.drawing.plotting import GREY, INK, figure_style, save_figure
 from editfrontier.study.findings import Finding, Findings
@@ -41,8 +44,6 @@ def draw_responses(
         labels, styles: of editors, by variant.
         stem: of the files.
     """
-    import matplotlib.pyplot as plt
-
     preferred, accuracy, spearman = (
         sorted((row for row in findings.select(quantity) if math.isfinite(row.value)), key=lambda row: row.value)
         for quantity in ("preferred", "accuracy", "spearman")
@@ -105,10 +106,6 @@ def _draw_panel(axes: Axes, panel: _Panel) -> None:
 
 def draw_waiting(note: str, stem: Path) -> None:
     """Draw that nobody has answered yet, and what to do; `note` is "what: how to mend it"."""
-    import textwrap
-
-    import matplotlib.pyplot as plt
-
     head, _, how = note.partition(": ")
     with figure_style():
         figure = plt.figure(figsize=(7.2, 1.5), layout="constrained")

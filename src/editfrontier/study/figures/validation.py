@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import seaborn
+
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
 from editfrontier.study.drawing.plotting import GREY, INK, figure_style, save_figure
@@ -75,8 +78,6 @@ def _scatter(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _identity(axes: Axes, part: pd.DataFrame) -> None:
-    import numpy as np
-
     edges = np.quantile(part["x"], np.linspace(0, 1, 11))
     for (name, group), colour in zip(_groups(part), _COLOURS, strict=False):
         axes.plot(
@@ -110,8 +111,6 @@ def _success(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _two_sides(axes: Axes, part: pd.DataFrame) -> None:
-    import seaborn
-
     names = part["group"].str.replace(", ", ",\n")
     seaborn.boxplot(
         x=names,

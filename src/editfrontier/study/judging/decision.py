@@ -13,6 +13,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from editfrontier.statistics import bootstrap
 from editfrontier.study.judging.verdict import Absent, Verdict
 
 _ORDER = ("contradicted", "open", "holds")
@@ -199,8 +202,4 @@ def _nan_last(value: float) -> tuple[bool, float]:
 
 def holm(p: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p values of the parts of a claim (`bootstrap.holm`); NaNs stay."""
-    import numpy as np
-
-    from editfrontier.statistics import bootstrap
-
     return [float(value) for value in bootstrap.holm(np.array(p, dtype=np.float64))]

@@ -12,7 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editfrontier.study.judging.decision import Effect, Part
+from editfrontier.data.cases import read_cases
+from editfrontier.statistics.subsets import groups_of
+from editfrontier.statistics.taskscores import Settings, read_scores
+from editfrontier.study.findings import read_findings
+from editfrontier.study.judging.decision import Effect, Part, decide, decide_any
 from editfrontier.study.judging.verdict import Absent, Verdict
 from editfrontier.study.results.naming import (
     Row,
@@ -28,7 +32,7 @@ from editfrontier.study.results.naming import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from editfrontier.statistics.taskscores import Settings, TaskScores
+    from editfrontier.statistics.taskscores import TaskScores
     from editfrontier.study.config.study import Study
     from editfrontier.study.findings import Findings
 
@@ -56,8 +60,6 @@ class Evidence:
     @cached_property
     def settings(self) -> Settings:
         """Of the statistics."""
-        from editfrontier.statistics.taskscores import Settings
-
         return Settings.of(self.study.config["statistics"])
 
     @property
@@ -67,14 +69,10 @@ class Evidence:
 
     def decide(self, parts: Sequence[Part], note: str = "") -> Verdict:
         """Return the verdict on parts at the study's level (see `decision.decide`)."""
-        from editfrontier.study.judging.decision import decide
-
         return decide(parts, note, self.alpha)
 
     def decide_any(self, options: Sequence[Sequence[Part]]) -> Verdict:
         """Return the verdict on "at least one of these" at the study's level (see `decision.decide_any`)."""
-        from editfrontier.study.judging.decision import decide_any
-
         return decide_any(options, self.alpha)
 
     # --- tables ------------------------------------------------------------------------------------------------------
@@ -207,15 +205,10 @@ class Evidence:
         for path, row in zip(paths, rows, strict=True):
             if not path.is_file() or not sources.is_file():
                 raise Absent(f"The scores of {row.label} on task '{task}' were not made.")
-        from editfrontier.statistics.taskscores import read_scores
-
         return read_scores(paths, [], sources)
 
     def parts_of_cases(self, table: str, split: str) -> dict[str, list[str]]:
         """Return the case ids of each part of a table's task (see `subsets.groups_of`)."""
-        from editfrontier.data.cases import read_cases
-        from editfrontier.statistics.subsets import groups_of
-
         path = self.root / "data" / self.table(table).task / "cases.parquet"
         if not path.is_file():
             raise Absent(f"The cases of task '{self.table(table).task}' were not made.")
@@ -228,8 +221,6 @@ class Evidence:
         path = self.root / "analyses" / f"{analysis}.parquet"
         if analysis not in self.study.analyses or not path.is_file():
             raise Absent(f"The analysis '{analysis}' was not run.")
-        from editfrontier.study.findings import read_findings
-
         return read_findings(path)
 
     def finding(self, analysis: str, quantity: str, editor: str = "", **values: Any) -> Effect:

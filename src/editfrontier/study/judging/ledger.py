@@ -8,10 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jsonschema import Draft202012Validator
+
+from editfrontier.base.csv_files import frame_as_csv
 from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.files import write_bytes
 from editfrontier.base.places import CONFIG
+from editfrontier.base.yaml_files import read_yaml
 from editfrontier.study.claims import Test, get_test
 from editfrontier.study.judging.verdict import Verdict
+from editfrontier.study.results.naming import editor_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,18 +69,12 @@ class Claim:
 
 def read_claims(path: Path) -> list[Claim]:
     """Read and check the list of claims; raise `UserError` that names the file and the key."""
-    from editfrontier.base.yaml_files import read_yaml
-
     content = read_yaml(path)
     _check(path, content)
     return [_claim(path, str(name), entry) for name, entry in content.items()]
 
 
 def _check(path: Path, content: Mapping[str, Any]) -> None:
-    from jsonschema import Draft202012Validator
-
-    from editfrontier.base.yaml_files import read_yaml
-
     errors = Draft202012Validator(read_yaml(SCHEMA)).iter_errors(content)
     # Unknown keys first: one of them is often the misspelt form of a key that is missing.
     for error in sorted(errors, key=lambda e: (e.validator != "additionalProperties", str(list(e.absolute_path)))):
@@ -142,8 +142,6 @@ def judge(claims: Sequence[Claim], root: Path, study: Study, reported: Path) -> 
 
 def _reported(path: Path) -> dict[str, str]:
     """Return the paper's numbers in words by their reference, for example "SDEdit: FID 95.7", as it prints them."""
-    from editfrontier.study.results.naming import editor_label
-
     found = {}
     with path.open(encoding="utf-8", newline="") as file:
         for entry in csv.DictReader(file):
@@ -177,9 +175,6 @@ def write_ledger(claims: Path, root: Path, study: Study, reported: Path, out: Pa
     Returns:
         Verdict -> how many claims have it.
     """
-    from editfrontier.base.csv_files import frame_as_csv
-    from editfrontier.base.files import write_bytes
-
     frame = judge(read_claims(claims), root, study, reported)
     write_bytes(out, frame_as_csv(frame))
     return {str(name): int(count) for name, count in frame["verdict"].value_counts().items()}

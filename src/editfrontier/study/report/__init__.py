@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from editfrontier.study.report.page import build_page
+
 
 def build_report(
     root: Path,
@@ -30,6 +32,4 @@ def build_report(
     Raises:
         UserError: a file that is there is unreadable.
     """
-    from editfrontier.study.report.page import build_page
-
     build_page(root, config, tables, reported, out_html, benchmarks)

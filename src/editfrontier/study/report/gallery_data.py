@@ -8,6 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 from editfrontier.data.cases import Case, read_image
 from editfrontier.scoring.metrics.registry import METRICS
 from editfrontier.study.results.gallery import (
@@ -23,7 +26,6 @@ from editfrontier.study.results.gallery import (
 from editfrontier.study.results.naming import Row, metric_display, styles
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 TILE = 128  # pixels; larger images are shown reduced to this
@@ -137,9 +139,6 @@ def rounded(value: float, digits: int = 4) -> float | None:
 
 
 def _strip(results: TaskResults, case: Case, rows: Sequence[Row], quality: int) -> tuple[bytes, dict[str, int], int]:
-    import numpy as np
-    from PIL import Image
-
     source = source_image(results, case)
     images: dict[str, npt.NDArray[np.uint8] | None] = {"source": source}
     mask = mask_image(results, case)
@@ -172,9 +171,6 @@ def _strip(results: TaskResults, case: Case, rows: Sequence[Row], quality: int) 
 
 
 def _square(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    import numpy as np
-    from PIL import Image
-
     if image.shape[:2] == (side, side):
         return image
     picture = Image.fromarray(image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from editfrontier.study.figures.tables import guidance_of
 from editfrontier.study.results.grids import Grid, Line
 
 _LEADS = {
@@ -111,8 +112,6 @@ def _editors(grid: Grid, column: int) -> list[Line]:
 
 
 def _guidance_sentence(grid: Grid) -> str:
-    from editfrontier.study.figures.tables import guidance_of
-
     sweep = sorted(
         (w, line)
         for line in grid.lines

@@ -8,6 +8,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
 from editfrontier.base.places import REPORTS
 
 
@@ -29,9 +32,6 @@ def render_page(
         data: JSON value for the page's script.
         filters: further filters of the template.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     code = (REPORTS / script).read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(REPORTS / "templates"),

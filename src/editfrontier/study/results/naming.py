@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import UserError
+from editfrontier.scoring.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,8 +270,6 @@ def styles(editors: Iterable[str]) -> dict[str, Style]:
 @cache
 def metric_display(name: str) -> MetricDisplay:
     """Return what readers are told about a metric; an unknown metric has no direction and is never ranked."""
-    from editfrontier.scoring.metrics import METRICS
-
     metric = METRICS.get(name)
     if metric is None:
         return MetricDisplay(name, name, "", "none", "", "", "")

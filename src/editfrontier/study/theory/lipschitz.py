@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from editfrontier.study.designs.theory_cases import batches
 
@@ -34,8 +35,6 @@ class Spectral:
 @contextmanager
 def differentiable_attention() -> Iterator[None]:
     """Make attention use the implementation that has forward derivatives; the fused ones have none."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     with sdpa_kernel(SDPBackend.MATH):
         yield
 

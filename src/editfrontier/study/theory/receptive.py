@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.ndimage import distance_transform_cdt
 from torch import Tensor, nn
 
 Floats = npt.NDArray[np.float64]
@@ -109,8 +110,6 @@ def mask_distances(mask: npt.NDArray[np.bool_]) -> Floats:
 
     Kernels are squares, so that this is the distance that receptive fields are measured in.
     """
-    from scipy.ndimage import distance_transform_cdt
-
     if not mask.any():
         raise ValueError("an empty mask has no distances")
     found: Any = distance_transform_cdt(~mask, metric="chessboard")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from editfrontier.statistics.bootstrap import Array
 
@@ -83,8 +84,6 @@ def rank_correlations(x: Array, y: Array) -> tuple[Array, Array]:
     Returns:
         [R] each, NaN where a row has a NaN or equal values only.
     """
-    from scipy.stats import rankdata
-
     dx, dy = (np.sign(a[:, :, None] - a[:, None, :]) for a in (x, y))
     rx, ry = (rankdata(a, axis=1) for a in (x, y))
     rx, ry = rx - rx.mean(axis=1, keepdims=True), ry - ry.mean(axis=1, keepdims=True)

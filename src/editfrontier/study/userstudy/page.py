@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image as Pillow
+
 from editfrontier.base.files import write_bytes
 from editfrontier.study.report.webpage import render_page
 from editfrontier.study.userstudy.fixed import answered_design, keep_design, present_state
@@ -72,8 +74,6 @@ def page_data(design: Design, images: Mapping[str, Image]) -> dict[str, Any]:
 
 
 def _encode(image: Image, lossless: bool) -> str:
-    from PIL import Image as Pillow
-
     buffer = io.BytesIO()
     # For lossless images quality and method are effort: more of it takes six times as long and saves a twentieth.
     options = {"quality": 30, "method": 2} if lossless else {"quality": _QUALITY, "method": 4}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t
 
 from editfrontier.scoring.metrics.registry import METRICS
 from editfrontier.statistics import bootstrap
@@ -95,8 +96,6 @@ class Spread:
 
     def estimate(self, votes: Votes, n: int, k: int = 0, bounds: tuple[float, float] | None = None) -> Estimate:
         """Return the k-th value with its interval, cut off at `bounds`."""
-        from scipy.stats import t
-
         value = float(self.point[k])
         half = (
             float(t.ppf((1 + votes.level) / 2, votes.units - 1) * np.sqrt(self.variance[k]))
