@@ -25,7 +25,7 @@ from torch import Tensor
 from editfrontier.data.language import load_language
 from editfrontier.data.regions import Region
 from editfrontier.diffusion.sampling import ForwardCounter
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.microworld.drags import KINDS, Drag, sample_drags
 from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.drags import found_values, look_values

@@ -27,7 +27,7 @@ import torch
 from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import read_cases
 from editfrontier.diffusion import sampling
-from editfrontier.editing.editors import get_editor, make_params
+from editfrontier.editing.editor import get_editor, make_params
 from editfrontier.editing.inputs import make_batch, read_inputs
 from editfrontier.editing.records import EditSpec
 from editfrontier.microworld.dataset import build_task

@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from editfrontier.statistics.bootstrap import INTERVALS
 from editfrontier.statistics.coverage import coverage, render_population
+
+from editfrontier.statistics.bootstrap import INTERVALS
 
 
 def main() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from editfrontier.running import warm
 from editfrontier.base.files import write_bytes
+from editfrontier.study.analysis import ANALYSES as KNOWN_ANALYSES
 from editfrontier.study.config.study import evaluators_of, resolve_study
 from editfrontier.study.config.models import ON_REQUEST
-from editfrontier.data.datasets import RENDERED, get_dataset
+from editfrontier.data.dataset import RENDERED, get_dataset
 from editfrontier.base.errors import KILLED, UserError
 from editfrontier.base.integrity.contents import damage
 from editfrontier.base.integrity.places import writing_problem
@@ -383,5 +384,5 @@ def memory_of_analysis(wildcards, attempt):
 
 def code_of_analysis(wildcards):
     return code_hash(
-        "editfrontier.study.inputs", f"editfrontier.study.analyses.{STUDY.analyses[wildcards.analysis]['analysis']}"
+        "editfrontier.study.inputs", KNOWN_ANALYSES.module_of(STUDY.analyses[wildcards.analysis]["analysis"])
     )

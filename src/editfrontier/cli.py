@@ -25,7 +25,7 @@ from editfrontier.commands import cluster as commands_cluster
 from editfrontier.commands import inputs as commands_inputs
 from editfrontier.commands import results as commands_results
 from editfrontier.commands.cluster import JOBS, MICRO, Configs, config_files
-from editfrontier.data.datasets import RENDERED
+from editfrontier.data.dataset import RENDERED
 from editfrontier.editing.failures import failures
 from editfrontier.statistics.task import summarise_task
 from editfrontier.study.config.study import load_study

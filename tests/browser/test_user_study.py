@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from editfrontier.study.analyses import NoParams
 from editfrontier.study.analyses.user_study import ANALYSIS
+from editfrontier.study.analysis import NoParams
 from editfrontier.study.userstudy.materials import Design
 from editfrontier.study.userstudy.page import write_study
 from editfrontier.study.userstudy.responses import Answer, collect_responses, read_session

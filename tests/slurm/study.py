@@ -39,7 +39,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from editfrontier.editing.editors import Editor
+from editfrontier.editing.editor import Editor
 
 GATES = Path("gates")
 begun = []

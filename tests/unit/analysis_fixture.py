@@ -11,7 +11,7 @@ import numpy as np
 from editfrontier.data.cases import Case
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.taskscores import Settings, TaskScores
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.inputs import Inputs
 from editfrontier.study.results.naming import Row, Table

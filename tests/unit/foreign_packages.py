@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from editfrontier.base import plugins
+from editfrontier.base import registry
 
 EDITOR = """
-from editfrontier.editing.editors import Editor, NoParams
+from editfrontier.editors import Editor, NoParams
 
 EDITOR = Editor("{name}", NoParams, lambda model, batch, params: batch.images)
 """
@@ -29,4 +29,4 @@ def put_package(folder: Path, package: str, name: str, code: str = EDITOR, group
     (folder / f"{module}.py").write_text(code.replace("{name}", name))
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:EDITOR\n")
-    plugins._points_on.cache_clear()  # in a study no package appears while it runs
+    registry._points_of.cache_clear()  # in a study no package appears while it runs

@@ -15,8 +15,8 @@ from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, write_png
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.components import cell_distances, crossed_components, pair_means
-from editfrontier.study.analyses import analysis_params
 from editfrontier.study.analyses.sensitivity import ANALYSIS
+from editfrontier.study.analysis import analysis_params
 from editfrontier.study.designs.wordings import clip_towards_first, read_design
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.results.naming import Row

@@ -15,11 +15,11 @@ from analysis_fixture import Given, found_by, inputs_of, scores_of
 from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
 from editfrontier.statistics.bootstrap import Array
-from editfrontier.study.analyses import analysis_params
 from editfrontier.study.analyses.levels import ANALYSIS as LEVELS
 from editfrontier.study.analyses.strength import ANALYSIS as STRENGTH
 from editfrontier.study.analyses.strength import start_noise
 from editfrontier.study.analyses.sweep import ANALYSIS as SWEEP
+from editfrontier.study.analysis import analysis_params
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.results.naming import Row
 

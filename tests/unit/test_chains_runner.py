@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from editfrontier import editors
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import Case, read_cases, read_image, write_cases, write_png
 from editfrontier.data.chains import chains_of
-from editfrontier.editing import editors, shard
+from editfrontier.editing import shard
 from editfrontier.editing.chains import links_by_step
 from editfrontier.editing.latent_carry import carrying
 from editfrontier.editing.records import Row
@@ -98,7 +99,7 @@ def theirs(monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, float]]) -> se
 
     made = editors.Editor("theirs", editors.NoParams, brighten, needs=frozenset({"instruction"}))
     known = editors.get_editor
-    monkeypatch.setattr(shard.editors, "get_editor", lambda name: made if name == "theirs" else known(name))
+    monkeypatch.setattr(shard, "get_editor", lambda name: made if name == "theirs" else known(name))
     return broken
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from claims_fixture import CLAIMS, REPORTED, ROOT, World, claims, micro
 from editfrontier.base.errors import UserError
-from editfrontier.study.claims import all_tests
+from editfrontier.study.claim import TESTS
 from editfrontier.study.config.study import read_yaml
 from editfrontier.study.judging.ledger import COLUMNS, judge, read_claims, write_ledger
 from editfrontier.study.judging.verdict import VERDICTS
@@ -42,11 +42,11 @@ def written(path: Path, text: str) -> Path:
 
 def test_every_claim_of_the_paper_has_a_test_and_every_test_a_claim() -> None:
     assert list(claims()) == EVERY
-    assert {claim.test.name for claim in claims().values()} == set(all_tests())
+    assert {claim.test.name for claim in claims().values()} == set(TESTS)
 
 
 def test_every_test_says_what_it_decides() -> None:
-    for name, test in all_tests().items():
+    for name, test in TESTS.load_all().items():
         assert test.run.__doc__, name
 
 
@@ -68,7 +68,11 @@ def test_analyses_of_the_list_exist_in_the_study() -> None:
         ("where:", "were:", "key 'C02': unknown key 'were'. Did you mean 'where'?"),
         ("  where: Section 1\n", "", "key 'C02': 'where' is missing. Add it: where the paper makes it."),
         ("C02:", "claim2:", "'claim2' is no number of a claim, expected one like C01"),
-        ("better_than", "better_then", "key 'C02.test': 'editing.better_then' is no test of a claim. Did you mean"),
+        (
+            "better_than",
+            "better_then",
+            "key 'C02.test': test 'editing.better_then': there is no such test. Did you mean",
+        ),
         ("margin", "margins", "key 'C02.params.margins': unknown to editing.better_than. Did you mean 'margin'?"),
         (", margin: 0", "", "key 'C02.params.margin': missing, editing.better_than needs it"),
         ("link: table1", "link: [table1]", "key 'C02.link': ['table1'], expected: Where the page"),

@@ -15,7 +15,8 @@ from PIL import Image
 from celeba_files import draw_face, labels, original, pack, table, write_celeba
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_cases, read_image, read_mask
-from editfrontier.data.datasets import celeba_hq, get_dataset
+from editfrontier.data.dataset import get_dataset
+from editfrontier.data.datasets import celeba_hq
 from editfrontier.data.language import load_language
 from editfrontier.data.reading import celeba_faces, face_attributes, parsing
 from editfrontier.data.reading.build import build_task

@@ -159,7 +159,7 @@ def test_a_full_disk_keeps_the_part(server: str, tmp_path: Path, monkeypatch: py
 
 def test_a_download_that_is_killed_goes_on(server: str, tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from editfrontier.data.datasets import downloads\n"
+        "import os, signal, sys; from pathlib import Path; from editfrontier.base.fetching import downloads\n"
         "downloads._CHUNK = 100_000\n"
         "def reporter(what): return lambda done, total: done > 300_000 and os.kill(os.getpid(), signal.SIGKILL)\n"
         "downloads.reporter = reporter\n"

@@ -15,16 +15,16 @@ import pytest
 from PIL import Image
 
 from drag_fixture import CHANGE, TEXT, bench_sample, box, dense, drag_bench, operation, picture, red_bench, red_sample
+from editfrontier import editors
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_cases, read_image, read_mask
-from editfrontier.data.datasets import dataset_names, dataset_options, get_dataset
+from editfrontier.data.dataset import DATASETS, dataset_options, get_dataset
 from editfrontier.data.datasets import drag_bench as bench_module
 from editfrontier.data.datasets import red_bench as red_module
 from editfrontier.data.pixels import to_arrays
 from editfrontier.data.reading.build import build_task
 from editfrontier.data.reading.drag_pairs import fitted, regions_of, split_pairs
 from editfrontier.data.regions import apply, parse_drags, rectangle_around
-from editfrontier.editing import editors
 from editfrontier.editing.inputs import make_batch, read_inputs
 from editfrontier.editing.records import EditSpec
 from editfrontier.statistics.subsets import groups_of
@@ -42,7 +42,7 @@ def drags(case: Case, folder: Path, size: int) -> list[Any]:
 @pytest.mark.parametrize("name", ["magicbrush", "red_bench", "drag_bench", "pie_bench", "own_images"])
 def test_data_sets_are_found_by_name_and_say_how_to_get_them(name: str) -> None:
     dataset = get_dataset(name)
-    assert name in dataset_names() and dataset.name == name
+    assert name in DATASETS and dataset.name == name
     assert dataset.title and dataset.licence and dataset.terms and dataset.by_hand and dataset.files
     assert dataset_options(dataset, {"size": 128}).size == 128
     with pytest.raises(UserError, match=rf"dataset '{name}', option 'sice'.* Did you mean 'size'"):
@@ -50,8 +50,8 @@ def test_data_sets_are_found_by_name_and_say_how_to_get_them(name: str) -> None:
 
 
 def test_modules_that_only_help_are_no_data_sets() -> None:
-    assert not {"json_files", "magicbrush_files", "build", "files"} & set(dataset_names())
-    with pytest.raises(UserError, match=r"dataset 'red_bensh': there is no such data set\. Did you mean 'red_bench'"):
+    assert not {"json_files", "magicbrush_files", "build", "files"} & set(DATASETS)
+    with pytest.raises(UserError, match=r"dataset 'red_bensh': there is no such dataset\. Did you mean 'red_bench'"):
         get_dataset("red_bensh")
 
 

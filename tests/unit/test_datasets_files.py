@@ -14,7 +14,7 @@ import pytest
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile, complete, data_folder, find_file, missing, verify_file
 from editfrontier.base.yaml_files import read_yaml
-from editfrontier.data.datasets import RENDERED, dataset_names, dataset_problems, get_dataset
+from editfrontier.data.dataset import DATASETS, RENDERED, dataset_problems, get_dataset
 from editfrontier.data.reading.choice import check_manifest, read_manifest, salted, write_manifest
 from editfrontier.data.reading.inventory import describe, fetch_files, summary
 
@@ -196,7 +196,7 @@ def test_an_archive_with_a_wrong_checksum_is_not_unpacked(tmp_path: Path) -> Non
 # --- the registry ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", dataset_names())
+@pytest.mark.parametrize("name", DATASETS.own_names())
 def test_every_data_set_says_where_it_comes_from_and_on_which_terms(name: str) -> None:
     dataset = get_dataset(name)
     assert dataset.name == name and name not in RENDERED
@@ -226,9 +226,9 @@ def test_rendered_data_sets_are_listed_and_described(name: str) -> None:
 
 
 def test_an_unknown_data_set_is_named_with_the_nearest() -> None:
-    with pytest.raises(UserError, match="dataset 'celeba-hq': there is no such data set. Did you mean 'celeba_hq'"):
+    with pytest.raises(UserError, match="dataset 'celeba-hq': there is no such dataset. Did you mean 'celeba_hq'"):
         get_dataset("celeba-hq")
-    with pytest.raises(UserError, match="there is no such data set"):
+    with pytest.raises(UserError, match="there is no such dataset"):
         get_dataset("files")
 
 

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from celeba_files import write_celeba
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_mask, write_png
-from editfrontier.data.datasets import MaskOptions, celeba_hq
+from editfrontier.data.dataset import MaskOptions
+from editfrontier.data.datasets import celeba_hq
 from editfrontier.data.framing import Mask, Pixels
 from editfrontier.data.mask_quality import MASK_KINDS
 from editfrontier.data.reading.automatic import Box, bounding_box, edits_behind, with_masks

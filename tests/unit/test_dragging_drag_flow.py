@@ -15,7 +15,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.data.regions import Region
 from editfrontier.diffusion import blending, features, sampling
 from editfrontier.diffusion.flow import FlowText, encode_flow_text, velocity
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.editing.editors.drag_flow import drag_latents
 from editfrontier.editing.methods import objective
 from editfrontier.inversion import invert, reconstruct

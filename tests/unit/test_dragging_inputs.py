@@ -16,7 +16,7 @@ from editfrontier.data.attribute_map import attribute_regions, load_table
 from editfrontier.data.cases import Case, read_cases, write_png
 from editfrontier.data.language import load_language
 from editfrontier.data.regions import apply
-from editfrontier.editing.editors import NEEDS
+from editfrontier.editing.editor import NEEDS
 from editfrontier.editing.inputs import make_batch, read_inputs
 from editfrontier.editing.records import EditSpec
 from tiny_pipelines import SIZE, tiny_cases

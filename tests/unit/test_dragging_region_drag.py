@@ -14,7 +14,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.data.pixels import to_arrays, to_images
 from editfrontier.data.regions import Region, warp_mask
 from editfrontier.diffusion import blending, sampling
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.editing.editors.region_drag import drag_latents
 from editfrontier.inversion import invert
 from test_dragging_features import Calls, compared_with_forwards_of_their_own

@@ -14,7 +14,7 @@ from torch import Tensor
 from editfrontier.data.language import load_language
 from editfrontier.data.regions import Region
 from editfrontier.diffusion import blending, sampling
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.editing.methods.objective import editable_pixels
 from editfrontier.microworld.drags import Drag, sample_drags
 from editfrontier.models.loading import load_pipeline

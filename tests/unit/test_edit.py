@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from editfrontier import editors
 from editfrontier.base.errors import EditorError, UserError
 from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import Case, read_cases, read_image, write_cases, write_png
-from editfrontier.editing import editors, inputs, shard
+from editfrontier.editing import inputs, shard
 from editfrontier.editing.records import Row
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
 
@@ -60,7 +61,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def put(function: Any, **settings: Any) -> None:
         made = editors.Editor("theirs", editors.NoParams, function, **settings)
-        monkeypatch.setattr(shard.editors, "get_editor", lambda name: made)
+        monkeypatch.setattr(shard, "get_editor", lambda name: made)
 
     return put
 

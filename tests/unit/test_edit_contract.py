@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from editfrontier import editors
 from editfrontier.base.errors import EditorError, UserError
 from editfrontier.data.cases import read_cases, write_cases
-from editfrontier.editing import editors
 from editfrontier.editing.contract import NEED_OF, TRIES
-from editfrontier.editing.editors import NEEDS, EditBatch
+from editfrontier.editing.editor import NEEDS, EditBatch
 from test_edit import cases, register, run
 from tiny_pipelines import tiny_cases
 

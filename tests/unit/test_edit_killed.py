@@ -33,7 +33,7 @@ def theirs(model, batch, params):
     return -batch.images
 
 made = editors.Editor("theirs", editors.NoParams, theirs)
-shard.editors.get_editor = lambda name: made
+shard.get_editor = lambda name: made
 spec = {"editor": "theirs", "variant": "theirs", "seed": 1}
 shard.run_shard(cases, 0, 1, spec, folder / "shard-0.parquet", folder / "images", 2)
 """

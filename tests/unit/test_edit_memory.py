@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from editfrontier import editors
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
-from editfrontier.editing import editors
 from test_edit import cases, register, run
 
 __all__ = ["cases", "register"]  # fixtures

@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from editfrontier import editors
 from editfrontier.data.cases import read_image
 from editfrontier.data.regions import Region, apply, warp_mask
-from editfrontier.editing import editors, shard
-from editfrontier.editing.editors import EditBatch
+from editfrontier.editing import shard
+from editfrontier.editing.editor import EditBatch
 from editfrontier.editing.records import EditSpec, key
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
@@ -91,7 +92,7 @@ def test_an_editor_sees_large_images_and_its_edits_have_the_size_of_the_sources(
         return batch.images * 0.5
 
     made = editors.Editor("theirs", editors.NoParams, brighten, needs=frozenset({"mask"}))
-    monkeypatch.setattr(shard.editors, "get_editor", lambda name: made)
+    monkeypatch.setattr(shard, "get_editor", lambda name: made)
     rows = run(cases, tmp_path / "out", "theirs", 2 * SIZE)
     assert set(seen) == {((2 * SIZE, 2 * SIZE), (2 * SIZE, 2 * SIZE))}
     source = torch.from_numpy(read_image(cases.parent / "image-0.png").copy()).permute(2, 0, 1)[None] / 127.5 - 1

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from editfrontier.base import registry
 from editfrontier.base.errors import UserError
-from editfrontier.editing import editors
-from editfrontier.editing.editors import EditBatch, Editor, NoParams, get_editor, make_params
+from editfrontier.editing.editor import EDITORS, EditBatch, Editor, NoParams, get_editor, make_params
 from tiny_pipelines import tiny_batch
 
 NAMES = [
@@ -31,7 +31,7 @@ NAMES = [
 
 
 def test_every_file_is_an_editor_of_its_own_name() -> None:
-    assert set(NAMES) <= set(editors.editor_names())
+    assert set(NAMES) <= set(EDITORS)
     for name in NAMES:
         editor = get_editor(name)
         assert editor.name == name
@@ -41,8 +41,8 @@ def test_every_file_is_an_editor_of_its_own_name() -> None:
 
 def test_registry_and_hyperparameters_do_not_import_torch() -> None:
     code = (
-        "import sys\nfrom editfrontier.editing.editors import editor_names, get_editor, make_params\n"
-        "[make_params(get_editor(name), {}) for name in editor_names()]; sys.exit('torch' in sys.modules)"
+        "import sys\nfrom editfrontier.editing.editor import EDITORS, make_params\n"
+        "[make_params(EDITORS.get(name), {}) for name in EDITORS]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -54,15 +54,15 @@ def test_unknown_editor_gets_a_proposal() -> None:
 
 def test_editor_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def install(name: str, value: str) -> None:
-        point = EntryPoint(name, value, editors.ENTRY_POINT_GROUP)
-        monkeypatch.setattr(editors, "points_of", lambda group: [point])
+        point = EntryPoint(name, value, EDITORS.group)
+        monkeypatch.setattr(registry, "_points_of", lambda group, path: (point,))
 
     theirs = types.ModuleType("their_package")
     theirs.EDITOR = Editor("theirs", NoParams, lambda model, batch, params: batch.images)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "their_package", theirs)
     install("theirs", "their_package:EDITOR")
     assert get_editor("theirs").name == "theirs"
-    assert "theirs" in editors.editor_names()
+    assert "theirs" in EDITORS
     install("renamed", "their_package:EDITOR")
     with pytest.raises(UserError, match=r"'renamed': its EDITOR is called 'theirs', expected 'renamed'\. Rename"):
         get_editor("renamed")

@@ -16,7 +16,7 @@ from diffusers import (
 from torch import Tensor
 
 from editfrontier.diffusion import branches, sampling
-from editfrontier.editing.editors import EditBatch, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, get_editor, make_params
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 
 TOLERANCE = 1e-4

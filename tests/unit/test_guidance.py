@@ -13,7 +13,7 @@ from torch import Tensor
 
 from editfrontier.base.errors import UserError
 from editfrontier.diffusion import guidance, sampling
-from editfrontier.editing.editors import EditBatch, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, get_editor, make_params
 from editfrontier.editing.editors.mask_guided import edit_latents
 from tiny_pipelines import fresh_generators, tiny_batch, tiny_pipeline
 

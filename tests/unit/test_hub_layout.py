@@ -12,7 +12,7 @@ import pytest
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_image, write_cases, write_png
 from editfrontier.diffusion import sampling
-from editfrontier.editing import editors
+from editfrontier.editing.editor import MODEL_KINDS
 from editfrontier.editing.shard import run_shard
 from editfrontier.models.loading import CHANNELS, load_pipeline
 from hub_layout import CHECKPOINTS, KIND_OF
@@ -100,7 +100,7 @@ def test_checkpoint_loads_as_its_kind(checkpoint: str, hub_model: Callable[[str]
     )
     assert sampling.size_factor(model) == (8 if hasattr(model, "unet") else 16)
     assert getattr(model, "safety_checker", None) is None
-    assert editors.MODEL_KINDS.count(kind) == 1
+    assert MODEL_KINDS.count(kind) == 1
     if checkpoint.startswith("sd2"):  # its text encoder was trained with the padding of OpenCLIP
         assert model.tokenizer.pad_token == "!"
 

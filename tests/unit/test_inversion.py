@@ -17,7 +17,7 @@ from editfrontier.data.cases import read_cases, read_image
 from editfrontier.data.pixels import to_images
 from editfrontier.diffusion import attention, sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.editing.editors import Measured, get_editor, make_params
+from editfrontier.editing.editor import Measured, get_editor, make_params
 from editfrontier.inversion import diffusion
 from editfrontier.microworld.dataset import build_task
 from editfrontier.models.loading import load_pipeline

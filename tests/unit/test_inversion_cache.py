@@ -17,7 +17,7 @@ from editfrontier.base.parquet import read_parquet
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.editing import shard
-from editfrontier.editing.editors import EditBatch, Editor, NoParams, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Editor, NoParams, get_editor, make_params
 from editfrontier.inversion import InversionCache, Trajectory
 from tiny_pipelines import tiny_batch, tiny_cases, tiny_pipeline
 
@@ -211,7 +211,7 @@ def test_jobs_share_inversions_and_record_the_same_numbers(
     """With the cache the images, forwards and inversions' seconds of a job are those of the job that filled it."""
     cases = tiny_cases(tmp_path / "data")
     made = Editor("theirs", NoParams, inverting, frozenset({"source_caption"}), "text_to_image")
-    monkeypatch.setattr(shard.editors, "get_editor", lambda name: made)
+    monkeypatch.setattr(shard, "get_editor", lambda name: made)
     monkeypatch.setattr(shard, "_weights", lambda spec: "weights")
     records = {}
     for name in ("none", "fills", "finds"):

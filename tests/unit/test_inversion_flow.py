@@ -14,7 +14,7 @@ from torch import Tensor
 from editfrontier import inversion
 from editfrontier.base.errors import UserError
 from editfrontier.diffusion import flow, sampling
-from editfrontier.editing.editors import Measured, get_editor, make_params
+from editfrontier.editing.editor import Measured, get_editor, make_params
 from editfrontier.inversion import Trajectory
 from tiny_pipelines import tiny_batch
 

@@ -23,7 +23,7 @@ WINGS = (
     ("commands",),
 )
 RANK = {wing: rank for rank, wings in enumerate(WINGS) for wing in wings}
-LOOSE = {"__init__.py", "__main__.py", "cli.py", "py.typed"}
+LOOSE = {"__init__.py", "__main__.py", "cli.py", "py.typed", "editors.py", "datasets.py"}
 HEAVY = ("torch", "diffusers", "transformers", "pandas", "matplotlib", "pyarrow", "seaborn", "cv2")
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from editfrontier.editing.editors import _own_names
+from editfrontier.editing.editor import EDITORS
 from editfrontier.study.figures.tables import figure_frontier
 from editfrontier.study.results.naming import CONTROLS, LABELS, Row, group_styles, read_reported, row_styles, styles
 from experiments_fixture import add_experiments
@@ -21,7 +21,7 @@ from study_fixture import make_study
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = tuple(f"method_from_outside_{i}" for i in range(1, 7))
 QUOTED = {method for method in read_reported(ROOT / "config/reported_values.csv")["method"] if method != "all"}
-KNOWN = tuple(sorted({*_own_names(), *LABELS, *QUOTED}))
+KNOWN = tuple(sorted({*EDITORS.own_names(), *LABELS, *QUOTED}))
 
 
 def test_no_two_editors_look_alike_known_or_from_outside() -> None:

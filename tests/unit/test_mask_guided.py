@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from editfrontier.diffusion import blending, sampling
-from editfrontier.editing.editors import EditBatch, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, get_editor, make_params
 from editfrontier.editing.editors.mask_guided import edit_latents
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch, tiny_pipeline
 

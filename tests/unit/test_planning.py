@@ -10,7 +10,7 @@ import pytest
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.data.cases import Case
-from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.editing.editors.ready_made import VARIABLE
 from editfrontier.models.registry import get_entry
 from editfrontier.running.planning import costs

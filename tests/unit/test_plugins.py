@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from editfrontier.base.errors import UserError
-from editfrontier.base.plugins import import_own
-from editfrontier.data.datasets import get_dataset
-from editfrontier.editing.editors import get_editor
+from editfrontier.base.registry import import_own
+from editfrontier.data.dataset import get_dataset
+from editfrontier.editing.editor import get_editor
 from foreign_packages import put_package
 
 

@@ -17,7 +17,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.data.regions import Region, warp_mask
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.features import sample_at
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.editing.editors.point_drag import drag, featured
 from editfrontier.editing.methods.point_tracking import Handles, make_handles, motion_loss, point_pairs, track, window
 from editfrontier.editing.methods.reference_attention import execution_order, reference_attention

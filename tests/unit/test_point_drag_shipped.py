@@ -9,7 +9,7 @@ import torch
 
 from editfrontier.data.pixels import to_arrays, to_images
 from editfrontier.data.regions import Region
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.microworld.drags import sample_drags
 from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.drags import found_values

@@ -16,7 +16,7 @@ from editfrontier.data.cases import Case, read_cases, read_image
 from editfrontier.data.framing import frame_of
 from editfrontier.data.reading.build import build_task
 from editfrontier.editing import shard
-from editfrontier.editing.editors import get_editor, make_params
+from editfrontier.editing.editor import get_editor, make_params
 from editfrontier.editing.editors.ready_made import VARIABLE
 from editfrontier.editing.origin import origins
 from editfrontier.editing.records import Row

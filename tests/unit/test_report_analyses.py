@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from editfrontier.study.analyses import get_analysis
+from editfrontier.study.analysis import get_analysis
 from editfrontier.study.findings import Finding, write_findings
 from editfrontier.study.judging.ledger import COLUMNS
 from editfrontier.study.report import build_report

@@ -15,7 +15,7 @@ from editfrontier import inversion
 from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.schedulers import LEAST_ALPHA_BAR
-from editfrontier.editing.editors import Measured, get_editor, make_params
+from editfrontier.editing.editor import Measured, get_editor, make_params
 from editfrontier.inversion.diffusion import dpm_times
 from tiny_pipelines import TOKENS, tiny_batch, tiny_pipeline
 

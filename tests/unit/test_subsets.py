@@ -11,8 +11,8 @@ import pytest
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, write_cases
-from editfrontier.data.datasets import RENDERED, dataset_names, splits_of
-from editfrontier.data.datasets import SPLITS as ALL_SPLITS
+from editfrontier.data.dataset import DATASETS, RENDERED, splits_of
+from editfrontier.data.dataset import SPLITS as ALL_SPLITS
 from editfrontier.microworld.dataset import build_task
 from editfrontier.statistics.subsets import SPLITS, groups_of, part_of
 from editfrontier.statistics.task import Settings, subset_summaries, summary
@@ -126,4 +126,4 @@ def test_rendered_cases_can_be_split_by_what_their_data_set_says(tmp_path: Path,
 
 def test_data_sets_name_splits_that_there_are() -> None:
     assert set(ALL_SPLITS) == set(SPLITS)
-    assert all(set(splits_of(name)) <= set(SPLITS) for name in dataset_names())
+    assert all(set(splits_of(name)) <= set(SPLITS) for name in DATASETS)

@@ -16,7 +16,7 @@ from editfrontier import inversion
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, write_cases, write_png
 from editfrontier.diffusion import sampling
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.editing.methods import tf_icon_sampling
 from editfrontier.editing.methods.exceptional_prompt import exceptional_prompt
 from editfrontier.editing.methods.tf_icon_attention import Composition

@@ -13,7 +13,7 @@ from torch import Tensor
 from editfrontier.data.language import load_language
 from editfrontier.diffusion import sampling
 from editfrontier.diffusion.sampling import TextEmbeddings
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from editfrontier.editing.methods import tf_icon_sampling
 from editfrontier.editing.methods.exceptional_prompt import exceptional_prompt
 from editfrontier.inversion.diffusion import clean_estimate, dpm_solve, dpm_times

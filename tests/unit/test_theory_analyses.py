@@ -16,9 +16,10 @@ from analysis_fixture import found_by
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import read_cases, write_cases
 from editfrontier.diffusion import sampling
-from editfrontier.editing.editors import get_editor, make_params, mask_guided
+from editfrontier.editing.editor import get_editor, make_params
+from editfrontier.editing.editors import mask_guided
 from editfrontier.statistics.taskscores import Settings
-from editfrontier.study.analyses import Analysis, analysis_params, get_analysis
+from editfrontier.study.analysis import Analysis, analysis_params, get_analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.inputs import Inputs
 from editfrontier.study.theory import maps

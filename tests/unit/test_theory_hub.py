@@ -12,7 +12,7 @@ import torch
 from analysis_fixture import found_by
 from editfrontier import inversion
 from editfrontier.statistics.taskscores import Settings
-from editfrontier.study.analyses import analysis_params, get_analysis
+from editfrontier.study.analysis import analysis_params, get_analysis
 from editfrontier.study.config.study import load_study
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.inputs import Inputs

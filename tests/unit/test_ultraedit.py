@@ -15,7 +15,7 @@ from torch import Tensor
 
 from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
-from editfrontier.editing.editors import EditBatch, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, get_editor, make_params
 from editfrontier.editing.methods import ultraedit_sampling
 from editfrontier.models.loading import load_pipeline
 

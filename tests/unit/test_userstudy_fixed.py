@@ -14,8 +14,8 @@ import pytest
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import write_png
-from editfrontier.study.analyses import NoParams
 from editfrontier.study.analyses.user_study import ANALYSIS
+from editfrontier.study.analysis import NoParams
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.userstudy.materials import Design, Trial, read_design
 from editfrontier.study.userstudy.page import write_study

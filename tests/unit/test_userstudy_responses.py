@@ -13,8 +13,8 @@ import pytest
 
 from editfrontier.base.errors import UserError
 from editfrontier.statistics.set_bootstrap import NO_IMAGES
-from editfrontier.study.analyses import NoParams
 from editfrontier.study.analyses.user_study import ANALYSIS
+from editfrontier.study.analysis import NoParams
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.inputs import Inputs
 from editfrontier.study.results.naming import parse_table

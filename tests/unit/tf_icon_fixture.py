@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from editfrontier.diffusion import sampling
-from editfrontier.editing.editors import EditBatch, Measured, get_editor, make_params
+from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_params
 from tiny_pipelines import SIZE, fresh_generators, tiny_batch
 
 TOLERANCE = 1e-4

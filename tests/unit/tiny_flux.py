@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from editfrontier.data.regions import Region, warp_mask
-from editfrontier.editing.editors import EditBatch
+from editfrontier.editing.editor import EditBatch
 from tiny_pipelines import SIZE, TOKENS, tiny_batch, tiny_tokenizer
 
 DOUBLE, SINGLE = 3, 2

@@ -19,7 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from editfrontier.data.cases import Case, write_cases, write_png
 from editfrontier.diffusion import sampling
-from editfrontier.editing.editors import EditBatch
+from editfrontier.editing.editor import EditBatch
 
 SIZE = 32
 TOKENS = 16

@@ -31,7 +31,10 @@ def test_wrong_list_of_claims_stops_snakemake_with_one_line(fresh: Workspace) ->
     fresh.edit("config/claims.yaml", "test: editing.highest_of_al", "test: editing.highest_of_all")
     assert result.returncode != 0
     lines = [line for line in result.stdout.splitlines() if line.startswith("error: ")]
-    problem = "'editing.highest_of_al' is no test of a claim. Did you mean 'editing.highest_of_all'? Correct the name."
+    problem = (
+        "test 'editing.highest_of_al': there is no such test. Did you mean 'editing.highest_of_all'? Correct the name, "
+        "or add a function to src/editfrontier/study/claims."
+    )
     assert lines == [f"error: config/claims.yaml: key 'C01.test': {problem}"]
     assert "Traceback" not in result.stdout
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from editfrontier.base.errors import EditorError, UserError
-from editfrontier.editing.editors import EditBatch, Editor, Measured
+from editfrontier.editing.editor import EditBatch, Editor, Measured
 
 NEED_OF = {
     "masks": "mask",

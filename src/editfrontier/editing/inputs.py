@@ -21,7 +21,7 @@ from editfrontier.data.cases import Case, read_image, read_mask
 from editfrontier.data.pictures import Pixels
 from editfrontier.data.pixels import to_images
 from editfrontier.data.regions import Region, parse_drags, rectangle_around
-from editfrontier.editing.editors import EditBatch
+from editfrontier.editing.editor import EditBatch
 from editfrontier.editing.origin import Origin
 from editfrontier.editing.records import EditSpec
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from editfrontier.base.errors import EditorError, UserError
 from editfrontier.data.pictures import Pixels
-from editfrontier.editing.editors import Measured
+from editfrontier.editing.editor import Measured
 
 
 @dataclass(frozen=True)

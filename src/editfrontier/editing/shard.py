@@ -26,9 +26,10 @@ from editfrontier.data.cases import read_cases
 from editfrontier.data.chains import chains_of
 from editfrontier.data.pixels import to_arrays
 from editfrontier.diffusion import sampling
-from editfrontier.editing import editors, records
+from editfrontier.editing import records
 from editfrontier.editing.chains import Link, links_by_step, not_run
 from editfrontier.editing.contract import Trial, checked, rules_of
+from editfrontier.editing.editor import Editor, Measured, get_editor, make_params
 from editfrontier.editing.failures import Outcome, reasons
 from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs
 from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
@@ -87,8 +88,8 @@ def run_shard(
         raise UserError(f"--shard {shard} of --shards {shards}: expected 0 <= shard < shards. Correct the numbers.")
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size}: expected at least 1. Correct the number.")
-    editor = editors.get_editor(spec.editor)
-    params = editors.make_params(editor, spec.params)
+    editor = get_editor(spec.editor)
+    params = make_params(editor, spec.params)
     cases = read_cases(cases_path)
     chains = chains_of(cases)[shard::shards]
     say = progress or (lambda line: print(line, file=sys.stderr, flush=True))
@@ -194,7 +195,7 @@ class _Runner:
 
     def __init__(
         self,
-        editor: editors.Editor,
+        editor: Editor,
         params: Any,
         spec: EditSpec,
         batch_size: int,
@@ -350,7 +351,7 @@ class _Runner:
         result = checked(made, self.editor.name, (len(filled), 3, *sides))
         latents: list[Tensor | None] = [None] * len(filled)
         if carried is not None:
-            latents = carried.latents_of(result.images if isinstance(result, editors.Measured) else result)
+            latents = carried.latents_of(result.images if isinstance(result, Measured) else result)
             result = with_measure(result, "latents_kept", [float(one is not None) for one in latents])
         inverting = inputs.inversions.seconds(len(filled)) if inputs.inversions is not None else []
         if inverting:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 if TYPE_CHECKING:
     from editfrontier.data.regions import Region
-    from editfrontier.editing.editors import EditBatch
+    from editfrontier.editing.editor import EditBatch
 
 
 def edit_sides(sides: tuple[int, int], size: int | None, multiple: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.base.errors import UserError
-from editfrontier.study.analyses import analysis_params, get_analysis
+from editfrontier.study.analysis import analysis_params, get_analysis
 from editfrontier.study.findings import Findings, write_findings
 from editfrontier.study.inputs import make_inputs
 

@@ -16,7 +16,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case
-from editfrontier.data.datasets import Dataset, MaskOptions, Request
+from editfrontier.data.dataset import Dataset, MaskOptions, Request
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.celeba_faces import (
     ARCHIVE,

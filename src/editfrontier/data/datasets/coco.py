@@ -18,7 +18,7 @@ from editfrontier.base.errors import UserError, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case
-from editfrontier.data.datasets import Dataset, MaskOptions, Request
+from editfrontier.data.dataset import Dataset, MaskOptions, Request
 from editfrontier.data.framing import frame_of
 from editfrontier.data.pictures import read_rgb
 from editfrontier.data.reading.build import raw_file

@@ -15,7 +15,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import safe_name, same_size
 from editfrontier.data.pictures import read_rgb
 from editfrontier.data.reading.build import raw_file

@@ -19,7 +19,7 @@ from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile, digest
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case
-from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.language import HAIR_COLOURS, Language, pick
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.build import optional_file, raw_file

@@ -25,7 +25,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.data.cases import Case, write_png
 from editfrontier.data.cases import read_mask as read_png_mask
-from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name
 from editfrontier.data.pictures import alpha_mask, open_picture, read_rgb
 from editfrontier.data.reading.build import raw_file

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.data.cases import PICTURE_ENDINGS, Case, write_png
-from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name, same_size
 from editfrontier.data.pictures import alpha_mask, grey_mask, open_picture, read_rgb
 

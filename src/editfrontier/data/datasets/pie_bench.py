@@ -19,7 +19,7 @@ from PIL import Image
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.data.cases import Case, write_png
-from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name
 from editfrontier.data.pictures import read_rgb
 from editfrontier.data.reading.build import raw_file

@@ -20,7 +20,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fetching.files import ExpectedFile, data_folder
-from editfrontier.data.datasets import Dataset, Options, Request
+from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import same_size
 from editfrontier.data.pictures import grey, open_picture, read_rgb
 from editfrontier.data.reading.build import raw_file

@@ -12,7 +12,7 @@ import numpy as np
 from editfrontier.base.csv_files import rows_as_csv
 from editfrontier.base.files import write_bytes
 from editfrontier.data.cases import Case, read_image, read_mask, write_png
-from editfrontier.data.datasets import MaskOptions
+from editfrontier.data.dataset import MaskOptions
 from editfrontier.data.framing import Mask, Pixels
 from editfrontier.data.mask_quality import MASK_KINDS, masked_cases
 from editfrontier.data.masks import iou

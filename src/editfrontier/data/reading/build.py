@@ -12,7 +12,7 @@ from typing import Any
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import find_file, present
 from editfrontier.data.cases import Case, write_cases
-from editfrontier.data.datasets import Dataset, MaskOptions, Request, dataset_options, get_dataset, raw_folder
+from editfrontier.data.dataset import Dataset, MaskOptions, Request, dataset_options, get_dataset, raw_folder
 from editfrontier.data.language import load_language
 from editfrontier.data.reading.automatic import edits_behind, with_masks
 from editfrontier.data.reading.choice import check_manifest, read_manifest, write_manifest

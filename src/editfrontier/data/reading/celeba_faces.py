@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.datasets import Dataset
+from editfrontier.data.dataset import Dataset
 from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.face_attributes import NEEDED, read_attribute_table, read_lines
 from editfrontier.data.reading.output import read_square

@@ -17,7 +17,7 @@ import numpy as np
 from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case, read_image, read_mask, write_png
-from editfrontier.data.datasets import Request
+from editfrontier.data.dataset import Request
 from editfrontier.data.language import HAIR_COLOURS, Language, instructions
 from editfrontier.data.reading.face_attributes import editable, edited_attributes, face_caption, known_attributes
 

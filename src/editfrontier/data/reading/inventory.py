@@ -7,12 +7,12 @@ from pathlib import Path
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.downloads import download
 from editfrontier.base.fetching.files import ExpectedFile, complete, data_folder, missing, present
-from editfrontier.data.datasets import RENDERED, Dataset, dataset_names, get_dataset
+from editfrontier.data.dataset import DATASETS, RENDERED, Dataset, get_dataset
 
 
 def summary() -> str:
     """Return a line for each data set: its name, what is missing of it, and its title; the rendered ones come last."""
-    lines = [(name, _state(get_dataset(name)), get_dataset(name).title) for name in dataset_names()]
+    lines = [(name, _state(get_dataset(name)), get_dataset(name).title) for name in DATASETS]
     lines += [(name, "rendered", title) for name, title in RENDERED.items()]
     return "\n".join(f"{name:<12} {state:<18} {title}" for name, state, title in lines)
 

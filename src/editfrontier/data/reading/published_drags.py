@@ -17,7 +17,7 @@ from editfrontier.data.framing import Frame, Pixels, apply, frame_of
 from editfrontier.data.regions import Mask, Matrix, Point, Region, check_region, rectangle_around
 
 if TYPE_CHECKING:
-    from editfrontier.data.datasets import Request
+    from editfrontier.data.dataset import Request
 
 GRADES = ((10 / 64, "small"), (18.5 / 64, "medium"), (math.inf, "large"))
 """(mean motion of a region's pixels over the side of the image, below which a drag is so graded), in order. Data sets

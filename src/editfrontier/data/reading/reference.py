@@ -12,7 +12,7 @@ import numpy as np
 from editfrontier.base.errors import UserError
 from editfrontier.base.files import write_bytes
 from editfrontier.data.cases import write_png
-from editfrontier.data.datasets import Request, dataset_options, get_dataset, raw_folder
+from editfrontier.data.dataset import Request, dataset_options, get_dataset, raw_folder
 from editfrontier.data.language import load_language
 
 

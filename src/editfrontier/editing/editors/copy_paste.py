@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from editfrontier.editing.editors import EditBatch, Editor, check_range
+from editfrontier.editing.editor import EditBatch, Editor, check_range
 
 if TYPE_CHECKING:
     from torch import Tensor

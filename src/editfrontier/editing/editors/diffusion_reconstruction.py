@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import EditBatch, Editor, Measured, check_range, check_sampling
+from editfrontier.editing.editor import EditBatch, Editor, Measured, check_range, check_sampling
 
 
 @dataclass(frozen=True)

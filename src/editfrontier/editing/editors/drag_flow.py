@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import EditBatch, Editor, Measured, check_range
+from editfrontier.editing.editor import EditBatch, Editor, Measured, check_range
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import EditBatch, Editor, check_range, check_sampling
+from editfrontier.editing.editor import EditBatch, Editor, check_range, check_sampling
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from editfrontier.editing.editors import EditBatch, Editor, Measured, check_range, check_sampling
+from editfrontier.editing.editor import EditBatch, Editor, Measured, check_range, check_sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

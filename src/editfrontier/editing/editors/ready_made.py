@@ -16,7 +16,7 @@ from PIL import Image
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import PICTURE_ENDINGS
 from editfrontier.data.pictures import read_rgb
-from editfrontier.editing.editors import EditBatch, Editor
+from editfrontier.editing.editor import EditBatch, Editor
 from editfrontier.editing.origin import origins, plain
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import EditBatch, Editor, Measured, check_range, check_sampling
+from editfrontier.editing.editor import EditBatch, Editor, Measured, check_range, check_sampling
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from editfrontier.editing.editors import EditBatch, Editor, check_range, check_sampling
+from editfrontier.editing.editor import EditBatch, Editor, check_range, check_sampling
 
 if TYPE_CHECKING:
     from torch import Tensor

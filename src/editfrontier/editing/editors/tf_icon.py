@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import EditBatch, Editor, Measured, check_range
+from editfrontier.editing.editor import EditBatch, Editor, Measured, check_range
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from editfrontier.editing.editors import EditBatch, Editor, Measured, check_range
+from editfrontier.editing.editor import EditBatch, Editor, Measured, check_range
 
 
 @dataclass(frozen=True)

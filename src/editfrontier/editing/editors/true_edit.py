@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from editfrontier.editing.editors import EditBatch, Editor, NoParams
+from editfrontier.editing.editor import EditBatch, Editor, NoParams
 
 if TYPE_CHECKING:
     from torch import Tensor

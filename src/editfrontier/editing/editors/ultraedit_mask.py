@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from editfrontier.editing.editors import EditBatch, Editor
+from editfrontier.editing.editor import EditBatch, Editor
 from editfrontier.editing.editors.ultraedit import UltraEditParams, run
 
 if TYPE_CHECKING:

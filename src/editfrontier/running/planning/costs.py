@@ -17,7 +17,7 @@ from typing import Any
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.places import CONFIG
-from editfrontier.data.datasets import RENDERED, dataset_options, get_dataset
+from editfrontier.data.dataset import RENDERED, dataset_options, get_dataset
 from editfrontier.running.planning.graph import PlannedJob
 from editfrontier.running.progress import Job, measured, read_seconds, work
 from editfrontier.study.config.study import Study

@@ -13,8 +13,9 @@ from typing import Any
 
 from editfrontier.base.errors import FETCH_WEIGHTS, INSTALL_QUALITY
 from editfrontier.base.fetching.files import complete, missing
-from editfrontier.data.datasets import RENDERED, dataset_options, get_dataset, raw_folder
-from editfrontier.editing.editors import make_params, ready_made
+from editfrontier.data.dataset import RENDERED, dataset_options, get_dataset, raw_folder
+from editfrontier.editing.editor import make_params
+from editfrontier.editing.editors import ready_made
 from editfrontier.models.registry import (
     UNPINNED,
     FilesReference,

@@ -17,7 +17,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import read_image
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.chains import PRESENT, attribute_names, chain_data, mean_of, only_experiment, statuses
 from editfrontier.study.findings import Finding
 

@@ -20,7 +20,7 @@ from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.data.cases import read_image
 from editfrontier.scoring.metrics.registry import METRICS as REGISTRY
 from editfrontier.statistics.bootstrap import Estimates
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.chain_retention import retention, retention_by_attribute
 from editfrontier.study.designs.chains import (
     DEVIATIONS,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from editfrontier.data.cases import read_image
-from editfrontier.study.analyses import Analysis, NoParams
+from editfrontier.study.analysis import Analysis, NoParams
 from editfrontier.study.designs.chains import chain_data, only_experiment
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import row_styles

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from editfrontier.base.errors import UserError
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import mean_findings, number, percent
 from editfrontier.study.findings import Finding

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.scoring.metrics import METRICS
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import chosen_metrics, difference, holm_of, read_curves, short, short_p
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import get_editor, make_params
-from editfrontier.study.analyses import Analysis
+from editfrontier.editing.editor import get_editor, make_params
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import batches, mean_findings, number, percent
 from editfrontier.study.findings import Finding
@@ -20,7 +20,7 @@ from editfrontier.study.findings import Finding
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editfrontier.editing.editors import EditBatch
+    from editfrontier.editing.editor import EditBatch
     from editfrontier.study.designs.theory_cases import Chosen
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs

@@ -13,7 +13,7 @@ import numpy as np
 from editfrontier.base.errors import UserError
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import contrasts
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.masks import mask_table
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display, row_styles

@@ -14,7 +14,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics import bootstrap, regimes
 from editfrontier.statistics.regimes import adjusted_rand, front_shares
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.planes import planes_of, together
 from editfrontier.study.findings import Finding
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import get_editor
+from editfrontier.editing.editor import get_editor
 from editfrontier.statistics import bootstrap, contrasts
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editors import get_editor
+from editfrontier.editing.editor import get_editor
 from editfrontier.scoring.metrics import get_metric
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.components import crossed_components, pair_means
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import short
 from editfrontier.study.designs.wordings import clip_towards_first, compare_outputs, read_design
 from editfrontier.study.findings import Finding

@@ -13,7 +13,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.statistics import curves
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import hyperparameters, read_curves, short, swept_rows
 from editfrontier.study.findings import Finding
 

@@ -15,7 +15,7 @@ from editfrontier.base.seeding import stable_seed
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap, curves
 from editfrontier.statistics.curves import LEAST_FOR_BREAK, percentile_interval
-from editfrontier.study.analyses import Analysis
+from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import chosen_metrics, holm_of, read_curves, short, short_p, swept_rows
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display

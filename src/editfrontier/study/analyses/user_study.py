@@ -16,7 +16,7 @@ import numpy as np
 from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics.set_bootstrap import NO_IMAGES, SETS
-from editfrontier.study.analyses import Analysis, NoParams
+from editfrontier.study.analysis import Analysis, NoParams
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display, row_styles
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editfrontier.study.claims import claim
+from editfrontier.study.claim import claim
 from editfrontier.study.judging.decision import Effect, Part
 from editfrontier.study.judging.verdict import Absent, Verdict
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from editfrontier.study.claims import claim
+from editfrontier.study.claim import claim
 from editfrontier.study.judging.decision import Part
 from editfrontier.study.judging.verdict import Verdict
 from editfrontier.study.results.naming import metric_display

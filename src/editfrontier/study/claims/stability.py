@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editfrontier.study.claims import claim
+from editfrontier.study.claim import claim
 from editfrontier.study.claims.theory import counted, effect_of
 from editfrontier.study.judging.decision import Part
 from editfrontier.study.judging.verdict import Absent, Verdict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from editfrontier.study.claims import claim
+from editfrontier.study.claim import claim
 from editfrontier.study.judging.decision import Effect, Part
 from editfrontier.study.judging.verdict import Absent, Verdict
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from editfrontier.base.errors import did_you_mean
-from editfrontier.data.datasets import splits_of
+from editfrontier.data.dataset import splits_of
 from editfrontier.scoring.metrics.registry import METRICS
 
 EVALUATOR_KINDS = frozenset(metric.needs for metric in METRICS.values()) - {""}

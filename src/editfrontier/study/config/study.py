@@ -18,11 +18,11 @@ from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fingerprints import code_hash, variant_name
 from editfrontier.base.places import CONFIG
 from editfrontier.base.yaml_files import read_yaml
-from editfrontier.data.datasets import dataset_problems
-from editfrontier.editing.editors import Editor, get_editor, make_params
+from editfrontier.data.dataset import dataset_problems
+from editfrontier.editing.editor import Editor, get_editor, make_params
 from editfrontier.models.registry import reference_of
 from editfrontier.scoring.metrics.registry import METRICS
-from editfrontier.study.analyses import analysis_params, get_analysis
+from editfrontier.study.analysis import analysis_params, get_analysis
 from editfrontier.study.config.metrics import metric_problems, without_null
 from editfrontier.study.config.models import ON_REQUEST, edit_size, kind_problems, model_problems
 from editfrontier.study.config.rows import split_table, swept, table_names, unusual

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.seeding import stable_seed
-from editfrontier.editing.editors import get_editor, make_params
+from editfrontier.editing.editor import get_editor, make_params
 from editfrontier.scoring.metrics import METRICS, get_metric
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array, Estimates

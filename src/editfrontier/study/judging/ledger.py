@@ -15,7 +15,7 @@ from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.files import write_bytes
 from editfrontier.base.places import CONFIG
 from editfrontier.base.yaml_files import read_yaml
-from editfrontier.study.claims import Test, get_test
+from editfrontier.study.claim import TESTS, Test
 from editfrontier.study.judging.verdict import Verdict
 from editfrontier.study.results.naming import editor_label
 
@@ -96,7 +96,7 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
 
 def _claim(path: Path, name: str, entry: Mapping[str, Any]) -> Claim:
     try:
-        test = get_test(entry["test"])
+        test = TESTS.get(entry["test"])
     except UserError as error:
         raise UserError(f"{path}: key '{name}.test': {error}") from None
     params = dict(entry.get("params") or {})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.base.errors import UserError
-from editfrontier.study.analyses import Analysis, get_analysis
+from editfrontier.study.analysis import Analysis, get_analysis
 from editfrontier.study.findings import Finding, read_findings
 from editfrontier.study.report.ledger import decimals, signed
 from editfrontier.study.report.plots import NO_PLOT, Plot, plot_of
