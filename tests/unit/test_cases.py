@@ -53,7 +53,7 @@ def test_a_broken_case_table_names_its_column(tmp_path: Path, broken: list[Case]
 
 
 def test_a_missing_or_truncated_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cases.parquet: no such case table"):
+    with pytest.raises(UserError, match="cases.parquet: no such table"):
         read_cases(tmp_path / "cases.parquet")
     (tmp_path / "cases.parquet").write_bytes(b"PAR1 but no more")
     with pytest.raises(UserError, match="cases.parquet: not a readable parquet"):

@@ -18,7 +18,7 @@ from editfrontier.data.chains import chains_of
 from editfrontier.editing import shard
 from editfrontier.editing.chains import links_by_step
 from editfrontier.editing.latent_carry import carrying
-from editfrontier.editing.records import Row
+from editfrontier.editing.records import CaseRecord
 from editfrontier.scoring.score import prepare_sources, score_variant
 from editfrontier.study.config.study import load_study
 from editfrontier.study.results.gallery import read_task
@@ -71,7 +71,7 @@ def cases(tmp_path: Path) -> Path:
     return chain_cases(tmp_path / "data" / "chains")
 
 
-def run(cases: Path, out: Path, editor: str = "theirs", **options: Any) -> dict[str, Row]:
+def run(cases: Path, out: Path, editor: str = "theirs", **options: Any) -> dict[str, CaseRecord]:
     spec = {"editor": editor, "variant": editor, "params": {}, "seed": 1, **options.pop("spec", {})}
     arguments: dict[str, Any] = {"shard": 0, "shards": 1, "batch_size": 4, "progress": lambda line: None, **options}
     record = out / f"shard-{arguments['shard']}.parquet"
@@ -128,7 +128,7 @@ def test_a_killed_chain_goes_on_from_its_last_step(
     calls.clear()
     original = shard.read_carried
 
-    def killed(row: Row, *rest: Any) -> Any:
+    def killed(row: CaseRecord, *rest: Any) -> Any:
         if row.case_id == "chain-1-k2":
             raise KeyboardInterrupt
         return original(row, *rest)
@@ -213,7 +213,7 @@ def test_a_chain_is_of_one_shard_and_has_the_same_bytes_in_any(cases: Path, tmp_
     spec = {"params": QUICK}
     whole = run(cases, tmp_path / "one", "mask_guided", model=model, spec=spec)
     assert {row.status for row in whole.values()} == {"ok"}
-    split: dict[str, Row] = {}
+    split: dict[str, CaseRecord] = {}
     for index in range(3):
         part = run(cases, tmp_path / "three", "mask_guided", model=model, spec=spec, shard=index, shards=3)
         assert len({name.split("-k")[0] for name in part}) == (2 if index == 0 else 1)

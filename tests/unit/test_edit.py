@@ -18,7 +18,7 @@ from editfrontier.base.errors import EditorError, UserError
 from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import Case, read_cases, read_image, write_cases, write_png
 from editfrontier.editing import inputs, shard
-from editfrontier.editing.records import Row
+from editfrontier.editing.records import CaseRecord
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
 
 QUICK = {"num_inference_steps": 4}
@@ -34,7 +34,7 @@ def cases(tmp_path: Path) -> Path:
     return tiny_cases(tmp_path / "data")
 
 
-def run(cases: Path, out: Path, editor: str = "mask_guided", **options: Any) -> dict[str, Row]:
+def run(cases: Path, out: Path, editor: str = "mask_guided", **options: Any) -> dict[str, CaseRecord]:
     model = options.pop("model", None)
     spec = {
         "editor": editor,
@@ -70,7 +70,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_case_has_the_same_bytes_in_any_batch_and_shard(cases: Path, tmp_path: Path, model: Any, editor: str) -> None:
     whole = run(cases, tmp_path / "one", editor, params=QUICK, model=model)
     assert {row.status for row in whole.values()} == {"ok"}
-    split: dict[str, Row] = {}
+    split: dict[str, CaseRecord] = {}
     for index in range(3):  # shards of 2, 2 and 1 cases in batches of 4: other places, other neighbours, filled up
         split |= run(cases, tmp_path / "three", editor, params=QUICK, model=model, shard=index, shards=3)
     assert {name: row.sha256 for name, row in split.items()} == {name: row.sha256 for name, row in whole.items()}
@@ -312,4 +312,4 @@ def test_pixels_survive_the_way_through_floats() -> None:
 
 def test_case_table_fields_used_by_the_runner_exist() -> None:
     assert {*inputs.TEXTS, "drags", "mask", "true_edit", "exemplar"} <= set(Case.__dataclass_fields__)
-    assert set(asdict(Row("x", "ok"))) == set(Row.__dataclass_fields__)
+    assert set(asdict(CaseRecord("x", "ok"))) == set(CaseRecord.__dataclass_fields__)

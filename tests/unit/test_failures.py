@@ -10,7 +10,7 @@ import typer.testing
 
 from editfrontier.cli import app
 from editfrontier.editing.failures import LONGEST, MOST, Outcome, failures, reasons
-from editfrontier.editing.records import Row, write_record
+from editfrontier.editing.records import CaseRecord, write_record
 from test_edit import change_cases
 from tiny_pipelines import tiny_cases
 
@@ -42,16 +42,16 @@ def test_many_and_long_and_hostile_reasons_stay_short_lines() -> None:
     assert line.startswith("1 x ?[2Jtwo lines xxx") and len(line) < LONGEST + 20
 
 
-def put(folder: Path, shard: int, *rows: Row) -> None:
+def put(folder: Path, shard: int, *rows: CaseRecord) -> None:
     write_record(folder / f"shard-{shard}.parquet", rows, {})
 
 
 def test_a_study_names_what_failed_and_first_what_has_no_edit(tmp_path: Path) -> None:
     edits = tmp_path / "edits" / "own"
-    put(edits / "good", 0, Row("a", "ok"), Row("b", "ok"))
-    put(edits / "part", 0, Row("a", "ok"))
-    put(edits / "part", 1, Row("b", "failed", "case b: too dark"))
-    put(edits / "none", 0, Row("a", "failed", "case a: no mask"), Row("b", "failed", "case b: no mask"))
+    put(edits / "good", 0, CaseRecord("a", "ok"), CaseRecord("b", "ok"))
+    put(edits / "part", 0, CaseRecord("a", "ok"))
+    put(edits / "part", 1, CaseRecord("b", "failed", "case b: too dark"))
+    put(edits / "none", 0, CaseRecord("a", "failed", "case a: no mask"), CaseRecord("b", "failed", "case b: no mask"))
     (edits / "cut").mkdir()
     (edits / "cut" / "shard-0.parquet").write_bytes(b"PAR1")
     lines = failures(tmp_path, {"own": ["good", "part", "none", "cut", "not_yet"], "other": ["good"]})
@@ -62,7 +62,7 @@ def test_a_study_names_what_failed_and_first_what_has_no_edit(tmp_path: Path) ->
         "  own, part: 1 of 2 cases failed",
         "    1 x case b: too dark",
     ]
-    assert "shard-0.parquet: no readable record" in lines[6] and len(lines) == 7
+    assert "shard-0.parquet: not a readable parquet table" in lines[6] and len(lines) == 7
     assert failures(tmp_path, {"own": ["good", "not_yet"]}) == []
 
 
@@ -98,7 +98,7 @@ def test_where_tells_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     config = tmp_path / "mine.yaml"
     results = tmp_path / "results"
     config.write_text(f"extends: {root / 'config' / 'smoke.yaml'}\nresults: {results}\n")
-    put(results / "edits" / "portraits" / "source", 0, Row("a", "failed", "case a: too dark"))
+    put(results / "edits" / "portraits" / "source", 0, CaseRecord("a", "failed", "case a: too dark"))
     monkeypatch.chdir(root)
     invoke = typer.testing.CliRunner().invoke
     result = invoke(app, ["where", "--config", str(config)])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
 
 from editfrontier.base.errors import UserError
-from editfrontier.study.drawing.plotting import pareto_front
 from editfrontier.study.figures.tables import (
     figure_ablation,
     figure_frontier,
@@ -27,13 +25,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def written(stem: Path) -> dict[str, bytes]:
     return {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".pdf", ".svg", ".png")}
-
-
-def test_front_holds_the_points_that_none_dominates() -> None:
-    points = [(0.0, 1.0), (0.5, 0.5), (0.4, 0.4), (1.0, 0.0), (math.nan, 5.0)]
-    assert pareto_front(points, ("higher", "higher")) == [0, 1, 3]
-    assert pareto_front([(0.1, 1.0), (0.2, 2.0), (0.3, 1.5)], ("lower", "higher")) == [0, 1]
-    assert pareto_front([(1.0, 1.0), (1.0, 1.0)], ("higher", "higher")) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -119,5 +110,5 @@ def test_unreadable_record_is_named(study: Study, tmp_path: Path) -> None:
     other = make_study(tmp_path / "broken", cases=2)
     path = other.root / "edits" / "portraits" / "sdedit" / "shard-0.parquet"
     path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"shard-0\.parquet: not a readable record"):
+    with pytest.raises(UserError, match=r"shard-0\.parquet: not a readable parquet table"):
         read_task(other.root, "portraits", ["sdedit"])

@@ -177,7 +177,7 @@ def test_sources_without_a_face_are_counted_with_a_reason(tmp_path: Path) -> Non
     """A table where nobody is found in one source: no value for its case, and the provenance says why."""
     from editfrontier.base.parquet import read_parquet
     from editfrontier.data.cases import Case, write_cases, write_png
-    from editfrontier.editing.records import Row, write_record
+    from editfrontier.editing.records import CaseRecord, write_record
     from editfrontier.scoring.score import score_variant
     from editfrontier.scoring.sources import prepare_sources
 
@@ -201,7 +201,7 @@ def test_sources_without_a_face_are_counted_with_a_reason(tmp_path: Path) -> Non
             )
         )
     write_cases(tmp_path / "cases.parquet", cases)
-    rows = [Row(case.case_id, "ok", image=case.image) for case in cases]
+    rows = [CaseRecord(case.case_id, "ok", image=case.image) for case in cases]
     write_record(tmp_path / "record.parquet", rows, {"variant": "source"})
     judge = {"identity": small_arcface()}
     prepare_sources(tmp_path / "cases.parquet", None, judge, tmp_path / "sources.npz")
@@ -283,7 +283,7 @@ def test_attributes_come_in_the_words_of_the_study(tmp_path: Path) -> None:
 def test_a_task_is_scored_by_the_published_evaluators(tmp_path: Path, hub_folder: Any) -> None:
     """Every metric of faces and drags that the micro evaluators give comes from these too, but for quality."""
     from editfrontier.base.parquet import read_parquet
-    from editfrontier.editing.records import Row, write_record
+    from editfrontier.editing.records import CaseRecord, write_record
     from editfrontier.microworld.dataset import build_task
     from editfrontier.models.registry import reference_of
     from editfrontier.scoring.metrics import METRICS
@@ -302,7 +302,7 @@ def test_a_task_is_scored_by_the_published_evaluators(tmp_path: Path, hub_folder
     for task, count in (("portraits", 2), ("drags", 1)):
         folder = tmp_path / task
         cases = build_task(task, count, 5, folder, dataset=task)
-        rows = [Row(case.case_id, "ok", image=case.true_edit) for case in cases]
+        rows = [CaseRecord(case.case_id, "ok", image=case.true_edit) for case in cases]
         write_record(folder / "record.parquet", rows, {"variant": "true_edit"})
         prepare_sources(folder / "cases.parquet", reference, judges, folder / "sources.npz")
         score_variant(

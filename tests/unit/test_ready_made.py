@@ -19,7 +19,7 @@ from editfrontier.editing import shard
 from editfrontier.editing.editor import get_editor, make_params
 from editfrontier.editing.editors.ready_made import VARIABLE
 from editfrontier.editing.origin import origins
-from editfrontier.editing.records import Row
+from editfrontier.editing.records import CaseRecord
 from editfrontier.study.config.study import load_study, merge, read_yaml
 from tiny_pipelines import SIZE, tiny_cases
 
@@ -38,7 +38,7 @@ def save(path: Path, side: int = SIZE, grey: int = 7, width: int | None = None) 
     os.utime(path, (grey, grey))
 
 
-def run(cases: Path, out: Path, **params: Any) -> dict[str, Row]:
+def run(cases: Path, out: Path, **params: Any) -> dict[str, CaseRecord]:
     progress = params.pop("progress", lambda line: None)
     values = {"folder": "service-1", **params}
     spec = {"editor": "ready_made", "variant": variant_name("ready_made", values), "params": values, "seed": 1}

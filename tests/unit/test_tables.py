@@ -242,7 +242,7 @@ def test_write_table_writes_three_files_twice_the_same(study: Study, tmp_path: P
 
 def test_missing_column_missing_file_and_missing_key_name_the_cause(study: Study, tmp_path: Path) -> None:
     path = tmp_path / "statistics.parquet"
-    with pytest.raises(UserError, match=r"statistics\.parquet: no such summary"):
+    with pytest.raises(UserError, match=r"statistics\.parquet: no such table"):
         read_statistics(path)
     pd.DataFrame({"task": ["a"]}).to_parquet(path)
     with pytest.raises(UserError, match="'variant' is missing"):

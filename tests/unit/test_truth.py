@@ -15,7 +15,7 @@ from torch import Tensor
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import Case, read_cases, read_image, write_cases
-from editfrontier.editing.records import Row, write_record
+from editfrontier.editing.records import CaseRecord, write_record
 from editfrontier.microworld.dataset import build_task
 from editfrontier.scoring.evaluators import ClipEvaluator, DinoEvaluator, FeatureEvaluator, load_evaluator
 from editfrontier.scoring.metrics import METRICS, alignment, truth
@@ -161,7 +161,7 @@ def judges() -> dict[str, Any]:
 
 def score(folder: Path, column: str) -> tuple[Any, dict[str, Any]]:
     cases = read_cases(folder / "cases.parquet")
-    rows = [Row(case.case_id, "ok", image=getattr(case, column) or case.image) for case in cases]
+    rows = [CaseRecord(case.case_id, "ok", image=getattr(case, column) or case.image) for case in cases]
     write_record(folder / f"{column}.parquet", rows, {"variant": column})
     cased, sources = folder / "cases.parquet", folder / "sources.npz"
     if not sources.exists():

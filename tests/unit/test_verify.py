@@ -17,7 +17,7 @@ from editfrontier.base.integrity.contents import damage, ends_whole
 from editfrontier.base.parquet import write_parquet
 from editfrontier.cli import app
 from editfrontier.data.cases import encode_png
-from editfrontier.editing.records import Row, write_record
+from editfrontier.editing.records import CaseRecord, write_record
 from editfrontier.inversion.cache import InversionCache
 from editfrontier.inversion.trajectory import Trajectory
 
@@ -36,7 +36,7 @@ def results(tmp_path: Path) -> Path:
     for place, name in enumerate("ab"):
         image = record.parent / "images/0f" / f"{name}.png"
         write_bytes(image, encode_png(np.full((8, 8, 3), 50 * place, dtype=np.uint8)))
-        rows.append(Row(name, "ok", image=f"images/0f/{name}.png", sha256=sha256(image)))
+        rows.append(CaseRecord(name, "ok", image=f"images/0f/{name}.png", sha256=sha256(image)))
     write_record(record, rows, {"cases_sha256": sha256(cases)})
     scores = root / "scores/faces/sdedit.parquet"
     write_parquet(scores, pd.DataFrame({"value": [1.0]}), {"records": {record.name: sha256(record)}})

@@ -60,7 +60,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def text(models: Path) -> flow.FlowText:
+def text(models: Path) -> flow.FlowTextEncoders:
     return flux.load_text(models / "clip", models / "t5", 40)
 
 
@@ -103,7 +103,7 @@ def test_times_are_logit_normal_with_a_uniform_share() -> None:
     assert float(times(1.0).mean()) == pytest.approx(0.5, abs=0.02)
 
 
-def _flux(text: flow.FlowText) -> Any:
+def _flux(text: flow.FlowTextEncoders) -> Any:
     torch.manual_seed(1)
     model = flux.build_flux(CONFIG["flux"]["transformer"], 256, 128).eval()
     for parameter in model.parameters():  # as built, all blocks are the identity and the output is zero
@@ -111,7 +111,7 @@ def _flux(text: flow.FlowText) -> Any:
     return model
 
 
-def _batch(text: flow.FlowText, guidance: float) -> flow.FlowBatch:
+def _batch(text: flow.FlowTextEncoders, guidance: float) -> flow.FlowBatch:
     generator = torch.Generator().manual_seed(2)
     noise = torch.randn(2, 16, 16, 16, generator=generator)
     prompt, pooled = text(["a portrait of a person with a hat", "a scene with a small red ball"])
@@ -119,12 +119,12 @@ def _batch(text: flow.FlowText, guidance: float) -> flow.FlowBatch:
     return flow.FlowBatch(noise * 0, noise, torch.tensor([0.3, 0.8]), prompt, pooled, guidance=scale, empty=text([""]))
 
 
-def test_new_flux_predicts_nothing(text: flow.FlowText) -> None:
+def test_new_flux_predicts_nothing(text: flow.FlowTextEncoders) -> None:
     model = flux.build_flux(CONFIG["flux"]["transformer"], 256, 128)
     assert flux.predict(model, _batch(text, 1.0)).abs().max() == 0
 
 
-def test_guidance_of_the_teacher(text: flow.FlowText) -> None:
+def test_guidance_of_the_teacher(text: flow.FlowTextEncoders) -> None:
     model = _flux(text)
     one = _batch(text, 1.0)
     conditional = flux.predict(model, one)
@@ -136,7 +136,7 @@ def test_guidance_of_the_teacher(text: flow.FlowText) -> None:
     assert (flux.predict(model, _batch(text, 4.0)) - conditional).abs().max() > 1e-4, "guidance is not embedded"
 
 
-def test_flux_folder_samples_what_the_training_sees(tmp_path: Path, models: Path, text: flow.FlowText) -> None:
+def test_flux_folder_samples_what_the_training_sees(tmp_path: Path, models: Path, text: flow.FlowTextEncoders) -> None:
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(str(models / "flow-autoencoder"), dtype=torch.float32).eval()

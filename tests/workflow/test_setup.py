@@ -133,7 +133,7 @@ NO_CASES = ["edit", "--cases", "absent.parquet", "--record", "x.parquet", "--ima
         (["reference", "--spec", "[]", "--out", "x.npz"], "--spec: expected a JSON object"),
         (["reference", "--spec", "{}", "--out", "x.npz"], "--spec: the key 'images' is missing"),
         (["variants", "--config", "absent.yaml"], "absent.yaml: no such config file"),
-        ([*NO_CASES, '{"editor":"source","variant":"source"}'], "absent.parquet: no such case table"),
+        ([*NO_CASES, '{"editor":"source","variant":"source"}'], "absent.parquet: no such table"),
     ],
 )
 def test_command_line_errors_are_one_line(arguments: list[str], message: str) -> None:

@@ -6,10 +6,15 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from editfrontier.base.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """The parameters of an editor or an analysis that has none."""
 
 
 def fill_params(owner: str, params: type, overrides: Mapping[str, Any], word: str = "parameter") -> Any:

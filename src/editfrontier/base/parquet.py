@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ def write_parquet(path: Path, frame: pd.DataFrame | pa.Table, provenance: Mappin
     write_bytes(path, buffer.getvalue())
 
 
-def read_parquet(path: Path, fix: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a table and its provenance ({} if it has none).
+def read_table(path: Path, fix: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, or some columns of it, without pandas, which takes long to import.
 
     fix: what a user should do when the file is missing or unreadable, for the `UserError`.
     """
@@ -39,10 +39,14 @@ def read_parquet(path: Path, fix: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        return pq.read_table(path, columns=list(columns) if columns else None, page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such table. {fix}") from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable parquet table ({error}). Delete it. {fix}") from None
-    metadata = table.schema.metadata or {}
-    return table.to_pandas(), json.loads(metadata.get(METADATA_KEY, b"{}"))
+
+
+def read_parquet(path: Path, fix: str, columns: Sequence[str] | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a table as `read_table`, with its provenance ({} if it has none)."""
+    table = read_table(path, fix, columns)
+    return table.to_pandas(), json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))

@@ -15,6 +15,7 @@ from PIL import Image
 from editfrontier.base.errors import UserError
 from editfrontier.base.files import write_bytes
 from editfrontier.base.integrity.contents import write_contents
+from editfrontier.base.parquet import read_table
 from editfrontier.data.pictures import grey_mask, open_picture, rgb
 
 if TYPE_CHECKING:
@@ -134,16 +135,7 @@ def write_cases(path: Path, cases: Iterable[Case]) -> None:
 
 def read_cases(path: Path) -> list[Case]:
     """Read a case table; raise `UserError` that names the file if it is missing, unreadable or breaks the schema."""
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such case table. Make it with `snakemake data`.") from None
-    except Exception as error:
-        raise UserError(
-            f"{path}: not a readable parquet table ({error}). Delete it and run `snakemake data`."
-        ) from None
+    table = read_table(path, "Make it with `snakemake data`.")
     if (table.schema.metadata or {}).get(_MARK_KEY) == _mark():
         # Checked when it was written, by us: pandas and pandera take longer to import than a small job has to run.
         return [Case(**row) for row in table.to_pylist()]

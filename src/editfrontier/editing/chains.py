@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editfrontier.data.cases import Case
-from editfrontier.editing.records import Row
+from editfrontier.editing.records import CaseRecord
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ def links_by_step(chains: Sequence[Sequence[Case]]) -> list[list[Link]]:
     return [[link for link in column if link is not None] for column in columns]
 
 
-def not_run(link: Link, before: Row) -> Row:
+def not_run(link: Link, before: CaseRecord) -> CaseRecord:
     """Return the row of a step that has no image to start from, with the step that failed and why."""
     assert link.before is not None
     reason = before.reason
     if before.status == "failed":
         reason = f"not run, since step {link.before.step} of its chain failed: {before.reason}"
-    return Row(link.case.case_id, "not run", reason=reason)
+    return CaseRecord(link.case.case_id, "not run", reason=reason)

@@ -86,7 +86,7 @@ def checked(result: Any, editor: str, expected: tuple[int, ...]) -> Tensor | Mea
     )
 
 
-class Trial:
+class EditorTrial:
     """Whether an editor runs at all. It is broken if it broke every case that it was given: `TRIES`, or all there are.
 
     An error that it meant (`UserError`) and an image that is not finite are faults of a case. The cases are counted

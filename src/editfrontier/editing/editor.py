@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.params import NoParams as NoParams
 from editfrontier.base.params import fill_params
 from editfrontier.base.registry import Registry
 
@@ -116,11 +117,6 @@ class Editor:
         if self.model is not None and self.model not in MODEL_KINDS:
             near = did_you_mean(self.model, MODEL_KINDS)
             raise UserError(f"editor '{self.name}': there is no kind of model '{self.model}'.{near}")
-
-
-@dataclass(frozen=True)
-class NoParams:
-    """No hyperparameters."""
 
 
 EDITORS = Registry("editor", Editor, "EDITOR", "editfrontier.editing.editors", "editfrontier.editors")

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_table
+
 MOST = 5
 """Reasons that are shown of one variant, those of most cases first."""
 LONGEST = 400
@@ -78,15 +81,12 @@ def failures(results: Path, variants: Mapping[str, Iterable[str]]) -> list[str]:
 
 def _read(folder: Path) -> tuple[list[Outcome], list[str]]:
     """Return what stands in the records of a variant, and what is wrong with those that cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     outcomes, problems = [], []
     for path in sorted(folder.glob("shard-*.parquet")):
         try:
-            table = pq.read_table(path, columns=list(Outcome._fields))
-        except (pa.ArrowException, OSError) as error:
-            problems.append(f"{path}: no readable record ({_printable(str(error))}). Delete it and run again.")
+            table = read_table(path, "Run again.", Outcome._fields)
+        except UserError as error:
+            problems.append(_printable(str(error)))
             continue
         outcomes += [Outcome(**row) for row in table.to_pylist()]
     return outcomes, problems

@@ -47,7 +47,7 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CaseInputs:
     """A case with the images that its editor reads, and a digest of everything that its edit depends on."""
 
     case: Case
@@ -72,7 +72,7 @@ def read_inputs(
     seed: int,
     carried: Carried | None = None,
     origin: Origin | None = None,
-) -> Inputs:
+) -> CaseInputs:
     """Read what an editor needs of a case; raise `UserError` that says what the case lacks or which file is wrong.
 
     Args:
@@ -111,7 +111,7 @@ def read_inputs(
         digest.update(repr(origin).encode())
     if noise_name(case) != case.case_id:
         digest.update(noise_name(case).encode())
-    return Inputs(
+    return CaseInputs(
         case, image, mask, true_edit, other, exemplar, exemplar_mask, drags, background, digest.hexdigest(),
         carried.latents if carried else None, origin,
     )  # fmt: skip
@@ -168,7 +168,7 @@ def noise_name(case: Case) -> str:
     return str(json.loads(case.design or "{}").get("noise", case.case_id))
 
 
-def make_batch(inputs: Sequence[Inputs], spec: EditSpec, device: torch.device) -> EditBatch:
+def make_batch(inputs: Sequence[CaseInputs], spec: EditSpec, device: torch.device) -> EditBatch:
     """Collate cases of one size."""
     cases = [one.case for one in inputs]
 

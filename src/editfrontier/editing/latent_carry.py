@@ -25,7 +25,7 @@ from editfrontier.base.files import write_bytes
 from editfrontier.data.cases import read_image
 from editfrontier.data.pixels import to_arrays
 from editfrontier.editing.inputs import Carried
-from editfrontier.editing.records import Row, latents_path
+from editfrontier.editing.records import CaseRecord, latents_path
 
 _SAME = 1e-3  # of the range [-1, 1]: an eighth of a grey level, more than rounding on the way through a pipeline
 _CERTAIN = -30.0  # log variance of latents that are known, the least that diffusers lets a posterior have
@@ -129,7 +129,7 @@ def write_latents(path: Path, latents: Tensor | None) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_carried(row: Row, record: Path, folder: Path, carry: str) -> Carried:
+def read_carried(row: CaseRecord, record: Path, folder: Path, carry: str) -> Carried:
     """Read what a step hands to the next one: its image and, with `carry` "latents", its latents if it has any.
 
     Args:

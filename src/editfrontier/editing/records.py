@@ -22,6 +22,7 @@ from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.files import write_bytes
 from editfrontier.base.integrity.contents import write_contents
 from editfrontier.base.parquet import write_parquet
+from editfrontier.base.places import LIBRARY
 from editfrontier.data.cases import encode_png
 
 CARRIES = ("png", "latents")
@@ -78,7 +79,7 @@ def key(spec: EditSpec, weights: str) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class CaseRecord:
     """What became of a case; a row of the record."""
 
     case_id: str
@@ -99,7 +100,7 @@ def write_image(path: Path, pixels: npt.NDArray[np.uint8], record: Path) -> tupl
     return _relative(path, record), hashlib.sha256(content).hexdigest()
 
 
-def journal_line(row: Row, inputs: str, latents: str = "") -> str:
+def journal_line(row: CaseRecord, inputs: str, latents: str = "") -> str:
     """Return the line by which a later run knows that a case is finished.
 
     Args:
@@ -140,7 +141,9 @@ def read_journals(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def taken_over(entry: Mapping[str, Any] | None, case_id: str, inputs: str, folder: Path, record: Path) -> Row | None:
+def taken_over(
+    entry: Mapping[str, Any] | None, case_id: str, inputs: str, folder: Path, record: Path
+) -> CaseRecord | None:
     """Return the row of a finished case if its inputs and its file are still the same."""
     if entry is None or entry.get("inputs") != inputs:
         return None
@@ -151,16 +154,16 @@ def taken_over(entry: Mapping[str, Any] | None, case_id: str, inputs: str, folde
         latents = latents_path(folder, case_id)
         if "latents" in entry and hashlib.sha256(latents.read_bytes()).hexdigest() != entry["latents"]:
             return None
-        values = {item.name: entry[item.name] for item in fields(Row)}
+        values = {item.name: entry[item.name] for item in fields(CaseRecord)}
     except (OSError, KeyError):
         return None
-    return Row(**{**values, "image": _relative(path, record)})
+    return CaseRecord(**{**values, "image": _relative(path, record)})
 
 
-def write_record(path: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
+def write_record(path: Path, rows: Sequence[CaseRecord], about: Mapping[str, Any]) -> None:
     """Write the record of a shard, atomically, with its provenance in the metadata, and the list of its files."""
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
-    schema = pa.schema([(item.name, types[str(item.type)]) for item in fields(Row)])
+    schema = pa.schema([(item.name, types[str(item.type)]) for item in fields(CaseRecord)])
     images = [path.parent / row.image for row in rows if row.image]
     latents = [latents_path(image.parent, image.stem) for image in images]
     write_contents(path, (*images, *latents))
@@ -204,7 +207,7 @@ def _processor() -> str:
 
 def _git_revision() -> str:
     """Return the commit of the repository that this code lies in, with "-dirty" if it was changed, "" if unknown."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    command = ["git", "-C", str(LIBRARY), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
     try:
         return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

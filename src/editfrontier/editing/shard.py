@@ -28,14 +28,14 @@ from editfrontier.data.pixels import to_arrays
 from editfrontier.diffusion import sampling
 from editfrontier.editing import records
 from editfrontier.editing.chains import Link, links_by_step, not_run
-from editfrontier.editing.contract import Trial, checked, rules_of
+from editfrontier.editing.contract import EditorTrial, checked, rules_of
 from editfrontier.editing.editor import Editor, Measured, get_editor, make_params
 from editfrontier.editing.failures import Outcome, reasons
-from editfrontier.editing.inputs import TEXTS, Inputs, make_batch, noise_name, read_inputs
+from editfrontier.editing.inputs import TEXTS, CaseInputs, make_batch, noise_name, read_inputs
 from editfrontier.editing.latent_carry import carrying, read_carried, write_latents
 from editfrontier.editing.origin import origins
 from editfrontier.editing.outcomes import Edited, measured, no_memory, out_of_memory, release, with_measure
-from editfrontier.editing.records import EditSpec, Row
+from editfrontier.editing.records import CaseRecord, EditSpec
 from editfrontier.editing.size import edit_sides, scaled_batch, scaled_images
 from editfrontier.models.loading import weights_sha256
 
@@ -55,7 +55,7 @@ def run_shard(
     model: Any = None,
     inversions: Path | None = None,
     progress: Callable[[str], None] | None = None,
-) -> list[Row]:
+) -> list[CaseRecord]:
     """Edit the chains whose place in the table is `shard` modulo `shards`, and write their record last.
 
     A case without a chain is a chain of one step. All first steps are edited before the second ones, and a later step
@@ -68,7 +68,7 @@ def run_shard(
         shard: in 0 .. shards - 1.
         shards: at least 1.
         spec: what to run, as `EditSpec` or its JSON values.
-        record: parquet table to write, one `Row` for every case of the shard, with provenance in its metadata.
+        record: parquet table to write, one `CaseRecord` for every case of the shard, with provenance in its metadata.
         images_dir: images go to a folder of it that is named by the hash of spec and weights, as <case_id>.png.
         batch_size: cases that are edited together; halved when memory runs out.
         device: "cpu", "cuda", "cuda:1" or "auto".
@@ -101,13 +101,13 @@ def run_shard(
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
 
-    rows: dict[str, Row] = {}
+    rows: dict[str, CaseRecord] = {}
     finished = records.read_journals(folder)
     label = f"{editor.name} [{spec.variant}] shard {shard + 1}/{shards}"
     place = torch.device(choose_device(device))
     runner: _Runner | None = None
 
-    def read(link: Link) -> Inputs:
+    def read(link: Link) -> CaseInputs:
         carried = read_carried(rows[link.before.case_id], record, folder, spec.carry) if link.before else None
         return read_inputs(
             link.case, cases, cases_path.parent, editor.needs, spec.seed, carried, known.get(link.case.case_id)
@@ -125,7 +125,7 @@ def run_shard(
         if not waiting:
             continue
         if runner is None:
-            trial = Trial(any(row.status == "ok" for row in rows.values()), say)
+            trial = EditorTrial(any(row.status == "ok" for row in rows.values()), say)
             runner = _Runner(editor, params, spec, batch_size, place, model, trial)
             if inversions and weights:
                 runner.keep_inversions(inversions, weights)
@@ -154,14 +154,14 @@ def _tell(say: Callable[[str], None], where: str, line: str) -> None:
 
 def _sorted_out(
     links: Sequence[Link],
-    rows: Mapping[str, Row],
-    read: Callable[[Link], Inputs],
+    rows: Mapping[str, CaseRecord],
+    read: Callable[[Link], CaseInputs],
     finished: Mapping[str, Mapping[str, Any]],
     folder: Path,
     record: Path,
-) -> tuple[dict[str, Row], list[Inputs]]:
+) -> tuple[dict[str, CaseRecord], list[CaseInputs]]:
     """Return the rows of steps that cannot be edited or are finished, and the inputs of the others."""
-    found: dict[str, Row] = {}
+    found: dict[str, CaseRecord] = {}
     waiting = []
     for link in links:
         case_id = link.case.case_id
@@ -171,7 +171,7 @@ def _sorted_out(
         try:
             inputs = read(link)
         except UserError as error:
-            found[case_id] = Row(case_id, "failed", reason=str(error))
+            found[case_id] = CaseRecord(case_id, "failed", reason=str(error))
             continue
         row = records.taken_over(finished.get(case_id), case_id, inputs.digest, folder, record)
         if row:
@@ -201,7 +201,7 @@ class _Runner:
         batch_size: int,
         device: torch.device,
         model: Any,
-        trial: Trial,
+        trial: EditorTrial,
     ) -> None:
         self.editor, self.params, self.spec, self.device = editor, params, spec, device
         self.batch_size, self.trial = batch_size, trial
@@ -233,15 +233,15 @@ class _Runner:
         self.cache = lambda: cache(folder, weights, code, self.counter)
 
     def run(
-        self, waiting: Sequence[Inputs], folder: Path, record: Path, journal: Path, say: Callable[[str], None]
-    ) -> Iterable[Row]:
+        self, waiting: Sequence[CaseInputs], folder: Path, record: Path, journal: Path, say: Callable[[str], None]
+    ) -> Iterable[CaseRecord]:
         usable, rows = [], []
         for one in waiting:
             try:
                 self.check(one)
                 usable.append(one)
             except UserError as error:
-                rows.append(Row(one.case.case_id, "failed", reason=str(error)))
+                rows.append(CaseRecord(one.case.case_id, "failed", reason=str(error)))
         usable.sort(key=lambda one: one.image.shape)
         started, done = time.perf_counter(), 0
         with ThreadPoolExecutor(_WRITERS) as writers, records.open_journal(journal) as lines:
@@ -264,24 +264,24 @@ class _Runner:
 
     def _write(
         self,
-        batch: Sequence[Inputs],
-        outcomes: Sequence[Row | Edited],
+        batch: Sequence[CaseInputs],
+        outcomes: Sequence[CaseRecord | Edited],
         writers: ThreadPoolExecutor,
         lines: IO[str],
         folder: Path,
         record: Path,
-    ) -> list[Row]:
+    ) -> list[CaseRecord]:
         """Write the images of a batch at once, then the journal, which therefore only names files that are complete."""
 
-        def finish(one: Inputs, outcome: Row | Edited) -> tuple[Row, str]:
-            if isinstance(outcome, Row):
+        def finish(one: CaseInputs, outcome: CaseRecord | Edited) -> tuple[CaseRecord, str]:
+            if isinstance(outcome, CaseRecord):
                 return outcome, ""
             case_id, latents = one.case.case_id, ""
             if self.spec.carry == "latents":
                 latents = write_latents(records.latents_path(folder, case_id), outcome.latents)
             image, sha256 = records.write_image(folder / f"{case_id}.png", outcome.pixels, record)
             about = (outcome.seconds, outcome.forwards, outcome.seed, outcome.measures)
-            return Row(case_id, "ok", "", image, sha256, *about), latents
+            return CaseRecord(case_id, "ok", "", image, sha256, *about), latents
 
         written = list(writers.map(finish, batch, outcomes))
         for one, (row, latents) in zip(batch, written, strict=True):
@@ -290,7 +290,7 @@ class _Runner:
         lines.flush()
         return [row for row, _ in written]
 
-    def check(self, one: Inputs) -> None:
+    def check(self, one: CaseInputs) -> None:
         """Raise `UserError` if the model cannot take the case: too long a text, or sides that it cannot encode."""
         if self.model is None:
             return
@@ -305,12 +305,12 @@ class _Runner:
                 "for this model. Resize or crop it."
             )
 
-    def sides(self, one: Inputs) -> tuple[int, int]:
+    def sides(self, one: CaseInputs) -> tuple[int, int]:
         """Return the height and width that a case is edited at."""
         height, width = one.image.shape[:2]
         return edit_sides((height, width), self.spec.size, sampling.size_factor(self.model) if self.model else 1)
 
-    def edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
+    def edit(self, batch: Sequence[CaseInputs]) -> list[CaseRecord | Edited]:
         """Edit cases, those that break their batch apart from the others."""
         try:
             return self._edit(batch)
@@ -321,7 +321,7 @@ class _Runner:
                 self.batch_size //= 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
-                outcomes: list[Row | Edited] = []
+                outcomes: list[CaseRecord | Edited] = []
                 rest = batch
                 while rest:  # the parts may shrink on the way
                     size = self.batch_size
@@ -336,9 +336,9 @@ class _Runner:
                 self.broken[case_id] = no_memory(self.editor.name, error)
             elif isinstance(error, EditorError) or not isinstance(error, UserError):
                 self.broken[case_id] = error
-            return [Row(case_id, "failed", reason=f"case {case_id}: {reason}")]
+            return [CaseRecord(case_id, "failed", reason=f"case {case_id}: {reason}")]
 
-    def _edit(self, batch: Sequence[Inputs]) -> list[Row | Edited]:
+    def _edit(self, batch: Sequence[CaseInputs]) -> list[CaseRecord | Edited]:
         filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
         before, started = self.counter.samples, time.perf_counter()
         kept = self.model is not None and self.spec.carry == "latents"
@@ -368,7 +368,7 @@ class _Runner:
             rest = (elapsed - inputs.inversions.computing) / len(filled)
             shares = [rest + spent for spent in inverting]
         forwards = (self.counter.samples - before) // len(filled)
-        outcomes: list[Row | Edited] = []
+        outcomes: list[CaseRecord | Edited] = []
         for one, array, good, about, seconds, carry_on in zip(
             batch, arrays, finite, measures, shares, latents, strict=False
         ):
@@ -378,5 +378,5 @@ class _Runner:
                 outcomes.append(Edited(array, seconds, forwards, seed, about, carry_on))
             else:
                 reason = f"case {case_id}: the output holds NaN or infinite values. Try dtype float32."
-                outcomes.append(Row(case_id, "failed", reason, seconds=seconds, forwards=forwards, seed=seed))
+                outcomes.append(CaseRecord(case_id, "failed", reason, seconds=seconds, forwards=forwards, seed=seed))
         return outcomes

@@ -20,13 +20,13 @@ from editfrontier.diffusion.flow import FlowText, encode_flow_text
 from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.inversion import diffusion, flow
 from editfrontier.inversion.cache import InversionCache, Keep, digest
-from editfrontier.inversion.trajectory import Direction, OnEvaluation, Run, Settings, Trajectory
+from editfrontier.inversion.trajectory import Direction, OnEvaluation, Run, Trajectory, TrajectorySettings
 
 __all__ = [
     "METHODS",
     "InversionCache",
-    "Settings",
     "Trajectory",
+    "TrajectorySettings",
     "embed",
     "invert",
     "latent_error",
@@ -104,7 +104,7 @@ def invert(
         noise: [B, C, h, w] that `rf_inversion` pulls to; None draws it from a seed that the image decides.
         on_evaluation: called with (time, "inversion") before every network call.
         joint_attention_kwargs: passed on to the attention processors of a flow model.
-        options: further fields of `Settings`.
+        options: further fields of `TrajectorySettings`.
 
     Returns:
         The trajectory, without gradients.
@@ -113,7 +113,7 @@ def invert(
         UserError: the method is not known for this model, a number is out of range, or a prompt is too long.
     """
     found = _method(model, method)
-    settings = Settings(method, steps, float(guidance), start, **options)
+    settings = TrajectorySettings(method, steps, float(guidance), start, **options)
     if guidance != 1.0 and not found.guided:
         raise UserError(
             f"inversion '{method}': guidance {guidance}, expected 1: with more it is another method. "
@@ -180,7 +180,7 @@ def reconstruct(
         [B, C, h, w] clean latents. `null_text` knows those of the guidance and prompts that it was fitted to.
     """
     found = _method(model, method)
-    settings = Settings(method, steps, float(guidance), start)
+    settings = TrajectorySettings(method, steps, float(guidance), start)
     guided = guidance != 1.0 and found.backbone == "diffusion"
     embedded = _embedded(model, text, len(trajectory.latents[0]), guided, f"inversion '{method}'")
     direction: Direction = "reconstruction"

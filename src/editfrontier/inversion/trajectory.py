@@ -39,7 +39,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrajectorySettings:
     """Everything that decides a trajectory beside image, weights and text.
 
     Attributes:
@@ -92,7 +92,7 @@ class Run:
     """
 
     model: Any
-    settings: Settings
+    settings: TrajectorySettings
     text: TextEmbeddings | FlowText
     direction: Direction
     guidance: float

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from editfrontier.data.cases import Case
+from editfrontier.scoring.drags import Scores
 from editfrontier.scoring.metrics.truth import l2_distance
-
-
-class Scores(Protocol):
-    """Where values go."""
-
-    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None: ...
-
-
-class Sources(Protocol):
-    """Where the networks' outputs of the source images are."""
-
-    def by_image(self, key: str, case_ids: Sequence[str]) -> Tensor: ...
+from editfrontier.scoring.sources import Sources
 
 
 def score_drift(

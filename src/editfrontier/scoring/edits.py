@@ -23,7 +23,7 @@ class DamagedEdit(UserError):
 
 
 @dataclass(frozen=True)
-class Edit:
+class RecordedEdit:
     """An edited image as its record describes it. sha256: "" = not recorded. reason: of the failure, "" = none.
 
     recorded: metric -> value, of those that are taken from the record.
@@ -36,11 +36,11 @@ class Edit:
     record: Path = Path("record")
 
 
-Edits = Mapping[str, Edit]
+Edits = Mapping[str, RecordedEdit]
 """Case id -> what its record says."""
 
 
-def read_edit(edit: Edit) -> npt.NDArray[np.uint8]:
+def read_edit(edit: RecordedEdit) -> npt.NDArray[np.uint8]:
     """Read an edited image [H, W, 3].
 
     Raises:
@@ -67,10 +67,12 @@ def _recorded(row: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def read_records(records: Sequence[Path], case_ids: Sequence[str], variant: str | None) -> tuple[dict[str, Edit], str]:
+def read_records(
+    records: Sequence[Path], case_ids: Sequence[str], variant: str | None
+) -> tuple[dict[str, RecordedEdit], str]:
     """Edits of all shards by case, and the variant's name; every case at most once, and no foreign case."""
     known = set(case_ids)
-    edits: dict[str, Edit] = {}
+    edits: dict[str, RecordedEdit] = {}
     names = {variant} if variant else set()
     fix = "Run the edit job again."
     for path in records:
@@ -89,7 +91,7 @@ def read_records(records: Sequence[Path], case_ids: Sequence[str], variant: str 
                 problem = "is in two records" if case_id in edits else "is not in the case table"
                 raise UserError(f"{path}: case {case_id} {problem}, expected the shards of one task. {fix}")
             reason = "" if row["status"] == "ok" else row["reason"] or "failed without a reason"
-            edits[case_id] = Edit(
+            edits[case_id] = RecordedEdit(
                 path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row), path
             )
     if len(names) != 1 or "" in names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -11,17 +11,12 @@ from torch import Tensor
 
 from editfrontier.scoring.drags import Scores
 from editfrontier.scoring.metrics import alignment, truth
+from editfrontier.scoring.sources import Sources
 
 UNKNOWN = "the true edit is not known"
 _ALWAYS = ("l1_true", "l2_true", "mse_true")
 _BY = {"lpips": "lpips_true", "clip": "clip_image_true", "dino": "dino_true"}
 """Kind of evaluator -> the metric that it computes here."""
-
-
-class Sources(Protocol):
-    """Where the networks' outputs of the true edits are."""
-
-    def by_true_edit(self, key: str, case_ids: Sequence[str]) -> Tensor: ...
 
 
 def score_truth(

@@ -14,17 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editfrontier.base.params import NoParams as NoParams
 from editfrontier.base.params import fill_params
 from editfrontier.base.registry import Registry
 
 if TYPE_CHECKING:
     from editfrontier.study.findings import Finding, Findings
     from editfrontier.study.inputs import Inputs
-
-
-@dataclass(frozen=True)
-class NoParams:
-    """No parameters."""
 
 
 @dataclass(frozen=True)

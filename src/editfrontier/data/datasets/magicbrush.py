@@ -31,7 +31,7 @@ from editfrontier.data.pictures import alpha_mask, open_picture, read_rgb
 from editfrontier.data.reading.build import raw_file
 from editfrontier.data.reading.magicbrush_files import (
     IMAGES,
-    Captions,
+    SessionCaptions,
     Turn,
     image_files,
     read_captions,
@@ -73,7 +73,7 @@ def build(request: Request) -> list[Case]:
     """Return the turns of sessions in an order that depends on the seed only, all turns of a session together."""
     options: MagicBrushOptions = request.options
     folder = _split_folder(request.raw, options)
-    captions = Captions()
+    captions = SessionCaptions()
     if folder is not None:
         captions = read_captions(folder)
         turns = read_folder(folder)
@@ -156,7 +156,7 @@ def _parquet_files(raw: Path) -> list[Path]:
     return files
 
 
-def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: Captions) -> Case:
+def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: SessionCaptions) -> Case:
     options: MagicBrushOptions = request.options
     where = f"MagicBrush, session {turn.session}, turn {turn.number}"
     names = [

@@ -26,7 +26,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Captions:
+class SessionCaptions:
     """Session -> file name -> caption; "" where there is none."""
 
     whole: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -145,7 +145,7 @@ def image_files(folder: Path, turn: Turn) -> tuple[Path, Path, Path]:
     return source, mask, target
 
 
-def read_captions(folder: Path) -> Captions:
+def read_captions(folder: Path) -> SessionCaptions:
     """Read the caption files of an archive, as far as they are there (two names of each are known)."""
     found: list[Mapping[str, Mapping[str, str]]] = []
     for names in (
@@ -158,4 +158,4 @@ def read_captions(folder: Path) -> Captions:
             if not isinstance(captions, dict):
                 raise UserError(f"{path}, session {session}: is {captions!r:.60}, expected captions by file name.")
         found.append(content)
-    return Captions(*found)
+    return SessionCaptions(*found)

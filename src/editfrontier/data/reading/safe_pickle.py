@@ -91,7 +91,7 @@ for _core in ("numpy.core", "numpy._core"):  # before and since numpy 2
     _KNOWN[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
 
-class _Reader(pickle.Unpickler):
+class _SafeUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _KNOWN[module, name]
@@ -121,7 +121,7 @@ def load_plain(path: Path) -> Any:
             raise UserError(
                 f"{path}: has {size} bytes, expected at most {MAX_BYTES}. It is another file than expected."
             )
-        return _unwrapped(_Reader(io.BytesIO(path.read_bytes())).load(), [_MAX_VALUES])
+        return _unwrapped(_SafeUnpickler(io.BytesIO(path.read_bytes())).load(), [_MAX_VALUES])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Unpack the data set again.") from None
     except _Refused as error:

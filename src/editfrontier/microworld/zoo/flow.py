@@ -139,7 +139,7 @@ def start_transformer(model: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.02)
 
 
-class FlowText:
+class FlowTextEncoders:
     """The frozen text encoders of FLUX: tokens' embeddings from T5, the pooled one from CLIP, as `FluxPipeline`."""
 
     def __init__(self, clip: Any, tokenizer: Any, t5: Any, tokenizer_2: Any) -> None:
@@ -166,7 +166,7 @@ class CaptionBatches:
         latents: Tensor,
         normalise: tuple[float, float],
         captions: Captions,
-        text: FlowText,
+        text: FlowTextEncoders,
         config: Mapping[str, Any],
         name: str,
         seed: int,

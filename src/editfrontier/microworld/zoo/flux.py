@@ -26,7 +26,7 @@ from editfrontier.microworld.zoo.flow import (
     SPACING,
     CaptionBatches,
     FlowBatch,
-    FlowText,
+    FlowTextEncoders,
     clip_config,
     compiled,
     flow_loss,
@@ -112,19 +112,19 @@ def guided(teacher: Callable[..., Any], batch: FlowBatch) -> Tensor:
     return free + batch.guidance.view(-1, 1, 1, 1) * (conditional - free)
 
 
-def load_text(clip: Path, t5: Path, tokens: int) -> FlowText:
+def load_text(clip: Path, t5: Path, tokens: int) -> FlowTextEncoders:
     """The frozen encoders: the text tower of the zoo's CLIP as `CLIPTextModel`, and the zoo's T5."""
     from transformers import CLIPTextModel
 
     tokenizer = build_tokenizer(language_words(DEFAULT_PATH), tokens)
     encoder = CLIPTextModel(clip_config(clip, tokenizer))
     start_from_clip(encoder, clip)
-    return FlowText(encoder.eval().requires_grad_(False), tokenizer, *load_t5(t5))
+    return FlowTextEncoders(encoder.eval().requires_grad_(False), tokenizer, *load_t5(t5))
 
 
 def train_flux(
     config: Mapping[str, Any], models: Path, work: Path
-) -> tuple[FluxTransformer2DModel, Any, FlowText, TrainResult]:
+) -> tuple[FluxTransformer2DModel, Any, FlowTextEncoders, TrainResult]:
     """Train `flux` of the zoo config -> transformer with averaged weights, autoencoder, text encoders, result.
 
     models: folder that holds `flow-autoencoder`, `clip` and `t5`. work: state and samples; renders and latents are
@@ -228,7 +228,7 @@ def sample(
     return images.float().clamp(-1, 1)
 
 
-def save_flux(model: nn.Module, vae: Any, text: FlowText, folder: Path) -> None:
+def save_flux(model: nn.Module, vae: Any, text: FlowTextEncoders, folder: Path) -> None:
     """Write a folder that `FluxPipeline.from_pretrained` loads: fp16 safetensors."""
     from diffusers import __version__
 

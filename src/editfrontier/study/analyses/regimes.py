@@ -21,7 +21,7 @@ from editfrontier.study.findings import Finding
 if TYPE_CHECKING:
     from editfrontier.statistics.bootstrap import Estimates
     from editfrontier.statistics.regimes import Stability
-    from editfrontier.study.designs.planes import Plane
+    from editfrontier.study.designs.planes import TradeoffPlane
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
 
@@ -101,7 +101,7 @@ def run(inputs: Inputs, params: RegimesParams) -> Sequence[Finding]:
     return found
 
 
-def _places(plane: Plane, inputs: Inputs) -> Iterator[Finding]:
+def _places(plane: TradeoffPlane, inputs: Inputs) -> Iterator[Finding]:
     settings = inputs.settings
     for axis in ("fidelity", "controllability"):
         estimates: Estimates = getattr(plane, axis)
@@ -124,7 +124,7 @@ def _places(plane: Plane, inputs: Inputs) -> Iterator[Finding]:
             )
 
 
-def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
+def _fronts(planes: Sequence[TradeoffPlane]) -> Iterator[Finding]:
     for plane in planes:
         if len(plane.rows) == 1:
             note = "the only editor of the task"
@@ -156,7 +156,7 @@ def _fronts(planes: Sequence[Plane]) -> Iterator[Finding]:
         yield Finding(quantity=quantity, level=ALL, value=value, n=len(planes), note=note)
 
 
-def _groups(plane: Plane, inputs: Inputs, params: RegimesParams) -> Iterator[Finding]:
+def _groups(plane: TradeoffPlane, inputs: Inputs, params: RegimesParams) -> Iterator[Finding]:
     count = len(plane.rows)
     if count < LEAST_EDITORS:
         note = f"{count} editors, expected at least {LEAST_EDITORS}"
@@ -185,7 +185,7 @@ def _groups(plane: Plane, inputs: Inputs, params: RegimesParams) -> Iterator[Fin
         yield _against_paper(plane, regimes.stability(plane.points, resampled, params.paper), inputs, params)
 
 
-def _partition(plane: Plane, held: Stability, k: int, inputs: Inputs) -> Iterator[Finding]:
+def _partition(plane: TradeoffPlane, held: Stability, k: int, inputs: Inputs) -> Iterator[Finding]:
     keys: dict[str, Any] = {"x": float(k), "n": len(plane.rows)}
     for row, label in zip(plane.rows, held.labels, strict=True):
         yield Finding(quantity="regime", variant=row.variant, level=plane.name, value=float(label + 1), **keys)
@@ -209,7 +209,7 @@ def _partition(plane: Plane, held: Stability, k: int, inputs: Inputs) -> Iterato
             )
 
 
-def _against_paper(plane: Plane, held: Stability, inputs: Inputs, params: RegimesParams) -> Finding:
+def _against_paper(plane: TradeoffPlane, held: Stability, inputs: Inputs, params: RegimesParams) -> Finding:
     first: dict[str, int] = {}
     for place, row in enumerate(plane.rows):
         if row.editor in PAPER:

@@ -23,7 +23,7 @@ from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
     from editfrontier.statistics.bootstrap import Array
-    from editfrontier.study.designs.wordings import Design, Outputs
+    from editfrontier.study.designs.wordings import Outputs, WordingDesign
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
     from editfrontier.study.results.naming import Row
@@ -76,7 +76,7 @@ def run(inputs: Inputs, params: SensitivityParams) -> Sequence[Finding]:
     return found
 
 
-def _distances(inputs: Inputs, row: Row, design: Design, outputs: Outputs) -> list[Finding]:
+def _distances(inputs: Inputs, row: Row, design: WordingDesign, outputs: Outputs) -> list[Finding]:
     columns = np.stack([outputs.wordings, outputs.seeds, outputs.change], axis=1)
     cells = design.cells.shape[1] * design.cells.shape[2]
     names = [("distance", level) for level in (WORDINGS, SEEDS, CHANGE)]
@@ -84,7 +84,7 @@ def _distances(inputs: Inputs, row: Row, design: Design, outputs: Outputs) -> li
     return _means(inputs, row, "", columns, names, ratios, (len(design.cells), cells))
 
 
-def _components(inputs: Inputs, experiment: str, row: Row, design: Design, metric: str) -> list[Finding]:
+def _components(inputs: Inputs, experiment: str, row: Row, design: WordingDesign, metric: str) -> list[Finding]:
     values = _values(inputs, experiment, row, design, metric)[design.cells]  # [E, W, S]
     values = values[~np.isnan(values).any(axis=(1, 2))]
     between = np.abs(values[:, :, :, None, None] - values[:, None, None])
@@ -94,7 +94,7 @@ def _components(inputs: Inputs, experiment: str, row: Row, design: Design, metri
     return _means(inputs, row, metric, np.concatenate(parts, axis=1), names, [("variance_ratio", "", 0, 1)], shape)
 
 
-def _values(inputs: Inputs, experiment: str, row: Row, design: Design, metric: str) -> Array:
+def _values(inputs: Inputs, experiment: str, row: Row, design: WordingDesign, metric: str) -> Array:
     """Return a metric [N] of every case of the task, NaN where it has none."""
     if metric == "clip_directional":
         return clip_towards_first(inputs, inputs.experiments[experiment].task, row.variant, design)
@@ -157,7 +157,7 @@ def _means(
     return found
 
 
-def _worst(row: Row, design: Design, outputs: Outputs, count: int) -> list[Finding]:
+def _worst(row: Row, design: WordingDesign, outputs: Outputs, count: int) -> list[Finding]:
     """Return the pairs of wordings whose outputs differ most, one an edit."""
     order = sorted(range(len(outputs.worst)), key=lambda i: -outputs.worst[i][0])[:count]
     found = []

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
     from editfrontier.study.userstudy.materials import Design
-    from editfrontier.study.userstudy.responses import Collected, Judgement, Session
+    from editfrontier.study.userstudy.responses import Judgement, Responses, Session
     from editfrontier.study.userstudy.summary import Estimate, Spread, Votes
 
 PEOPLE = "people"
@@ -57,7 +57,7 @@ def run(inputs: Inputs, params: NoParams) -> list[Finding]:
     return found + (_results(inputs, design, collected, counted) if judgements else [])
 
 
-def _excluded(collected: Collected, design: Design) -> dict[int, int]:
+def _excluded(collected: Responses, design: Design) -> dict[int, int]:
     """Return participant -> failed catch trials, of those who failed more than the design allows."""
     from editfrontier.study.userstudy.responses import catch_results
 
@@ -68,7 +68,7 @@ def _excluded(collected: Collected, design: Design) -> dict[int, int]:
 
 
 def _responses(
-    inputs: Inputs, design: Design, collected: Collected, counted: Sequence[Session], judgements: int
+    inputs: Inputs, design: Design, collected: Responses, counted: Sequence[Session], judgements: int
 ) -> Finding:
     if not inputs.files:
         note = (
@@ -99,7 +99,7 @@ def _differences(design: Design) -> list[Finding]:
     ]
 
 
-def _files(collected: Collected, design: Design, excluded: dict[int, int]) -> list[Finding]:
+def _files(collected: Responses, design: Design, excluded: dict[int, int]) -> list[Finding]:
     """Return what was left out, and why."""
     from editfrontier.study.userstudy.responses import catch_results
 
@@ -133,7 +133,7 @@ def _files(collected: Collected, design: Design, excluded: dict[int, int]) -> li
     return found
 
 
-def _results(inputs: Inputs, design: Design, collected: Collected, counted: Sequence[Session]) -> list[Finding]:
+def _results(inputs: Inputs, design: Design, collected: Responses, counted: Sequence[Session]) -> list[Finding]:
     from editfrontier.study.userstudy import summary
     from editfrontier.study.userstudy.responses import catch_results, judgements_of, repeated_votes
 

@@ -18,7 +18,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Plane:
+class TradeoffPlane:
     """Editors of a task in the plane of composites.
 
     Attributes:
@@ -60,7 +60,7 @@ class Plane:
         return np.stack([self.fidelity.resampled, self.controllability.resampled], axis=-1)
 
 
-def planes_of(inputs: Inputs) -> tuple[list[Plane], dict[str, str]]:
+def planes_of(inputs: Inputs) -> tuple[list[TradeoffPlane], dict[str, str]]:
     """Return the plane of every task that has composites, most editors first, and task -> reason for the others."""
     planes, absent = [], {}
     for name, table in inputs.experiments.items():
@@ -80,14 +80,14 @@ def planes_of(inputs: Inputs) -> tuple[list[Plane], dict[str, str]]:
         x, y = (Estimates(axis.point[held], axis.resampled[:, held], axis.jackknife[:, held]) for axis in axes)
         kept = tuple(row for row, place in zip(rows, places, strict=True) if place in held)
         cases = tuple(int((~np.isnan(data.values[:, place])).any(axis=1).sum()) for place in held)
-        planes.append(Plane(table.task, kept, x, y, cases))
+        planes.append(TradeoffPlane(table.task, kept, x, y, cases))
     return sorted(planes, key=lambda plane: -len(plane.rows)), absent
 
 
-def together(planes: Sequence[Plane]) -> Plane:
+def together(planes: Sequence[TradeoffPlane]) -> TradeoffPlane:
     """Return the plane of all editors of all tasks: the mean of each one's composites over the tasks that it ran in.
 
-    Editors are found again by `Plane.keys`; the first task that has one gives its row.
+    Editors are found again by `TradeoffPlane.keys`; the first task that has one gives its row.
     """
     rows = {key: row for plane in reversed(planes) for key, row in zip(plane.keys, plane.rows, strict=True)}
     order = list(dict.fromkeys(key for plane in planes for key in plane.keys))
@@ -100,4 +100,4 @@ def together(planes: Sequence[Plane]) -> Plane:
             resampled.append(np.mean([estimates.resampled[:, i] for estimates, i in own], axis=0))
         axes.append(Estimates(np.array(points), np.stack(resampled, axis=1), np.empty((0, len(order)))))
     count = tuple(sum(key in plane.keys for plane in planes) for key in order)
-    return Plane(ALL, tuple(rows[key] for key in order), axes[0], axes[1], count)
+    return TradeoffPlane(ALL, tuple(rows[key] for key in order), axes[0], axes[1], count)

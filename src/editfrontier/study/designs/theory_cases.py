@@ -17,7 +17,7 @@ from editfrontier.study.findings import Finding
 if TYPE_CHECKING:
     import torch
 
-    from editfrontier.editing.inputs import Inputs as CaseInputs
+    from editfrontier.editing.inputs import CaseInputs
     from editfrontier.study.inputs import Inputs
 
 Floats = npt.NDArray[np.float64]

@@ -22,7 +22,7 @@ Cells = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Design:
+class WordingDesign:
     """Edits with a case for every wording and seed.
 
     Attributes:
@@ -38,7 +38,7 @@ class Design:
         return self.cases[int(self.cells[number, 0, 0])]
 
 
-def read_design(cases: Sequence[Case], analysis: str) -> Design:
+def read_design(cases: Sequence[Case], analysis: str) -> WordingDesign:
     """Arrange cases by the factors "wording" and "repeat" of their designs; an edit is a cluster.
 
     Edits that lack a cell, such as the last one of a task that is cut short, are left out.
@@ -60,10 +60,10 @@ def read_design(cases: Sequence[Case], analysis: str) -> Design:
     wanted = [(wording, seed) for wording in levels[0] for seed in levels[1]]
     complete = [[cells[key] for key in wanted] for cells in places.values() if all(key in cells for key in wanted)]
     shape = (-1, len(levels[0]), len(levels[1]))
-    return Design(tuple(cases), np.array(complete, dtype=np.intp).reshape(shape))
+    return WordingDesign(tuple(cases), np.array(complete, dtype=np.intp).reshape(shape))
 
 
-def clip_towards_first(inputs: Inputs, task: str, variant: str, design: Design) -> Array:
+def clip_towards_first(inputs: Inputs, task: str, variant: str, design: WordingDesign) -> Array:
     """Return the CLIP direction [N] of every case, against the captions of its edit's first wording; NaN where missing.
 
     The metric of the table compares with each wording's own caption, whose embedding varies by itself.
@@ -114,7 +114,7 @@ class Outputs:
     worst: list[tuple[float, int, int, int]]
 
 
-def compare_outputs(inputs: Inputs, task: str, variant: str, design: Design) -> Outputs:
+def compare_outputs(inputs: Inputs, task: str, variant: str, design: WordingDesign) -> Outputs:
     """Compare all images of each edit with one another and with their source, pixel values in [0, 1]."""
     folder, images = inputs.folder(task), inputs.images(task, variant)
     edits, rows, worst = [], [], []

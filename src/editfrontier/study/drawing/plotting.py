@@ -6,7 +6,7 @@ import io
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,26 +96,6 @@ def save_figure(figure: Figure, stem: Path) -> None:
             if kind == "svg":
                 content = _NOT_IN_XML.sub(" ", content.decode()).encode()
             write_bytes(stem.with_name(f"{stem.name}.{kind}"), content)
-
-
-def pareto_front(points: Sequence[tuple[float, float]], directions: tuple[str, str]) -> list[int]:
-    """Return the indices of the points that no other point dominates, from low to high in the first coordinate.
-
-    Args:
-        points: (x, y); a point with a NaN is never on the front.
-        directions: "higher" or "lower" is better, for x and for y.
-    """
-    signs = [1.0 if direction == "higher" else -1.0 for direction in directions]
-    signed = [(x * signs[0], y * signs[1]) for x, y in points]
-    finite = [i for i, point in enumerate(signed) if all(map(math.isfinite, point))]
-    front = [
-        i
-        for i in finite
-        if not any(
-            signed[j][0] >= signed[i][0] and signed[j][1] >= signed[i][1] and signed[j] != signed[i] for j in finite
-        )
-    ]
-    return sorted(front, key=lambda i: points[i])
 
 
 def draw_marker(axes: Axes, x: float, y: float, style: Style, **options: Any) -> None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.lines import Line2D
 
 from editfrontier.base.parquet import read_parquet
+from editfrontier.statistics.bootstrap import pareto_front
 from editfrontier.study.drawing.plotting import (
     GREY,
     INK,
@@ -19,7 +21,6 @@ from editfrontier.study.drawing.plotting import (
     draw_marker,
     error_bars,
     figure_style,
-    pareto_front,
     save_figure,
 )
 from editfrontier.study.results.grids import Cell, Line, build_grid
@@ -162,7 +163,9 @@ def _draw_panel(axes: Axes, panel: Panel, look: Mapping[str, Style]) -> None:
         draw_marker(axes, x.value, y.value, style, zorder=3)
     _leave_out_random(axes, panel)
     editors = [(x.value, y.value) for row, x, y in panel.points if not row.control]
-    front = [editors[i] for i in pareto_front(editors, panel.directions)]
+    signs = [1.0 if direction == "higher" else -1.0 for direction in panel.directions]
+    held = pareto_front(*(np.reshape(editors, (-1, 2)) * signs).T)
+    front = sorted(itertools.compress(editors, held))
     # A staircase: between two points of the front nothing better than the worse of both has been attained.
     stairs = front[:1]
     for (x0, y0), (x1, y1) in itertools.pairwise(front):

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from editfrontier.statistics.bootstrap import Array
-    from editfrontier.study.designs.planes import Plane
+    from editfrontier.study.designs.planes import TradeoffPlane
 
 LEVEL = 0.95
 
 
-def draw_planes(findings: Findings, planes: Sequence[Plane], titles: Mapping[str, str], stem: Path) -> None:
+def draw_planes(findings: Findings, planes: Sequence[TradeoffPlane], titles: Mapping[str, str], stem: Path) -> None:
     """Draw the figure.
 
     Args:
@@ -88,7 +88,7 @@ def ellipse(resampled: Array, level: float = LEVEL, steps: int = 73) -> Array:
     return np.asarray(outline.T)
 
 
-def _note_groups(axes: Axes, findings: Findings, plane: Plane) -> None:
+def _note_groups(axes: Axes, findings: Findings, plane: TradeoffPlane) -> None:
     found = findings.one("regimes", level=plane.name)
     if found is None:
         return

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case, read_cases, read_image, read_mask
 
@@ -34,7 +35,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Variant:
+class VariantResults:
     """Everything that is kept of one variant of one task. scores: {case_id: {metric: value}}."""
 
     name: str
@@ -59,7 +60,7 @@ class TaskResults:
     task: str
     folder: Path  # of the case table
     cases: tuple[Case, ...]
-    variants: Mapping[str, Variant]
+    variants: Mapping[str, VariantResults]
 
     @cached_property
     def by_id(self) -> dict[str, Case]:
@@ -83,16 +84,10 @@ def read_task(root: Path, task: str, variants: Iterable[str]) -> TaskResults:
     return TaskResults(task, folder, cases, {name: _read_variant(root, task, name) for name in dict.fromkeys(variants)})
 
 
-def _read_variant(root: Path, task: str, name: str) -> Variant:
-    import pandas as pd
-
+def _read_variant(root: Path, task: str, name: str) -> VariantResults:
     records: dict[str, Record] = {}
     for path in sorted((root / "edits" / task / name).glob("shard-*.parquet")):
-        try:
-            frame = pd.read_parquet(path)
-        except Exception as error:
-            raise UserError(f"{path}: not a readable record ({error}). Delete it and run again.") from None
-        for entry in frame.to_dict(orient="records"):
+        for entry in read_parquet(path, "Run again.")[0].to_dict(orient="records"):
             ok = entry["status"] == "ok"
             records[str(entry["case_id"])] = Record(
                 str(entry["status"]),
@@ -100,15 +95,13 @@ def _read_variant(root: Path, task: str, name: str) -> Variant:
                 path.parent / str(entry["image"]) if ok else None,
                 float(entry.get("seconds") or 0.0),
             )
-    return Variant(name, records, _read_scores(root / "scores" / task / f"{name}.parquet"))
+    return VariantResults(name, records, _read_scores(root / "scores" / task / f"{name}.parquet"))
 
 
 def _read_scores(path: Path) -> dict[str, dict[str, float]]:
-    import pandas as pd
-
     if not path.exists():
         return {}
-    frame = pd.read_parquet(path, columns=["case_id", "metric", "value"])
+    frame, _ = read_parquet(path, "Make it again with `snakemake scores`.", ["case_id", "metric", "value"])
     scores: dict[str, dict[str, float]] = {}
     for case, metric, value in zip(frame["case_id"], frame["metric"], frame["value"], strict=True):
         if math.isfinite(value):
@@ -144,7 +137,7 @@ def balanced_choice(cases: Sequence[Case], count: int, seed: int) -> list[Case]:
     return chosen
 
 
-def worst_cases(variant: Variant, count: int, metric: str = WORST_METRIC) -> list[str]:
+def worst_cases(variant: VariantResults, count: int, metric: str = WORST_METRIC) -> list[str]:
     """Return the ids of the cases with the lowest value of a metric, worst first; equal values are ordered by id."""
     scored = [(scores[metric], case) for case, scores in variant.scores.items() if metric in scores]
     return [case for _, case in sorted(scored)[:count]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.parquet import read_parquet
 from editfrontier.scoring.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -291,14 +292,7 @@ def statistics_file(root: Path, table: Table) -> Path:
 
 def read_statistics(path: Path, subsets: bool = False) -> pd.DataFrame:
     """Read a summary table (of parts of the cases if `subsets`) and check its columns; `UserError` names the file."""
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such summary. Make it with `snakemake statistics`.") from None
-    except Exception as error:
-        raise UserError(f"{path}: not a readable parquet table ({error}). Delete it and run again.") from None
+    frame, _ = read_parquet(path, "Make it with `snakemake statistics`.")
     expected = (*SUBSET_COLUMNS, *STATISTICS_COLUMNS) if subsets else STATISTICS_COLUMNS
     missing = [column for column in expected if column not in frame.columns]
     if missing:

@@ -14,7 +14,7 @@ from editfrontier.diffusion import sampling
 from editfrontier.diffusion.flow import FlowText, flow_times, velocity
 from editfrontier.diffusion.sampling import TextEmbeddings
 from editfrontier.inversion.diffusion import ddim_times
-from editfrontier.inversion.trajectory import Run, Settings, Trajectory
+from editfrontier.inversion.trajectory import Run, Trajectory, TrajectorySettings
 
 Map = Callable[[Tensor], Tensor]
 
@@ -63,7 +63,7 @@ def sampler(model: Any, method: str, steps: int, text: inversion.Text, times: li
     back = inversion.METHODS[method].back
 
     def run(latents: Tensor) -> Tensor:
-        one = Run(model, Settings(method, steps), text, "reconstruction", 1.0)
+        one = Run(model, TrajectorySettings(method, steps), text, "reconstruction", 1.0)
         return back(one, Trajectory([latents], times))
 
     return run

@@ -48,7 +48,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Collected:
+class Responses:
     """All files of a folder. ignored: (file, why) of those that do not count as a whole."""
 
     sessions: tuple[Session, ...]
@@ -82,7 +82,7 @@ def answered_designs(files: Sequence[Path]) -> Counter[str]:
     return found
 
 
-def collect_responses(files: Sequence[Path], design: Design) -> Collected:
+def collect_responses(files: Sequence[Path], design: Design) -> Responses:
     """Read files of responses to a design.
 
     A file that cannot be read, is of another design, or repeats a participant is ignored as a whole, with the reason.
@@ -113,7 +113,7 @@ def collect_responses(files: Sequence[Path], design: Design) -> Collected:
                     "counts. If two people used one number, ask one of them to take another"
                 )
             ignored.append((other.file, why))
-    return Collected(tuple(sessions), tuple(sorted(ignored)))
+    return Responses(tuple(sessions), tuple(sorted(ignored)))
 
 
 def _descending(text: str) -> tuple[int, ...]:
