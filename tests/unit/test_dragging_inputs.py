@@ -139,8 +139,8 @@ def test_a_stretch_keeps_its_fixed_point_and_what_would_leave_the_image_is_left_
         ("smile: {add: [{boxx: [0, 0, 1, 1]}], remove: [3]}", ["no key 'boxx'", "Did you mean 'box'?"]),
         ("smile: {add: [{box: [1, 0, 0, 1], move: [0, 1]}], remove: [3]}", ["left < right"]),
         ("smile: {add: [{box: [0, 0, 1, 1], stretch: [0, 1]}], remove: [3]}", ["positive factors"]),
-        ("[1]", ["expected attributes"]),
-        ("{", ["not readable"]),
+        ("[1]", ["holds a list, expected a mapping"]),
+        ("{", ["not valid YAML"]),
     ],
 )
 def test_a_malformed_table_is_named_with_its_key(tmp_path: Path, text: str, words: list[str]) -> None:

@@ -103,3 +103,15 @@ def test_a_config_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None
     (tmp_path / "a.yaml").write_bytes("title: café\n".encode("latin-1"))
     with pytest.raises(UserError, match="a.yaml: is not in UTF-8"):
         read_yaml(tmp_path / "a.yaml")
+
+
+def test_one_reader_of_yaml_and_one_writer_of_png() -> None:
+    readers = {"base/yaml_files.py": r"yaml\.(safe_)?load\w*\(", "data/cases.py": r"format=\"PNG\"|\.save\(\w*path"}
+    source = ROOT / "src/editfrontier"
+    for home, pattern in readers.items():
+        files = {
+            str(file.relative_to(source))
+            for file in source.rglob("*.py")
+            if re.search(pattern, file.read_text("utf-8"))
+        }
+        assert files == {home}

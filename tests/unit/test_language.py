@@ -127,5 +127,5 @@ def test_bad_files_name_the_key(tmp_path: Path, change: str, message: str) -> No
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.yaml: no such language file"):
         load_language(tmp_path / "gone.yaml")

@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from editfrontier.data.cases import Case, read_mask, write_png
+from editfrontier.data.cases import Case, read_mask, write_png, write_regions
 from editfrontier.microworld.portrait_painter import portrait_regions, render_portraits
 from editfrontier.microworld.portraits import REGIONS, sample_portraits
-from editfrontier.microworld.regions import write_regions
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.scoring.metrics.region_registry import DRIFT_REGIONS
 from editfrontier.scoring.metrics.regions import boundary, drift
@@ -139,7 +138,7 @@ def test_the_scoring_pass_adds_what_a_case_allows_and_says_why_not(tmp_path: Pat
     portrait = sample_portraits(1, seed=5)
     source = render_portraits(portrait).images
     edited = source.clone()
-    regions = write_regions(tmp_path, "x", portrait)
+    regions = write_regions(tmp_path, "x", portrait_regions(portrait)[0])
     nose = read_mask(tmp_path / json.loads(regions)["nose"], (64, 64))
     edited[0, :, nose] = edited[0, :, nose] ^ 64  # a change of 64 levels in the nose alone
     mask = np.zeros((64, 64), dtype=bool)

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from editfrontier.base.errors import UserError
-from editfrontier.base.fingerprints import weights_hash
 from editfrontier.models import registry as model_registry
 from editfrontier.models.loading import KINDS, mixed_precision, resolve_model, weights_sha256
 from editfrontier.models.registry import (
@@ -23,6 +22,7 @@ from editfrontier.models.registry import (
     parse_reference,
     reference_of,
     size_of,
+    weights_hash,
 )
 from editfrontier.study.config.study import load_study, read_yaml
 

@@ -14,22 +14,34 @@ from editfrontier.base.errors import UserError, file_that_is_meant
 _NAMES: dict[type, str] = {str: "text", list: "a list", int: "a number", float: "a number"}
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML mapping; raise `UserError` that names the file and the line."""
+def read_yaml(file: Path, what: str = "config file", fix: str = "") -> dict[str, Any]:
+    """Read a YAML mapping: the only reader, which refuses a key that stands twice.
+
+    Args:
+        file: to read.
+        what: what messages call it.
+        fix: what messages say to do, for example to restore a file of this project; "" = to correct it.
+
+    Raises:
+        UserError: it is missing, not in UTF-8, no YAML or no mapping; the message names the file and the line.
+    """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
     except FileNotFoundError:
-        raise UserError(f"{file}: no such config file.{file_that_is_meant(file)} Correct the path.") from None
+        raise UserError(f"{file}: no such {what}.{file_that_is_meant(file)} {fix or 'Correct the path.'}") from None
     except IsADirectoryError:
-        raise UserError(f"{file}: is a folder, expected a config file. Name a file of it.") from None
+        raise UserError(f"{file}: is a folder, expected a {what}. {fix or 'Name a file of it.'}") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}). {fix or 'Make it readable.'}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{file}{line}: not valid YAML ({error.problem}). Correct the file.") from None
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{file}{line}: not valid YAML ({problem}). {fix or 'Correct the file.'}") from None
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"holds {_NAMES.get(type(content), 'a single value')}"
-        raise UserError(f"{file}: {found}, expected a mapping of keys. Correct the file.")
+        raise UserError(f"{file}: {found}, expected a mapping of keys. {fix or 'Correct the file.'}")
     return content
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.places import CONFIG
+from editfrontier.base.yaml_files import read_yaml
 from editfrontier.data.regions import Mask, Point, Region, apply, check_region, warp_mask
 
 TABLE_PATH = CONFIG / "attribute_drags.yaml"
@@ -31,12 +31,7 @@ def load_table(path: Path = TABLE_PATH) -> Table:
     Raises:
         UserError: the file is missing or malformed; the message names file and key.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable ({error}), expected drags of attributes. Restore it.") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: expected attributes with `add` and `remove`. Correct it.")
+    data = read_yaml(path, "table of attributes and their drags")
     return {name: _directions(path, name, value) for name, value in data.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,3 +182,28 @@ def encode_png(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> bytes:
 def write_png(path: Path, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
     """Write an image or a mask (bool becomes 0 and 255) as PNG, atomically."""
     write_bytes(path, encode_png(array))
+
+
+def write_images(
+    folder: Path, name: str, images: Mapping[str, npt.NDArray[np.uint8] | npt.NDArray[np.bool_]]
+) -> dict[str, str]:
+    """Write the images of a case, the only place that says how they are called.
+
+    Args:
+        folder: of the case table.
+        name: the case's id, or that of what several cases share.
+        images: role -> image or mask; a role is a column of the table, or `region_<name>`.
+
+    Returns:
+        role -> path relative to the folder, `<role>/<name>.png`.
+    """
+    paths = {role: f"{role}/{name}.png" for role in images}
+    for role, array in images.items():
+        write_png(folder / paths[role], array)
+    return paths
+
+
+def write_regions(folder: Path, name: str, regions: Mapping[str, npt.NDArray[np.bool_]]) -> str:
+    """Write the masks of an image's regions; return the case's column `regions`: JSON {region: path}."""
+    paths = write_images(folder, name, {f"region_{region}": mask for region, mask in regions.items()})
+    return json.dumps({region: paths[f"region_{region}"] for region in regions}, separators=(",", ":"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.pictures import Mask, Pixels
+from editfrontier.data.pictures import Mask, Pixels, read_rgb
 
 Floats = npt.NDArray[np.float64]
 Fit = Literal["crop", "stretch"]
@@ -121,6 +122,33 @@ def frame_of(picture: tuple[int, int], size: int, fit: Fit, about: Mask | None =
         round(min(max(centre - side / 2, 0), whole - side)) for centre, whole in zip(middle, picture, strict=True)
     )
     return Frame(picture, left, top, side, side, size)
+
+
+def read_square(path: Path, size: int) -> Pixels:
+    """Read an image of a data set of square images at the evaluation resolution.
+
+    Args:
+        path: the image.
+        size: height and width of the result, pixels.
+
+    Returns:
+        uint8 [size, size, 3].
+
+    Raises:
+        UserError: it is missing, no image, not square, or smaller than `size`.
+    """
+    pixels = read_rgb(path)
+    height, width = pixels.shape[:2]
+    if height != width:
+        raise UserError(
+            f"{path}: is {width}x{height} pixels, expected a square. Replace it by the one of the data set."
+        )
+    if height < size:
+        raise UserError(
+            f"{path}: is {width}x{height} pixels, smaller than the {size}x{size} that are evaluated. Take the images "
+            "in full size, or lower the option `size`."
+        )
+    return frame_of((height, width), size, "crop").image(pixels)
 
 
 def apply(affine: Floats, points: Floats) -> Floats:

@@ -14,10 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from editfrontier.base.errors import UserError
 from editfrontier.base.places import CONFIG
+from editfrontier.base.yaml_files import read_yaml
 
 DEFAULT_PATH = CONFIG / "language.yaml"
 HAIR_COLOURS = ("black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair")
@@ -194,17 +193,7 @@ def check_text(value: Any, where: str, slots: frozenset[str] = frozenset()) -> s
 
 @lru_cache(maxsize=8)
 def _load(path: Path) -> Language:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            data = yaml.safe_load(stream)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}), expected the language file. "
-            "Restore config/language.yaml (git checkout) or correct the path."
-        ) from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is not valid YAML ({error}), expected a mapping. Correct the line.") from error
-
+    data = read_yaml(path, "language file")
     root = _Reader(data, path, "", ("origins", "portraits", "scenes"))
     origins = {name: str(root.section("origins").get(name, str, "a text")) for name in root.section("origins").data}
     part = root.section("portraits", ("max_words", "frames", "person", "hair", "attributes"))

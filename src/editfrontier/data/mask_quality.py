@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, read_image, read_mask, write_png
+from editfrontier.data.cases import Case, read_image, read_mask, write_images
 from editfrontier.data.masks import DEGRADATIONS, degrade, iou
 
 MASK_KINDS = ("exact", "automatic", *DEGRADATIONS)
@@ -27,15 +27,15 @@ def masked_cases(case: Case, folder: Path) -> list[Case]:
     """
     size = read_image(folder / case.image).shape
     exact = read_mask(folder / case.mask, (size[0], size[1]))
-    background = f"background_mask/{case.case_id}.png"
-    write_png(folder / background, ~exact)
+    background = write_images(folder, case.case_id, {"background_mask": ~exact})["background_mask"]
     cases = []
     for kind in MASK_KINDS:
         path, origin = {"exact": (case.mask, "exact"), "automatic": (case.automatic_mask, "automatic")}.get(
             kind, (f"mask_{kind}/{case.case_id}.png", "degraded")
         )
         if origin == "degraded":
-            write_png(folder / path, degrade(exact, kind, stable_seed("degraded mask", case.case_id, kind)))
+            worse = degrade(exact, kind, stable_seed("degraded mask", case.case_id, kind))
+            write_images(folder, case.case_id, {f"mask_{kind}": worse})
         used = read_mask(folder / path, exact.shape)
         design = {"mask": kind, "iou": round(iou(used, exact), 4), "noise": case.case_id}
         cases.append(

@@ -17,16 +17,14 @@ from torch import Tensor
 from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import case_generator, stable_seed
 from editfrontier.data.attribute_map import attribute_regions
+from editfrontier.data.background import background_of
 from editfrontier.data.cases import Case, read_image, read_mask
 from editfrontier.data.pictures import Pixels
 from editfrontier.data.pixels import to_images
-from editfrontier.data.regions import Region, parse_drags, rectangle_around
+from editfrontier.data.regions import Region, parse_drags
 from editfrontier.editing.editor import EditBatch
 from editfrontier.editing.origin import Origin
 from editfrontier.editing.records import EditSpec
-
-WORSE = ("automatic", "degraded")
-"""Origins of masks that are worse than the one that the metrics go by."""
 
 TEXTS = ("source_caption", "target_caption", "instruction")
 
@@ -96,7 +94,7 @@ def read_inputs(
     exemplar_mask = _exemplar_mask(case, folder, size) if "exemplar" in needs else None
     other = _same_size(folder / _other(case, cases, seed).image, size) if "other" in needs else None
     drags = _drags(case, folder, size, needs)
-    background = None if drags is None else _background(case, folder, size, drags)
+    background = None if drags is None else background_of(case, folder, size, for_editor=True)
     digest = hashlib.sha256(json.dumps([getattr(case, name) for name in (*TEXTS, "drags")]).encode())
     arrays: list[npt.NDArray[Any] | None] = [image, mask, true_edit, other, exemplar]
     if exemplar_mask is not None:
@@ -133,18 +131,6 @@ def _drags(case: Case, folder: Path, size: tuple[int, int], needs: set[str]) -> 
             "these columns."
         )
     return attribute_regions(case.attribute, case.desired, read_mask(folder / case.mask, size), case.case_id)
-
-
-def _background(case: Case, folder: Path, size: tuple[int, int], drags: Sequence[Region]) -> npt.NDArray[np.bool_]:
-    """Read what must not change: the case's background mask, else the complement of its mask or of its drags.
-
-    Where the mask is not the best one that there is, the background mask is for the metrics, and no editor sees it.
-    """
-    if case.background_mask and not (case.mask and case.mask_origin in WORSE):
-        return read_mask(folder / case.background_mask, size, allow_empty=True)
-    if case.mask:
-        return ~read_mask(folder / case.mask, size)
-    return ~np.logical_or.reduce([rectangle_around([region.source, region.target]) for region in drags])
 
 
 def _same_size(path: Path, size: tuple[int, int]) -> Pixels:

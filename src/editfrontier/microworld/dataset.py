@@ -18,7 +18,7 @@ import numpy as np
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.files import write_bytes
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, write_cases, write_png
+from editfrontier.data.cases import Case, write_cases, write_images, write_png, write_regions
 from editfrontier.data.language import Language, load_language
 from editfrontier.data.mask_quality import MASK_KINDS, masked_cases
 from editfrontier.data.repeats import repeated
@@ -26,9 +26,8 @@ from editfrontier.microworld.chains import Chain, sample_chains
 from editfrontier.microworld.drags import Drag, sample_drags
 from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
 from editfrontier.microworld.exemplars import Exemplar, portrait_exemplars
-from editfrontier.microworld.portrait_painter import render_portraits
+from editfrontier.microworld.portrait_painter import portrait_regions, render_portraits
 from editfrontier.microworld.portraits import POPULATIONS, sample_portraits
-from editfrontier.microworld.regions import write_regions
 from editfrontier.microworld.segment import Image, Mask, automatic_mask
 from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.microworld.wordings import WORDINGS, worded_cases
@@ -39,14 +38,6 @@ FREE_FORM_SHARE = 0.2
 
 def _json(values: Mapping[str, bool]) -> str:
     return json.dumps(dict(values), separators=(",", ":")) if values else ""
-
-
-def _write_images(folder: Path, case_id: str, images: Mapping[str, Image | Mask]) -> dict[str, str]:
-    """Writes one PNG a role as `<role>/<case id>.png`; returns role -> path relative to the folder."""
-    paths = {role: f"{role}/{case_id}.png" for role in images}
-    for role, pixels in images.items():
-        write_png(folder / paths[role], pixels)
-    return paths
 
 
 def _edit_case(
@@ -61,8 +52,8 @@ def _edit_case(
     }
     if exemplar is not None:
         images |= {"exemplar": exemplar.image, "exemplar_mask": exemplar.mask}
-    paths = _write_images(folder, case_id, images)
-    regions = write_regions(folder, case_id, edit.portrait) if edit.portrait is not None else ""
+    paths = write_images(folder, case_id, images)
+    regions = write_regions(folder, case_id, portrait_regions(edit.portrait)[0]) if edit.portrait is not None else ""
     return Case(
         case_id=case_id,
         task=task,
@@ -91,7 +82,7 @@ def _edit_case(
 
 def _drag_case(drag: Drag, task: str, case_id: str, folder: Path) -> Case:
     automatic = automatic_mask(drag.before, drag.source_mask, stable_seed("automatic mask", case_id))
-    paths = _write_images(
+    paths = write_images(
         folder,
         case_id,
         {
@@ -214,14 +205,14 @@ def _chain_cases(chain: Chain, task: str, folder: Path) -> list[Case]:
     cluster = f"{task}-{chain.source:05d}"
     name = f"{cluster}-{chain.label}"
     first = chain.steps[0].edit
-    image = _write_images(folder, cluster, {"image": first.before})["image"]
-    regions = write_regions(folder, cluster, first.portrait) if first.portrait is not None else ""
+    image = write_images(folder, cluster, {"image": first.before})["image"]
+    regions = write_regions(folder, cluster, portrait_regions(first.portrait)[0]) if first.portrait is not None else ""
     cases = []
     for number, step in enumerate(chain.steps, start=1):
         case_id = f"{name}-k{number}"
         case = _edit_case(replace(step.edit, portrait=None), task, case_id, cluster, folder)
         (folder / case.image).unlink()  # the true image before this step, which no case is about
-        paths = _write_images(folder, case_id, {"background_mask": step.background})
+        paths = write_images(folder, case_id, {"background_mask": step.background})
         cases.append(
             replace(
                 case,

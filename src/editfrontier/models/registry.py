@@ -23,11 +23,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
 from editfrontier.base.places import CONFIG
+from editfrontier.base.yaml_files import read_yaml
 
 REGISTRY, SCHEMA, LOCK = CONFIG / "models.yaml", CONFIG / "models.schema.yaml", CONFIG / "models.lock.yaml"
 UNPINNED = "unpinned"
@@ -142,7 +142,7 @@ def load_registry(path: Path | None = None) -> dict[str, ModelEntry]:
 @cache
 def _read_registry(path: Path, lock: Path, stamps: tuple[int, ...]) -> dict[str, ModelEntry]:
     """stamps: times of both files, so that changed ones are read again."""
-    content = _read_yaml(path)
+    content = read_yaml(path, "file of models")
     _check(path, content)
     pins = read_lock(lock)
     for name in pins:
@@ -160,19 +160,8 @@ def _read_registry(path: Path, lock: Path, stamps: tuple[int, ...]) -> dict[str,
     return entries
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    # Not that of `config`: jobs import this module, and would run again whenever the code of configs changes.
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read ({error}), expected YAML. Restore the file.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds {type(content).__name__}, expected a mapping of models. Correct the file.")
-    return content
-
-
 def _check(path: Path, content: Mapping[str, Any]) -> None:
-    errors = sorted(Draft202012Validator(_read_yaml(SCHEMA)).iter_errors(content), key=lambda e: -len(e.absolute_path))
+    errors = sorted(Draft202012Validator(read_yaml(SCHEMA)).iter_errors(content), key=lambda e: -len(e.absolute_path))
     if errors:
         where = ".".join(str(part) for part in errors[0].absolute_path) or "(top level)"
         raise UserError(f"{path}: key '{where}': {errors[0].message}. Correct the entry.")
@@ -182,7 +171,7 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     """Return what the lock file says: model -> {revision, files: {name: sha256}}; nothing if there is no such file."""
     if not path.is_file():
         return {}
-    content = _read_yaml(path)
+    content = read_yaml(path, "file of models")
     for name, values in content.items():
         revision = values.get("revision") if isinstance(values, dict) else None
         if not isinstance(values, dict) or (revision is not None and not re.fullmatch(r"[0-9a-f]{40}", str(revision))):

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.cases import Case, read_image, read_mask
-from editfrontier.data.regions import Region, parse_drags, rectangle_around
+from editfrontier.data.background import background_of
+from editfrontier.data.cases import Case, read_image
+from editfrontier.data.regions import Region, parse_drags
 from editfrontier.scoring.metrics import background, drag
 
 FOUND = ("iou_target", "centroid_shift", "moved_towards", "object_found")
@@ -107,11 +108,13 @@ def score_drags(
         try:
             size = (images[0].shape[2], images[0].shape[3])
             regions = parse_drags(case.drags, folder, size, case.case_id)
-            backgrounds.append(torch.from_numpy(_background(case, folder, size, regions))[None])
+            background_mask = background_of(case, folder, size)
         except UserError as error:
             for name in metrics:
                 scores.miss(name, case.case_id, str(error))
             continue
+        assert background_mask is not None  # a case with drags has one
+        backgrounds.append(torch.from_numpy(background_mask)[None])
         rows.append(row)
         drags.append(regions)
     if not rows:
@@ -129,14 +132,6 @@ def score_drags(
         values |= distance_values(networks["dift"], queries, edited, captions, drags, area)
     for name in metrics:
         scores.add(name, [case.case_id for case in chosen], values[name], _REASONS.get(name, "the value is not finite"))
-
-
-def _background(case: Case, folder: Path, size: tuple[int, int], drags: Sequence[Region]) -> npt.NDArray[np.bool_]:
-    if case.background_mask:
-        return read_mask(folder / case.background_mask, size, allow_empty=True)
-    if case.mask:
-        return ~read_mask(folder / case.mask, size)
-    return ~np.logical_or.reduce([rectangle_around([region.source, region.target]) for region in drags])
 
 
 def _queries(prepared: Mapping[str, npt.NDArray[Any]], case_ids: Sequence[str]) -> list[Tensor]:

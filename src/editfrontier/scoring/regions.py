@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from editfrontier.base.errors import UserError
+from editfrontier.data.background import background_of
 from editfrontier.data.cases import Case, read_image, read_mask
 from editfrontier.scoring.drags import Scores
 from editfrontier.scoring.metrics import regions
@@ -37,11 +38,12 @@ def score_regions(cases: Sequence[Case], folder: Path, images: tuple[Tensor, Ten
             continue
         try:
             masks = _regions(case, folder, size)
-            backgrounds.append(_background(case, folder, size))
+            background = background_of(case, folder, size)
         except UserError as error:
             for name in ("face", *DRIFT_REGIONS):
                 scores.miss(f"drift_{name}", case.case_id, str(error))
             continue
+        backgrounds.append(np.ones(size, dtype=np.bool_) if background is None else background)
         rows.append(row)
         found.append(masks)
     if not rows:
@@ -98,9 +100,3 @@ def _regions(case: Case, folder: Path, size: tuple[int, int]) -> Mapping[str, Ma
     found = {name: read_mask(path, size, allow_empty=True) for name, path in paths.items()}
     parts = [found[name] for name in FACE if name in found]
     return {**found, "face": np.logical_or.reduce(parts)} if parts and "face" not in found else found
-
-
-def _background(case: Case, folder: Path, size: tuple[int, int]) -> Mask:
-    if case.background_mask:
-        return read_mask(folder / case.background_mask, size, allow_empty=True)
-    return ~read_mask(folder / case.mask, size) if case.mask else np.ones(size, dtype=np.bool_)

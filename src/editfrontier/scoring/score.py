@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.cases import Case, read_cases, read_image, read_mask
+from editfrontier.data.background import background_of
+from editfrontier.data.cases import Case, read_cases, read_image
 from editfrontier.scoring.collected import Collected, write_scores
 from editfrontier.scoring.drags import score_drags
 from editfrontier.scoring.drift import score_drift
@@ -236,7 +237,7 @@ def _load_batches(chunk: Sequence[Case], folder: Path, edited: Edits, scores: Co
         size = batch[0][2].shape[:2]
         cases = [case for case, _, _ in batch]
         unread: dict[tuple[str, str], str] = {}
-        masks = _read_each(cases, partial(_background, folder=folder, size=size), "mask", unread)
+        masks = _read_each(cases, partial(background_of, folder=folder, size=size), "mask", unread)
         truths = _read_each(cases, partial(_true_edit, folder=folder, size=size), "true edit", unread)
         yield _Batch(
             cases,
@@ -268,12 +269,6 @@ def _read_each(
         if array is not None:
             found[row] = array
     return found
-
-
-def _background(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
-    if case.background_mask:
-        return read_mask(folder / case.background_mask, size, allow_empty=True)
-    return ~read_mask(folder / case.mask, size) if case.mask else None
 
 
 def _true_edit(case: Case, folder: Path, size: tuple[int, int]) -> UintArray | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case
+from editfrontier.data.cases import Case, write_images, write_regions
 from editfrontier.data.dataset import Dataset, MaskOptions, Request
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.celeba_faces import (
@@ -42,7 +42,6 @@ from editfrontier.data.reading.face_attributes import (
     known_attributes,
 )
 from editfrontier.data.reading.face_designs import COMPOSED_CASES, composed_cases, repeated_cases, worded_cases
-from editfrontier.data.reading.output import write_images, write_regions
 from editfrontier.data.reading.parsing import edit_mask, face_regions, read_parts
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case
+from editfrontier.data.cases import Case, write_images
 from editfrontier.data.dataset import Dataset, MaskOptions, Request
 from editfrontier.data.framing import frame_of
 from editfrontier.data.pictures import read_rgb
@@ -25,7 +25,6 @@ from editfrontier.data.reading.build import raw_file
 from editfrontier.data.reading.choice import salted
 from editfrontier.data.reading.coco_texts import KINDS, EditTexts, edit_texts
 from editfrontier.data.reading.json_files import read_object
-from editfrontier.data.reading.output import write_images
 
 if TYPE_CHECKING:
     from editfrontier.data.framing import Frame, Pixels

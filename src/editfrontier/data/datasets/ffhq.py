@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile, digest
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case
+from editfrontier.data.cases import Case, write_images
 from editfrontier.data.dataset import Dataset, Options, Request
+from editfrontier.data.framing import read_square
 from editfrontier.data.language import HAIR_COLOURS, Language, pick
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.choice import salted
 from editfrontier.data.reading.face_attributes import PLAIN, directions, edited_attributes, face_caption
-from editfrontier.data.reading.output import read_square, write_images
 
 if TYPE_CHECKING:
     from editfrontier.data.framing import Pixels

@@ -23,7 +23,7 @@ from PIL import Image
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.cases import Case, write_png
+from editfrontier.data.cases import Case, write_images
 from editfrontier.data.cases import read_mask as read_png_mask
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name
@@ -174,9 +174,7 @@ def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: 
     written: dict[str, Any] = {"image": frame.image(source), "true_edit": frame.image(_like(target, picture))}
     if (framed := frame.mask(mask)).any():
         written["mask"] = framed
-    paths = {role: f"{role}/{case_id}.png" for role in written}
-    for role, pixels in written.items():
-        write_png(request.folder / paths[role], pixels)
+    paths = write_images(request.folder, case_id, written)
     return Case(
         case_id=case_id,
         task=request.task,
@@ -207,11 +205,13 @@ def _chained(request: Request, cases: Sequence[Case]) -> list[Case]:
         steps.append(case)
         own = read_png_mask(request.folder / case.mask, size) if case.mask else np.zeros(size, np.bool_)
         changed[case.cluster] = changed.get(case.cluster, np.zeros(size, np.bool_)) | own
-        path = f"background_mask/{case.case_id}.png"
-        write_png(request.folder / path, ~changed[case.cluster])
+        paths = write_images(request.folder, case.case_id, {"background_mask": ~changed[case.cluster]})
         if len(steps) > 1:
             (request.folder / case.image).unlink()  # what the data set edits at this turn; no editor sees it
-        made.append(replace(case, image=steps[0].image, background_mask=path, chain=case.cluster, step=len(steps)))
+        background = paths["background_mask"]
+        made.append(
+            replace(case, image=steps[0].image, background_mask=background, chain=case.cluster, step=len(steps))
+        )
     return made
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.cases import PICTURE_ENDINGS, Case, write_png
+from editfrontier.data.cases import PICTURE_ENDINGS, Case, write_images
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name, same_size
 from editfrontier.data.pictures import alpha_mask, grey_mask, open_picture, read_rgb
@@ -297,9 +297,7 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
     case_id = f"{request.task}-{name}"
     cluster = f"{request.task}-{row.get('source') or _source(folder, row['image'])}"
     request.note_source(cluster, image)
-    paths = {role: f"{role}/{case_id}.png" for role in written}
-    for role, pixels in written.items():
-        write_png(request.folder / paths[role], pixels)
+    paths = write_images(request.folder, case_id, written)
     return Case(
         case_id=case_id,
         task=request.task,

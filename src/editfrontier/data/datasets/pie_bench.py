@@ -18,7 +18,7 @@ from PIL import Image
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.cases import Case, write_png
+from editfrontier.data.cases import Case, write_images
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name
 from editfrontier.data.pictures import read_rgb
@@ -140,9 +140,7 @@ def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pic
     written: dict[str, Any] = {"image": frame.image(image), "background_mask": _untouched(edited, request.options.size)}
     if mask.any():
         written["mask"] = frame.mask(mask)
-    paths = {role: f"{role}/{case_id}.png" for role in written}
-    for role, pixels in written.items():
-        write_png(request.folder / paths[role], pixels)
+    paths = write_images(request.folder, case_id, written)
     return Case(
         case_id=case_id,
         task=request.task,

@@ -11,7 +11,7 @@ import numpy as np
 
 from editfrontier.base.csv_files import rows_as_csv
 from editfrontier.base.files import write_bytes
-from editfrontier.data.cases import Case, read_image, read_mask, write_png
+from editfrontier.data.cases import Case, read_image, read_mask, write_images
 from editfrontier.data.dataset import MaskOptions
 from editfrontier.data.framing import Mask, Pixels
 from editfrontier.data.mask_quality import MASK_KINDS, masked_cases
@@ -54,8 +54,7 @@ def with_masks(cases: Sequence[Case], folder: Path, options: MaskOptions, segmen
         (found,) = segment(image, [box])
         empty = not found.any()
         mask = box_mask(box, human.shape) if empty else found
-        path = f"automatic_mask/{case.case_id}.png"
-        write_png(folder / path, mask)
+        path = write_images(folder, case.case_id, {"automatic_mask": mask})["automatic_mask"]
         made.append(replace(case, automatic_mask=path))
         rows.append([case.case_id, f"{iou(mask, human):.4f}", "yes" if empty else "no"])
         if number % 100 == 0:
@@ -88,8 +87,7 @@ def box_mask(box: Box, shape: tuple[int, ...]) -> Mask:
 
 def _automatic(case: Case, folder: Path) -> Case:
     human = np.asarray(read_mask(folder / case.mask, read_image(folder / case.image).shape[:2]))
-    background = f"background_mask/{case.case_id}.png"
-    write_png(folder / background, ~human)
+    background = write_images(folder, case.case_id, {"background_mask": ~human})["background_mask"]
     return replace(case, mask=case.automatic_mask, mask_origin="automatic", background_mask=background)
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.dataset import Dataset
+from editfrontier.data.framing import read_square
 from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.face_attributes import NEEDED, read_attribute_table, read_lines
-from editfrontier.data.reading.output import read_square
 
 if TYPE_CHECKING:
     from editfrontier.data.framing import Pixels

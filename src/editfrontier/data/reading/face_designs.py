@@ -16,7 +16,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, read_image, read_mask, write_png
+from editfrontier.data.cases import Case, read_image, read_mask, write_images
 from editfrontier.data.dataset import Request
 from editfrontier.data.language import HAIR_COLOURS, Language, instructions
 from editfrontier.data.reading.face_attributes import editable, edited_attributes, face_caption, known_attributes
@@ -66,8 +66,8 @@ def repeated_cases(case: Case, steps: int, folder: Path) -> list[Case]:
         folder: that its paths are relative to.
     """
     image = read_image(folder / case.image)
-    background = f"background_mask/{case.case_id}.png"
-    write_png(folder / background, ~read_mask(folder / case.mask, (image.shape[0], image.shape[1])))
+    mask = read_mask(folder / case.mask, (image.shape[0], image.shape[1]))
+    background = write_images(folder, case.case_id, {"background_mask": ~mask})["background_mask"]
     chain = f"{case.cluster}-{case.attribute}"
     first = replace(case, chain=chain, background_mask=background, design=_json({"design": "repeated"}))
     again = replace(first, source_caption=case.target_caption, source_attributes=case.target_attributes)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.cases import Case, write_png
+from editfrontier.data.cases import Case, write_images
 from editfrontier.data.framing import Frame, Pixels, apply, frame_of
 from editfrontier.data.regions import Mask, Matrix, Point, Region, check_region, rectangle_around
 
@@ -88,9 +88,7 @@ def drag_case(sample: DragSample, request: Request) -> Case:
     if sample.mask is None:
         mask = np.logical_or.reduce([mask, *(part for region in regions for part in (region.source, region.target))])
     images: dict[str, Any] = {"image": frame.image(sample.image), "mask": mask, "background_mask": ~mask}
-    paths = {role: f"{role}/{case_id}.png" for role in images}
-    for role, pixels in images.items():
-        write_png(folder / paths[role], pixels)
+    paths = write_images(folder, case_id, images)
     notes: dict[str, Any] = {}
     if handles:
         notes["handles_left_out"] = handles
@@ -204,9 +202,7 @@ def _write_regions(regions: Sequence[Region], case_id: str, folder: Path) -> str
     entries = []
     for number, region in enumerate(regions, start=1):
         name = case_id if len(regions) == 1 else f"{case_id}.{number}"
-        paths = {"source_mask": f"source_mask/{name}.png", "target_mask": f"target_mask/{name}.png"}
-        write_png(folder / paths["source_mask"], region.source)
-        write_png(folder / paths["target_mask"], region.target)
+        paths = write_images(folder, name, {"source_mask": region.source, "target_mask": region.target})
         pixels = np.argwhere(region.source)[:, ::-1].astype(np.float64)
         shift = np.linalg.norm(apply(region.affine, pixels) - pixels, axis=1).mean()
         entries.append(

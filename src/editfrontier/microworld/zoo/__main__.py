@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.yaml_files import read_yaml
 from editfrontier.microworld.zoo.provenance import update_scores
 from editfrontier.models.loading import verify_provenance
 
@@ -54,19 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a zoo config. Raises UserError if the file is missing or no mapping."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}), expected a zoo config. Correct --config"
-        ) from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: holds {type(config).__name__}, expected a mapping of model names. Correct the file")
-    return config
-
-
 def keep_memory() -> None:
     """Tell glibc to keep freed memory: training frees and takes large blocks all the time, and fresh ones are slow."""
     keep, trim, largest = -4, -1, 2**31 - 1  # M_MMAP_MAX, M_TRIM_THRESHOLD of <malloc.h>
@@ -93,7 +79,7 @@ def _run(args: argparse.Namespace) -> None:
     if name not in GENERATORS + EVALUATORS:
         raise UserError(f"{name}: is no model of the zoo.{did_you_mean(name, GENERATORS + EVALUATORS)}")
     evaluator = name in EVALUATORS
-    config = read_config(args.config or Path("config/zoo_evaluators.yaml" if evaluator else "config/zoo.yaml"))
+    config = read_yaml(args.config or Path("config/zoo_evaluators.yaml" if evaluator else "config/zoo.yaml"))
     if name not in config:
         raise UserError(f"{name}: is missing in the zoo config, expected an entry of that name. Add it")
     out = args.out or Path("resources/micro") / name

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from editfrontier.base.seeding import stable_seed
+from editfrontier.data.cases import write_png
 from editfrontier.microworld import portraits as world
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import ATTRIBUTES
@@ -192,8 +194,7 @@ def image_grid(images: Tensor, columns: int, path: Path, scale: int = 2) -> None
             (width * scale, height * scale), Image.Resampling.NEAREST
         )
         sheet.paste(tile, (index % columns * width * scale, index // columns * height * scale))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    write_png(path, np.asarray(sheet))
 
 
 def rows_for_step(count: int, batch: int, step: int, name: str, seed: int) -> Tensor:

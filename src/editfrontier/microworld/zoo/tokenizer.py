@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from editfrontier.base.errors import UserError
+from editfrontier.base.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -41,7 +40,7 @@ def language_words(path: Path) -> list[str]:
         elif isinstance(node, str):
             yield node
 
-    texts = leaves(yaml.safe_load(path.read_text(encoding="utf-8")))
+    texts = leaves(read_yaml(path, "language file"))
     return sorted({word for text in texts for word in _WORD.findall(re.sub(r"\{\w+\}", " ", text.lower()))})
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.cases import Case, read_image, read_mask
+from editfrontier.data.background import background_of
+from editfrontier.data.cases import Case, read_image
 from editfrontier.study.drawing.plotting import figure_style, save_figure
 from editfrontier.study.findings import Findings
 from editfrontier.study.inputs import Inputs
@@ -84,11 +85,10 @@ def deviation_map(inputs: Inputs, variant: str) -> npt.NDArray[np.float64] | Non
 
 def _background(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     try:
-        if case.background_mask:
-            return read_mask(folder / case.background_mask, size, allow_empty=True)
-        return ~read_mask(folder / case.mask, size) if case.mask else np.ones(size, dtype=np.bool_)
+        background = background_of(case, folder, size)
     except UserError:  # scoring says why
         return np.zeros(size, dtype=np.bool_)
+    return np.ones(size, dtype=np.bool_) if background is None else background
 
 
 def _draw_table(
