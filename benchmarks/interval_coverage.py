@@ -15,9 +15,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from editfrontier.statistics.coverage import coverage, render_population
-
 from editfrontier.statistics.bootstrap import INTERVALS
+from rendered_population import coverage, render_population
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def test_a_file_of_the_library_that_is_missing_keeps_its_traceback(monkeypatch: 
         raise FileNotFoundError(2, "No such file or directory", "/library/of/nobody.txt")
 
     monkeypatch.chdir(root)
-    monkeypatch.setattr("editfrontier.study.config.study.load_study", lost)
+    monkeypatch.setattr("editfrontier.study.config.study.resolve_study", lost)
     monkeypatch.setattr("sys.argv", ["editfrontier", "variants"])
     with pytest.raises(FileNotFoundError):
         main()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from editfrontier.statistics.coverage import BINARY, Population, coverage, render_population
+
+from rendered_population import BINARY, Population, coverage, render_population
 
 ATTRIBUTES = Path(__file__).resolve().parents[2] / "resources" / "micro" / "attributes"
 STUDIES = 3000

@@ -109,4 +109,4 @@ def test_no_other_module_writes_csv() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in writers
     ]
-    assert set(found) == {"csv_files.py"}
+    assert set(found) == {"base/csv_files.py"}

@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from editfrontier.data.dataset import archives
+from editfrontier.base.fetching import archives
 
 name, mark = sys.argv[3:]
 action = getattr(archives, name) if hasattr(archives, name) else getattr(os, name)

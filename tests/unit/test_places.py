@@ -75,7 +75,7 @@ def test_a_command_that_cannot_write_is_one_line_with_the_fix(
     def refused(*_: Any) -> None:
         raise OSError(number, os.strerror(number), str(home / place))
 
-    monkeypatch.setattr("editfrontier.study.config.study.load_study", refused)
+    monkeypatch.setattr("editfrontier.study.config.study.resolve_study", refused)
     monkeypatch.setattr("sys.argv", ["editfrontier", "where"])
     with pytest.raises(SystemExit) as end:
         main()
