@@ -86,7 +86,7 @@ def test_stages_add_up() -> None:
     text = plan_text(study(), "made.yaml", [data, edits, report], [])
     total = next(line for line in text.splitlines() if line.startswith("total")).split()
     assert total[1:3] == ["4", "2"]
-    assert "100 % of the hours are estimates that nobody measured" in text
+    assert "100 % of the hours are estimated, not measured" in text
 
 
 def test_on_processor_cores_seconds_are_measured_ones(root: Path) -> None:

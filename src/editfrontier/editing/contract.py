@@ -1,4 +1,4 @@
-"""The rules that an editor keeps: what it may read of a batch, what it returns, and when it is broken altogether."""
+"""The rules of an editor: what it may read of a batch, what it returns, and when all of it is broken."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_table
 
 MOST = 5
-"""Reasons that are shown of one variant, those of most cases first."""
+"""Reasons shown of one variant, the most frequent first."""
 LONGEST = 400
 """Letters of a reason that are shown."""
 

@@ -1,8 +1,8 @@
-"""Latents instead of pixels between the steps of a chain: the autoencoder is not left where nobody looks.
+"""Latents instead of pixels between the steps of a chain: the autoencoder is not applied between steps.
 
 An editor encodes the image that it gets and decodes the one that it returns. Between two steps of a chain both are
-lost work, and lose detail each time. With `carry: latents` the decoder's input is kept beside the image, and encoding
-exactly that image gives it back; every other image (one with its mask cut out, a source) is encoded as ever. Editors
+lost work, and lose detail each time. With `carry: latents` the decoder's input is kept next to the image, and encoding
+exactly that image gives it back; every other image (one with its mask cut out, a source) is encoded as usual. Editors
 know nothing of it, and neither do the pipelines that they call.
 """
 

@@ -28,7 +28,7 @@ class Edited:
         forwards: its share of the batch's.
         seed: of its generator.
         measures: what its editor measured, as JSON, "" for nothing.
-        latents: [C, h, w] that the next step of its chain shall get, None for none.
+        latents: [C, h, w] for the next step of its chain, None for none.
     """
 
     pixels: Pixels
@@ -78,7 +78,7 @@ def out_of_memory(error: Exception) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(
-        # ALLOC_FAILED: of cuBLAS and cuDNN, which take memory beside PyTorch's.
+        # ALLOC_FAILED: of cuBLAS and cuDNN, which take memory besides PyTorch's.
         text in str(error)
         for text in ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     )

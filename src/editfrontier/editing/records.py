@@ -73,7 +73,7 @@ class EditSpec:
 
 def key(spec: EditSpec, weights: str) -> str:
     """Return 16 hexadecimal digits that name what a spec makes with these weights (a sha256)."""
-    # What is at its default is left out, so that a further field names nothing anew.
+    # Fields at their defaults are left out, so that a new field changes no name.
     values = {name: value for name, value in asdict(spec).items() if (name, value) != ("size", None)}
     return hashlib.sha256(json.dumps([values, weights], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -106,7 +106,7 @@ def journal_line(row: CaseRecord, inputs: str, latents: str = "") -> str:
     Args:
         row: of the case.
         inputs: digest of its inputs.
-        latents: sha256 of the latents beside its image, "" for none.
+        latents: sha256 of the latents next to its image, "" for none.
     """
     return json.dumps({"inputs": inputs, **asdict(row)} | ({"latents": latents} if latents else {})) + "\n"
 
@@ -120,7 +120,7 @@ def open_journal(path: Path) -> IO[str]:
 
 
 def latents_path(folder: Path, case_id: str) -> Path:
-    """Return the file of a case's latents, which stands beside its image."""
+    """Return the file of a case's latents, which lies next to its image."""
     return folder / f"{case_id}.latents.safetensors"
 
 

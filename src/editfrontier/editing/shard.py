@@ -227,7 +227,7 @@ class _Runner:
         """
         if self.spec.carry != "png":
             return
-        # By name, so that the code of an editor that inverts nothing does not change with that of inversion.
+        # By name, so that the fingerprint of an editor that inverts nothing does not change with the code of inversion.
         package = "editfrontier.inversion"
         code, cache = code_hash(package), importlib.import_module(f"{package}.cache").InversionCache
         self.cache = lambda: cache(folder, weights, code, self.counter)
@@ -315,7 +315,7 @@ class _Runner:
         try:
             return self._edit(batch)
         except Exception as error:
-            # Its frames hold the tensors of this batch, beside which not even a part of it may fit.
+            # Its frames hold the tensors of this batch, so that not even a part of it may fit.
             release(error)
             if out_of_memory(error) and self.batch_size > 1:
                 self.batch_size //= 2

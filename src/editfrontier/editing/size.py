@@ -1,6 +1,6 @@
-"""The size that a model edits at, beside the size that images are judged at.
+"""The size that a model edits at, which may differ from the size that images are judged at.
 
-A model that was trained on images of 512 pixels edits smaller ones badly, but all editors shall be judged on images of
+A model that was trained on images of 512 pixels edits smaller ones badly, but all editors are judged on images of
 one size. So a batch can be scaled up before it is edited, and what came out is scaled back.
 """
 

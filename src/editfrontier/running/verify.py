@@ -1,4 +1,4 @@
-"""Whether a results folder is what it says of itself: every file readable, every image as its record describes it."""
+"""Check a results folder against itself: every file is readable, every image is as its record describes it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def verify_results(root: Path) -> Verified:
 
 
 def _verify(path: Path, root: Path, listed: Listing) -> tuple[str, list[str]]:
-    """Return what a file counts as, "" for nothing, and what is wrong with it."""
+    """Return the kind of a file, "" for none, and its problem."""
     place = path.relative_to(root).parts[0]
     if place in ("logs", "benchmarks") or "images" in path.relative_to(root).parts[:-1]:
         return "", []  # images are looked at with the table that they belong to
@@ -102,7 +102,7 @@ def _record(path: Path, frame: Any) -> Iterator[str]:
 
 def _described(file: Path, sha256: str | None) -> Iterator[str]:
     if sha256 and _sha256(file) != sha256:
-        yield f"was made of another {file} than is there now. Delete the former and run again."
+        yield f"was made from another {file} than the present one. Delete it and run again."
 
 
 def _sha256(path: Path) -> str:

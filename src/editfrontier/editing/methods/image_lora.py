@@ -40,7 +40,7 @@ class ImageLora:
     """
 
     def __init__(self, network: nn.Module, rank: int, generators: Sequence[torch.Generator]) -> None:
-        """Draw the adapters of B cases, those of case i from generator i.
+        """Draw the adapters of B cases; generator i draws for case i.
 
         Raises:
             UserError: the network has no attention.

@@ -1,7 +1,7 @@
 """What a region drag minimises: features of the latents at a moved region against those of the source, moved along.
 
 Features of the latents that are optimised are sampled at the points of a working grid instead of being resized to it as
-a whole: the values are those of bilinear resizing, and only the regions take memory. Coordinates (x, y) are pixels of
+a whole: the values equal bilinear resizing, and only the regions take memory. Coordinates (x, y) are pixels of
 the image.
 """
 

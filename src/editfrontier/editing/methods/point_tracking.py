@@ -27,7 +27,7 @@ class Handles:
 
     Attributes:
         start: [B, P, 2] where the handles lie in the source.
-        target: [B, P, 2] where they shall go.
+        target: [B, P, 2] where the handles go.
         present: bool [B, P].
     """
 
@@ -88,7 +88,7 @@ def window(radius: int, device: torch.device) -> Tensor:
 
 
 def motion_loss(features: Tensor, position: Tensor, handles: Handles, radius: int, arrived: float = ARRIVED) -> Tensor:
-    """Return the motion supervision of each case [B]: the patch around a handle shall appear one cell further on.
+    """Return the motion supervision of each case [B]: the patch around a handle should appear one cell further on.
 
     sum over handles of (2 r + 1)^2 mean |F(q + d) - sg[F(q)]|, over cells q of a square around the handle, where d is
     the step of length 1 towards the target. Handles that have arrived are left alone.

@@ -41,7 +41,7 @@ class Composition:
 
     Attributes:
         foreground: [B, 1, H, W] in {0, 1}, where the foreground is put; None if there is none.
-        background: [B, 1, H, W] in {0, 1}, what is neither foreground nor to be filled in.
+        background: [B, 1, H, W] in {0, 1}, neither foreground nor the area to fill.
         size: height and width of the latents.
         guided: whether the generation has an unconditional half.
         cross_queries: whose latents the cross replay has, and so its queries.
@@ -78,7 +78,7 @@ class ComposedAttention:
     Between two tokens of the background they come from the background replay, between two of the foreground from the
     foreground replay. Between a token of the foreground and any other they come from the cross replay: the other's
     query there times the foreground token's key, in the column of the foreground token and, transposed, in its row.
-    The rest keeps its own: pairs within what is to be filled in, and pairs of that and the background. All values are
+    The rest keeps its own: pairs within the area to fill, and pairs of this area and the background. All values are
     its own.
 
     The cross replay attends to the tokens of the foreground only. With queries of the background it has the

@@ -41,12 +41,12 @@ def boxes(masks: Tensor) -> Tensor:
 
 
 def fitted(images: Tensor, image_masks: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Warp images so that the bounding boxes of their own masks come to lie on those of other masks.
+    """Warp images so that the bounding boxes of their own masks cover the boxes of other masks.
 
     Args:
         images: [B, 3, H, W].
         image_masks: [B, 1, H, W] in {0, 1}.
-        masks: [B, 1, H, W] in {0, 1}, whose boxes are to be filled.
+        masks: [B, 1, H, W] in {0, 1}, whose boxes are filled.
 
     Returns:
         (images, masks), bilinear and nearest; what leaves no trace in the image is continued from its border. An image
@@ -141,7 +141,7 @@ def generate(
     schedule: Schedule,
     composition: Composition,
 ) -> tuple[Tensor, int]:
-    """Denoise a composite noise beside the replays that constrain it, all branches of an evaluation in one call.
+    """Denoise a composite noise together with the replays that constrain it, all branches of an evaluation in one call.
 
     Evaluations that compose attention take five samples a case (two less without a foreground, one less without
     guidance), those that only replay the background three, the others two. As in the official code the network is asked

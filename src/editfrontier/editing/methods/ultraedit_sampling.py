@@ -32,7 +32,7 @@ class Branch:
 
 
 def branches(guidance: float, image_guidance: float) -> list[Branch]:
-    """Return the predictions that guidance needs, those of a weight other than 0, in the order of a batch."""
+    """Return the predictions that guidance needs, which have a weight other than 0, in the order of a batch."""
     text_and_image, image_alone, nothing = instruction_weights(guidance, image_guidance)
     every = [
         Branch(text_and_image, text=True, image=True),
@@ -59,7 +59,7 @@ def text_limit(model: Any) -> int:
 
 
 def conditions(model: Any, images: Tensor, masks: Tensor | None) -> Tensor:
-    """Return what the transformer reads beside the noisy latents, [B, C, h, w]; with a mask [B, 2 C, h, w].
+    """Return what the transformer reads in addition to the noisy latents, [B, C, h, w]; with a mask [B, 2 C, h, w].
 
     Args:
         model: a Stable Diffusion 3 pipeline with a transformer of 32 or, with a mask, 48 channels.

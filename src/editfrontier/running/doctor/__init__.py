@@ -1,4 +1,4 @@
-"""Whether a place is ready for a run: what is checked before anything is submitted, each check with its remedy."""
+"""Check whether a machine or a cluster is ready for a run, before anything is submitted; each check names its fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Check:
     Attributes:
         name: what, one or two words.
         state: "ok"; "note", which stops no run; "wrong", with which a run would fail or spoil something.
-        text: what was found, and, if it is wrong, what to do.
+        text: the result and, if it is wrong, the fix.
     """
 
     name: str

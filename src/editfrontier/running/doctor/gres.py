@@ -15,12 +15,12 @@ from editfrontier.running.doctor import Check
 
 
 def plugin_is_here() -> bool:
-    """Return whether the plugin is installed; without it nothing can be asked."""
+    """Return whether the plugin is installed; without it there is no check."""
     return importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None
 
 
 def _job(gres: str) -> Any:
-    """A job as far as the plugin's functions look at it."""
+    """Stand in for a job, with what the plugin's functions read of it."""
     from snakemake.iocontainers import Namedlist
 
     return SimpleNamespace(resources=Namedlist(fromdict={"gres": gres}))

@@ -96,7 +96,7 @@ def _output(*command: str) -> str:
 
 
 def check_cluster(profile: Profile) -> Iterator[Check]:
-    """Check plugin, commands, scheduler and partitions, as far as it is possible."""
+    """Check plugin, commands, scheduler and partitions, where that is possible."""
     try:
         yield Check("plugin", "ok", f"{PLUGIN} {version(PLUGIN)}")
     except PackageNotFoundError:

@@ -1,1 +1,1 @@
-"""What a run is going to take, before anything is spent: jobs, GPU hours, disk, downloads, and what is missing."""
+"""Estimate what a run takes before it starts: jobs, GPU hours, disk, downloads, and what is missing."""

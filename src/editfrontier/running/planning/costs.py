@@ -59,7 +59,7 @@ class Stage:
         jobs: number of jobs.
         gpu_jobs: number of those that ask for a GPU.
         gpu_seconds, cpu_seconds: seconds of jobs with and without a GPU, all together.
-        estimated: share of the seconds that nobody measured, in [0, 1].
+        estimated: share of the seconds that are estimated, not measured, in [0, 1].
         disk: bytes that the jobs write.
     """
 
@@ -154,7 +154,7 @@ def cases_of_task(task: Mapping[str, Any]) -> int:
 
 
 def cases_of_job(study: Study, job: PlannedJob) -> int:
-    """Return how many cases or images a job treats: a shard of its task's, or all of them; 0 if it has no task."""
+    """Return how many cases or images a job processes: one shard of its task, or all; 0 if it has no task."""
     if job.rule == "reference":
         return int(study.config["reference"].get("images", 0))
     task = study.config["tasks"].get(job.wildcards.get("task", ""))

@@ -1,4 +1,4 @@
-"""The jobs that Snakemake would run now, from its own graph: what is finished and unchanged is not among them."""
+"""The jobs that Snakemake would run now, from its own graph: finished and unchanged ones are left out."""
 
 from __future__ import annotations
 

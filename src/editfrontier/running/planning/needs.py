@@ -49,7 +49,7 @@ class Need:
         size: bytes to download, 0 = not known or not there to download.
         licence: in a few words.
         fix: what to do if it is not there, a sentence.
-        problem: what is the matter if it is not there.
+        problem: the problem if it is not there.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class Need:
 
 
 def absences(needs: Iterable[Need]) -> list[tuple[str, str]]:
-    """Return (kind, what is absent and its remedy); what one remedy mends stands together, so that it is said once."""
+    """Return (kind, what is absent and its fix), grouped by fix, so that each fix is said once."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for need in needs:
         if not need.present:
@@ -91,7 +91,7 @@ def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
 
 
 def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
-    """Return the texts of the models that jobs load, each once, without the folders of them that are meant."""
+    """Return the references of the models that jobs load, each once, without their subfolders."""
     found: dict[str, None] = {}
     segmenters = segmenters_of(study.config)
     for job in jobs:

@@ -27,7 +27,7 @@ def plan_text(study: Study, title: str, stages: Sequence[Stage], needs: Sequence
     lines += _table(rows)
     share = _total(stages).estimated
     if share > 0.005:
-        lines += ["", f"{100 * share:.0f} % of the hours are estimates that nobody measured (config/gpu_seconds.csv)."]
+        lines += ["", f"{100 * share:.0f} % of the hours are estimated, not measured (config/gpu_seconds.csv)."]
     wanted = [need for need in needs if need.kind not in {"token", "package"} and not need.present]
     listed = [need for need in needs if need.size or need.licence or not need.present]
     if listed:

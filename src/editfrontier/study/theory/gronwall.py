@@ -1,4 +1,4 @@
-"""Section 6.1: how far two flows part, from the difference of their fields along one of them (Gronwall's inequality).
+"""Section 6.1: bound how far two flows diverge by the difference of their fields (Gronwall's inequality).
 
 Euler's method on x' = f_a(x, t) and y' = f_b(y, t) from one start gives, for e_k = y_k - x_k,
 

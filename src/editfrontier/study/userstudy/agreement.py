@@ -10,7 +10,7 @@ from editfrontier.statistics.bootstrap import Array
 
 
 def nominal_alpha(counts: Array, weights: Array | None = None, exchangeable: bool = False) -> Array:
-    """Krippendorff's alpha for nominal values, 1 = perfect agreement, 0 = that of chance.
+    """Krippendorff's alpha for nominal values, 1 = perfect agreement, 0 = agreement by chance.
 
     alpha = 1 - D_o / D_e with observed and expected disagreement from the matrix of coincidences of values within units
     (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", section C). Units with fewer than two values say

@@ -4,7 +4,7 @@ With log strengths s and log tie parameter t, outcomes of a comparison of i and 
 
     i wins: s_i,    j wins: s_j,    tie: t + (s_i + s_j) / 2
 
-(Bradley and Terry 1952; Davidson 1970, equation 2.2). The likelihood is that of a multinomial logit model and concave.
+(Bradley and Terry 1952; Davidson 1970, equation 2.2). It is a multinomial logit model: its likelihood is concave.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A comparison is two editors on one case; an item is a comparison that is in the study; a judgement is an item that one
 participant is shown.
 
-- Every pair of editors has equally many items within one, and so has every case, as long as no image is missing.
+- Every pair of editors has the same number of items (to within one), and so has every case, unless images are missing.
 - Every item is judged by the same number of participants (the last one by the rest), and every participant judges the
   same number of items, of each editor and of each pair of editors about equally many.
 - Every pair of editors, and every editor, stands as often on the left as on the right, within one.
@@ -23,7 +23,7 @@ from editfrontier.base.errors import UserError
 Ints = npt.NDArray[np.intp]
 
 _EXCHANGES = 30
-"""Tried exchanges for each judgement; at 20 participants and 100 pairs more of them change nothing that counts."""
+"""Tried exchanges for each judgement; at 20 participants and 100 pairs more of them change nothing that matters."""
 
 
 @dataclass(frozen=True)

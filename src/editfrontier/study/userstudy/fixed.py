@@ -1,4 +1,4 @@
-"""The design that answers were given to: a copy is kept beside them, and counts as long as there are any.
+"""The design that participants answered: a copy lies next to their answers and is used while there are any.
 
 Answers belong to one design and its images. So a design is never made anew below them: what the config and the edits
 say now is compared with it, and what differs is said.
@@ -21,13 +21,13 @@ from editfrontier.study.userstudy.settings import StudySettings
 log = logging.getLogger(__name__)
 
 FOLDER = "design"
-"""Folder beside the files of responses, with each design that was made (<hash>.json) and its page (<hash>.html)."""
+"""Folder next to the files of responses, with each design that was made (<hash>.json) and its page (<hash>.html)."""
 
 RESTORE = "Restore it from a copy: people have answered a design, and without it their answers cannot be read."
 
 
 def keep_design(responses: Path, design: Design, page: bytes) -> None:
-    """Keep a design and its page beside the responses to it."""
+    """Keep a design and its page next to the responses to it."""
     stem = responses / FOLDER / design.hash
     write_bytes(stem.with_suffix(".html"), page)
     write_design(stem.with_suffix(".json"), design)
@@ -37,7 +37,7 @@ def answered_design(responses: Path, design: Path, page: Path) -> tuple[Design, 
     """Return the design that most files of responses answer, its page, and how many do; None while there are none.
 
     Args:
-        responses: folder of the files; the designs that are kept beside them are looked through.
+        responses: folder of the files; the designs kept next to them are searched.
         design, page: of the last run, which may have been made before designs were kept.
     """
     counts = answered_designs(sorted(responses.glob("*.json")))
@@ -66,7 +66,7 @@ def present_state(root: Path, table: Mapping[str, Any], settings: StudySettings,
         UserError: the config names another experiment or task than people judged.
     """
     stated = settings.stated()
-    new_study = "give `user_study.responses` another folder, for a study of its own"
+    new_study = "give `user_study.responses` another folder for the new study"
     kept = f"The design, its page and its answers stay in {settings.responses}, and count whenever it is named"
     for key, asked, judged in (
         ("experiment", stated["experiment"], design.experiment),

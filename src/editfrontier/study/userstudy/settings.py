@@ -50,14 +50,14 @@ class StudySettings:
 
 
 def settings_problems(config: Mapping[str, Any], tables: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
-    """Yield (path of the key, what is wrong and how to mend it) for what no schema of the config can check.
+    """Yield (path of the key, problem and fix) for what the schema of the config cannot check.
 
     Args:
         config: the complete config.
         tables: resolved experiments of `run`, by name.
     """
     entries = {name: config.get("analyses", {}).get(name) for name in config.get("analyse", [])}
-    # A name without an entry is reported with those of all analyses.
+    # A name without an entry is reported with the analyses.
     readers = [name for name, entry in entries.items() if entry is not None and entry.get("analysis", name) == ANALYSIS]
     if "user_study" not in config:
         for name in readers:
