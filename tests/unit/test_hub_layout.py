@@ -12,9 +12,9 @@ import pytest
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_image, write_cases, write_png
 from editfrontier.diffusion import sampling
-from editfrontier.editing.editor import MODEL_KINDS
 from editfrontier.editing.shard import run_shard
-from editfrontier.models.loading import CHANNELS, load_pipeline
+from editfrontier.models.kinds import MODEL_KINDS
+from editfrontier.models.loading import load_pipeline
 from hub_layout import CHECKPOINTS, KIND_OF
 
 # (editor, checkpoint, hyperparameters, forwards of a case)
@@ -93,14 +93,14 @@ def test_editor_runs_on_the_hub_layout(
 def test_checkpoint_loads_as_its_kind(checkpoint: str, hub_model: Callable[[str], Any]) -> None:
     kind = KIND_OF.get(checkpoint, checkpoint)
     model = hub_model(checkpoint)
-    assert sampling.denoiser(model).config.in_channels == CHANNELS[kind]
+    assert sampling.denoiser(model).config.in_channels == MODEL_KINDS.get(kind).channels
     assert (
         model.vae.config.scaling_factor
         == {4: 0.18215, 16: model.vae.config.scaling_factor}[model.vae.config.latent_channels]
     )
     assert sampling.size_factor(model) == (8 if hasattr(model, "unet") else 16)
     assert getattr(model, "safety_checker", None) is None
-    assert MODEL_KINDS.count(kind) == 1
+    assert kind in MODEL_KINDS
     if checkpoint.startswith("sd2"):  # its text encoder was trained with the padding of OpenCLIP
         assert model.tokenizer.pad_token == "!"
 

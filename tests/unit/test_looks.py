@@ -14,14 +14,53 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from editfrontier.editing.editor import EDITORS
 from editfrontier.study.figures.tables import figure_frontier
-from editfrontier.study.results.naming import CONTROLS, LABELS, Row, group_styles, read_reported, row_styles, styles
+from editfrontier.study.results.naming import (
+    Row,
+    editor_label,
+    group_styles,
+    is_control,
+    read_reported,
+    row_styles,
+    styles,
+)
 from experiments_fixture import add_experiments
 from study_fixture import make_study
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = tuple(f"method_from_outside_{i}" for i in range(1, 7))
 QUOTED = {method for method in read_reported(ROOT / "config/reported_values.csv")["method"] if method != "all"}
-KNOWN = tuple(sorted({*EDITORS.own_names(), *LABELS, *QUOTED}))
+LOOKS = {
+    "source": ("Source, unedited", "#6B6B6B", "o", True),
+    "ready_made": ("Ready-made edits", "#0A3D62", "D", False),
+    "autoencoder_round_trip": ("Autoencoder round trip", "#6B6B6B", "s", True),
+    "random_image": ("Random other image", "#6B6B6B", "X", True),
+    "true_edit": ("True edit", "#6B6B6B", "*", True),
+    "reference": ("Reference against reference", "#6B6B6B", "P", True),
+    "sdedit": ("SDEdit", "#D98200", "s", False),
+    "sd_inpaint": ("SD inpainting", "#009E73", "^", False),
+    "instruct_pix2pix": ("InstructPix2Pix", "#C2528B", "D", False),
+    "mask_guided": ("Mask-guided", "#0072B2", "o", False),
+    "tf_icon": ("TF-ICON", "#56B4E9", "v", False),
+    "tf_icon_text": ("TF-ICON, text only", "#2F86B4", "<", False),
+    "drag_flow": ("DragFlow", "#8C6D31", "P", False),
+    "region_drag": ("Region drag", "#7F5FB5", ">", False),
+    "point_drag": ("Point drag", "#D55E00", "X", False),
+    "copy_paste": ("Copy and paste", "#6B6B6B", "D", True),
+    "ultraedit": ("UltraEdit", "#D55E00", "h", False),
+    "ultraedit_mask": ("UltraEdit with mask", "#A34700", "p", False),
+    "flow_reconstruction": ("Inversion of the flow model", "#6B6B6B", "p", False),
+    "diffusion_reconstruction": ("Inversion of the diffusion model", "#6B6B6B", "h", False),
+    "fireflow": ("FireFlow", "#00C2A8", "s", False),
+    "ddim": ("DDIM", "#C9A0FF", "o", False),
+}
+KNOWN = tuple(sorted({*EDITORS.own_names(), *LOOKS, *QUOTED}))
+
+
+def test_each_editor_is_called_and_drawn_as_its_own_file_says() -> None:
+    """Readers of two versions of a study find the same names and looks."""
+    look = styles(LOOKS)
+    assert {n: (editor_label(n), look[n].colour, look[n].marker, look[n].control) for n in LOOKS} == LOOKS
+    assert set(EDITORS.own_names()) <= set(LOOKS)
 
 
 def test_no_two_editors_look_alike_known_or_from_outside() -> None:
@@ -53,7 +92,7 @@ def test_many_editors_from_outside_still_differ() -> None:
 
 
 def row(number: int, editor: str) -> Row:
-    return Row(f"{editor}+n={number}", editor, f"{editor} {number}", "", "", editor in CONTROLS)
+    return Row(f"{editor}+n={number}", editor, f"{editor} {number}", "", "", is_control(editor))
 
 
 def test_further_rows_of_an_editor_have_the_look_of_no_editor() -> None:

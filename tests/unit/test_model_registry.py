@@ -11,7 +11,8 @@ import yaml
 
 from editfrontier.base.errors import UserError
 from editfrontier.models import registry as model_registry
-from editfrontier.models.loading import KINDS, mixed_precision, resolve_model, weights_sha256
+from editfrontier.models.kinds import MODEL_KINDS
+from editfrontier.models.loading import mixed_precision, resolve_model, weights_sha256
 from editfrontier.models.registry import (
     FilesReference,
     HubReference,
@@ -31,12 +32,19 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 def test_the_shipped_registry_is_complete() -> None:
     registry = load_registry()
-    assert {entry.kind for entry in registry.values()} >= {*KINDS, "clip", "identity", "features", "lpips", "quality"}
+    assert {entry.kind for entry in registry.values()} >= {
+        *MODEL_KINDS,
+        "clip",
+        "identity",
+        "features",
+        "lpips",
+        "quality",
+    }
     for entry in registry.values():
         assert bool(entry.id) != bool(entry.files)
         assert isinstance(parse_reference(entry.reference), HubReference if entry.id else FilesReference)
         assert entry_of(entry.reference) is entry
-        assert entry.kind not in KINDS or entry.size
+        assert entry.kind not in MODEL_KINDS or entry.size
         for file in entry.files:
             assert file.name in entry.config.values()  # the class that reads the folder is told of each file
             digits = re.search(r"-([0-9a-f]{8})\.", file.name)  # as PyTorch names files

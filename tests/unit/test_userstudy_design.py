@@ -185,7 +185,8 @@ def config_of(**section: object) -> dict:
     }
 
 
-TABLES = {"table1": {"rows": [{"variant": name, "editor": name} for name in ("sdedit", "tf_icon", "source")]}}
+ROWS = [{"variant": name, "control": name == "source"} for name in ("sdedit", "tf_icon", "source")]
+TABLES = {"table1": {"rows": ROWS}}
 
 
 def without(config: dict, *path: str) -> dict:
@@ -216,7 +217,7 @@ def test_good_settings_have_no_problem_and_one_editor_has() -> None:
     assert list(settings_problems(config_of(responses="answers/"), TABLES)) == []
     assert response_patterns(config_of(responses="answers/"), "user_study") == ["answers/*.json"]
     assert response_patterns(config_of(), "drift") == []
-    alone = {"table1": {"rows": TABLES["table1"]["rows"][1:]}}
+    alone = {"table1": {"rows": ROWS[1:]}}
     assert "1 editor(s)" in next(settings_problems(config_of(), alone))[1]
 
 

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -114,10 +114,13 @@ class Registry(Generic[T]):
         add = f", or add {home}" if home else ""
         return f"there is no such {self.word}.{near} Correct the name{add}."
 
-    def load_all(self) -> dict[str, T]:
-        """Return everything by name. A plug-in that is broken is left out, and standard error says once why."""
+    def load_all(self, names: Iterable[str] | None = None) -> dict[str, T]:
+        """Return things by name, all of them unless `names` says which.
+
+        A plug-in that is broken is left out, and standard error says once why.
+        """
         things = {}
-        for name in self.names():
+        for name in self.names() if names is None else names:
             try:
                 things[name] = self.get(name)
             except UserError as error:

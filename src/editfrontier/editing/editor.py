@@ -8,6 +8,7 @@ import nothing heavy at import time, so that a config can be checked without loa
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.params import NoParams as NoParams
 from editfrontier.base.params import fill_params
 from editfrontier.base.registry import Registry
+from editfrontier.models.kinds import MODEL_KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -40,14 +42,8 @@ NEEDS = frozenset(
         "origin",
     }
 )
-MODEL_KINDS = (
-    "text_to_image",
-    "inpainting",
-    "instruct_pix2pix",
-    "flux",
-    "ultraedit_freeform",
-    "ultraedit_mask",
-)
+MARKERS = tuple("os^vDXPh*<>pd8H")
+"""Markers that figures and the page can draw, by their names in matplotlib."""
 
 
 @dataclass
@@ -97,6 +93,10 @@ class Editor:
             and draws from `batch.generators[i]` only.
         needs: what it reads of a case beside the image, a subset of NEEDS; a case that lacks one of them fails.
         model: which kind of diffusers pipeline it gets (one of MODEL_KINDS), None if it gets None.
+        label: its name for readers; "" = `name`.
+        colour, marker: its look in every figure, "#RRGGBB" and one of MARKERS; "" = spare ones.
+        control: whether it is no editing method but says what a number is worth: nothing edited, everything replaced,
+            edited perfectly. Controls are drawn hollow and are ranked with no editor.
         fingerprint: (params) -> a hash of what its edits depend on beside code, weights and cases, such as files that
             the hyperparameters name; None if there is no such thing.
         survey: (cases, params) -> lines for the log, before anything is edited: which of the task's cases it will not
@@ -108,6 +108,10 @@ class Editor:
     edit: Callable[[Any, EditBatch, Any], Tensor | Measured]
     needs: frozenset[str] = frozenset()
     model: str | None = None
+    label: str = ""
+    colour: str = ""
+    marker: str = ""
+    control: bool = False
     fingerprint: Callable[[Any], str] | None = None
     survey: Callable[[Sequence[Case], Any], Sequence[str]] | None = None
 
@@ -117,6 +121,12 @@ class Editor:
         if self.model is not None and self.model not in MODEL_KINDS:
             near = did_you_mean(self.model, MODEL_KINDS)
             raise UserError(f"editor '{self.name}': there is no kind of model '{self.model}'.{near}")
+        look = (self.colour, self.marker)
+        if any(look) and (not re.fullmatch("#[0-9A-Fa-f]{6}", self.colour) or self.marker not in MARKERS):
+            raise UserError(
+                f"editor '{self.name}': its colour and marker are {look}, expected '#RRGGBB' and one of "
+                f"{' '.join(MARKERS)}, or neither. Correct its EDITOR."
+            )
 
 
 EDITORS = Registry("editor", Editor, "EDITOR", "editfrontier.editing.editors", "editfrontier.editors")

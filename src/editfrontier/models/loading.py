@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
 from editfrontier.models.files import PROVENANCE, REMEDY, named_if_broken
+from editfrontier.models.kinds import MODEL_KINDS, ModelKind
 from editfrontier.models.registry import (
     ALLOW,
     IGNORE,
@@ -31,30 +32,6 @@ from editfrontier.models.registry import (
 
 if TYPE_CHECKING:
     import torch
-
-KINDS = {
-    "text_to_image": "StableDiffusionPipeline",
-    "inpainting": "StableDiffusionInpaintPipeline",
-    "instruct_pix2pix": "StableDiffusionInstructPix2PixPipeline",
-    "flux": "FluxPipeline",
-    "ultraedit_freeform": "StableDiffusion3Pipeline",
-    "ultraedit_mask": "StableDiffusion3Pipeline",
-}
-"""Kind of a model -> the diffusers pipeline class that holds its networks.
-
-Each is loaded by `from_pretrained` but those of UltraEdit: their model_index.json names a class that diffusers does not
-have, so that their parts are loaded one by one.
-"""
-
-CHANNELS = {
-    "text_to_image": 4,
-    "inpainting": 9,
-    "instruct_pix2pix": 8,
-    "flux": 64,
-    "ultraedit_freeform": 32,
-    "ultraedit_mask": 48,
-}
-"""Kind of a model -> input channels of its denoiser, by which a folder of another kind is told apart."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
@@ -244,14 +221,6 @@ def _digest(hashes: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
 
 
-LARGE_TEXT = {
-    "flux": ("text_encoder_2",),
-    "ultraedit_freeform": ("text_encoder_3",),
-    "ultraedit_mask": ("text_encoder_3",),
-}
-"""Kind -> its T5 encoders, of 4.8 billion parameters."""
-
-
 def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:
     """Return the precision of each part of a pipeline whose denoiser runs in `dtype`, for `load_pipeline`.
 
@@ -262,9 +231,9 @@ def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:
 
     if dtype == "float32":
         return {"default": torch.float32}
-    text = dict.fromkeys(LARGE_TEXT.get(kind, ()), torch.bfloat16)
-    denoiser = "transformer" if kind in LARGE_TEXT else "unet"
-    return {"default": torch.float32, denoiser: getattr(torch, dtype), **text}
+    traits = MODEL_KINDS.get(kind)
+    denoiser = "transformer" if traits.flow else "unet"
+    return {"default": torch.float32, denoiser: getattr(torch, dtype), **dict.fromkeys(traits.t5, torch.bfloat16)}
 
 
 def load_pipeline(
@@ -273,48 +242,44 @@ def load_pipeline(
     """Load a diffusers pipeline from a local folder: verified files, safetensors only, no safety checker, no
     progress bar.
 
-    kind: a key of KINDS. path: a folder or a text of `model_registry`. dtype: a torch dtype or its name, for every
-        network of the pipeline; or one for each part, with a "default" (`mixed_precision`).
+    kind: a name of MODEL_KINDS. path: a folder or a text of `models.registry`. dtype: a torch dtype or its name, for
+        every network of the pipeline; or one for each part, with a "default" (`mixed_precision`).
     Raises UserError for an unknown kind, a missing folder or file, a checksum that does not match, or an unloadable
     model.
     """
-    if kind not in KINDS:
-        raise UserError(
-            f"model kind '{kind}': is unknown, expected one of {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}"
-        )
+    traits = MODEL_KINDS.get(kind)
     folder = resolve_model(path)
     if (folder / PROVENANCE).exists():
         verify_provenance(folder)
     if not (folder / "model_index.json").is_file():
         raise UserError(
-            f"{folder / 'model_index.json'}: is missing, expected a folder of {KINDS[kind]}. "
+            f"{folder / 'model_index.json'}: is missing, expected a folder of {traits.pipeline}. "
             f"{REMEDY.format(folder=folder)}"
         )
     with named_if_broken(folder):
-        pipeline = _load_whole(kind, folder, dtype)
+        pipeline = _load(traits, folder, dtype)
     denoiser = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
-    if denoiser.config.in_channels != CHANNELS[kind]:
+    if denoiser.config.in_channels != traits.channels:
         raise UserError(
-            f"{folder}: its denoiser takes {denoiser.config.in_channels} channels, expected {CHANNELS[kind]} of a "
+            f"{folder}: its denoiser takes {denoiser.config.in_channels} channels, expected {traits.channels} of a "
             f"model of kind {kind}. Correct `path` of this model in the config"
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 
 
-def _load_whole(kind: str, folder: Path, dtype: torch.dtype | str | Mapping[str, torch.dtype]) -> Any:
+def _load(traits: ModelKind, folder: Path, dtype: torch.dtype | str | Mapping[str, torch.dtype]) -> Any:
     import torch
 
     precision = (
         dict(dtype) if isinstance(dtype, Mapping) else getattr(torch, dtype) if isinstance(dtype, str) else dtype
     )
     try:
-        if kind.startswith("ultraedit"):
-            return _load_parts(kind, folder, precision)
-        return _load(kind, folder, precision)
+        return (_load_whole if traits.whole else _load_parts)(traits, folder, precision)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{folder}: cannot be loaded as {KINDS[kind]} ({error}), expected its files. {REMEDY.format(folder=folder)}"
+            f"{folder}: cannot be loaded as {traits.pipeline} ({error}), expected its files. "
+            f"{REMEDY.format(folder=folder)}"
         ) from error
 
 
@@ -323,11 +288,11 @@ def _low_memory() -> bool:
     return importlib.util.find_spec("accelerate") is not None
 
 
-def _load(kind: str, folder: Path, precision: Any) -> Any:
+def _load_whole(traits: ModelKind, folder: Path, precision: Any) -> Any:
     import diffusers
 
-    options: dict[str, Any] = {} if kind == "flux" else {"safety_checker": None}
-    return getattr(diffusers, KINDS[kind]).from_pretrained(
+    options: dict[str, Any] = {"safety_checker": None} if traits.safety_checker else {}
+    return getattr(diffusers, traits.pipeline).from_pretrained(
         str(folder),
         dtype=precision,
         use_safetensors=True,
@@ -337,7 +302,7 @@ def _load(kind: str, folder: Path, precision: Any) -> Any:
     )
 
 
-def _load_parts(kind: str, folder: Path, precision: Any) -> Any:
+def _load_parts(traits: ModelKind, folder: Path, precision: Any) -> Any:
     import diffusers
     import transformers
 
@@ -359,4 +324,4 @@ def _load_parts(kind: str, folder: Path, precision: Any) -> Any:
         loaded[name] = cls.from_pretrained(str(folder), subfolder=subfolder, local_files_only=True, **options)
         if network:
             loaded[name].to(chosen)  # what is read without `accelerate` keeps the precision of its file
-    return getattr(diffusers, KINDS[kind])(**loaded)
+    return getattr(diffusers, traits.pipeline)(**loaded)

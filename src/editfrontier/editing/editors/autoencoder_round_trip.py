@@ -20,4 +20,13 @@ def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
         return sampling.decode(model, sampling.encode(model, batch.images))
 
 
-EDITOR = Editor(name="autoencoder_round_trip", params=NoParams, edit=edit, model="text_to_image")
+EDITOR = Editor(
+    name="autoencoder_round_trip",
+    label="Autoencoder round trip",
+    colour="#6B6B6B",
+    marker="s",
+    control=True,
+    params=NoParams,
+    edit=edit,
+    model="text_to_image",
+)

@@ -60,4 +60,13 @@ def _move(image: Pixels, regions: list[Region], params: CopyPasteParams) -> Pixe
     return filled
 
 
-EDITOR = Editor(name="copy_paste", params=CopyPasteParams, edit=edit, needs=frozenset({"drags"}))
+EDITOR = Editor(
+    name="copy_paste",
+    label="Copy and paste",
+    colour="#6B6B6B",
+    marker="D",
+    control=True,
+    params=CopyPasteParams,
+    edit=edit,
+    needs=frozenset({"drags"}),
+)

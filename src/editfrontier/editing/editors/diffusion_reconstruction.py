@@ -59,6 +59,9 @@ def edit(model: Any, batch: EditBatch, params: DiffusionReconstructionParams) ->
 
 EDITOR = Editor(
     name="diffusion_reconstruction",
+    label="Inversion of the diffusion model",
+    colour="#6B6B6B",
+    marker="h",
     params=DiffusionReconstructionParams,
     edit=edit,
     needs=frozenset({"source_caption"}),

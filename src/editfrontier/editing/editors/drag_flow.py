@@ -261,6 +261,9 @@ def _sample(
 
 EDITOR = Editor(
     name="drag_flow",
+    label="DragFlow",
+    colour="#8C6D31",
+    marker="P",
     params=DragFlowParams,
     edit=edit,
     needs=frozenset({"source_caption", "target_caption", "optional_drags"}),

@@ -60,6 +60,9 @@ def edit(model: Any, batch: EditBatch, params: FlowReconstructionParams) -> Meas
 
 EDITOR = Editor(
     name="flow_reconstruction",
+    label="Inversion of the flow model",
+    colour="#6B6B6B",
+    marker="p",
     params=FlowReconstructionParams,
     edit=edit,
     needs=frozenset({"source_caption"}),

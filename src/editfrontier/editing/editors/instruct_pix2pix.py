@@ -68,6 +68,9 @@ def edit(model: Any, batch: EditBatch, params: InstructPix2PixParams) -> Tensor:
 
 EDITOR = Editor(
     name="instruct_pix2pix",
+    label="InstructPix2Pix",
+    colour="#C2528B",
+    marker="D",
     params=InstructPix2PixParams,
     edit=edit,
     needs=frozenset({"instruction"}),

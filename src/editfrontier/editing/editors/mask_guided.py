@@ -201,6 +201,9 @@ def _inverted(model: Any, clean: Tensor, params: MaskGuidedParams, made: int, ba
 
 EDITOR = Editor(
     name="mask_guided",
+    label="Mask-guided",
+    colour="#0072B2",
+    marker="o",
     params=MaskGuidedParams,
     edit=edit,
     needs=frozenset({"target_caption", "mask"}),

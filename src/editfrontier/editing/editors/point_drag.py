@@ -251,6 +251,9 @@ def sample(
 
 EDITOR = Editor(
     name="point_drag",
+    label="Point drag",
+    colour="#D55E00",
+    marker="X",
     params=PointDragParams,
     edit=edit,
     needs=frozenset({"source_caption", "drags"}),

@@ -16,4 +16,13 @@ def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
     return batch.others
 
 
-EDITOR = Editor(name="random_image", params=NoParams, edit=edit, needs=frozenset({"other"}))
+EDITOR = Editor(
+    name="random_image",
+    label="Random other image",
+    colour="#6B6B6B",
+    marker="X",
+    control=True,
+    params=NoParams,
+    edit=edit,
+    needs=frozenset({"other"}),
+)

@@ -191,6 +191,9 @@ def _content_hash(file: Path, size: int, changed: int) -> bytes:
 
 EDITOR = Editor(
     name="ready_made",
+    label="Ready-made edits",
+    colour="#0A3D62",
+    marker="D",
     params=ReadyMadeParams,
     edit=edit,
     needs=frozenset({"origin"}),

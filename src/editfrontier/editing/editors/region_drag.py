@@ -181,6 +181,9 @@ def _loss(found: Tensor, source: Tensor, points: Points, batch: EditBatch, param
 
 EDITOR = Editor(
     name="region_drag",
+    label="Region drag",
+    colour="#7F5FB5",
+    marker=">",
     params=RegionDragParams,
     edit=edit,
     needs=frozenset({"source_caption", "target_caption", "drags"}),

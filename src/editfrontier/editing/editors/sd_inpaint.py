@@ -82,6 +82,9 @@ def edit(model: Any, batch: EditBatch, params: SDInpaintParams) -> Tensor:
 
 EDITOR = Editor(
     name="sd_inpaint",
+    label="SD inpainting",
+    colour="#009E73",
+    marker="^",
     params=SDInpaintParams,
     edit=edit,
     needs=frozenset({"target_caption", "mask"}),

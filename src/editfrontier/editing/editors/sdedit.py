@@ -60,5 +60,12 @@ def edit(model: Any, batch: EditBatch, params: SDEditParams) -> Tensor:
 
 
 EDITOR = Editor(
-    name="sdedit", params=SDEditParams, edit=edit, needs=frozenset({"target_caption"}), model="text_to_image"
+    name="sdedit",
+    label="SDEdit",
+    colour="#D98200",
+    marker="s",
+    params=SDEditParams,
+    edit=edit,
+    needs=frozenset({"target_caption"}),
+    model="text_to_image",
 )

@@ -15,4 +15,12 @@ def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
     return batch.images
 
 
-EDITOR = Editor(name="source", params=NoParams, edit=edit)
+EDITOR = Editor(
+    name="source",
+    label="Source, unedited",
+    colour="#6B6B6B",
+    marker="o",
+    control=True,
+    params=NoParams,
+    edit=edit,
+)

@@ -91,6 +91,9 @@ def edit(model: Any, batch: EditBatch, params: TFIconParams) -> Measured:
 
 EDITOR = Editor(
     name="tf_icon",
+    label="TF-ICON",
+    colour="#56B4E9",
+    marker="v",
     params=TFIconParams,
     edit=edit,
     needs=frozenset({"target_caption", "mask", "exemplar"}),

@@ -70,6 +70,9 @@ def edit(model: Any, batch: EditBatch, params: TFIconTextParams) -> Measured:
 
 EDITOR = Editor(
     name="tf_icon_text",
+    label="TF-ICON, text only",
+    colour="#2F86B4",
+    marker="<",
     params=TFIconTextParams,
     edit=edit,
     needs=frozenset({"target_caption", "mask"}),

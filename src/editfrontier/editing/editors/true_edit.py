@@ -16,4 +16,13 @@ def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
     return batch.true_edits
 
 
-EDITOR = Editor(name="true_edit", params=NoParams, edit=edit, needs=frozenset({"true_edit"}))
+EDITOR = Editor(
+    name="true_edit",
+    label="True edit",
+    colour="#6B6B6B",
+    marker="*",
+    control=True,
+    params=NoParams,
+    edit=edit,
+    needs=frozenset({"true_edit"}),
+)

@@ -56,6 +56,9 @@ def run(model: Any, batch: EditBatch, masks: Tensor | None, params: UltraEditPar
 
 EDITOR = Editor(
     name="ultraedit",
+    label="UltraEdit",
+    colour="#D55E00",
+    marker="h",
     params=UltraEditParams,
     edit=edit,
     needs=frozenset({"instruction"}),

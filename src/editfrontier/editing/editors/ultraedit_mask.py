@@ -37,6 +37,9 @@ def edit(model: Any, batch: EditBatch, params: UltraEditMaskParams) -> Tensor:
 
 EDITOR = Editor(
     name="ultraedit_mask",
+    label="UltraEdit with mask",
+    colour="#A34700",
+    marker="p",
     params=UltraEditMaskParams,
     edit=edit,
     needs=frozenset({"instruction", "mask"}),

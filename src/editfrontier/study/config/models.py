@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from editfrontier.base.errors import UserError
-from editfrontier.editing.editor import MODEL_KINDS, get_editor
+from editfrontier.editing.editor import get_editor
+from editfrontier.models.kinds import MODEL_KINDS
 from editfrontier.models.registry import entry_problem, get_entry, segmenter_problem, size_of
 from editfrontier.scoring.metrics.registry import METRICS
 

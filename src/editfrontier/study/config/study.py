@@ -27,7 +27,7 @@ from editfrontier.study.config.metrics import metric_problems, without_null
 from editfrontier.study.config.models import ON_REQUEST, edit_size, kind_problems, model_problems
 from editfrontier.study.config.rows import split_table, swept, table_names, unusual
 from editfrontier.study.config.schema import check_schema, file_of, wrong
-from editfrontier.study.results.naming import CONTROLS, variant_label
+from editfrontier.study.results.naming import is_control, variant_label
 from editfrontier.study.userstudy.settings import response_patterns, settings_problems
 
 ATTRIBUTE_DRAGS = CONFIG / "attribute_drags.yaml"
@@ -80,7 +80,7 @@ class Study:
     def controls(self, task: str) -> list[str]:
         """Return the variants of a task that are no editors: by their editor, or because a row says so."""
         rows = [row for table in self.tables.values() if table["task"] == task for row in table["rows"]]
-        return sorted({row["variant"] for row in rows if row.get("control", row["editor"] in CONTROLS)})
+        return sorted({row["variant"] for row in rows if row["control"]})
 
     def experiments(self, task: str) -> dict[str, list[str]]:
         """Return the variants of each experiment on a task."""
@@ -187,8 +187,12 @@ def _resolve_experiments(
             for row in swept(listed):
                 variant = _variant(config, files, [*path, "rows", index], row)
                 variants[experiment["task"]][variant.name] = variant
-                label = {"variant": variant.name, "label": _label(config, row)}
-                rows.append(label | row | {"params": dict(variant.params)})
+                usual = {
+                    "variant": variant.name,
+                    "label": _label(config, row),
+                    "control": is_control(row["editor"]),
+                }
+                rows.append(usual | row | {"params": dict(variant.params)})
         whole = {key: value for key, value in experiment.items() if key != "by"}
         tables[name] = {"name": name, **whole, "rows": rows}
         for split in experiment.get("by", []):

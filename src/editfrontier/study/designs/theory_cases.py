@@ -86,12 +86,13 @@ def load(inputs: Inputs, kind: str, device: torch.device, *, gradient_checkpoint
     import torch
 
     from editfrontier.diffusion import sampling
-    from editfrontier.models.loading import LARGE_TEXT, load_pipeline
+    from editfrontier.models.kinds import MODEL_KINDS
+    from editfrontier.models.loading import load_pipeline
     from editfrontier.study.theory.maps import freeze
 
     if kind not in inputs.models:
         raise UserError(f"analysis '{inputs.name}': names no model '{kind}'. Add it to `models` of its entry.")
-    precision = {"default": torch.float32, **dict.fromkeys(LARGE_TEXT.get(kind, ()), torch.bfloat16)}
+    precision = {"default": torch.float32, **dict.fromkeys(MODEL_KINDS.get(kind).t5, torch.bfloat16)}
     model = load_pipeline(kind, inputs.models[kind], dtype=precision if device.type == "cuda" else torch.float32)
     sampling.prepare_model(model, device)
     if gradient_checkpointing:

@@ -25,7 +25,6 @@ from editfrontier.study.drawing.plotting import (
 )
 from editfrontier.study.results.grids import Cell, Line, build_grid
 from editfrontier.study.results.naming import (
-    LABELS,
     Row,
     Style,
     Table,
@@ -215,7 +214,7 @@ def _legend(
     entries = {row.editor: _name(row, rows) for row in sorted(rows, key=lambda row: row.control)}
     hollow = {row.editor for row in rows if row.control}
     for method in sorted(paper):
-        entries.setdefault(method, f"{LABELS.get(method, method)} (paper only)")
+        entries.setdefault(method, f"{editor_label(method)} (paper only)")
     handles = [
         Line2D(
             [],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
+from editfrontier.editing.editor import EDITORS, Editor, get_editor
 from editfrontier.scoring.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -21,64 +22,24 @@ STATISTICS_COLUMNS = ("task", "variant", "metric", "value", "ci_low", "ci_high",
 SUBSET_COLUMNS = ("split", "subset")
 REPORTED_COLUMNS = ("table", "task", "method", "configuration", "metric", "direction", "value", "unit")
 
-# Controls are no editors: they say what a number is worth (nothing edited, everything replaced, edited perfectly).
-CONTROLS = ("reference", "source", "autoencoder_round_trip", "random_image", "true_edit", "copy_paste")
-
-LABELS = {
-    "source": "Source, unedited",
-    "ready_made": "Ready-made edits",
-    "autoencoder_round_trip": "Autoencoder round trip",
-    "random_image": "Random other image",
-    "true_edit": "True edit",
-    "reference": "Reference against reference",
-    "sdedit": "SDEdit",
-    "sd_inpaint": "SD inpainting",
-    "instruct_pix2pix": "InstructPix2Pix",
-    "mask_guided": "Mask-guided",
-    "tf_icon": "TF-ICON",
-    "tf_icon_text": "TF-ICON, text only",
-    "drag_flow": "DragFlow",
-    "region_drag": "Region drag",
-    "point_drag": "Point drag",
-    "copy_paste": "Copy and paste",
-    "ultraedit": "UltraEdit",
-    "ultraedit_mask": "UltraEdit with mask",
-    "flow_reconstruction": "Inversion of the flow model",
-    "diffusion_reconstruction": "Inversion of the diffusion model",
-    "fireflow": "FireFlow",
-    "ddim": "DDIM",
-}
-
-# Okabe and Ito's colours, which stay apart for readers with colour-vision deficiencies; markers differ as well.
-_COLOURS = {
-    "sdedit": ("#D98200", "s"),
-    "sd_inpaint": ("#009E73", "^"),
-    "instruct_pix2pix": ("#C2528B", "D"),
-    "mask_guided": ("#0072B2", "o"),
-    "source": ("#6B6B6B", "o"),
-    "autoencoder_round_trip": ("#6B6B6B", "s"),
-    "random_image": ("#6B6B6B", "X"),
-    "true_edit": ("#6B6B6B", "*"),
-    "reference": ("#6B6B6B", "P"),
-    "copy_paste": ("#6B6B6B", "D"),
-    "tf_icon": ("#56B4E9", "v"),
-    "tf_icon_text": ("#2F86B4", "<"),
-    "drag_flow": ("#8C6D31", "P"),
-    "region_drag": ("#7F5FB5", ">"),
-    "point_drag": ("#D55E00", "X"),
-    "ultraedit": ("#D55E00", "h"),
-    "ultraedit_mask": ("#A34700", "p"),
-    "flow_reconstruction": ("#6B6B6B", "p"),
-    "diffusion_reconstruction": ("#6B6B6B", "h"),
-    "ready_made": ("#0A3D62", "D"),
-    "fireflow": ("#00C2A8", "s"),
-    "ddim": ("#C9A0FF", "o"),
-}
-# Of editors from outside: no colour is that of an editor above, run or only quoted from the paper.
+# Of editors without a look of their own: no colour is that of an editor of this project or of a quoted method.
 _SPARE_COLOURS = ("#A0B000", "#B00020", "#4B2A85", "#F2C200", "#1B5E20", "#FF7FA8")
 _SPARE_MARKERS = ("d", "8", "H", "*", "<", "p")
 # Of further rows of one editor.
+_ROW_COLOURS = ("#56B4E9", "#C2528B", "#009E73", "#D98200")
 _ROW_MARKERS = ("v", "P", "h", "<", ">", "p")
+_GROUP_LOOKS = (
+    ("#0072B2", "o"),
+    ("#D98200", "s"),
+    ("#009E73", "^"),
+    ("#C2528B", "D"),
+    ("#56B4E9", "v"),
+    ("#D55E00", "h"),
+    ("#7F5FB5", ">"),
+    ("#8C6D31", "P"),
+    ("#4C4C4C", "X"),
+)
+_CONTROL_LOOK = ("#6B6B6B", "o")
 
 # The paper's metric names and ours. It does not say which of the two published definitions its background LPIPS is,
 # so its value stands beside both. Its "CLIP alignment" of 0.55 to 0.74 is only reachable as CLIPScore (erratum E9).
@@ -97,6 +58,24 @@ PAPER_METRICS = {
 }
 PERCENT_METRICS = ("success", "artifact", "moved_towards", "object_found")
 COUNT_METRICS = ("forwards",)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What tables and figures name that is no editor: how it is called and drawn, as `Editor` says it of editors."""
+
+    label: str
+    colour: str
+    marker: str
+    control: bool = False
+
+
+_OTHERS = {
+    "reference": Look("Reference against reference", "#6B6B6B", "P", control=True),
+    "fireflow": Look("FireFlow", "#00C2A8", "s"),
+    "ddim": Look("DDIM", "#C9A0FF", "o"),
+}
+"""The reference images against themselves, and methods whose numbers are only quoted from the paper."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +146,21 @@ def editor_of(variant: str) -> str:
     return variant.partition("+")[0]
 
 
+def _look(name: str) -> Editor | Look | None:
+    """Return what knows the label and look of a name, None if nothing does: an editor that is not installed."""
+    return _OTHERS.get(name) or (get_editor(name) if name in EDITORS else None)
+
+
 def editor_label(editor: str) -> str:
     """Return the name of an editor for readers."""
-    return LABELS.get(editor, editor)
+    look = _look(editor)
+    return (look.label if look else "") or editor
+
+
+def is_control(editor: str) -> bool:
+    """Return whether a row of an editor says what a number is worth, rather than what an editing method does."""
+    look = _look(editor)
+    return look is not None and look.control
 
 
 def variant_label(variant: str) -> str:
@@ -204,7 +195,7 @@ def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
         label=str(entry.get("label") or variant_label(variant)),
         paper=configuration,
         group=str(entry.get("group") or ""),
-        control=bool(entry.get("control", editor in CONTROLS)),
+        control=bool(entry.get("control", is_control(editor))),
         method=method,
         params=dict(entry.get("params") or {}),
     )
@@ -215,9 +206,8 @@ def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
     found: dict[str, Style] = {}
     look = styles([row.editor for row in rows])
     used = {look[row.editor].colour for row in rows if not row.control}
-    known = ("tf_icon", "instruct_pix2pix", "sd_inpaint", "sdedit")
-    colours = [colour for name in known if (colour := _COLOURS[name][0]) not in used] + ["#4C4C4C"]
-    taken = {*_COLOURS.values(), *((style.colour, style.marker) for style in look.values())}
+    colours = [colour for colour in _ROW_COLOURS if colour not in used] + ["#4C4C4C"]
+    taken = {*_known_pairs(), *((style.colour, style.marker) for style in look.values())}
     further = itertools.chain(_pairs(colours, _ROW_MARKERS), _pairs(_SPARE_COLOURS, _SPARE_MARKERS))
     # In one table markers differ too, as far as they suffice.
     shown = {style.marker for style in look.values()}
@@ -241,31 +231,29 @@ def _pairs(colours: Sequence[str], markers: Sequence[str]) -> list[tuple[str, st
 
 def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
     """Return a style for the variant of every row, the same for all rows of a group; controls are grey."""
-    names = (
-        "mask_guided",
-        "sdedit",
-        "sd_inpaint",
-        "instruct_pix2pix",
-        "tf_icon",
-        "ultraedit",
-        "region_drag",
-        "drag_flow",
-    )
-    looks = [*(_COLOURS[name] for name in names), ("#4C4C4C", "X"), *_pairs(_SPARE_COLOURS, _SPARE_MARKERS)]
+    looks = [*_GROUP_LOOKS, *_pairs(_SPARE_COLOURS, _SPARE_MARKERS)]
     groups = list(dict.fromkeys(row.group or row.label for row in rows if not row.control))
     found = {}
     for row in rows:
-        look = _COLOURS["source"] if row.control else looks[groups.index(row.group or row.label) % len(looks)]
+        look = _CONTROL_LOOK if row.control else looks[groups.index(row.group or row.label) % len(looks)]
         found[row.variant] = Style(*look, row.control)
     return found
 
 
 def styles(editors: Iterable[str]) -> dict[str, Style]:
-    """Return the style of every editor; editors that this file does not know share out the spare looks by name."""
+    """Return the style of every editor; those without a look of their own share out the spare ones by name."""
     names = list(dict.fromkeys(editors))
-    outside = sorted(name for name in names if name not in _COLOURS)
-    spare = dict(zip(outside, itertools.cycle(_pairs(_SPARE_COLOURS, _SPARE_MARKERS)), strict=False))
-    return {name: Style(*(_COLOURS.get(name) or spare[name]), name in CONTROLS) for name in names}
+    pairs = {name: (look.colour, look.marker) for name in names if (look := _look(name)) and look.colour}
+    free = [pair for pair in _pairs(_SPARE_COLOURS, _SPARE_MARKERS) if pair not in pairs.values()]
+    pairs |= zip(sorted(set(names) - pairs.keys()), itertools.cycle(free), strict=False)
+    return {name: Style(*pairs[name], is_control(name)) for name in names}
+
+
+@cache
+def _known_pairs() -> frozenset[tuple[str, str]]:
+    """Return the colours and markers that editors of this project and quoted methods have."""
+    looks: list[Editor | Look] = [*EDITORS.load_all(EDITORS.own_names()).values(), *_OTHERS.values()]
+    return frozenset((look.colour, look.marker) for look in looks if look.colour)
 
 
 @cache

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from editfrontier.base.errors import did_you_mean
-from editfrontier.study.results.naming import CONTROLS
 
 ANALYSIS = "user_study"
 """Module of the analysis that reads the responses."""
@@ -74,7 +73,7 @@ def settings_problems(config: Mapping[str, Any], tables: Mapping[str, Any]) -> I
         )
         return
     rows = tables[settings.experiment]["rows"]
-    editors = {row["variant"] for row in rows if not row.get("control", row["editor"] in CONTROLS)}
+    editors = {row["variant"] for row in rows if not row["control"]}
     if len(editors) < 2:
         problem = f"'{settings.experiment}' has {len(editors)} editor(s) that are no controls, expected at least two"
         yield [here, "experiment"], f"{problem}. Name an experiment with more editors."
