@@ -10,6 +10,7 @@ from editfrontier.base.files import write_bytes
 from editfrontier.study.analysis import ANALYSES as KNOWN_ANALYSES
 from editfrontier.study.config.study import evaluators_of, resolve_study
 from editfrontier.study.config.models import ON_REQUEST
+from editfrontier.study.figure import FIGURES
 from editfrontier.data.dataset import RENDERED, get_dataset
 from editfrontier.base.errors import KILLED, UserError
 from editfrontier.base.integrity.contents import damage
@@ -319,30 +320,23 @@ def splits_of(wildcards):
 VALIDATION = [f"<results>/validation.{form}" for form in ("csv", "points.parquet")] if "validation" in config else []
 # Of the statistics of a task: all its cases, parts of them, paired differences, Pareto membership.
 PARTS = ["", ".subsets", ".differences", ".frontier"]
-FIGURES = [*config["figures"], *(["validation"] if VALIDATION else [])]
 
 
 def entry_of_figure(wildcards):
-    """The table that a figure shows; the figure of the metric validation shows none."""
-    if wildcards.figure == "validation":
-        return spec_of({})
-    return spec_of(STUDY.tables[config["figures"][wildcards.figure]["table"]])
+    return spec_of(STUDY.shown_by(wildcards.figure))
 
 
-def inputs_of_figure(wildcards):
-    if wildcards.figure == "validation":
-        return {
-            "reported": config["reported"],
-            "data": VALIDATION,
-        }
-    table = STUDY.tables[config["figures"][wildcards.figure]["table"]]
-    task = table["task"]
-    data = [summary_of(table), f"<results>/statistics/{task}.frontier.parquet"]
-    if wildcards.figure in ("qualitative", "drag_panel"):
-        data += [f"<results>/scores/{task}/{row['variant']}.parquet" for row in table["rows"]]
-    if wildcards.figure in ("qualitative", "drag_panel", "motion"):
-        data.append(f"<results>/data/{task}/cases.parquet")
-    return {"reported": config["reported"], "data": data}
+def data_of_figure(wildcards):
+    return [f"<results>/{file}" for file in FIGURES.get(wildcards.figure).inputs(STUDY.shown_by(wildcards.figure))]
+
+
+def code_of_figure(wildcards):
+    return code_hash("editfrontier.study.figure", FIGURES.module_of(wildcards.figure))
+
+
+def caption_of_figure(wildcards):
+    figure = FIGURES.get(wildcards.figure)
+    return f"**{figure.title}.** {figure.caption}"
 
 
 ANALYSES = list(STUDY.analyses)

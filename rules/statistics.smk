@@ -16,7 +16,7 @@ rule tables:
 
 rule figures:
     input:
-        collect("<results>/figures/{figure}.{form}", figure=FIGURES, form=["svg", "pdf", "png"]),
+        collect("<results>/figures/{figure}.{form}", figure=list(config["figures"]), form=["svg", "pdf", "png"]),
 
 
 rule summarise:
@@ -120,7 +120,8 @@ rule table:
 rule figure:
     input:
         remade(*(f"<results>/figures/{{figure}}.{form}" for form in ("svg", "pdf", "png"))),
-        unpack(inputs_of_figure),
+        reported=config["reported"],
+        data=data_of_figure,
     output:
         pdf="<results>/figures/{figure}.pdf",
         svg=report(
@@ -138,7 +139,8 @@ rule figure:
         table=entry_of_figure,
         content=content_of(config["reported"]),
         results=subpath(output.svg, ancestor=2),
-        code=code_of("study.figures.tables"),
+        caption=caption_of_figure,
+        code=code_of_figure,
     message:
         "Figure {wildcards.figure}"
     shell:

@@ -47,7 +47,6 @@ Spec = Annotated[str, typer.Option(help="What determines the result, as JSON, or
 Evaluators = Annotated[str, typer.Option(help="Folders of the evaluators by kind, as JSON.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
-FIGURES = ("frontier", "ablation", "qualitative", "inversion", "drag_panel", "motion", "validation")
 
 
 def main() -> None:
@@ -257,36 +256,16 @@ def tables(
 
 @app.command(rich_help_panel=JOBS)
 def figures(
-    figure: Annotated[str, typer.Option(help=f"One of {', '.join(FIGURES)}.")],
+    figure: Annotated[str, typer.Option(help="Name of the figure.")],
     root: Annotated[Path, typer.Option(help="Results folder of the study.")],
     out: Annotated[Path, typer.Option(help="Figure to write; .pdf, .svg and .png are written whatever its suffix.")],
     reported: Annotated[Path, typer.Option(help="CSV of the paper's values.")],
     table: Annotated[str, typer.Option(help="The table that it shows, as JSON.")] = "{}",
 ) -> None:
     """Draw a figure as PDF, SVG and PNG."""
-    from editfrontier.study.figures import tables as library
+    from editfrontier.study.figure import draw_figure
 
-    entry, stem = read_spec(table, "--table"), out.with_suffix("")
-    summaries = root / "statistics"
-    match figure:
-        case "frontier":
-            task = _field(entry, "task", "--table")
-            membership = summaries / f"{task}.frontier.parquet"
-            library.figure_frontier(entry, summaries / f"{task}.parquet", reported, stem, membership)
-        case "ablation":
-            library.figure_ablation(entry, summaries / f"{_field(entry, 'task', '--table')}.parquet", reported, stem)
-        case "qualitative":
-            library.figure_qualitative(entry, root, stem)
-        case "inversion":
-            library.figure_inversion(entry, root, reported, stem)
-        case "drag_panel":
-            library.figure_drag_panel(entry, root, stem)
-        case "motion":
-            library.figure_motion(entry, root, reported, stem)
-        case "validation":
-            library.figure_validation(root / "validation.csv", stem, root / "validation.points.parquet")
-        case _:
-            raise UserError(f"--figure: '{figure}', expected one of {', '.join(FIGURES)}. Correct the option.")
+    draw_figure(figure, read_spec(table, "--table"), root, reported, out.with_suffix(""))
 
 
 @app.command(rich_help_panel=JOBS)

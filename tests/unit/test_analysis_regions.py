@@ -12,7 +12,7 @@ import pytest
 from analysis_fixture import found_by, inputs_of, rows_of, scores_of
 from editfrontier.data.cases import Case, write_png
 from editfrontier.study.analyses.regions import ANALYSIS, RegionsParams
-from editfrontier.study.figures.regions import deviation_map
+from editfrontier.study.drawing.regions import deviation_map
 
 REGIONS = ("face", "eyes", "nose", "mouth", "skin", "hair", "background")
 EDITORS = ["sdedit", "ultraedit", "autoencoder_round_trip", "flow_reconstruction+method=none", "random_image"]

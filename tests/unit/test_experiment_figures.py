@@ -10,9 +10,9 @@ import pytest
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import read_image
-from editfrontier.study.figures.drags import motion_of
+from editfrontier.study.figure import draw_figure
 from editfrontier.study.figures.inversion import lines_of_methods, ticks_between
-from editfrontier.study.figures.tables import figure_drag_panel, figure_inversion, figure_motion
+from editfrontier.study.figures.motion import motion_of
 from editfrontier.study.results.gallery import read_task, regions_of
 from editfrontier.study.results.grids import build_grid
 from editfrontier.study.results.naming import parse_table, read_reported, read_statistics, row_styles
@@ -31,7 +31,7 @@ def written(stem: Path) -> dict[str, bytes]:
 
 def test_inversion_figure_is_reproducible(study: Study, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        figure_inversion(study.tables["table2"], study.root, study.reported, tmp_path / name)
+        draw_figure("inversion", study.tables["table2"], study.root, study.reported, tmp_path / name)
     assert written(tmp_path / "a") == written(tmp_path / "b")
 
 
@@ -41,7 +41,7 @@ def test_inversion_figure_needs_neither_paper_nor_floors_nor_all_metrics(study: 
         "metrics": ["psnr_source", "seconds"],
         "rows": [{"variant": "flow_reconstruction", "label": "$5"}, {"variant": "never_run"}],
     }
-    figure_inversion(table, study.root, study.reported, tmp_path / "inversion")
+    draw_figure("inversion", table, study.root, study.reported, tmp_path / "inversion")
     assert all(written(tmp_path / "inversion").values())
 
 
@@ -74,12 +74,12 @@ def test_ticks_are_plain_numbers_around_the_values(values: list[float], expected
 
 def test_drag_panel_shows_failures_and_drags_that_cannot_be_read(study: Study, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        figure_drag_panel(study.tables["table4"], study.root, tmp_path / name, seed)
+        draw_figure("drag_panel", study.tables["table4"], study.root, study.reported, tmp_path / name, seed)
     assert written(tmp_path / "a") == written(tmp_path / "b") != written(tmp_path / "c")
 
 
 def test_drag_panel_draws_the_regions_over_the_source(study: Study, tmp_path: Path) -> None:
-    figure_drag_panel(study.tables["table4"], study.root, tmp_path / "panel")
+    draw_figure("drag_panel", study.tables["table4"], study.root, study.reported, tmp_path / "panel")
     pixels = read_image(tmp_path / "panel.png").reshape(-1, 3).astype(int)
 
     def share(colour: tuple[int, int, int]) -> float:
@@ -100,10 +100,10 @@ def test_motion_is_the_mean_shift_of_the_pixels(study: Study) -> None:
 
 def test_motion_figure_is_reproducible_and_needs_a_table_by_size(study: Study, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        figure_motion(study.tables["table4_size"], study.root, study.reported, tmp_path / name)
+        draw_figure("motion", study.tables["table4_size"], study.root, study.reported, tmp_path / name)
     assert written(tmp_path / "a") == written(tmp_path / "b")
     with pytest.raises(UserError, match=r"'table4': its cases are not split.*by: \[size\].*table4_size"):
-        figure_motion(study.tables["table4"], study.root, study.reported, tmp_path / "c")
+        draw_figure("motion", study.tables["table4"], study.root, study.reported, tmp_path / "c")
 
 
 def test_two_rows_of_one_editor_have_different_styles(study: Study) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from editfrontier.base.errors import UserError
-from editfrontier.study.figures.tables import (
-    figure_ablation,
-    figure_frontier,
-    figure_qualitative,
-    figure_validation,
-    guidance_of,
-)
+from editfrontier.study.drawing.plotting import write_figure
+from editfrontier.study.figure import FIGURES, FigureInputs, draw_figure
+from editfrontier.study.figures import qualitative
 from editfrontier.study.results.gallery import balanced_choice, edited_image, read_task, worst_cases
+from editfrontier.study.results.naming import guidance_of, parse_table
+from foreign_packages import put_package
 from study_fixture import Study, make_study
 
 
@@ -43,15 +42,8 @@ def test_guidance_is_read_from_variants_and_from_the_papers_configurations(text:
 
 
 def test_frontier_figure_is_reproducible_and_free_of_dates(study: Study, tmp_path: Path) -> None:
-    statistics = study.root / "statistics" / "portraits.parquet"
     for name in ("a", "b"):
-        figure_frontier(
-            study.tables["table1"],
-            statistics,
-            study.reported,
-            tmp_path / name,
-            study.root / "statistics" / "portraits.frontier.parquet",
-        )
+        draw_figure("frontier", study.tables["table1"], study.root, study.reported, tmp_path / name)
     assert written(tmp_path / "a") == written(tmp_path / "b")
     assert b"CreationDate" not in written(tmp_path / "a")[".pdf"]
     assert b"dc:date" not in written(tmp_path / "a")[".svg"]
@@ -62,27 +54,29 @@ def test_frontier_figure_does_without_composites_and_without_most_variants(study
         **study.tables["table1"],
         "rows": [{"variant": "sdedit", "label": "costs $5 & more"}, {"variant": "never_run"}],
     }
-    figure_frontier(table, study.root / "statistics" / "portraits.parquet", study.reported, tmp_path / "frontier")
+    root = tmp_path / "study"
+    (root / "statistics").mkdir(parents=True)
+    shutil.copy(study.root / "statistics" / "portraits.parquet", root / "statistics")
+    draw_figure("frontier", table, root, study.reported, tmp_path / "frontier")
     assert all(written(tmp_path / "frontier").values())
 
 
 def test_ablation_figure_leaves_out_what_has_no_results(study: Study, tmp_path: Path) -> None:
-    figure_ablation(
-        study.tables["table3"], study.root / "statistics" / "portraits.parquet", study.reported, tmp_path / "a"
-    )
+    draw_figure("ablation", study.tables["table3"], study.root, study.reported, tmp_path / "a")
     assert all(written(tmp_path / "a").values())
 
 
 def test_qualitative_grid_shows_failures_and_hostile_text(study: Study, tmp_path: Path) -> None:
-    figure_qualitative(study.tables["table1"], study.root, tmp_path / "q", cases=2, worst=1)
+    inputs = FigureInputs(study.root, study.reported, parse_table(study.tables["table1"]))
+    write_figure(lambda: qualitative.draw(inputs, cases=2, worst=1), tmp_path / "q")
     assert all(written(tmp_path / "q").values())
 
 
 def test_validation_figure_draws_every_kind_of_check(study: Study, tmp_path: Path) -> None:
-    figure_validation(study.root / "validation.csv", tmp_path / "v")
+    draw_figure("validation", {}, study.root, study.reported, tmp_path / "v")
     assert all(written(tmp_path / "v").values())
-    with pytest.raises(UserError, match=r"absent\.points\.parquet"):
-        figure_validation(tmp_path / "absent.csv", tmp_path / "w")
+    with pytest.raises(UserError, match=r"absent.validation\.points\.parquet"):
+        draw_figure("validation", {}, tmp_path / "absent", study.reported, tmp_path / "w")
 
 
 def test_choice_takes_each_kind_of_edit_in_turn_and_other_sources_first(study: Study) -> None:
@@ -112,3 +106,58 @@ def test_unreadable_record_is_named(study: Study, tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(UserError, match=r"shard-0\.parquet: not a readable parquet table"):
         read_task(other.root, "portraits", ["sdedit"])
+
+
+# --- figures as plug-ins ---------------------------------------------------------------------------------------------
+
+
+def test_every_figure_says_what_it_waits_for(study: Study) -> None:
+    table = {**study.tables["table1"], "name": "table1", "rows": [{"variant": "sdedit"}]}
+    files = {name: FIGURES.get(name).inputs(table) for name in FIGURES}
+    assert files["frontier"] == ["statistics/portraits.parquet", "statistics/portraits.frontier.parquet"]
+    assert files["qualitative"] == ["scores/portraits/sdedit.parquet", "data/portraits/cases.parquet"]
+    assert files["validation"] == ["validation.csv", "validation.points.parquet"]
+    assert FIGURES.get("motion").inputs({**table, "by": "size"})[0] == "statistics/portraits.subsets.parquet"
+    assert [name for name in files if not FIGURES.get(name).shows_table] == ["validation"]
+
+
+def test_an_unknown_figure_gives_the_nearest_one_and_the_place_for_it() -> None:
+    with pytest.raises(UserError, match=r"'fronteir': there is no such figure.*'frontier'.*study/figures/fronteir\.py"):
+        FIGURES.get("fronteir")
+
+
+FIGURE = """
+from editfrontier.study.figure import Figure
+
+def draw(inputs):
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots()
+    grid = inputs.grid(inputs.table.metrics[:1])
+    axes.set_title(f"{len(grid.lines)} rows of {inputs.table.name}")
+    return figure
+
+EDITOR = Figure("{name}", "Counted rows", "How many rows there are.", "A title", draw{needs})
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "packages").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    return tmp_path / "packages"
+
+
+def test_a_figure_of_a_package_is_drawn_from_a_table(study: Study, packages: Path, tmp_path: Path) -> None:
+    put_package(packages, "package-that-counts", "counted", FIGURE.replace("{needs}", ""), "editfrontier.figures")
+    assert "counted" in FIGURES
+    draw_figure("counted", study.tables["table1"], study.root, study.reported, tmp_path / "c")
+    assert "rows of table1" in (tmp_path / "c.svg").read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="was given no table"):
+        draw_figure("counted", {}, study.root, study.reported, tmp_path / "d")
+
+
+def test_a_figure_that_needs_what_nothing_makes_is_named(packages: Path) -> None:
+    code = FIGURE.replace("{needs}", ", ('statistic',)")
+    put_package(packages, "package-that-asks", "asking", code, "editfrontier.figures")
+    with pytest.raises(UserError, match="figure 'asking': needs 'statistic', .*'statistics'"):
+        FIGURES.get("asking")

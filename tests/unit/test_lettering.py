@@ -14,15 +14,10 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from editfrontier.study.drawing import lettering
 from editfrontier.study.drawing.lettering import NOTE, fallback_fonts, note_about, note_of, power_of_ten
-from editfrontier.study.drawing.plotting import figure_style, save_figure
-from editfrontier.study.figures.tables import (
-    figure_ablation,
-    figure_drag_panel,
-    figure_frontier,
-    figure_inversion,
-    figure_motion,
-    figure_qualitative,
-)
+from editfrontier.study.drawing.plotting import save_figure, write_figure
+from editfrontier.study.drawing.theme import figure_style
+from editfrontier.study.figure import FIGURES, FigureInputs
+from editfrontier.study.results.naming import parse_table
 from experiments_fixture import add_experiments
 from study_fixture import Study, make_study
 
@@ -49,21 +44,10 @@ def draw(study: Study, name: str, labels: tuple[str, ...], folder: Path) -> Path
     names = [f"{labels[i % len(labels)]} {i}" for i in range(len(table["rows"]))]
     rows = [{**row, "label": label, "group": label} for row, label in zip(table["rows"], names, strict=True)]
     table |= {"rows": rows, "title": labels[0], "caption": labels[-1]}
-    statistics = study.root / "statistics" / "portraits.parquet"
+    inputs = FigureInputs(study.root, study.reported, parse_table(table))
+    small = {"cases": 1, "worst": 1} if name == "qualitative" else {}
     stem = folder / name
-    match name:
-        case "frontier":
-            figure_frontier(table, statistics, study.reported, stem, statistics.with_name("portraits.frontier.parquet"))
-        case "ablation":
-            figure_ablation(table, statistics, study.reported, stem)
-        case "qualitative":
-            figure_qualitative(table, study.root, stem, cases=1, worst=1)
-        case "inversion":
-            figure_inversion(table, study.root, study.reported, stem)
-        case "drag_panel":
-            figure_drag_panel(table, study.root, stem)
-        case "motion":
-            figure_motion(table, study.root, study.reported, stem)
+    write_figure(lambda: FIGURES.get(name).draw(inputs, **small), stem)
     return stem
 
 

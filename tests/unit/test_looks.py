@@ -13,12 +13,13 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from editfrontier.editing.editor import EDITORS
-from editfrontier.study.figures.tables import figure_frontier
+from editfrontier.study.figure import FigureInputs
+from editfrontier.study.figures import frontier
 from editfrontier.study.results.naming import (
     Row,
-    editor_label,
     group_styles,
     is_control,
+    parse_table,
     read_reported,
     row_styles,
     styles,
@@ -119,12 +120,8 @@ def test_the_page_draws_every_marker() -> None:
     assert names >= {style.marker for style in styles([*KNOWN, *OUTSIDE]).values()}
 
 
-def test_the_print_figure_has_a_look_of_its_own_for_each_editor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_print_figure_has_a_look_of_its_own_for_each_editor(tmp_path: Path) -> None:
     """One from outside beside those that the paper alone has, TF-ICON among them."""
-    from editfrontier.study.figures import frontier
-
     study = add_experiments(make_study(tmp_path / "study", cases=2))
     statistics = study.root / "statistics" / "portraits.parquet"
     frame = pd.read_parquet(statistics)
@@ -132,16 +129,10 @@ def test_the_print_figure_has_a_look_of_its_own_for_each_editor(
     pd.concat([frame, *theirs]).to_parquet(statistics)
     table = {**study.tables["table1"]}
     table["rows"] = [*table["rows"], *({"variant": name} for name in OUTSIDE)]
-    drawn: dict[str, tuple[str, str]] = {}
-    save = frontier.save_figure
-
-    def look_at(figure, stem):  # type: ignore[no-untyped-def]
-        (legend,) = figure.legends
-        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True):
-            drawn[text.get_text()] = (json.dumps(handle.get_color()), str(handle.get_marker()))
-        save(figure, stem)
-
-    monkeypatch.setattr(frontier, "save_figure", look_at)
-    figure_frontier(table, statistics, study.reported, tmp_path / "f")
+    (legend,) = frontier.draw(FigureInputs(study.root, study.reported, parse_table(table))).legends
+    drawn = {
+        text.get_text(): (json.dumps(handle.get_color()), str(handle.get_marker()))
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
     assert {"TF-ICON (paper only)", "UltraEdit (paper only)", *OUTSIDE} <= set(drawn)
     assert len(set(drawn.values())) == len(drawn)

@@ -12,7 +12,7 @@ from analysis_fixture import found_by, inputs_of, rows_of, scores_of
 from editfrontier.statistics import regimes
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.study.analyses.regimes import ALL, ANALYSIS, RegimesParams
-from editfrontier.study.figures.regimes import ellipse
+from editfrontier.study.drawing.regimes import ellipse
 
 THREE = np.array([[0.1, 0.9], [0.15, 0.85], [0.12, 0.8], [0.5, 0.5], [0.55, 0.48], [0.9, 0.1], [0.85, 0.12]])
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from editfrontier.study.drawing.plotting import figure_style, save_figure
+from editfrontier.study.drawing.plotting import save_figure
+from editfrontier.study.drawing.theme import figure_style
 from editfrontier.study.report import build_report
 from editfrontier.study.report.gallery_data import gallery, rounded
 from editfrontier.study.report.page import duration

@@ -37,7 +37,7 @@ def test_graph_has_one_edit_job_per_variant_and_shard(fresh: Workspace, name: st
     assert counts["cases"] == len(edited.keys() | read)
     assert counts["table"] == len(study.tables)
     assert counts["index"] == counts["archive"] == 1
-    assert counts["figure"] == len(study.config["figures"]) + 1
+    assert counts["figure"] == len(study.config["figures"])
 
 
 def test_stages_can_be_made_one_by_one(fresh: Workspace) -> None:
@@ -90,7 +90,7 @@ def test_snakemake_report_holds_every_result_with_its_caption(workspace: Workspa
         names = {Path(name).name for name in archive.namelist()}
         pages = " ".join(archive.read(name).decode() for name in archive.namelist() if name.endswith((".html", ".js")))
     study = load_study([workspace.folder / "config/smoke.yaml"])
-    figures = {f"{name}.svg" for name in (*study.config["figures"], "validation")}
+    figures = {f"{name}.svg" for name in study.config["figures"]}
     assert names >= {"index.html", *(f"{table}.csv" for table in study.tables), "validation.csv", *figures}
     for words in ("Controllability against fidelity", "Long form", "The report to read", "what is expected"):
         assert words.lower() in pages.lower()

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from editfrontier.study.config.study import Study, load_study
+from editfrontier.study.figure import FIGURES
 from workspace import Workspace, make_workspace
 
 CONFIG, REPORT, CLAIMS = (
@@ -31,11 +32,14 @@ def runs_of(study: Study, changed: Mapping[str, Iterable[str]]) -> set[str]:
             jobs.add(f"Scores of {variant} on {task}")
     tables = {name for name, table in study.tables.items() if table["task"] in changed}
     jobs |= {f"Table {name}" for name in tables}
-    jobs |= {f"Figure {name}" for name, entry in study.config["figures"].items() if entry["table"] in tables}
 
     def shows(table: Mapping[str, Any]) -> bool:
         return any(row["variant"] in changed.get(table["task"], ()) for row in table["rows"])
 
+    for name, entry in study.config["figures"].items():
+        # A figure of images waits for the scores of its rows, others for the statistics of the task.
+        if entry.get("table") in tables and ("statistics" in FIGURES.get(name).needs or shows(study.shown_by(name))):
+            jobs.add(f"Figure {name}")
     for name, entry in study.analyses.items():
         if any(shows(table) for table in entry["experiments"].values()):
             jobs.add(f"Analysis {name}")

@@ -229,7 +229,7 @@ def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
 
 def draw(findings: Findings, inputs: Inputs, params: CompositionParams, stem: Path) -> None:
     """Draw bars with intervals: what is retained, what is washed out against what fails, and what the order does."""
-    from editfrontier.study.figures.composition import draw_composition
+    from editfrontier.study.drawing.composition import draw_composition
 
     draw_composition(findings, inputs, params.paper, stem)
 

@@ -238,7 +238,7 @@ def _bound(
 
 def draw(findings: Findings, inputs: Inputs, params: DriftParams, stem: Path) -> None:
     """Draw a panel for each metric: a line an editor with its interval, and for deviations the line k epsilon."""
-    from editfrontier.study.figures.drift import draw_drift
+    from editfrontier.study.drawing.drift import draw_drift
 
     draw_drift(findings, inputs, params.panels, params.epsilon, stem)
 

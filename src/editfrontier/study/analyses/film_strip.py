@@ -77,8 +77,9 @@ def typical_chain(data: ChainData, rows: Sequence[Row]) -> int:
 
 def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
     """Draw the original and the image after every edit, a row an editor."""
-    from editfrontier.study.drawing.plotting import figure_style, save_figure
-    from editfrontier.study.figures.qualitative import draw_image
+    from editfrontier.study.drawing.images import draw_image
+    from editfrontier.study.drawing.plotting import save_figure
+    from editfrontier.study.drawing.theme import figure_style
 
     data = chain_data(inputs, only_experiment(inputs))
     rows = shown_rows(inputs)

@@ -190,7 +190,8 @@ NAMES = {"single": "alpha of one step", "cumulative": "cumulative alpha (E1)", "
 
 def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams, stem: Path) -> None:
     """Draw deviation and bounds over w; over the steps, the terms of the sum and the norm of the guidance direction."""
-    from editfrontier.study.drawing.plotting import INK, figure_style, save_figure
+    from editfrontier.study.drawing.plotting import save_figure
+    from editfrontier.study.drawing.theme import INK, figure_style
 
     colours = {"single": "#D55E00", "cumulative": "#0072B2", "ddim": "#009E73"}
     with figure_style():

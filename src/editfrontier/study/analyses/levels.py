@@ -176,7 +176,7 @@ def _place(rows: Sequence[Row], label: str) -> int:
 
 def draw(findings: Findings, inputs: Inputs, params: LevelsParams, stem: Path) -> None:
     """Draw means and differences: see `sweep_figure.draw_levels`."""
-    from editfrontier.study.figures.sweeps import draw_levels
+    from editfrontier.study.drawing.sweeps import draw_levels
 
     draw_levels(findings, stem)
 

@@ -186,7 +186,8 @@ def _bound(
 
 def draw(findings: Findings, inputs: Inputs, params: LipschitzParams, stem: Path) -> None:
     """Draw image errors over latent errors with the lines of the bound, one panel a map."""
-    from editfrontier.study.drawing.plotting import GREY, INK, figure_style, save_figure
+    from editfrontier.study.drawing.plotting import save_figure
+    from editfrontier.study.drawing.theme import GREY, INK, figure_style
 
     levels = list(dict.fromkeys(row.level for row in findings.select("lipschitz")))
     with figure_style():

@@ -274,7 +274,8 @@ LABELS = {
 
 def draw(findings: Findings, inputs: Inputs, params: LocalityParams, stem: Path) -> None:
     """Draw the difference of the pairs' edits, and the change of the source, over the distance from the mask."""
-    from editfrontier.study.drawing.plotting import figure_style, save_figure
+    from editfrontier.study.drawing.plotting import save_figure
+    from editfrontier.study.drawing.theme import figure_style
 
     with figure_style():
         import matplotlib.pyplot as plt

@@ -208,7 +208,8 @@ def _extra_losses(
 
 def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams, stem: Path) -> None:
     """Draw each metric over the masks, from the exact one to the least like it, and below it what they change."""
-    from editfrontier.study.drawing.plotting import GREY, axis_label, figure_style, save_figure
+    from editfrontier.study.drawing.plotting import axis_label, save_figure
+    from editfrontier.study.drawing.theme import GREY, figure_style
 
     kinds = [row.level for row in findings.select("iou")]
     metrics = [name for name in params.metrics if findings.select("difference", metric=name)]

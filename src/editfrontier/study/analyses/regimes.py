@@ -236,7 +236,7 @@ def _against_paper(plane: TradeoffPlane, held: Stability, inputs: Inputs, params
 
 def draw(findings: Findings, inputs: Inputs, params: RegimesParams, stem: Path) -> None:
     """Draw one panel a task with every editor's resamples as an ellipse, and the share of resamples on the front."""
-    from editfrontier.study.figures.regimes import draw_planes
+    from editfrontier.study.drawing.regimes import draw_planes
 
     planes, _ = planes_of(inputs)
     draw_planes(findings, planes, {table.task: table.title for table in inputs.experiments.values()}, stem)

@@ -212,7 +212,7 @@ def _row_means(values: Values) -> Values:
 
 def draw(findings: Findings, inputs: Inputs, params: RegionsParams, stem: Path) -> None:
     """Draw a heat table of drift by editor and region, and maps of the mean deviation."""
-    from editfrontier.study.figures.regions import draw_regions
+    from editfrontier.study.drawing.regions import draw_regions
 
     draw_regions(findings, inputs, regions_of(params), stem)
 

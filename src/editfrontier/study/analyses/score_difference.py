@@ -270,7 +270,8 @@ BOUNDS = {
 
 def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams, stem: Path) -> None:
     """Draw deviation, score-difference integral and bounds along the trajectory, a panel for each pair of fields."""
-    from editfrontier.study.drawing.plotting import GREY, INK, figure_style, save_figure
+    from editfrontier.study.drawing.plotting import save_figure
+    from editfrontier.study.drawing.theme import GREY, INK, figure_style
 
     levels = list(dict.fromkeys(row.level for row in findings.select("deviation")))
     with figure_style():

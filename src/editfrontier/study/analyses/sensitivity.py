@@ -186,7 +186,7 @@ def words_of(row: Row, case: object) -> str:
 
 def draw(findings: Findings, inputs: Inputs, params: SensitivityParams, stem: Path) -> None:
     """Draw the differences of every variant, and its worst pairs side by side."""
-    from editfrontier.study.figures.wordings import draw_wordings
+    from editfrontier.study.drawing.wordings import draw_wordings
 
     draw_wordings(findings, inputs, stem)
 

@@ -180,7 +180,7 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
 
 def draw(findings: Findings, inputs: Inputs, params: StrengthParams, stem: Path) -> None:
     """Draw the deviation over the noise with both lines, and the same without the autoencoder's own deviation."""
-    from editfrontier.study.figures.sweeps import draw_strength
+    from editfrontier.study.drawing.sweeps import draw_strength
 
     draw_strength(findings, stem, MEASURES)
 

@@ -229,7 +229,7 @@ def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> li
 
 def draw(findings: Findings, inputs: Inputs, params: SweepParams, stem: Path) -> None:
     """Draw a panel a metric: see `sweep_figure.draw_sweep`."""
-    from editfrontier.study.figures.sweeps import draw_sweep
+    from editfrontier.study.drawing.sweeps import draw_sweep
 
     draw_sweep(findings, stem, params.symbol or params.param, params.threshold, params.reported)
 

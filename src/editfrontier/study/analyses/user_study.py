@@ -217,7 +217,7 @@ def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int,
 
 def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
     """Draw how often each editor is preferred, each metric's accuracy beside people's, and its rank correlation."""
-    from editfrontier.study.figures.user_study import draw_responses, draw_waiting
+    from editfrontier.study.drawing.user_study import draw_responses, draw_waiting
 
     responses = findings.select("responses")[0]
     if not responses.value:

@@ -27,6 +27,7 @@ from editfrontier.study.config.metrics import metric_problems, without_null
 from editfrontier.study.config.models import ON_REQUEST, edit_size, kind_problems, model_problems
 from editfrontier.study.config.rows import split_table, swept, table_names, unusual
 from editfrontier.study.config.schema import check_schema, file_of, wrong
+from editfrontier.study.figure import FIGURES
 from editfrontier.study.results.naming import is_control, variant_label
 from editfrontier.study.userstudy.settings import response_patterns, settings_problems
 
@@ -87,6 +88,10 @@ class Study:
         tables = {name: table for name, table in self.tables.items() if table["task"] == task and "by" not in table}
         return {name: list(dict.fromkeys(row["variant"] for row in table["rows"])) for name, table in tables.items()}
 
+    def shown_by(self, figure: str) -> Mapping[str, Any]:
+        """Return the table that a figure shows, empty for a figure that shows none."""
+        return self.tables.get(self.config["figures"][figure].get("table", ""), {})
+
     def shown_metrics(self, task: str) -> list[str]:
         """Return the metrics that tables on a task show."""
         return sorted({name for table in self.tables.values() if table["task"] == task for name in table["metrics"]})
@@ -141,7 +146,11 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         raise wrong(sources, path, problem)
     variants, tables = _resolve_experiments(complete, sources)
     # What `run` leaves out has no figure either; a config that changes another could not take it away.
-    complete["figures"] = {name: entry for name, entry in complete["figures"].items() if entry["table"] in tables}
+    complete["figures"] = {
+        name: entry
+        for name, entry in complete["figures"].items()
+        if (entry["table"] in tables if "table" in entry else complete.keys() >= set(FIGURES.get(name).needs))
+    }
     found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
     for place, problem in chain[tuple[Sequence[str | int], str]](*found, metric_problems(complete, left_out)):
         raise wrong(sources, place, problem)
@@ -205,7 +214,7 @@ def _resolve_experiments(
         _known(files, ["statistics", "tasks", task], task, config["tasks"], "task")
     makeable = table_names(config["experiments"])
     for figure, entry in config["figures"].items():
-        _known(files, ["figures", figure, "table"], entry["table"], makeable, "table of an experiment")
+        _figure(files, ["figures", figure], figure, entry, makeable)
     return variants, tables
 
 
@@ -248,6 +257,19 @@ def _resolve_analyses(
 def _known(files: Sequence[Path], path: Sequence[Any], name: str | None, known: Iterable[str], kind: str) -> None:
     if name is not None and name not in known:
         raise wrong(files, path, f"'{name}' is no {kind}.{did_you_mean(name, known)} Correct the name.")
+
+
+def _figure(
+    files: Sequence[Path], path: Sequence[Any], name: str, entry: Mapping[str, Any], tables: Iterable[str]
+) -> None:
+    try:
+        shows_table = FIGURES.get(name).shows_table
+    except UserError as error:
+        raise wrong(files, path, str(error)) from None
+    if shows_table != ("table" in entry):
+        problem = "names no table, expected `table: <experiment>`" if shows_table else "names a table, but shows none"
+        raise wrong(files, path, f"{problem}. {'Add' if shows_table else 'Remove'} the key 'table'.")
+    _known(files, [*path, "table"], entry.get("table"), tables, "table of an experiment")
 
 
 def _editor(files: Sequence[Path], path: Sequence[Any], name: str) -> Editor:

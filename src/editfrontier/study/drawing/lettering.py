@@ -22,11 +22,12 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatterMathtext, LogFormatterSciNotation
 from PIL import Image
 
+from editfrontier.study.drawing.theme import FONT
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontEntry
 
-FONT = "DejaVu Sans"
 NOTE = "Comment"  # keyword of the PNG's text chunk, one of those that the PNG specification registers
 _NAMED = 5  # texts that a note names
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

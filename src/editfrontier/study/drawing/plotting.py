@@ -1,4 +1,7 @@
-"""One look for all figures: settings, markers, error bars, files without dates, and the Pareto front."""
+"""How figures are drawn and written: markers, error bars, files without dates, and the Pareto front.
+
+Loads matplotlib when something is drawn, so that modules which a config load imports may import this one.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,12 @@ import io
 import logging
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
-import matplotlib.pyplot as plt
-
 from editfrontier.base.files import write_bytes
-from editfrontier.study.drawing.lettering import FONT, NOTE, choose_fonts, glyph_warnings_off, note_about, write_powers
+from editfrontier.study.drawing.theme import figure_style
 from editfrontier.study.results.grids import Cell
 from editfrontier.study.results.naming import Style, metric_display
 
@@ -23,51 +22,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#222222"
-GREY = "#8A8A8A"
-_SETTINGS: dict[Any, Any] = {
-    "font.family": FONT,
-    # Labels and captions are of configs and data sets: a text is a formula only where `parse_math=True` says so.
-    "text.parse_math": False,
-    "text.usetex": False,
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
-    "axes.edgecolor": "#9A9A9A",
-    "axes.linewidth": 0.7,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#EAEAEA",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "figure.dpi": 100,
-    "savefig.dpi": 220,
-    "svg.hashsalt": "editfrontier",
-    "svg.fonttype": "path",
-    "pdf.fonttype": 42,
-}
-
-
 # A drawing holds every text in a comment too. XML has none of these characters, not even there; a blank in their place
 # keeps two dashes apart, which would end the comment.
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-@contextmanager
-def figure_style() -> Iterator[None]:
-    """Set the one style of all figures within the block, on a backend that needs no display."""
-    matplotlib.use("Agg")
-    with plt.style.context("default"), matplotlib.rc_context(_SETTINGS):
-        yield
-        plt.close("all")
+def write_figure(draw: Callable[[], Figure], stem: Path) -> None:
+    """Draw a figure in the style of all figures, and write it as .pdf, .svg and .png; see `save_figure`."""
+    with figure_style():
+        save_figure(draw(), stem)
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
@@ -76,6 +39,8 @@ def save_figure(figure: Figure, stem: Path) -> None:
     Letters that the figures' font lacks are taken from other installed fonts; where none has them, the PNG carries a
     note (`lettering.note_of`).
     """
+    from editfrontier.study.drawing.lettering import NOTE, choose_fonts, glyph_warnings_off, note_about, write_powers
+
     write_powers(figure)
     with glyph_warnings_off():
         # One layout for all three; it is the costly part of drawing.

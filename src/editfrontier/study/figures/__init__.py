@@ -1,1 +1,1 @@
-"""Figures: one look for all, one module for each larger one."""
+"""Figures, one file each with a constant `FIGURE`; `study.figure` says what a figure is."""

@@ -10,36 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.lines import Line2D
 
 from editfrontier.base.parquet import read_parquet
 from editfrontier.statistics.bootstrap import pareto_front
-from editfrontier.study.drawing.plotting import (
-    GREY,
-    INK,
-    axis_label,
-    draw_marker,
-    error_bars,
-    figure_style,
-    save_figure,
-)
-from editfrontier.study.results.grids import Cell, Line, build_grid
+from editfrontier.study.drawing.plotting import axis_label, draw_marker, error_bars
+from editfrontier.study.drawing.theme import GREY, INK
+from editfrontier.study.figure import Figure, FigureInputs
+from editfrontier.study.results.grids import Cell, Line
 from editfrontier.study.results.naming import (
     Row,
     Style,
-    Table,
     editor_label,
     metric_display,
     number,
     paper_values,
     read_reported,
-    read_statistics,
     styles,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
 
 PLANES = (("id_sim", "success"), ("lpips_bg_spatial", "clip_directional"))
 """(fidelity, controllability) pairs of single metrics; the paper's plane aggregates these kinds of metric."""
@@ -57,42 +48,40 @@ class Panel:
     directions: tuple[str, str] = ("higher", "higher")
 
 
-def draw_frontier(spec: Table, statistics: Path, reported: Path, out_stem: Path, frontier: Path | None) -> None:
-    """Draw the figure; arguments as for `figures.figure_frontier`.
+def draw(inputs: FigureInputs) -> Drawing:
+    """Draw panels of this study and one of the paper.
 
-    Two panels show this study, with both axes turned so that better is up and right: the composite scores and identity
+    Panels of this study have both axes turned so that better is up and right: the composite scores and identity
     against success, or two pairs of single metrics where there are no composites. The last one shows where the paper
     puts its methods, which ran on other data with other models.
     """
-    values = read_reported(reported)
-    metrics = tuple(dict.fromkeys([*spec.metrics, *itertools.chain(*PLANES)]))
-    grid = build_grid(
-        Table(spec.name, spec.title, spec.caption, spec.task, metrics, spec.rows), read_statistics(statistics), values
-    )
+    import matplotlib.pyplot as plt
+
+    metrics = tuple(dict.fromkeys([*inputs.table.metrics, *itertools.chain(*PLANES)]))
+    grid = inputs.grid(metrics)
     lines = [line for line in grid.lines if line.status == "ok" and line.row.editor != "reference"]
     panels = [_metric_panel(lines, metrics, plane) for plane in PLANES]
-    if (composite := _composite_panel(lines, frontier)) is not None:
+    if (
+        composite := _composite_panel(lines, inputs.root / "statistics" / f"{inputs.table.task}.frontier.parquet")
+    ) is not None:
         panels = [composite, panels[0]]
     panels = [panel for panel in panels if panel.points] or panels[:1]
     paper = {
         method: found
-        for (method, configuration), found in paper_values(values, "table1").items()
+        for (method, configuration), found in paper_values(read_reported(inputs.reported), "table1").items()
         if configuration == "default"
     }
     look = styles([*(line.row.editor for line in lines), *paper])
-    with figure_style():
-        import matplotlib.pyplot as plt
-
-        count = len(panels) + 1
-        figure, all_axes = plt.subplots(1, count, figsize=(3.05 * count, 3.1), layout="constrained")
-        for axes, panel in zip(all_axes, panels, strict=False):
-            _draw_panel(axes, panel, look)
-        _draw_paper(all_axes[-1], paper, look)
-        names = [*(panel.title for panel in panels), "The paper (other data, other models)"]
-        for letter, axes, name in zip("abcdef", all_axes, names, strict=False):
-            axes.set_title(f"({letter}) {name}", loc="left")
-        _legend(figure, [line.row for line in lines], paper, look)
-        save_figure(figure, out_stem)
+    count = len(panels) + 1
+    figure, all_axes = plt.subplots(1, count, figsize=(3.05 * count, 3.1), layout="constrained")
+    for axes, panel in zip(all_axes, panels, strict=False):
+        _draw_panel(axes, panel, look)
+    _draw_paper(all_axes[-1], paper, look)
+    names = [*(panel.title for panel in panels), "The paper (other data, other models)"]
+    for letter, axes, name in zip("abcdef", all_axes, names, strict=False):
+        axes.set_title(f"({letter}) {name}", loc="left")
+    _legend(figure, [line.row for line in lines], paper, look)
+    return figure
 
 
 def _metric_panel(lines: Sequence[Line], metrics: Sequence[str], plane: tuple[str, str]) -> Panel:
@@ -117,8 +106,8 @@ def _scaled(cell: Cell, scale: float) -> Cell:
     return Cell(cell.value * scale, cell.low * scale, cell.high * scale, cell.paper * scale, cell.rank)
 
 
-def _composite_panel(lines: Sequence[Line], frontier: Path | None) -> Panel | None:
-    if frontier is None or not frontier.exists():
+def _composite_panel(lines: Sequence[Line], frontier: Path) -> Panel | None:
+    if not frontier.exists():
         return None
     frame, provenance = read_parquet(frontier, "Make it again with `snakemake statistics`.")
     if frame.empty:
@@ -209,8 +198,10 @@ def _draw_paper(axes: Axes, paper: Mapping[str, Mapping[str, float]], look: Mapp
 
 
 def _legend(
-    figure: Figure, rows: Sequence[Row], paper: Mapping[str, Mapping[str, float]], look: Mapping[str, Style]
+    figure: Drawing, rows: Sequence[Row], paper: Mapping[str, Mapping[str, float]], look: Mapping[str, Style]
 ) -> None:
+    from matplotlib.lines import Line2D
+
     entries = {row.editor: _name(row, rows) for row in sorted(rows, key=lambda row: row.control)}
     hollow = {row.editor for row in rows if row.control}
     for method in sorted(paper):
@@ -238,3 +229,17 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
     """Return what a mark is called: the editor, or the row itself where a control is but one use of its editor."""
     alone = sum(other.editor == row.editor for other in rows) == 1
     return row.label if row.control and alone else editor_label(row.editor)
+
+
+FIGURE = Figure(
+    name="frontier",
+    title="Controllability against fidelity",
+    caption="Every editor with its 95% intervals on both axes, both turned so that better is up and to the right. "
+    "The dashed stairs are the Pareto front of the editors; hollow markers are controls and are no part of it. "
+    "The last panel shows where the paper puts its methods, which ran on other data with other models: compare order, "
+    "not values.",
+    alt="Scatter plot of fidelity against controllability for every editor, with intervals and the Pareto front, "
+    "beside the values that the paper reports",
+    draw=draw,
+    needs=("statistics", "frontier"),
+)

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-from editfrontier.study.drawing.plotting import (
-    GREY,
-    INK,
-    axis_label,
-    draw_marker,
-    error_bars,
-    figure_style,
-    save_figure,
-)
-from editfrontier.study.results.grids import Line, build_grid
+from editfrontier.study.drawing.plotting import axis_label, draw_marker, error_bars
+from editfrontier.study.drawing.theme import GREY, INK
+from editfrontier.study.figure import Figure, FigureInputs
+from editfrontier.study.results.grids import Line
 from editfrontier.study.results.naming import (
     Style,
-    Table,
     group_styles,
     metric_display,
-    read_reported,
-    read_statistics,
-    statistics_file,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure as Drawing
 
 ACCURACY = ("psnr_source", "lpips_source", "latent_error")
 """Metrics of the panels, those of them that the table has."""
@@ -41,69 +28,61 @@ _LOGARITHMIC = ("lpips_source", "latent_error")
 _FLOOR_DASHES = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
 
-def draw_inversion(spec: Table, root: Path, reported: Path, out_stem: Path) -> None:
-    """Draw the figure: a line for each group of the table's rows, a floor for each control that evaluates nothing.
+def draw(inputs: FigureInputs) -> Drawing:
+    """Draw a line for each group of the table's rows (its method), a floor for each control that evaluates nothing.
 
     The paper's points are hollow and stand at the evaluations of the row beside which they are reported.
-
-    Args:
-        spec: the table; a row's group is its method.
-        root: results folder of the scale.
-        reported: CSV of the values that the paper reports.
-        out_stem: path without suffix; .pdf, .svg and .png are written.
     """
-    accuracy = [name for name in ACCURACY if name in spec.metrics]
-    statistics = read_statistics(statistics_file(root, spec))
-    grid = build_grid(replace(spec, metrics=(*accuracy, COST)), statistics, read_reported(reported))
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+
+    accuracy = [name for name in ACCURACY if name in inputs.table.metrics]
+    grid = inputs.grid((*accuracy, COST))
     lines = [line for line in grid.lines if line.status == "ok"]
     methods = lines_of_methods(lines)
-    look = {name: group_styles(spec.rows)[found[0].row.variant] for name, found in methods.items()}
+    look = {name: group_styles(inputs.table.rows)[found[0].row.variant] for name, found in methods.items()}
     floors = [line for line in lines if line.row.control and not line.cells[-1].value > 0]
-    with figure_style():
-        import matplotlib.pyplot as plt
-        from matplotlib.lines import Line2D
-
-        count = max(len(accuracy), 1)
-        figure, panels = plt.subplots(1, count, figsize=(3.3 * count, 3.3), layout="constrained", squeeze=False)
-        for column, name in enumerate(accuracy):
-            axes = panels[0][column]
-            if name in _LOGARITHMIC:
-                axes.set_yscale("log")
-            for place, floor in enumerate(floors):
-                value = floor.cells[column].value
-                if math.isfinite(value) and (value > 0 or name not in _LOGARITHMIC):
-                    axes.axhline(value, color=INK, linewidth=0.9, linestyle=_FLOOR_DASHES[place % 3], zorder=1.2)
-            for method, found in methods.items():
-                _draw_method(axes, found, column, look[method])
-            _label(axes, name, [line.cells[-1].value for found in methods.values() for line in found])
-            if name in _LOGARITHMIC:
-                cells = [line.cells[column] for line in lines]
-                _plain_ticks(axes.yaxis, [value for cell in cells for value in (cell.value, cell.paper)])
-            axes.set_title(f"({'abcdef'[column]}) {metric_display(name).label}", loc="left")
-        handles = [
-            Line2D([], [], color=s.colour, marker=s.marker, markersize=5.5, linewidth=1.2, label=name)
-            for name, s in look.items()
-        ]
+    count = max(len(accuracy), 1)
+    figure, panels = plt.subplots(1, count, figsize=(3.3 * count, 3.3), layout="constrained", squeeze=False)
+    for column, name in enumerate(accuracy):
+        axes = panels[0][column]
+        if name in _LOGARITHMIC:
+            axes.set_yscale("log")
         for place, floor in enumerate(floors):
-            dashes = _FLOOR_DASHES[place % 3]
-            handles.append(Line2D([], [], color=INK, linewidth=0.9, linestyle=dashes, label=floor.row.label))
-        if any(math.isfinite(cell.paper) for line in lines for cell in line.cells[:-1]):
-            label = "The paper (other data, other model)"
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    color=GREY,
-                    linestyle=":",
-                    linewidth=0.9,
-                    marker="o",
-                    markersize=5.5,
-                    markerfacecolor="white",
-                    label=label,
-                )
+            value = floor.cells[column].value
+            if math.isfinite(value) and (value > 0 or name not in _LOGARITHMIC):
+                axes.axhline(value, color=INK, linewidth=0.9, linestyle=_FLOOR_DASHES[place % 3], zorder=1.2)
+        for method, found in methods.items():
+            _draw_method(axes, found, column, look[method])
+        _label(axes, name, [line.cells[-1].value for found in methods.values() for line in found])
+        if name in _LOGARITHMIC:
+            cells = [line.cells[column] for line in lines]
+            _plain_ticks(axes.yaxis, [value for cell in cells for value in (cell.value, cell.paper)])
+        axes.set_title(f"({'abcdef'[column]}) {metric_display(name).label}", loc="left")
+    handles = [
+        Line2D([], [], color=s.colour, marker=s.marker, markersize=5.5, linewidth=1.2, label=name)
+        for name, s in look.items()
+    ]
+    for place, floor in enumerate(floors):
+        dashes = _FLOOR_DASHES[place % 3]
+        handles.append(Line2D([], [], color=INK, linewidth=0.9, linestyle=dashes, label=floor.row.label))
+    if any(math.isfinite(cell.paper) for line in lines for cell in line.cells[:-1]):
+        label = "The paper (other data, other model)"
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=GREY,
+                linestyle=":",
+                linewidth=0.9,
+                marker="o",
+                markersize=5.5,
+                markerfacecolor="white",
+                label=label,
             )
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.6, handlelength=2.6)
-        save_figure(figure, out_stem)
+        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.6, handlelength=2.6)
+    return figure
 
 
 def lines_of_methods(lines: Sequence[Line]) -> dict[str, list[Line]]:
@@ -146,6 +125,8 @@ def _label(axes: Axes, name: str, evaluations: Sequence[float]) -> None:
 
 
 def _plain_ticks(axis: Axis, values: Sequence[float]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
     axis.set_major_locator(FixedLocator(ticks_between(values)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -158,3 +139,15 @@ def ticks_between(values: Sequence[float]) -> list[float]:
     low = max((step for step in ladder if step <= min(positive)), default=ladder[0])
     high = min((step for step in ladder if step >= max(positive) and step > low), default=ladder[-1])
     return [step for step in ladder if low <= step <= high]
+
+
+FIGURE = Figure(
+    name="inversion",
+    title="Cost of inversion",
+    caption="How well each method gives a source back over the network evaluations that it takes there and back, one "
+    "line a method with 95% intervals. Horizontal lines: the autoencoders alone, without any inversion. Hollow marks: "
+    "what the paper reports, at the cost of the row that it stands beside; it ran another model on other images.",
+    alt="Accuracy of reconstruction over network evaluations, one line for each method, with the autoencoders alone as "
+    "horizontal lines and the paper’s values as hollow marks; the values are in the table above",
+    draw=draw,
+)

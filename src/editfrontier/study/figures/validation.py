@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import seaborn
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
-from editfrontier.study.drawing.plotting import GREY, INK, figure_style, save_figure
+from editfrontier.study.drawing.theme import GREY, INK
+from editfrontier.study.figure import Figure, FigureInputs
 from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
 
 _COLOURS = ("#0072B2", "#D98200", "#009E73", "#C2528B", "#56B4E9", "#8C6D31", "#D55E00", "#7F5FB5")
 _COLUMNS = ("check", "metric", "group", "x", "y")
 
 
-def draw_validation(points: Path, out_stem: Path) -> None:
+def draw(inputs: FigureInputs) -> Drawing:
     """Draw one panel for each check and metric of the points.
 
-    Args:
-        points: parquet with columns check, metric, group, x (the truth), y (the metric).
-        out_stem: path without suffix; .pdf, .svg and .png are written.
-
     Raises:
-        UserError: the file is missing, unreadable or lacks a column.
+        UserError: the file of the points is missing, unreadable or lacks a column.
     """
+    import matplotlib.pyplot as plt
+
+    points = inputs.root / "validation.points.parquet"
     frame, _ = read_parquet(points, "Make it again with `snakemake statistics`.")
     for column in _COLUMNS:
         if column not in frame.columns:
@@ -39,24 +38,21 @@ def draw_validation(points: Path, out_stem: Path) -> None:
                 f"{points}: the column '{column}' is missing, expected {', '.join(_COLUMNS)}. Make it again."
             )
     panels = list(frame.dropna(subset=["x", "y"]).groupby(["check", "metric"], sort=False))
-    with figure_style():
-        import matplotlib.pyplot as plt
-
-        columns = min(4, max(len(panels), 1))
-        rows = -(-max(len(panels), 1) // columns)
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(2.55 * columns, 2.5 * rows), layout="constrained", squeeze=False
-        )
-        for position, ((check, metric), part) in enumerate(panels):
-            panel = axes.flat[position]
-            _PANELS.get(str(check), _scatter)(panel, part)
-            letter = chr(ord("a") + position)
-            panel.set_title(f"({letter}) {metric_display(str(metric)).label}", loc="left")
-        for spare in list(axes.flat)[len(panels) :]:
-            spare.set_axis_off()
-        if not panels:
-            axes.flat[0].text(0.5, 0.5, "no checks were run", ha="center", va="center", color=GREY)
-        save_figure(figure, out_stem)
+    columns = min(4, max(len(panels), 1))
+    rows = -(-max(len(panels), 1) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.55 * columns, 2.5 * rows), layout="constrained", squeeze=False
+    )
+    for position, ((check, metric), part) in enumerate(panels):
+        panel = axes.flat[position]
+        _PANELS.get(str(check), _scatter)(panel, part)
+        letter = chr(ord("a") + position)
+        panel.set_title(f"({letter}) {metric_display(str(metric)).label}", loc="left")
+    for spare in list(axes.flat)[len(panels) :]:
+        spare.set_axis_off()
+    if not panels:
+        axes.flat[0].text(0.5, 0.5, "no checks were run", ha="center", va="center", color=GREY)
+    return figure
 
 
 def _groups(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -111,6 +107,8 @@ def _success(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _two_sides(axes: Axes, part: pd.DataFrame) -> None:
+    import seaborn
+
     names = part["group"].str.replace(", ", ",\n")
     seaborn.boxplot(
         x=names,
@@ -159,3 +157,14 @@ _PANELS: Mapping[str, Callable[[Axes, pd.DataFrame], None]] = {
     "captions": _margins,
     "questions": _questions,
 }
+
+
+FIGURE = Figure(
+    name="validation",
+    title="Validation of the metrics",
+    caption="Each metric against the truth that only a rendered world knows: identity parameters, attributes, the true "
+    "edit, and the severity of known corruptions.",
+    alt="Panels that compare each metric with the renderer’s truth",
+    draw=draw,
+    needs=("validation",),
+)

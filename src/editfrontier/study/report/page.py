@@ -14,7 +14,7 @@ from editfrontier.scoring.metrics.registry import METRICS
 from editfrontier.study.report import analyses, sentences, study_data
 from editfrontier.study.report.gallery_data import BUDGET, gallery, metric_table, rounded
 from editfrontier.study.report.ledger import ledger
-from editfrontier.study.report.plots import Plot, plot_of
+from editfrontier.study.report.plots import shown_figures
 from editfrontier.study.report.webpage import render_page
 from editfrontier.study.results.gallery import TaskResults, read_task
 from editfrontier.study.results.grids import REFERENCE, Grid, Line, build_grid
@@ -33,8 +33,6 @@ from editfrontier.study.results.naming import (
 )
 
 _FORMS = ("csv", "md", "tex")
-_FIGURES = ("frontier", "ablation", "qualitative", "inversion", "drag_panel", "motion", "validation")
-_OF_PIXELS = ("qualitative", "drag_panel")  # their SVG holds every pixel as an image; the PNG is a tenth of it
 _PLACED = ("table1", "table2", "table3", "table4")  # tables that have a section of their own
 _FIX = "Make it again with `snakemake statistics`."
 
@@ -135,7 +133,7 @@ def collect(
         "coverage": study_data.coverage(results, rows, tasks),
         "failures": study_data.failures(results, labels),
         "checks": study_data.checks(root / "validation.csv"),
-        "figures": {name: _plot(root, name) for name in _FIGURES},
+        "figures": shown_figures(root, config),
         "stages": study_data.stages(benchmarks),
         "models": study_data.models(config),
         "specs": [
@@ -337,10 +335,6 @@ def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
         }
         for entry in kept.to_dict(orient="records")
     ]
-
-
-def _plot(root: Path, name: str) -> Plot:
-    return plot_of(root / "figures" / f"{name}.{'png' if name in _OF_PIXELS else 'svg'}")
 
 
 def render(context: Mapping[str, Any]) -> str:

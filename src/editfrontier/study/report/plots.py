@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from editfrontier.study.drawing.lettering import note_of
+from editfrontier.study.figure import FIGURES, Figure
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,26 @@ def plot_of(path: Path, width: int = 0) -> Plot:
     kind = "image/svg+xml" if path.suffix == ".svg" else "image/png"
     address = f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()
     return Plot(address, width, note_of(path.with_suffix(".png")))
+
+
+@dataclass(frozen=True)
+class ShownFigure:
+    """A figure of the study as the page shows it: what it says of itself, and the picture."""
+
+    about: Figure
+    plot: Plot
+    asked: bool  # whether the config names it
+
+
+def shown_figures(root: Path, config: Mapping[str, Any]) -> dict[str, ShownFigure]:
+    """Return every figure of the library and of installed packages by name; one that cannot be loaded is left out.
+
+    The SVG of images holds every pixel as an image and their PNG is a tenth of it, so that the page takes the PNG.
+    """
+    asked = config.get("figures") or {}
+    return {
+        name: ShownFigure(
+            about, plot_of(root / "figures" / f"{name}.{'png' if about.pixels else 'svg'}"), name in asked
+        )
+        for name, about in FIGURES.load_all().items()
+    }

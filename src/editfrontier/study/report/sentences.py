@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from editfrontier.study.figures.tables import guidance_of
 from editfrontier.study.results.grids import Grid, Line
+from editfrontier.study.results.naming import guidance_of
 
 _LEADS = {
     "success": "makes the edit most often",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -199,6 +200,17 @@ def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
         method=method,
         params=dict(entry.get("params") or {}),
     )
+
+
+def guidance_of(text: str, default: float | None = None) -> float | None:
+    """Return the guidance scale that a variant name or a configuration of the paper states, else the default.
+
+    Returns None for a variant that differs in anything but guidance: it is no point of the guidance sweep.
+    """
+    overrides = text.partition("+")[2] if "+" in text else text
+    if match := re.fullmatch(r"(?:guidance_scale=|w=)([0-9.]+)(?: cosine)?", overrides):
+        return float(match.group(1))
+    return default if "+" not in text and "=" not in text else None
 
 
 def row_styles(rows: Sequence[Row]) -> dict[str, Style]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 
-from editfrontier.study.drawing.plotting import GREY, INK, axis_label, figure_style, save_figure
+from editfrontier.study.drawing.plotting import axis_label, save_figure
+from editfrontier.study.drawing.theme import GREY, INK, figure_style
 from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 
-from editfrontier.study.drawing.plotting import GREY, INK, figure_style, save_figure
+from editfrontier.study.drawing.plotting import save_figure
+from editfrontier.study.drawing.theme import GREY, INK, figure_style
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.results.naming import Style, metric_display
 

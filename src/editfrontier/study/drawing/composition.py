@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editfrontier.study.drawing.plotting import INK, figure_style, save_figure
+from editfrontier.study.drawing.plotting import save_figure
+from editfrontier.study.drawing.theme import INK, figure_style
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import Row, row_styles
 

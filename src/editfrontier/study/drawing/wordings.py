@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editfrontier.data.cases import read_image
-from editfrontier.study.drawing.plotting import figure_style, save_figure
+from editfrontier.study.drawing.plotting import save_figure
+from editfrontier.study.drawing.theme import figure_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import MaxNLocator
 
 from editfrontier.study.designs.chains import DEVIATIONS
-from editfrontier.study.drawing.plotting import axis_label, figure_style, save_figure
+from editfrontier.study.drawing.plotting import axis_label, save_figure
+from editfrontier.study.drawing.theme import figure_style
 from editfrontier.study.results.naming import Row, Style, metric_display, row_styles
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import chdtri
 
-from editfrontier.study.drawing.plotting import GREY, INK, draw_marker, figure_style, save_figure
+from editfrontier.study.drawing.plotting import draw_marker, save_figure
+from editfrontier.study.drawing.theme import GREY, INK, figure_style
 from editfrontier.study.findings import Findings
 from editfrontier.study.results.naming import row_styles
 

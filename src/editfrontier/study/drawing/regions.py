@@ -14,7 +14,8 @@ import numpy.typing as npt
 from editfrontier.base.errors import UserError
 from editfrontier.data.background import background_of
 from editfrontier.data.cases import Case, read_image
-from editfrontier.study.drawing.plotting import figure_style, save_figure
+from editfrontier.study.drawing.plotting import save_figure
+from editfrontier.study.drawing.theme import figure_style
 from editfrontier.study.findings import Findings
 from editfrontier.study.inputs import Inputs
 
