@@ -17,6 +17,7 @@ from editfrontier.study.figure import FigureInputs
 from editfrontier.study.figures import frontier
 from editfrontier.study.results.naming import (
     Row,
+    editor_label,
     group_styles,
     is_control,
     parse_table,
