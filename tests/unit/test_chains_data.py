@@ -12,9 +12,9 @@ import pytest
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_cases, read_image, read_mask
-from editfrontier.data.chains import chains_of
+from editfrontier.data.chains import COMPOSED_CASES, chains_of
 from editfrontier.data.language import load_language
-from editfrontier.microworld.chains import COMPOSED_CASES, composed_chains, repeated_chains
+from editfrontier.microworld.chains import composed_chains, repeated_chains
 from editfrontier.microworld.dataset import build_task
 from editfrontier.microworld.edits import MINIMUM_PIXELS
 from editfrontier.microworld.portraits import ATTRIBUTES

@@ -13,7 +13,6 @@ import pytest
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case, read_mask
-from editfrontier.data.reading import face_designs
 from test_datasets_celeba import SIZE, build, no_checksums, raw  # noqa: F401 (fixtures)
 
 
@@ -62,13 +61,6 @@ def test_attributes_that_hide_one_another_are_not_composed(raw: Path, tmp_path: 
     assert cases
     for cluster in {case.cluster for case in cases}:
         assert not {"hat", "bangs"} <= {case.attribute for case in cases if case.cluster == cluster}
-
-
-def test_orders_are_those_of_the_micro_world() -> None:
-    from editfrontier.microworld import chains
-
-    assert face_designs.ORDERS == chains.ORDERS
-    assert face_designs.COMPOSED_CASES == chains.COMPOSED_CASES
 
 
 def test_wordings_of_an_edit_differ_in_words_alone(raw: Path, tmp_path: Path) -> None:

@@ -369,7 +369,7 @@ def test_samples_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     refused(r"meta_data_region\.pkl: 'points' is no list of points", points=points[:-1])
     refused(r"meta_data_region\.pkl: 'points' is no list of points", points=[])
     refused(r"meta_data\.pkl: 'points' is no list of points", handles=[(1, 2, 3), (4, 5, 6)])
-    refused(r"the target point \(52, 52\) lies outside of the picture of 48x48", points=[(1, 1), (52, 52)])
+    refused(r"the target point \(52, 52\) lies outside the picture of 48x48", points=[(1, 1), (52, 52)])
     refused(r"2 points make 2 regions.* expected meta_data_region", points=[(1, 1), (9, 9), (1, 9), (30, 31)])
     bench_sample(tmp_path / "dragbench-dr" / "good", pixels, points, handles, mask)
     shutil.rmtree(folder)

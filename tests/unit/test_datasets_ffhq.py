@@ -122,8 +122,8 @@ def test_what_a_classifier_is_unsure_of_is_not_known(tmp_path: Path) -> None:
         ("id,smile\n00001,1\n1,0\n", "line 3: image 1 comes twice"),
         ("id,smile\n²,1\n", "line 2: id '²', expected the number"),
         ("id,smile,smile\n1,1,0\n", "has the column 'smile' twice"),
-        ("id,smile\n1,1\n2,0,99\n", "line 3: has more cells than there are columns"),
-        ("id,smile\n1,0,99\n", "line 2: has more cells than there are columns"),
+        ("id,smile\n1,1\n2,0,99\n", "line 3: has more cells than columns"),
+        ("id,smile\n1,0,99\n", "line 2: has more cells than columns"),
         ("id;smile\n1;1\n", "has no column 'id' .*separated by commas"),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_folder_alone_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     (raw / "masks" / "a_mask.png").write_bytes(b"")
     cases = built(raw, instruction="make it night")
     assert [bool(case.mask) for case in cases.values()] == [False, True]
-    assert "masks/a_mask.png: is not the mask of a picture" in caplog.text
+    assert "masks/a_mask.png: no picture has this name" in caplog.text
     (raw / "masks" / "b.PNG").rename(raw / "masks" / "b.png")
     mask(raw / "masks" / "b.bmp")
     with pytest.raises(UserError, match=r"the picture b\.JPG has the masks masks/b\.bmp and masks/b\.png"):
@@ -307,7 +307,7 @@ def test_a_table_may_not_name_files_outside_of_its_folder(raw: Path, role: str, 
     path = {"dots": "../secret/s.png", "absolute": str(secret), "link": "link.png", "folder": "folder/s.png"}[way]
     row = {"image": "a.png"} | {role: path}
     (raw / "images.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n", encoding="utf-8")
-    said = rf"images\.csv, line 2: its {role} '.*' lies at {secret}, outside of .*`outside: true`"
+    said = rf"images\.csv, line 2: its {role} '.*' lies at {secret}, outside .*`outside: true`"
     with pytest.raises(UserError, match=said):
         built(raw)
     assert not (raw.parent / "out").exists()

@@ -66,7 +66,7 @@ def test_a_given_target_mask_is_taken(folder: Path) -> None:
         ({"target_mask": "empty.png"}, ["target region has zero area", "Redraw"]),
         ({"affine": [[-1, 0, 50.0], [0, 1, 0]]}, ["affine", "determinant is -1", "positive", "Correct"]),
         ({"affine": [[0, 0, 20.0], [0, 1, 0]]}, ["affine", "determinant is 0", "Correct"]),
-        ({"points": [[[10, 24], [20, 29]]]}, ["handle (10, 24)", "outside of the source mask", "Move the handle"]),
+        ({"points": [[[10, 24], [20, 29]]]}, ["handle (10, 24)", "outside the source mask", "Move the handle"]),
         ({"points": [[[24, 10], [60, 10]]]}, ["target (60, 10)", "leaves the image", "Shorten"]),
         ({"affine": [[1, 0], [0, 1]]}, ["affine", "two rows of three finite numbers"]),
         ({"affine": [[1, 0, None], [0, 1, 2]]}, ["affine", "two rows of three finite numbers"]),

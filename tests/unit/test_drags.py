@@ -8,17 +8,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from editfrontier.data.framing import apply
 from editfrontier.data.language import load_language
 from editfrontier.data.masks import iou
+from editfrontier.data.regions import warp_mask
 from editfrontier.microworld.drags import (
     GRADES,
     KINDS,
     about,
-    apply,
     direction_phrase,
     point_pairs,
     sample_drags,
-    warp_mask,
 )
 
 LANG = load_language()
@@ -57,22 +57,22 @@ def test_points_lie_in_the_source_and_follow_the_map() -> None:
         assert len(drag.points) == 4
         for (x, y), target in drag.points:
             assert drag.source_mask[int(y), int(x)]
-            assert np.allclose(apply(drag.affine, np.array([[x, y]]))[0], target, atol=1e-3)
+            assert np.allclose(apply(np.array(drag.affine), np.array([[x, y]]))[0], target, atol=1e-3)
 
 
 def test_anchor_is_fixed() -> None:
     for drag in DRAGS:
         assert (drag.anchor is None) == (drag.kind == "relocation")
         if drag.anchor is not None:
-            assert np.allclose(apply(drag.affine, np.array([drag.anchor]))[0], drag.anchor)
+            assert np.allclose(apply(np.array(drag.affine), np.array([drag.anchor]))[0], drag.anchor)
 
 
 def test_warp_of_a_whole_pixel_shift_is_exact() -> None:
     mask = np.zeros((64, 64), bool)
     mask[10:20, 30:36] = True
     expected = np.roll(mask, (5, -7), (0, 1))
-    assert iou(warp_mask(mask, ((1.0, 0.0, -7.0), (0.0, 1.0, 5.0))), expected) == 1.0
-    turned = warp_mask(mask, about((32.5, 14.5), np.array([[0.0, -1.0], [1.0, 0.0]])))
+    assert iou(warp_mask(mask, np.array([[1.0, 0.0, -7.0], [0.0, 1.0, 5.0]])), expected) == 1.0
+    turned = warp_mask(mask, np.array(about((32.5, 14.5), np.array([[0.0, -1.0], [1.0, 0.0]]))))
     assert turned.sum() == pytest.approx(60, abs=2)
     assert len(point_pairs(mask, ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), 5)) == 5
 

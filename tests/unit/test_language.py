@@ -15,8 +15,6 @@ from editfrontier.data.language import (
     instructions,
     load_language,
     portrait_caption,
-    vocabulary,
-    vocabulary_corpus,
     word_count,
 )
 
@@ -30,7 +28,6 @@ def test_size_of_the_language() -> None:
     templates = [text for entry in LANG.attributes.values() for text in (*entry.add, *entry.remove)]
     templates += [text for edit in LANG.scenes.edits.values() for text in edit.templates]
     assert len(set(templates)) == len(templates) >= 50
-    assert len(vocabulary(LANG)) < 700
 
 
 def test_every_direction_has_templates_and_a_free_form_with_an_origin() -> None:
@@ -72,12 +69,6 @@ def test_all_attributes_at_once_fit() -> None:
     values = dict.fromkeys(LANG.attributes, True) | dict.fromkeys(HAIR_COLOURS, False)
     values |= {"red_hair": True, "sunglasses": False}
     assert word_count(portrait_caption(LANG, values)) <= 32
-
-
-def test_corpus_holds_the_whole_vocabulary_and_repeats() -> None:
-    corpus = vocabulary_corpus(LANG)
-    assert vocabulary(LANG) <= {word for text in corpus for word in text.replace(",", " ").split()}
-    assert corpus == vocabulary_corpus(LANG)
 
 
 def test_caption_needs_one_hair_colour_and_known_names() -> None:

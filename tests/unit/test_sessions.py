@@ -9,15 +9,16 @@ from collections import Counter
 import numpy as np
 import torch
 
-from editfrontier.data.language import HAIR_COLOURS, load_language, vocabulary
+from editfrontier.data.language import DEFAULT_PATH, HAIR_COLOURS, load_language
 from editfrontier.microworld.edits import MINIMUM_PIXELS, attribute_directions, portrait_edits, scene_edits
 from editfrontier.microworld.portraits import ATTRIBUTES
 from editfrontier.microworld.scene_edits import EDIT_KINDS, edit_scene
 from editfrontier.microworld.scenes import sample_scenes, scene_caption
 from editfrontier.microworld.sessions import sample_sessions, session_pairs
+from editfrontier.microworld.zoo.tokenizer import language_words
 
 LANG = load_language()
-WORDS = vocabulary(LANG) | {"an"}
+WORDS = set(language_words(DEFAULT_PATH)) | {"an"}
 
 
 def test_attributes_of_the_renderer_and_the_language_agree() -> None:

@@ -63,5 +63,5 @@ def test_wordings_share_noise_and_repeats_do_not(cases: tuple[Path, list[Case]])
 
 
 def test_more_wordings_than_the_language_has_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected 1 to \d+.*portraits.attributes.smile.add.*paraphrases"):
+    with pytest.raises(UserError, match=r"wordings': 20, but .*portraits.attributes.smile.add.*paraphrases"):
         build_task("words", 20, 3, tmp_path, dataset="wordings", wordings=20)

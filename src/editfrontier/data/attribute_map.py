@@ -12,7 +12,9 @@ import numpy as np
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.places import CONFIG
 from editfrontier.base.yaml_files import read_yaml
-from editfrontier.data.regions import Mask, Point, Region, apply, check_region, warp_mask
+from editfrontier.data.framing import apply
+from editfrontier.data.pictures import Mask
+from editfrontier.data.regions import Point, Region, check_region, coordinates, in_image, warp_mask
 
 TABLE_PATH = CONFIG / "attribute_drags.yaml"
 _LENGTHS = {"box": 4, "move": 2, "stretch": 2, "about": 2}
@@ -31,8 +33,10 @@ def load_table(path: Path = TABLE_PATH) -> Table:
     Raises:
         UserError: the file is missing or malformed; the message names file and key.
     """
-    data = read_yaml(path, "table of attributes and their drags")
-    return {name: _directions(path, name, value) for name, value in data.items()}
+    return {
+        name: _directions(path, name, value)
+        for name, value in read_yaml(path, "table of attributes and their drags").items()
+    }
 
 
 def _directions(path: Path, name: str, value: Any) -> dict[str, tuple[Part, ...]]:
@@ -70,10 +74,10 @@ def attribute_regions(
 
     Args:
         attribute: its name; "" has no drags.
-        desired: the value that it shall have.
+        desired: its value after the edit.
         mask: bool [H, W], the edit mask of the case, not empty.
-        case_id: for messages.
-        table: of drags; None = the default file.
+        case_id: id that messages name.
+        table: attributes and their drags; None = the default file.
 
     Returns:
         No regions if the attribute has no geometric counterpart. Pixels that would leave the image are left out.
@@ -99,11 +103,11 @@ def _region(part: Part, mask: Mask, where: str) -> Region:
     y, x = np.indices(mask.shape)
     source = (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])
     moved = apply(affine, np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float64)).reshape(height, width, 2)
-    source &= ((moved >= -0.5) & (moved <= np.array([width - 0.5, height - 0.5]))).all(2)
+    source &= in_image(moved, mask.shape)
     kind = "deformation" if "stretch" in part else "relocation"
     points: tuple[tuple[Point, Point], ...] = ()
     if source.any():
-        pixels = np.argwhere(source)[:, ::-1].astype(np.float64)
+        pixels = coordinates(source)
         middle = pixels[((pixels - pixels.mean(0)) ** 2).sum(1).argmin()]
         end = apply(affine, middle[None])[0]
         points = (((float(middle[0]), float(middle[1])), (float(end[0]), float(end[1]))),)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,10 +16,8 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.files import write_bytes
 from editfrontier.base.integrity.contents import write_contents
 from editfrontier.base.parquet import read_table
-from editfrontier.data.pictures import grey_mask, open_picture, rgb
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from editfrontier.data.framing import same_size
+from editfrontier.data.pictures import Mask, Pixels, grey_mask, open_picture, rgb
 
 MASK_ORIGINS = ("exact", "human", "automatic", "degraded")
 INSTRUCTION_ORIGINS = ("template", "free_form")
@@ -97,6 +95,11 @@ def _mark() -> bytes:
     return ",".join(f.name for f in fields(Case)).encode()
 
 
+def compact_json(values: Any) -> str:
+    """Return the JSON text of a column, without spaces."""
+    return json.dumps(values, separators=(",", ":"))
+
+
 def case_files(case: Case) -> list[str]:
     """Return the files that a case names, relative to the folder of its table; drags that cannot be read name none."""
     drags, regions = _read_json(case.drags), _read_json(case.regions)
@@ -142,12 +145,12 @@ def read_cases(path: Path) -> list[Case]:
     return [Case(**row) for row in _checked(table.to_pandas(), path).to_dict(orient="records")]
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
+def read_image(path: Path) -> Pixels:
     """Read an image as RGB uint8 [H, W, 3]; raise `UserError` if it is missing, truncated or no image."""
     return rgb(open_picture(path, missing=_MAKE_AGAIN), where=str(path))
 
 
-def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -> npt.NDArray[np.bool_]:
+def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -> Mask:
     """Read a mask as bool [H, W], True = editable.
 
     Args:
@@ -158,12 +161,7 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
     Raises:
         UserError: the file is unreadable, of another size than the image, or empty.
     """
-    mask = grey_mask(open_picture(path, missing=_MAKE_AGAIN), where=str(path))
-    if mask.shape != size:
-        raise UserError(
-            f"{path}: the mask is {mask.shape[1]}x{mask.shape[0]} but its image is {size[1]}x{size[0]} pixels. "
-            "Resize the mask to the image with nearest-neighbour interpolation."
-        )
+    mask = same_size(grey_mask(open_picture(path, missing=_MAKE_AGAIN), where=str(path)), size, str(path))
     if not allow_empty and not mask.any():
         raise UserError(
             f"{path}: the mask is empty, at least one editable (white) pixel was expected. Redraw the mask."
@@ -171,7 +169,7 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
     return mask
 
 
-def encode_png(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> bytes:
+def encode_png(array: Pixels | Mask) -> bytes:
     """Return the PNG bytes of an image: uint8 [H, W, 3] or [H, W], or a mask: bool [H, W]."""
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
     buffer = io.BytesIO()
@@ -179,31 +177,36 @@ def encode_png(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> bytes:
     return buffer.getvalue()
 
 
-def write_png(path: Path, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
+def write_png(path: Path, array: Pixels | Mask) -> None:
     """Write an image or a mask (bool becomes 0 and 255) as PNG, atomically."""
     write_bytes(path, encode_png(array))
 
 
-def write_images(
-    folder: Path, name: str, images: Mapping[str, npt.NDArray[np.uint8] | npt.NDArray[np.bool_]]
-) -> dict[str, str]:
-    """Write the images of a case, the only place that says how they are called.
+def write_images(folder: Path, name: str, images: Mapping[str, Pixels | Mask | None]) -> dict[str, str]:
+    """Write the images of a case, and decide their file names for all data sets.
 
     Args:
-        folder: of the case table.
-        name: the case's id, or that of what several cases share.
-        images: role -> image or mask; a role is a column of the table, or `region_<name>`.
+        folder: folder of the case table.
+        name: id of the case, or a name that several cases share.
+        images: role -> image or mask, None = there is none; a role is a column of the table, or `region_<name>`.
 
     Returns:
-        role -> path relative to the folder, `<role>/<name>.png`.
+        Role -> path relative to the folder, `<role>/<name>.png`.
     """
-    paths = {role: f"{role}/{name}.png" for role in images}
-    for role, array in images.items():
-        write_png(folder / paths[role], array)
+    paths = {role: f"{role}/{name}.png" for role, pixels in images.items() if pixels is not None}
+    for role, pixels in images.items():
+        if pixels is not None:
+            write_png(folder / paths[role], pixels)
     return paths
 
 
-def write_regions(folder: Path, name: str, regions: Mapping[str, npt.NDArray[np.bool_]]) -> str:
+def write_regions(folder: Path, name: str, regions: Mapping[str, Mask]) -> str:
     """Write the masks of an image's regions; return the case's column `regions`: JSON {region: path}."""
     paths = write_images(folder, name, {f"region_{region}": mask for region, mask in regions.items()})
-    return json.dumps({region: paths[f"region_{region}"] for region in regions}, separators=(",", ":"))
+    return compact_json({region: paths[f"region_{region}"] for region in regions})
+
+
+def write_case(folder: Path, case_id: str, images: Mapping[str, Pixels | Mask | None], **columns: Any) -> Case:
+    """Write the images of a case (see `write_images`); return the case that names them and has the other columns."""
+    columns |= write_images(folder, case_id, images)
+    return Case(case_id=case_id, **columns)

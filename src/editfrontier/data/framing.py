@@ -1,7 +1,7 @@
-"""Pictures of any size to the square that is evaluated, with the masks, points and maps that belong to them.
+"""From a picture of any size to the square that is evaluated, with the masks, points and maps that belong to it.
 
-A picture is what a data set or a user has, of any size; an image is what a case has. Pixel coordinates are (x, y), x to
-the right, y downwards, whole numbers at pixel centres, as in `dragging.regions`.
+A picture, of any size, belongs to a data set or a user; an image belongs to a case. Pixel coordinates are (x, y), x to
+the right, y downwards, whole numbers at pixel centres, as in `regions`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Frame:
 
     Attributes:
         picture: (height, width) of the picture.
-        left, top: the first pixel that is kept.
-        height, width: of the part that is kept.
+        left, top: first pixel of the part.
+        height, width: size of the part.
         size: height and width of the result.
     """
 
@@ -46,12 +46,12 @@ class Frame:
         return np.asarray(self._resized(Image.fromarray(pixels), Image.Resampling.LANCZOS), dtype=np.uint8)
 
     def scaled_image(self, pixels: Pixels) -> Pixels:
-        """Return a picture [H, W, 3] of the same shape but any size as `image` does: what lies in the same place."""
+        """Return the same part of a picture [H, W, 3] of the same shape in another resolution, as `image` does."""
         height, width = pixels.shape[:2]
         y, x = height / self.picture[0], width / self.picture[1]
         box = (self.left * x, self.top * y, (self.left + self.width) * x, (self.top + self.height) * y)
-        made = Image.fromarray(pixels).resize((self.size, self.size), Image.Resampling.LANCZOS, box)
-        return np.asarray(made, dtype=np.uint8)
+        scaled = Image.fromarray(pixels).resize((self.size, self.size), Image.Resampling.LANCZOS, box)
+        return np.asarray(scaled, dtype=np.uint8)
 
     def text(self, file: str = "") -> str:
         """Return what `parse` reads, for the column `frame` of a case; `file`: path or name of the picture."""
@@ -65,16 +65,12 @@ class Frame:
         return cls(**{**values, "picture": tuple(values["picture"])}), file
 
     def mask(self, mask: Mask) -> Mask:
-        """Return bool [H, W] as [size, size]: pixels of which at least half are covered.
-
-        Where that leaves nothing of a part of the mask that the frame holds, the pixels that are covered most are
-        taken.
-        """
+        """Return bool [H, W] as [size, size]: pixels at least half covered, else those covered most."""
         cover = np.asarray(self._resized(Image.fromarray(mask.astype(np.uint8) * 255), Image.Resampling.BOX))
-        made: Mask = cover >= 128
-        if not made.any() and cover.any():
-            made = cover == cover.max()
-        return made
+        framed: Mask = cover >= 128
+        if not framed.any() and cover.any():
+            framed = cover == cover.max()
+        return framed
 
     def points(self, points: Floats) -> Floats:
         """Map points [N, 2] of the picture to the result."""
@@ -108,7 +104,7 @@ def frame_of(picture: tuple[int, int], size: int, fit: Fit, about: Mask | None =
         picture: (height, width).
         size: height and width of the result, pixels.
         fit: "crop" keeps the largest square, "stretch" the whole picture with its sides made equal.
-        about: bool [H, W] that a crop is centred on as far as the picture allows, None or empty = the middle.
+        about: bool [H, W], the area that a crop is centred on as far as the picture allows; None or empty = the middle.
     """
     height, width = picture
     if fit == "stretch":
@@ -125,17 +121,10 @@ def frame_of(picture: tuple[int, int], size: int, fit: Fit, about: Mask | None =
 
 
 def read_square(path: Path, size: int) -> Pixels:
-    """Read an image of a data set of square images at the evaluation resolution.
-
-    Args:
-        path: the image.
-        size: height and width of the result, pixels.
-
-    Returns:
-        uint8 [size, size, 3].
+    """Read a square image at the evaluation resolution, uint8 [size, size, 3].
 
     Raises:
-        UserError: it is missing, no image, not square, or smaller than `size`.
+        UserError: the file is missing, no image, not square, or smaller than `size`.
     """
     pixels = read_rgb(path)
     height, width = pixels.shape[:2]
@@ -168,6 +157,6 @@ def same_size(mask: Mask, picture: tuple[int, int], where: str) -> Mask:
 
 
 def safe_name(parts: Sequence[Any]) -> str:
-    """Join what names a sample to a part of a case id: letters, digits, "_" and "-"."""
+    """Join the names of a sample to a part of a case id: letters, digits, "_" and "-"."""
     text = "-".join(str(part) for part in parts)
     return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "-" for letter in text)

@@ -1,7 +1,7 @@
-"""The caption and instruction language: attributes, scene edits, templates and paraphrases of `config/language.yaml`.
+"""The language of captions and instructions: attributes, scene edits, templates, paraphrases (`config/language.yaml`).
 
-All text is lower case, without digits, from a small vocabulary, so that the tokenizers of the micro models cover it and
-larger models read it as plain English.
+All text is lower case, without digits, from a small vocabulary: the tokenizers of the micro models cover it, and larger
+models read it as plain English.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ SCENE_SLOTS = frozenset({"object", "colour", "new", "place", "direction", "other
 
 _WORD = re.compile(r"[a-z]+")
 _SLOT = re.compile(r"\{([a-z_]+)\}")
-# Attributes that a caption expresses by the words for the person and the hair, not by a phrase of their own.
+_ARTICLE = re.compile(r"\b([Aa])n? (?=(\w))")
+# Attributes that a caption expresses by the words for the person and the hair, not by a phrase.
 _EXPRESSED_ELSEWHERE = frozenset({"old", "long_hair", *HAIR_COLOURS})
 
 
@@ -38,11 +39,19 @@ class FreeForm:
 
 
 @dataclass(frozen=True)
+class Instruction:
+    """An instruction and its origin: "template" or "free_form"."""
+
+    text: str
+    origin: str
+
+
+@dataclass(frozen=True)
 class Attribute:
     """An editable attribute of a portrait.
 
-    `geometric` attributes move existing parts (their edits can be posed as region drags of the parts in `region`);
-    the others change appearance or add things.
+    Edits of a `geometric` attribute move parts that exist, so that they can be posed as drags of the parts in `region`;
+    the others change the appearance or add things.
     """
 
     name: str
@@ -67,7 +76,7 @@ class SceneEdit:
 
 @dataclass(frozen=True)
 class SceneLanguage:
-    """Words for scenes; each mapping goes from a name in the renderer to wordings, the canonical one first."""
+    """Words for scenes; each mapping maps a name in the renderer to wordings, the canonical one first."""
 
     max_words: int
     frames: tuple[str, ...]
@@ -97,13 +106,13 @@ class Language:
     scenes: SceneLanguage
 
     def free_form(self, attribute: str, desired: bool) -> list[FreeForm]:
-        """Free-form instructions that ask for `attribute` to become `desired`."""
+        """Return the free-form instructions that ask for `attribute` to become `desired`."""
         entry = _attribute(self, attribute)
         return list(entry.free_form_add if desired else entry.free_form_remove)
 
 
 class _Reader:
-    """Reads one mapping of the file strictly; every complaint names the file and the key."""
+    """A strict reader of one mapping of the file, whose messages name the file and the key."""
 
     def __init__(self, data: Any, path: Path, key: str, allowed: Iterable[str] | None = None) -> None:
         if not isinstance(data, dict):
@@ -171,11 +180,7 @@ def _kind(value: Any) -> str:
 
 
 def check_text(value: Any, where: str, slots: frozenset[str] = frozenset()) -> str:
-    """Returns `value` if it is a plain lower-case text whose `{slots}` are known.
-
-    Raises:
-        UserError: names `where`, what is wrong and the fix.
-    """
+    """Return `value` if it is a plain lower-case text whose `{slots}` are known; raise `UserError`, from `where` on."""
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{where}: is {value!r}, expected a text. Put the wording in quotes.")
     for slot in _SLOT.findall(value):
@@ -193,8 +198,7 @@ def check_text(value: Any, where: str, slots: frozenset[str] = frozenset()) -> s
 
 @lru_cache(maxsize=8)
 def _load(path: Path) -> Language:
-    data = read_yaml(path, "language file")
-    root = _Reader(data, path, "", ("origins", "portraits", "scenes"))
+    root = _Reader(read_yaml(path, "language file"), path, "", ("origins", "portraits", "scenes"))
     origins = {name: str(root.section("origins").get(name, str, "a text")) for name in root.section("origins").data}
     part = root.section("portraits", ("max_words", "frames", "person", "hair", "attributes"))
     person = part.section("person", ("old", "young"))
@@ -253,10 +257,7 @@ def _read_scenes(root: _Reader, origins: Mapping[str, str]) -> SceneLanguage:
 
 
 def load_language(path: Path | None = None) -> Language:
-    """Reads and checks a language file.
-
-    Args:
-        path: the file; None takes `config/language.yaml` of the repository.
+    """Read and check a language file; None = `config/language.yaml` of the repository.
 
     Raises:
         UserError: unreadable file, unknown or missing key, wrong type, fewer than five templates for an edit.
@@ -271,28 +272,58 @@ def _attribute(lang: Language, name: str) -> Attribute:
 
 
 def instructions(lang: Language, attribute: str, desired: bool) -> list[str]:
-    """Instruction templates (at least five) that ask for `attribute` to become `desired`."""
+    """Return the templates (at least five) that ask for `attribute` to become `desired`."""
     entry = _attribute(lang, attribute)
     return list(entry.add if desired else entry.remove)
 
 
+def attribute_instruction(
+    lang: Language, attribute: str, desired: bool, rng: random.Random, free_form_share: float
+) -> Instruction:
+    """Draw the words of an attribute edit: a free-form text with probability `free_form_share`, else a template."""
+    if rng.random() < free_form_share:
+        return Instruction(rng.choice(lang.free_form(attribute, desired)).text, "free_form")
+    return Instruction(rng.choice(instructions(lang, attribute, desired)), "template")
+
+
+def scene_instruction(
+    lang: Language, kind: str, slots: Mapping[str, str], rng: random.Random, free_form_share: float
+) -> Instruction:
+    """Draw the words of a scene edit of one kind, as `attribute_instruction` does, and fill its slots."""
+    edit = lang.scenes.edits[kind]
+    free = bool(edit.free_form) and rng.random() < free_form_share
+    text = rng.choice(edit.free_form).text if free else rng.choice(edit.templates)
+    return Instruction(with_articles(text.format(**slots)), "free_form" if free else "template")
+
+
+def check_share(share: float) -> None:
+    """Raise `UserError` unless an option `free_form_share` lies in [0, 1]."""
+    if not 0 <= share <= 1:
+        raise UserError(f"option 'free_form_share': {share}, expected 0 to 1. Correct the value.")
+
+
 def pick(options: tuple[str, ...], rng: random.Random | None) -> str:
-    """The canonical (first) wording without a generator, otherwise a random one."""
+    """Return a random wording, the first (canonical) one without a generator."""
     return options[0] if rng is None else rng.choice(options)
 
 
 def word_count(text: str) -> int:
-    """Number of words, without punctuation."""
+    """Return the number of words, without punctuation."""
     return len(_WORD.findall(text))
 
 
 def join(parts: list[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
+    """Return 'a', 'a and b' or 'a, b and c'."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def with_articles(text: str) -> str:
+    """Return a text whose "a" and "an" fit the words behind them, by their first letters."""
+    return _ARTICLE.sub(lambda match: match.group(1) + ("n " if match.group(2).lower() in "aeiou" else " "), text)
+
+
 def portrait_caption(lang: Language, attributes: Mapping[str, bool], rng: random.Random | None = None) -> str:
-    """A caption that names every true attribute, and always the colour and the length of the hair.
+    """Return a caption that names every true attribute, and always the colour and the length of the hair.
 
     Args:
         lang: the language.
@@ -300,7 +331,7 @@ def portrait_caption(lang: Language, attributes: Mapping[str, bool], rng: random
         rng: draws frames, wordings and the order of details; None gives the canonical caption.
 
     Returns:
-        at most `lang.max_words` words; paraphrases that would be longer fall back to the shorter canonical words.
+        At most `lang.max_words` words; a longer paraphrase is replaced by the shorter canonical words.
 
     Raises:
         UserError: unknown attribute, or not exactly one hair colour.
@@ -327,43 +358,3 @@ def portrait_caption(lang: Language, attributes: Mapping[str, bool], rng: random
         if word_count(caption) <= lang.max_words:
             return caption
     return caption
-
-
-def vocabulary(lang: Language) -> set[str]:
-    """Every word that captions and instructions can hold."""
-    words: set[str] = set()
-    for text in _all_texts(lang):
-        words.update(_WORD.findall(_SLOT.sub(" ", text)))
-    return words
-
-
-def _all_texts(lang: Language) -> list[str]:
-    texts = [*lang.frames, *lang.old_person, *lang.young_person, *lang.hair_forms]
-    for wordings in (lang.hair_lengths, lang.hair_colours):
-        texts += [text for group in wordings.values() for text in group]
-    for entry in lang.attributes.values():
-        texts += [*entry.phrases, *entry.add, *entry.remove]
-        texts += [free.text for free in (*entry.free_form_add, *entry.free_form_remove)]
-    scenes = lang.scenes
-    texts += list(scenes.frames)
-    for words in (scenes.classes, scenes.colours, scenes.sizes, scenes.relations, scenes.places, scenes.backgrounds):
-        texts += [text for group in words.values() for text in group]
-    texts += [text for group in scenes.directions.values() for text in group]
-    for edit in scenes.edits.values():
-        texts += [*edit.templates, *(free.text for free in edit.free_form)]
-    return texts
-
-
-def vocabulary_corpus(lang: Language) -> list[str]:
-    """Texts to train a tokenizer on: every wording of the file with its slots removed, then whole captions.
-
-    Every word of the vocabulary is in it at least once; the same language gives the same corpus.
-    """
-    rng = random.Random(0)
-    corpus = [" ".join(_SLOT.sub(" ", text).split()) for text in _all_texts(lang)]
-    free = [name for name in lang.attributes if name not in HAIR_COLOURS]
-    for _ in range(2000):
-        values = {name: rng.random() < 0.2 for name in free}
-        values[rng.choice(HAIR_COLOURS)] = True
-        corpus.append(portrait_caption(lang, values, rng))
-    return corpus

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, read_image, read_mask, write_images
+from editfrontier.data.cases import Case, compact_json, read_image, read_mask, write_images
 from editfrontier.data.masks import DEGRADATIONS, degrade, iou
 
 MASK_KINDS = ("exact", "automatic", *DEGRADATIONS)
@@ -17,16 +16,16 @@ MASK_KINDS = ("exact", "automatic", *DEGRADATIONS)
 def masked_cases(case: Case, folder: Path) -> list[Case]:
     """Return a case once with every mask of `MASK_KINDS`, and write the masks.
 
-    What is to be kept stays the complement of the exact mask, so that metrics of the background compare masks on the
-    same pixels. The column `design` has mask (its kind), iou (with the exact mask) and noise (the given case's id): the
-    cases of one edit share their noise, so that nothing but the mask differs.
+    The background stays the complement of the exact mask, so that its metrics compare masks on the same pixels. The
+    column `design` holds mask (its kind), iou (with the exact mask) and noise (the id of the given case): the cases of
+    one edit share their noise, so that only the mask differs.
 
     Args:
-        case: with an exact and an automatic mask.
-        folder: that its paths are relative to.
+        case: a case with an exact and an automatic mask.
+        folder: the folder that its paths are relative to.
     """
-    size = read_image(folder / case.image).shape
-    exact = read_mask(folder / case.mask, (size[0], size[1]))
+    height, width, _ = read_image(folder / case.image).shape
+    exact = read_mask(folder / case.mask, (height, width))
     background = write_images(folder, case.case_id, {"background_mask": ~exact})["background_mask"]
     cases = []
     for kind in MASK_KINDS:
@@ -45,7 +44,7 @@ def masked_cases(case: Case, folder: Path) -> list[Case]:
                 mask=path,
                 mask_origin=origin,
                 background_mask=background,
-                design=json.dumps(design, separators=(",", ":")),
+                design=compact_json(design),
             )
         )
     return cases

@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
 from editfrontier.base.errors import UserError, did_you_mean
-
-Mask = npt.NDArray[np.bool_]
+from editfrontier.data.pictures import Mask
 
 EROSION_AT_256 = 4.0
 DILATION_AT_256 = 8.0
@@ -24,7 +22,7 @@ HOLE_SHARE = 0.35
 """Share of the mask's pixels that holes take away."""
 
 LEAST_SHARE = 0.25
-"""What erosion leaves of a mask at least: thin parts would be gone altogether."""
+"""Least share of a mask that erosion leaves: thin parts would vanish."""
 
 
 def pixels(at_256: float, height: int) -> float:
@@ -37,9 +35,9 @@ def eroded(mask: Mask, seed: int = 0, at_256: float = EROSION_AT_256) -> Mask:
 
     Args:
         mask: bool [H, W], not empty.
-        seed: of nothing; degradations share their arguments.
-        at_256: width of the rim, pixels at a height of 256. Where `LEAST_SHARE` of the pixels would not remain, the rim
-            is as wide as it may be.
+        seed: not used; degradations share their arguments.
+        at_256: width of the rim, pixels at a height of 256; less where fewer than `LEAST_SHARE` of the pixels would
+            remain.
     """
     depth = distance_transform_edt(mask) if not mask.all() else np.full(mask.shape, np.inf)
     radius = pixels(at_256, len(mask))
@@ -60,11 +58,11 @@ def shifted(mask: Mask, seed: int = 0, at_256: float = SHIFT_AT_256) -> Mask:
 
     Args:
         mask: bool [H, W], not empty.
-        seed: of the direction.
+        seed: seed of the direction.
         at_256: length of the shift, pixels at a height of 256.
 
     Returns:
-        never an empty mask: directions are tried until something of it stays in the image.
+        A mask that is not empty: directions are tried until part of it stays in the image.
     """
     rng, length = np.random.default_rng(seed), pixels(at_256, len(mask))
     ys, xs = np.nonzero(mask)
@@ -79,15 +77,15 @@ def shifted(mask: Mask, seed: int = 0, at_256: float = SHIFT_AT_256) -> Mask:
 
 
 def with_holes(mask: Mask, seed: int = 0, at_256: float = HOLE_RADIUS_AT_256) -> Mask:
-    """Return the mask without discs around random pixels of it, `HOLE_SHARE` of its pixels or a little more.
+    """Return the mask without discs around random pixels, which hold `HOLE_SHARE` of it or a little more.
 
     Args:
         mask: bool [H, W], not empty.
-        seed: of the places.
+        seed: seed of the places.
         at_256: radius of a disc, pixels at a height of 256.
 
     Returns:
-        at least one pixel of the mask stays.
+        At least one pixel of the mask.
     """
     rng, radius = np.random.default_rng(seed), pixels(at_256, len(mask))
     kept = mask.copy()
@@ -111,18 +109,9 @@ DEGRADATIONS: Mapping[str, Callable[[Mask, int], Mask]] = {
 
 
 def degrade(mask: Mask, kind: str, seed: int) -> Mask:
-    """Return a mask made worse.
-
-    Args:
-        mask: bool [H, W].
-        kind: a name of `DEGRADATIONS`.
-        seed: of what is random in it.
-
-    Raises:
-        UserError: there is no such kind, or the mask is empty.
-    """
+    """Return a mask [H, W] made worse by a kind of `DEGRADATIONS`; raise `UserError` if it is unknown or empty."""
     if kind not in DEGRADATIONS:
-        raise UserError(f"mask '{kind}': masks cannot be made worse so.{did_you_mean(kind, DEGRADATIONS)}")
+        raise UserError(f"mask '{kind}': there is no such degradation.{did_you_mean(kind, DEGRADATIONS)}")
     if not mask.any():
         raise UserError(f"mask '{kind}': the mask is empty, expected at least one editable pixel. Redraw the mask.")
     return DEGRADATIONS[kind](mask, seed)

@@ -1,4 +1,4 @@
-"""Regions to drag: what a case's `drags` text says, checked, with the masks that it names."""
+"""Regions to drag: the checked content of a case's column `drags`, with the masks that it names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.data.cases import read_mask
+from editfrontier.data.framing import apply
+from editfrontier.data.pictures import Mask
 
 KINDS = ("relocation", "rotation", "deformation")
 _KEYS = ("kind", "source_mask", "affine", "target_mask", "anchor", "points", "grade", "magnitude")
 _EDGE = 0.5  # pixels that a moved pixel's centre may lie beyond the outermost pixel centres: it still touches the image
 
-Mask = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float64]
 Point = tuple[float, float]
 
@@ -31,9 +32,9 @@ class Region:
 
     Attributes:
         kind: one of `KINDS`.
-        source: bool [H, W], where the region is.
+        source: bool [H, W], place of the region.
         affine: float64 [2, 3], the map of pixel coordinates (x, y) from the source to the target.
-        target: bool [H, W], where the region shall be.
+        target: bool [H, W], where the region goes.
         points: pairs of a point (x, y) of the source and the point that it goes to; may be empty.
         anchor: the fixed point (x, y) of a rotation or deformation, None if it has none.
     """
@@ -52,16 +53,16 @@ def parse_drags(text: str, folder: Path, size: tuple[int, int], case_id: str) ->
     Args:
         text: JSON list with an object {kind, source_mask, affine} for each region, where `affine` is a 2x3 matrix; it
             may also have target_mask (else the source mask is warped), points and anchor.
-        folder: that the paths of the masks are relative to.
+        folder: the folder that the paths of the masks are relative to.
         size: (height, width) of the image.
-        case_id: for messages.
+        case_id: id that messages name.
 
     Returns:
         At least one region.
 
     Raises:
         UserError: the text is malformed, or a region cannot be dragged: its area is zero, its affine map mirrors or
-            collapses it, it leaves the image, or a point starts outside of it. The message names case and region.
+            collapses it, it leaves the image, or a point starts outside it. The message names case and region.
     """
     try:
         entries = json.loads(text)
@@ -85,7 +86,9 @@ def parse_drags(text: str, folder: Path, size: tuple[int, int], case_id: str) ->
 
 def _region(entry: Any, where: str, read: Callable[[str, str], Mask]) -> Region:
     if not isinstance(entry, dict):
-        raise UserError(f"{where}: is {_shown(entry)}, expected an object with kind, source_mask and affine. Mend it.")
+        raise UserError(
+            f"{where}: is {_shown(entry)}, expected an object with kind, source_mask and affine. Correct it."
+        )
     for key in entry:
         if key not in _KEYS:
             raise UserError(f"{where}: there is no key '{key}'.{did_you_mean(key, _KEYS)} Correct the name.")
@@ -118,9 +121,8 @@ def check_region(region: Region, where: str) -> None:
             "positive one. Correct the matrix."
         )
     height, width = region.source.shape
-    moved = apply(region.affine, np.argwhere(region.source)[:, ::-1].astype(np.float64))
-    limit = np.array([width - 1, height - 1])
-    outside = ((moved < -_EDGE) | (moved > limit + _EDGE)).any(1)
+    moved = apply(region.affine, coordinates(region.source))
+    outside = ~in_image(moved, region.source.shape)
     if outside.any():
         raise UserError(
             f"{where}: {outside.mean():.0%} of the target leave the image of {width}x{height} pixels (it reaches "
@@ -129,10 +131,9 @@ def check_region(region: Region, where: str) -> None:
         )
     _check_area(region.target, "target", where)
     for start, end in region.points:
-        column, row = round(start[0]), round(start[1])
-        if not (0 <= row < height and 0 <= column < width and region.source[row, column]):
+        if not holds(region.source, start):
             raise UserError(
-                f"{where}, points: the handle {_pixel(start)} lies outside of the source mask, expected a point of the "
+                f"{where}, points: the handle {_pixel(start)} lies outside the source mask, expected a point of the "
                 "region. Move the handle, or redraw the mask."
             )
         if not (0 <= round(end[1]) < height and 0 <= round(end[0]) < width):
@@ -150,9 +151,21 @@ def _check_area(mask: Mask, name: str, where: str) -> None:
         )
 
 
-def apply(affine: Matrix, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Map points [N, 2] (x, y)."""
-    return points @ affine[:, :2].T + affine[:, 2]
+def coordinates(mask: Mask) -> npt.NDArray[np.float64]:
+    """Return the coordinates (x, y) of the N pixels of a mask [H, W], float64 [N, 2]."""
+    return np.argwhere(mask)[:, ::-1].astype(np.float64)
+
+
+def holds(mask: Mask, point: Point) -> bool:
+    """Return whether the pixel nearest to a point (x, y) lies in the image and in a mask [H, W]."""
+    column, row = round(point[0]), round(point[1])
+    return 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column])
+
+
+def in_image(points: npt.NDArray[np.float64], size: tuple[int, ...]) -> Mask:
+    """Return which points [..., 2] (x, y) lie in an image of (height, width), up to the outer edges of its pixels."""
+    limit = np.array([size[1] - 1, size[0] - 1])
+    return np.asarray(((points >= -_EDGE) & (points <= limit + _EDGE)).all(-1))
 
 
 def warp_mask(mask: Mask, affine: Matrix) -> Mask:
@@ -160,22 +173,21 @@ def warp_mask(mask: Mask, affine: Matrix) -> Mask:
     height, width = mask.shape
     warped: Mask = cv2.warpAffine(mask.astype(np.uint8) * 255, affine, (width, height)) > 127
     if not warped.any():  # squeezed to less than a pixel
-        moved = np.round(apply(affine, np.argwhere(mask)[:, ::-1].astype(np.float64))).astype(int)
+        moved = np.round(apply(affine, coordinates(mask))).astype(int)
         moved = moved[((moved >= 0) & (moved < (width, height))).all(1)]
         warped[moved[:, 1], moved[:, 0]] = True
     return warped
 
 
 def rectangle_around(masks: list[Mask]) -> Mask:
-    """Return the smallest rectangle at any angle around the pixels of some masks [H, W], filled, within the image.
+    """Return the filled rectangle of least area, at any angle, around the pixels of masks [H, W], within the image.
 
     Source:
-        DragFlow's editable region: the rotated rectangle of least area around a source and its target.
+        DragFlow's editable region, around a source and its target.
     """
     union = np.logical_or.reduce(masks)
-    pixels = np.argwhere(union)[:, ::-1].astype(np.float64)
     # Around the corners of the pixels, so that a region one pixel wide has an area.
-    corners = np.concatenate([pixels + np.array([dx, dy]) for dx in (-0.5, 0.5) for dy in (-0.5, 0.5)])
+    corners = np.concatenate([coordinates(union) + np.array([dx, dy]) for dx in (-0.5, 0.5) for dy in (-0.5, 0.5)])
     centre, extent, angle = cv2.minAreaRect(corners.astype(np.float32))
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     rows, columns = np.indices(union.shape)
@@ -198,8 +210,7 @@ def _matrix(value: Any, where: str) -> Matrix:
 
 
 def _point(value: Any, where: str) -> Point:
-    numbers = isinstance(value, list | tuple) and len(value) == 2 and all(_is_number(item) for item in value)
-    if not numbers:
+    if not (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))):
         raise UserError(f"{where}: is {_shown(value)}, expected a pair of finite numbers [x, y]. Correct it.")
     return float(value[0]), float(value[1])
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from editfrontier.data.cases import Case
+from editfrontier.data.cases import Case, compact_json
 
 
 def repeated(cases: Sequence[Case], repeats: int) -> list[Case]:
@@ -28,5 +28,5 @@ def _repeat(case: Case, number: int) -> Case:
         case,
         case_id=f"{case.case_id}-r{number}",
         chain=f"{case.chain}-r{number}" if case.chain else "",
-        design=json.dumps(design, separators=(",", ":")),
+        design=compact_json(design),
     )

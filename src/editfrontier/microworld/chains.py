@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import HAIR_COLOURS, Language
-from editfrontier.microworld.edits import (
-    Edit,
-    attribute_directions,
-    attribute_instruction,
-    portrait_edit,
-    portrait_edits,
-    visible_change,
-)
+from editfrontier.data.chains import ORDERS, count_units
+from editfrontier.data.language import HAIR_COLOURS, Language, attribute_instruction
+from editfrontier.data.pictures import Mask
+from editfrontier.microworld.edits import Edit, attribute_directions, portrait_edit, portrait_edits, visible_change
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     ATTRIBUTES,
@@ -29,19 +24,11 @@ from editfrontier.microworld.portraits import (
     sample_portraits,
     set_attribute,
 )
-from editfrontier.microworld.segment import Mask
 
 DESIGNS = ("repeated", "composed")
-ORDERS: Mapping[str, Sequence[tuple[int, ...]]] = {
-    "two": ((0, 1), (1, 0)),
-    "three": ((0, 1, 2), (2, 1, 0)),
-}
-"""Length of a sequence -> the orders of a portrait's three edits that are tried, forward and reversed."""
-COMPOSED_CASES = sum(len(order) for orders in ORDERS.values() for order in orders)
-"""Cases of one portrait: 2 + 2 + 3 + 3."""
 
 _VISIBLE = ((0, 1, 2), (2, 1, 0), (1, 0), (0, 2, 1))
-"""Sequences whose steps must all be visible: those of the chains, and one by which the middle edit shows at the end."""
+"""Sequences whose steps must all be visible: those of the chains, and one that ends with the middle edit."""
 _BLOCK = 8  # portraits drawn at once; fixed, so that a longer list starts with the shorter one
 _ROUNDS = 60
 
@@ -51,7 +38,7 @@ class Step:
     """One step of a chain.
 
     Attributes:
-        edit: images before and after the step in a world where every step succeeds, captions, mask and instruction.
+        edit: images before and after the step if every step succeeds, captions, mask and instruction.
         background: bool [H, W], True where no step up to this one changes anything.
     """
 
@@ -64,10 +51,10 @@ class Chain:
     """The steps of one chain on one source image.
 
     Attributes:
-        label: what tells it from the other chains of its source, in case ids.
-        source: number of its source image.
-        steps: in order.
-        design: factor -> value, what a designed experiment varies.
+        label: part of case ids that distinguishes the chains of one source.
+        source: number of the source image.
+        steps: steps in order.
+        design: factor -> value of a designed experiment.
     """
 
     label: str
@@ -79,22 +66,22 @@ class Chain:
 def repeated_chains(
     n: int, steps: int, seed: int, lang: Language, *, population: str = "studio", free_form_share: float = 0.2
 ) -> list[Chain]:
-    """`n` chains that give one instruction again and again; each adds an attribute to a person of its own.
+    """Draw `n` chains that repeat one instruction; each adds an attribute to another person.
 
-    From the second step on the attribute is there already and the truth stays as it is: whoever edits well then
-    changes nothing.
+    From the second step on the attribute is there already and the truth does not change: a good editor then changes
+    nothing.
 
     Args:
         n: number of chains; a longer list starts with the shorter one, and each of twenty chains in a row adds another
             attribute.
-        steps: of each chain; more of them change nothing in the others.
-        seed: of everything; disjoint from the seeds of training data.
+        steps: number of steps of each chain; earlier steps do not depend on it.
+        seed: seed of everything, disjoint from the seeds of training data.
         lang: the language.
         population: one of `portraits.POPULATIONS`.
         free_form_share: expected share of free-form instructions in [0, 1].
     """
     directions = attribute_directions()
-    added = len(ATTRIBUTES)  # of each round of the directions, as many add an attribute
+    added = len(ATTRIBUTES)  # number of edits that add an attribute in each round of the directions
     rounds = -(-n // added)
     where = stable_seed("repeated chains", seed)
     edits = portrait_edits(
@@ -103,43 +90,35 @@ def repeated_chains(
     chains = []
     for first in range(0, len(edits), len(directions)):
         adding = [edit for edit in edits[first : first + len(directions)] if edit.desired]
-        # Hair colours stand last in the round robin; a short list shall not lack them.
+        # Hair colours are last in the round robin; the order is shuffled so that a short list has some.
         adding.sort(key=lambda edit: stable_seed("repeated chain", edit.attribute))
         chains += adding
     return [_repeated(edit, number, steps) for number, edit in enumerate(chains[:n])]
 
 
 def _repeated(edit: Edit, source: int, steps: int) -> Chain:
-    again = Edit(
+    again = replace(
+        edit,
         before=edit.after,
-        after=edit.after,
-        mask=edit.mask,
         source_caption=edit.target_caption,
-        target_caption=edit.target_caption,
-        instruction=edit.instruction,
-        edit_type=edit.edit_type,
-        label=edit.label,
-        attribute=edit.attribute,
-        desired=edit.desired,
         source_attributes=edit.target_attributes,
-        target_attributes=edit.target_attributes,
-        identity=edit.identity,
+        portrait=None,
     )
-    made = tuple(Step(again if number else edit, ~edit.mask) for number in range(steps))
-    return Chain(edit.attribute, source, made, {"design": "repeated"})
+    repeats = tuple(Step(again if number else edit, ~edit.mask) for number in range(steps))
+    return Chain(edit.attribute, source, repeats, {"design": "repeated"})
 
 
 def composed_chains(
     n: int, seed: int, lang: Language, *, population: str = "studio", free_form_share: float = 0.2
 ) -> list[Chain]:
-    """Sequences of two and of three attributes for each of `n` portraits, forward and reversed.
+    """Draw sequences of two and of three attributes for each of `n` portraits, forward and reversed.
 
-    All edits add an attribute. Any two orders have the same truth: no attribute hides, clears or replaces another. An
-    attribute is asked for in the same words wherever it stands.
+    All edits add an attribute. Both orders have the same truth: no attribute hides, clears or replaces another. The
+    words that ask for an attribute do not depend on its place.
 
     Args:
         n: number of portraits, four chains each; a longer list starts with the shorter one.
-        seed, lang, population, free_form_share: as of `repeated_chains`.
+        seed, lang, population, free_form_share: as for `repeated_chains`.
     """
     chains: list[Chain] = []
     for number in range(n):
@@ -165,7 +144,7 @@ def composed_chains(
 
 
 def _states(portrait: Portraits, names: Sequence[str]) -> list[Portraits]:
-    """The portrait before the first edit and after each of them."""
+    """Return the portrait before the first edit and after each edit."""
     states = [portrait]
     for name in names:
         states.append(set_attribute(states[-1], name, True))
@@ -178,18 +157,18 @@ def _portrait(number: int, seed: int, population: str) -> tuple[Portraits, tuple
         where = stable_seed("cases", "composed", seed, number, turn)
         rng = random.Random(where)
         drawn = sample_portraits(_BLOCK, seed=where, population=population)
-        found = [(drawn[row], names) for row in range(_BLOCK) if (names := _three(drawn[row], rng)) is not None]
-        if not found:
+        usable = [(drawn[row], names) for row in range(_BLOCK) if (names := _three(drawn[row], rng)) is not None]
+        if not usable:
             continue
         states = [
             state
-            for portrait, names in found
+            for portrait, names in usable
             for sequence in _VISIBLE
             for state in _states(portrait, [names[place] for place in sequence])
         ]
         images = render_portraits(concatenate(states)).images
         place = 0
-        for portrait, names in found:
+        for portrait, names in usable:
             seen = True
             for sequence in _VISIBLE:
                 steps = images[place : place + len(sequence) + 1]
@@ -197,11 +176,11 @@ def _portrait(number: int, seed: int, population: str) -> tuple[Portraits, tuple
                 place += len(sequence) + 1
             if seen:
                 return portrait, names
-    raise RuntimeError(f"no three attributes whose edits are all visible found after {_ROUNDS} rounds")
+    raise RuntimeError(f"no portrait with three visible edits after {_ROUNDS} rounds")
 
 
 def _three(portrait: Portraits, rng: random.Random) -> tuple[str, ...] | None:
-    """Three attributes to add that clear no other one and fit into one caption, None if the portrait has too many."""
+    """Draw three attributes to add that clear no other one and fit into one caption; None if there are too many."""
     values = portrait.attributes_of(0)
     present = sum(values[name] for name in ATTRIBUTES if name not in HAIR_COLOURS)
     if present + 3 > MAX_PRESENT:
@@ -218,14 +197,14 @@ def _three(portrait: Portraits, rng: random.Random) -> tuple[str, ...] | None:
 def sample_chains(
     n: int, design: str, steps: int, seed: int, lang: Language, *, population: str, free_form_share: float, task: str
 ) -> list[Chain]:
-    """Chains with `n` cases in all.
+    """Draw chains with `n` cases in all.
 
     Args:
-        n: number of cases; a multiple of `steps` for "repeated", of `COMPOSED_CASES` for "composed".
+        n: number of cases; a multiple of `steps` for "repeated", of `chains.COMPOSED_CASES` for "composed".
         design: one of `DESIGNS`.
-        steps: of a repeated chain, at least 1.
-        seed, lang, population, free_form_share: as of `repeated_chains`.
-        task: name of the task, for messages.
+        steps: number of steps of a repeated chain, at least 1.
+        seed, lang, population, free_form_share: as for `repeated_chains`.
+        task: name of the task in messages.
 
     Raises:
         UserError: an option is out of range.
@@ -234,13 +213,7 @@ def sample_chains(
         raise UserError(f"task '{task}': design '{design}' is unknown.{did_you_mean(design, DESIGNS)} Correct it.")
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise UserError(f"task '{task}': steps is {steps!r}, expected a whole number from 1. Correct it.")
-    size = steps if design == "repeated" else COMPOSED_CASES
-    if n % size:
-        raise UserError(
-            f"task '{task}': cases is {n}, expected a multiple of {size}, the cases of one "
-            f"{'chain' if design == 'repeated' else 'portrait'}. Take {max(n // size, 1) * size}."
-        )
-    common = {"population": population, "free_form_share": free_form_share}
+    units = count_units(task, n, design, steps)
     if design == "repeated":
-        return repeated_chains(n // steps, steps, seed, lang, **common)  # type: ignore[arg-type]
-    return composed_chains(n // size, seed, lang, **common)  # type: ignore[arg-type]
+        return repeated_chains(units, steps, seed, lang, population=population, free_form_share=free_form_share)
+    return composed_chains(units, seed, lang, population=population, free_form_share=free_form_share)

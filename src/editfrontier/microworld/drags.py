@@ -1,7 +1,7 @@
-"""Region drags of scene objects with known results (stand for ReD-Bench): relocation, rotation and deformation.
+"""Region drags of scene objects with known results (in ReD-Bench's role): relocation, rotation and deformation.
 
-Affine maps are 2x3 matrices on pixel coordinates (x, y), x to the right, y downwards, whole numbers at pixel centres:
-the same as OpenCV's `warpAffine` uses. Masks are bool [64, 64].
+Affine maps are 2x3 matrices on pixel coordinates (x, y), x to the right, y downwards, whole numbers at pixel centres,
+as in OpenCV's `warpAffine`. Masks are bool [64, 64].
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import random
 from dataclasses import dataclass
 from itertools import product
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import Language, load_language, pick
+from editfrontier.data.framing import apply
+from editfrontier.data.language import Instruction, Language, load_language, pick, scene_instruction
+from editfrontier.data.pictures import Mask, Pixels
+from editfrontier.data.regions import Point, coordinates, warp_mask
 from editfrontier.microworld import scenes as world
-from editfrontier.microworld.edits import Image, to_array
-from editfrontier.microworld.scene_edits import Instruction, scene_instruction
+from editfrontier.microworld.edits import to_array
 from editfrontier.microworld.scenes import Scene, SceneObject, render_scenes, sample_scene, scene_caption
-from editfrontier.microworld.segment import Mask, exact_mask
+from editfrontier.microworld.segment import exact_mask
 
 KINDS = ("relocation", "rotation", "deformation")
 GRADES = ("small", "medium", "large")
@@ -31,24 +32,27 @@ STRETCH = {"small": (1.15, 1.3), "medium": (1.4, 1.6), "large": (1.75, 2.0)}  # 
 SHEAR = {"small": (0.15, 0.25), "medium": (0.35, 0.5), "large": (0.6, 0.8)}
 POINT_PAIRS = 4
 _TEMPLATES = {"relocation": "move", "rotation": "rotate", "deformation": "deform"}
-_ROUND = frozenset({"ball", "star"})  # a rotation of these is hardly seen
+_ROUND = frozenset({"ball", "star"})  # a rotation of these is hardly visible
 
 Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
-Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Drag:
-    """One drag of one object and its true result.
+    """One drag of one object and its true result, with the true background where the object was.
 
-    `affine` maps the source region to its target; `anchor` is the fixed point (x, y) of a rotation or deformation,
-    None for a relocation; `points`: pairs of a point in the source region and the point that it goes to; `magnitude`:
-    mean shift of the region's pixels in pixels. `target_mask` is the warped source mask. `mask` is the edit mask:
-    both regions and every pixel that differs. Images are uint8 [64, 64, 3]. The uncovered background is the true one.
+    Attributes:
+        before, after: uint8 [64, 64, 3].
+        affine: the map of the source region to its target.
+        anchor: fixed point (x, y) of a rotation or deformation, None for a relocation.
+        target_mask: the warped source mask.
+        mask: the edit mask: both regions and every pixel that differs.
+        points: pairs of a point in the source region and its target.
+        magnitude: mean shift of the region's pixels, in pixels.
     """
 
-    before: Image
-    after: Image
+    before: Pixels
+    after: Pixels
     kind: str
     grade: str
     affine: Affine
@@ -64,28 +68,15 @@ class Drag:
 
 
 def about(anchor: Point, matrix: npt.NDArray[np.float64]) -> Affine:
-    """The affine map that applies a 2x2 matrix around a fixed point."""
+    """Return the affine map that applies a 2x2 matrix around a fixed point."""
     centre = np.asarray(anchor)
     shift = centre - matrix @ centre
     (a, b), (c, d) = matrix.tolist()
     return (a, b, float(shift[0])), (c, d, float(shift[1]))
 
 
-def apply(affine: Affine, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Maps points [N, 2] (x, y)."""
-    matrix = np.asarray(affine)
-    return points @ matrix[:, :2].T + matrix[:, 2]
-
-
-def warp_mask(mask: Mask, affine: Affine) -> Mask:
-    """The mask [H, W] under the affine map."""
-    size = mask.shape[1], mask.shape[0]
-    warped: Mask = cv2.warpAffine(mask.astype(np.uint8) * 255, np.asarray(affine), size) > 127
-    return warped
-
-
 def sample_affine(obj: SceneObject, kind: str, grade: str, rng: random.Random) -> tuple[Affine, Point | None]:
-    """A random affine map of one kind and grade for an object, and its fixed point."""
+    """Draw an affine map of one kind and grade for an object, and its fixed point."""
     if kind == "relocation":
         turn, distance = rng.uniform(0, 2 * math.pi), rng.uniform(*DISTANCE[grade])
         return ((1.0, 0.0, distance * math.cos(turn)), (0.0, 1.0, distance * math.sin(turn))), None
@@ -110,10 +101,10 @@ def sample_affine(obj: SceneObject, kind: str, grade: str, rng: random.Random) -
 
 
 def _fits(scene: Scene, affine: Affine) -> bool:
-    """Whether the last object stays inside of the image and clear of the others."""
+    """Return whether the last object stays in the image and clear of the others."""
     obj = scene.objects[-1]
     corners = np.array(list(product((-1, 1), repeat=2))) * 0.95 * obj.radius + (obj.x, obj.y)
-    moved = apply(affine, corners)
+    moved = apply(np.array(affine), corners)
     if moved.min() < 1 or moved.max() > world.SIZE - 2:
         return False
     centre = moved.mean(0)
@@ -122,14 +113,14 @@ def _fits(scene: Scene, affine: Affine) -> bool:
 
 
 def point_pairs(mask: Mask, affine: Affine, count: int = POINT_PAIRS) -> tuple[tuple[Point, Point], ...]:
-    """Well spread points of a region, each with the point that it goes to: first the one nearest to the centroid."""
-    pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)
+    """Return well spread points of a region, each with its target, beginning with the point nearest to the centroid."""
+    pixels = coordinates(mask)
     chosen = [int(((pixels - pixels.mean(0)) ** 2).sum(1).argmin())]
     while len(chosen) < min(count, len(pixels)):
         distance = ((pixels[:, None] - pixels[chosen][None]) ** 2).sum(2).min(1)
         chosen.append(int(distance.argmax()))
     sources = pixels[chosen]
-    targets = apply(affine, sources)
+    targets = apply(np.array(affine), sources)
     return tuple(
         ((float(a), float(b)), (round(float(c), 3), round(float(d), 3)))
         for (a, b), (c, d) in zip(sources, targets, strict=True)
@@ -137,14 +128,14 @@ def point_pairs(mask: Mask, affine: Affine, count: int = POINT_PAIRS) -> tuple[t
 
 
 def direction_phrase(dx: float, dy: float, lang: Language, rng: random.Random) -> str:
-    """'to the left', or 'to the left and up' where the shift (dx, dy) is diagonal."""
+    """Return 'to the left', or 'to the left and up' where the shift (dx, dy) is diagonal."""
     parts = [("left" if dx < 0 else "right", abs(dx)), ("up" if dy < 0 else "down", abs(dy))]
     longest = max(length for _, length in parts)
     return " and ".join(pick(lang.scenes.directions[name], rng) for name, length in parts if length > 0.4 * longest)
 
 
 def _plan(kind: str, grade: str, rng: random.Random) -> tuple[Scene, Affine, Point | None]:
-    """A scene whose last (front) object can be dragged, and the drag."""
+    """Draw a scene whose last (front) object can be dragged, and the drag."""
     while True:
         scene = sample_scene(rng, rng.choice((1, 1, 2)))
         if kind == "rotation" and scene.objects[-1].shape in _ROUND:
@@ -158,14 +149,7 @@ def _plan(kind: str, grade: str, rng: random.Random) -> tuple[Scene, Affine, Poi
 
 
 def sample_drags(n: int, seed: int, lang: Language | None = None, *, free_form_share: float = 0.2) -> list[Drag]:
-    """`n` drags of `n` different scenes, kinds and then grades in round robin.
-
-    Args:
-        n: number of drags; a longer list starts with the shorter one.
-        seed: of everything; disjoint from the seeds of training data.
-        lang: the language (None: the default file).
-        free_form_share: expected share of free-form instructions in [0, 1].
-    """
+    """Draw `n` drags of `n` different scenes, kinds, then grades in round robin; arguments as for `portrait_edits`."""
     lang = lang if lang is not None else load_language()
     rngs = [random.Random(stable_seed("cases", "drags", seed, number)) for number in range(n)]
     order = [(KINDS[k % 3], GRADES[k // 3 % 3]) for k in range(n)]
@@ -177,9 +161,9 @@ def sample_drags(n: int, seed: int, lang: Language | None = None, *, free_form_s
     for k, ((scene, affine, anchor), (kind, grade)) in enumerate(zip(plans, order, strict=True)):
         last = len(scene.objects) - 1
         source_mask: Mask = masks[k, last].bool().numpy()
-        target_mask = warp_mask(source_mask, affine)
+        target_mask = warp_mask(source_mask, np.array(affine))
         images = to_array(before[k]), to_array(after[k])
-        pixels = np.argwhere(source_mask)[:, ::-1].astype(np.float64)
+        pixels = coordinates(source_mask)
         slots = {"object": scene.objects[-1].name}
         if kind == "relocation":
             slots["direction"] = direction_phrase(affine[0][2], affine[1][2], lang, rngs[k])
@@ -195,7 +179,7 @@ def sample_drags(n: int, seed: int, lang: Language | None = None, *, free_form_s
                 target_mask=target_mask,
                 mask=exact_mask(*images) | source_mask | target_mask | masks_after[k, last].bool().numpy(),
                 points=point_pairs(source_mask, affine),
-                magnitude=float(np.linalg.norm(apply(affine, pixels) - pixels, axis=1).mean()),
+                magnitude=float(np.linalg.norm(apply(np.array(affine), pixels) - pixels, axis=1).mean()),
                 source_caption=scene_caption(scene, None, lang),
                 target_caption=scene_caption(targets[k], None, lang),
                 instruction=scene_instruction(lang, _TEMPLATES[kind], slots, rngs[k], free_form_share),

@@ -6,13 +6,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import HAIR_COLOURS, Language, portrait_caption
+from editfrontier.data.language import HAIR_COLOURS, Instruction, Language, attribute_instruction, portrait_caption
+from editfrontier.data.pictures import Mask, Pixels
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     ATTRIBUTES,
@@ -22,11 +21,9 @@ from editfrontier.microworld.portraits import (
     sample_portraits,
     set_attribute,
 )
-from editfrontier.microworld.scene_edits import EDIT_KINDS, Instruction, SceneChange, edit_scene
+from editfrontier.microworld.scene_edits import EDIT_KINDS, SceneChange, edit_scene
 from editfrontier.microworld.scenes import Scene, render_scenes, sample_scene, scene_caption
-from editfrontier.microworld.segment import Mask, exact_mask
-
-Image = npt.NDArray[np.uint8]
+from editfrontier.microworld.segment import exact_mask
 
 MINIMUM_PIXELS = 12  # an edit that changes fewer pixels is not visible
 _BLOCK = 3  # candidates drawn at once; fixed, so that a longer list of edits starts with the shorter one
@@ -37,13 +34,12 @@ _ROUNDS = 200
 class Edit:
     """One edit: images uint8 [64, 64, 3] before and after it, the exact mask, captions of both, and the instruction.
 
-    The mask bool [64, 64] holds every pixel that differs, and for scenes all visible pixels of the changed objects.
-    `attribute`, `desired`, the attribute mappings, `identity` and `portrait` (parameters of the source, a batch of one)
-    are for portraits and empty for scenes.
+    The mask, bool [64, 64], holds every pixel that differs, and for scenes all visible pixels of the changed objects.
+    The fields from `attribute` on are empty for scenes; `portrait` holds the parameters of the source, a batch of one.
     """
 
-    before: Image
-    after: Image
+    before: Pixels
+    after: Pixels
     mask: Mask
     source_caption: str
     target_caption: str
@@ -58,13 +54,13 @@ class Edit:
     portrait: Portraits | None = None
 
 
-def to_array(image: Tensor) -> Image:
-    """uint8 [3, H, W] to [H, W, 3]."""
+def to_array(image: Tensor) -> Pixels:
+    """Turn uint8 [3, H, W] into [H, W, 3]."""
     return image.permute(1, 2, 0).contiguous().numpy()
 
 
 def attribute_directions() -> list[tuple[str, bool]]:
-    """Every (attribute, desired value) in the order of the round robin.
+    """Return every (attribute, desired value) in the order of the round robin.
 
     The first twenty name each attribute once with alternating directions, the rest the other directions. Hair colours
     are only added, since a new one replaces the old one.
@@ -73,18 +69,8 @@ def attribute_directions() -> list[tuple[str, bool]]:
     return first + [(name, not desired) for name, desired in first if name not in HAIR_COLOURS]
 
 
-def attribute_instruction(
-    lang: Language, attribute: str, desired: bool, rng: random.Random, free_form_share: float
-) -> Instruction:
-    """Words an attribute edit: a free-form text with probability `free_form_share`, else a template."""
-    entry = lang.attributes[attribute]
-    if rng.random() < free_form_share:
-        return Instruction(rng.choice(lang.free_form(attribute, desired)).text, "free_form")
-    return Instruction(rng.choice(entry.add if desired else entry.remove), "template")
-
-
 def prepared(portraits: Portraits, attribute: str, desired: bool) -> Portraits:
-    """The portraits for which the edit is a change: the attribute set to the opposite, or another hair colour."""
+    """Return the portraits with the opposite value of the attribute, or another hair colour, before an edit."""
     if attribute not in HAIR_COLOURS:
         return set_attribute(portraits, attribute, not desired)
     other = HAIR_COLOURS[(HAIR_COLOURS.index(attribute) + 2) % len(HAIR_COLOURS)]
@@ -95,7 +81,7 @@ def prepared(portraits: Portraits, attribute: str, desired: bool) -> Portraits:
 
 
 def visible_change(before: Tensor, after: Tensor) -> Tensor:
-    """Whether two batches uint8 [N, 3, H, W] differ in at least `MINIMUM_PIXELS` pixels, bool [N]."""
+    """Return bool [N]: whether two batches uint8 [N, 3, H, W] differ in at least `MINIMUM_PIXELS` pixels."""
     return (before != after).any(1).sum((1, 2)) >= MINIMUM_PIXELS
 
 
@@ -108,7 +94,7 @@ def portrait_edit(
     instruction: Instruction,
     identity: str,
 ) -> Edit:
-    """The record of an edit of one portrait; `source` and `target` are batches of one, images uint8 [3, 64, 64]."""
+    """Return the edit of one portrait; `source` and `target` are batches of one, images uint8 [3, 64, 64]."""
     attribute, desired = edit
     arrays = to_array(images[0]), to_array(images[1])
     before, after = source.attributes_of(0), target.attributes_of(0)
@@ -142,7 +128,7 @@ class _Slot:
 
 
 def _search(slots: Sequence[_Slot], turn: int, seed: int, population: str) -> None:
-    """Draws a block of candidates for every unfilled slot, renders all at once and keeps the visible edits."""
+    """Draw a block of candidates for every unfilled slot, render all at once and keep the visible edits."""
     open_slots = [slot for slot in slots if len(slot.found) < slot.wanted]
     sources = []
     for slot in open_slots:
@@ -167,11 +153,11 @@ def _search(slots: Sequence[_Slot], turn: int, seed: int, population: str) -> No
 def portrait_edits(
     n: int, seed: int, lang: Language, *, population: str = "studio", free_form_share: float = 0.2
 ) -> list[Edit]:
-    """`n` visible attribute edits of `n` different people, attributes and directions in round robin.
+    """Draw `n` visible attribute edits of `n` different people, attributes and directions in round robin.
 
     Args:
         n: number of edits; a longer list starts with the shorter one.
-        seed: of everything; disjoint from the seeds of training data.
+        seed: seed of everything, disjoint from the seeds of training data.
         lang: the language.
         population: one of `portraits.POPULATIONS`.
         free_form_share: expected share of free-form instructions in [0, 1].
@@ -200,14 +186,11 @@ def portrait_edits(
 
 
 def changed_objects(source: Scene, target: Scene, before: Tensor, after: Tensor) -> Mask:
-    """The visible pixels of the objects that only one of two scenes has; all but objects if the backgrounds differ.
+    """Return bool [64, 64]: the visible pixels of objects in only one of two scenes, and of backgrounds that differ.
 
     Args:
         source, target: the scenes.
         before, after: their instance masks {0, 1} [3, 64, 64].
-
-    Returns:
-        bool [64, 64].
     """
     mask = torch.zeros(before.shape[1:], dtype=torch.bool)
     for scene, other, planes in ((source, target, before), (target, source, after)):
@@ -221,29 +204,30 @@ def changed_objects(source: Scene, target: Scene, before: Tensor, after: Tensor)
 
 
 def scene_change_edits(lang: Language, sources: Sequence[Scene], changes: Sequence[SceneChange]) -> list[Edit]:
-    """Renders scenes before and after their changes."""
-    targets = [change.target for change in changes]
-    before, masks_before = render_scenes(sources)
-    after, masks_after = render_scenes(targets)
-    images = [(to_array(first), to_array(second)) for first, second in zip(before, after, strict=True)]
-    return [
-        Edit(
-            before=images[number][0],
-            after=images[number][1],
-            mask=exact_mask(*images[number])
-            | changed_objects(source, change.target, masks_before[number], masks_after[number]),
-            source_caption=scene_caption(source, None, lang),
-            target_caption=scene_caption(change.target, None, lang),
-            instruction=change.instruction,
-            edit_type=change.kind,
-            label=change.kind,
+    """Render scenes before and after their changes."""
+    first, planes_before = render_scenes(sources)
+    second, planes_after = render_scenes([change.target for change in changes])
+    edits = []
+    for number, (source, change) in enumerate(zip(sources, changes, strict=True)):
+        before, after = to_array(first[number]), to_array(second[number])
+        objects = changed_objects(source, change.target, planes_before[number], planes_after[number])
+        edits.append(
+            Edit(
+                before=before,
+                after=after,
+                mask=exact_mask(before, after) | objects,
+                source_caption=scene_caption(source, None, lang),
+                target_caption=scene_caption(change.target, None, lang),
+                instruction=change.instruction,
+                edit_type=change.kind,
+                label=change.kind,
+            )
         )
-        for number, (source, change) in enumerate(zip(sources, changes, strict=True))
-    ]
+    return edits
 
 
 def scene_edits(n: int, seed: int, lang: Language, *, free_form_share: float = 0.2) -> list[Edit]:
-    """`n` edits of `n` different scenes, kinds in round robin; arguments as of `portrait_edits`."""
+    """Draw `n` edits of `n` different scenes, kinds in round robin; arguments as for `portrait_edits`."""
     sources, changes = [], []
     for number in range(n):
         rng = random.Random(stable_seed("cases", "scenes", seed, number))

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from editfrontier.data.language import Language, pick
+from editfrontier.data.language import Instruction, Language, pick, scene_instruction
 from editfrontier.microworld import scenes as world
-from editfrontier.microworld.scenes import Scene, SceneObject, scene_caption
+from editfrontier.microworld.scenes import Scene, scene_caption
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS
 
-EDIT_KINDS = (
-    "recolour",
-    "replace",
-    "add",
-    "remove",
-    "enlarge",
-    "shrink",
-    "move",
-    "swap",
-    "background",
-)
+EDIT_KINDS = ("recolour", "replace", "add", "remove", "enlarge", "shrink", "move", "swap", "background")
 _OFFSETS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """An instruction and its origin: "template" or "free_form"."""
-
-    text: str
-    origin: str
 
 
 @dataclass(frozen=True)
@@ -42,18 +24,8 @@ class SceneChange:
     instruction: Instruction
 
 
-def scene_instruction(
-    lang: Language, kind: str, slots: dict[str, str], rng: random.Random, free_form_share: float
-) -> Instruction:
-    """Words an edit: a free-form text with probability `free_form_share`, else a template."""
-    edit = lang.scenes.edits[kind]
-    free = rng.random() < free_form_share
-    text = rng.choice(edit.free_form).text if free else rng.choice(edit.templates)
-    return Instruction(world.with_articles(text.format(**slots)), "free_form" if free else "template")
-
-
 def _crowded(scene: Scene, index: int) -> bool:
-    """Whether the object leaves the image or overlaps another one."""
+    """Return whether the object leaves the image or overlaps another one."""
     obj = scene.objects[index]
     inside = all(obj.radius <= value <= world.SIZE - 1 - obj.radius for value in (obj.x, obj.y))
     return not inside or any(
@@ -70,7 +42,7 @@ def _moved(scene: Scene, rng: random.Random, index: int) -> tuple[Scene, str] | 
         dx, dy = _OFFSETS[direction]
         obj = scene.objects[index]
         for distance in sorted((rng.uniform(12, 32) for _ in range(3)), reverse=True):
-            # The object may not be clamped at the border: it moves as far as the instruction's truth says.
+            # Not clamped at the border: the object moves exactly as far as the truth of the instruction says.
             target = world.change_object(scene, index, x=obj.x + dx * distance, y=obj.y + dy * distance)
             if not _crowded(target, index):
                 return target, direction
@@ -78,22 +50,19 @@ def _moved(scene: Scene, rng: random.Random, index: int) -> tuple[Scene, str] | 
 
 
 def _changed(scene: Scene, kind: str, rng: random.Random, lang: Language) -> tuple[Scene, dict[str, str]] | None:
-    """The target scene and the slots of the instruction, or None where the edit does not apply."""
+    """Return the target scene and the slots of the instruction, or None where the edit does not apply."""
     words = lang.scenes
     index = rng.randrange(len(scene.objects))
     obj = scene.objects[index]
     slots = {"object": obj.name}
-    target: Scene
     if kind == "recolour":
         colour = rng.choice([name for name in COLOURS if all(name != o.colour for o in scene.objects)])
-        return world.recolour(scene, index, colour), {**slots, "colour": colour}
+        return world.change_object(scene, index, colour=colour), {**slots, "colour": colour}
     if kind == "replace":
         shape = rng.choice([name for name in CLASSES if all(name != o.shape for o in scene.objects)])
-        return world.replace_class(scene, index, shape), {**slots, "new": f"{obj.colour} {shape}"}
+        return world.change_object(scene, index, shape=shape), {**slots, "new": f"{obj.colour} {shape}"}
     if kind == "add":
-        new: SceneObject | None = None
-        if len(scene.objects) < world.MAX_OBJECTS:
-            new = world.sample_object(rng, scene.objects)
+        new = world.sample_object(rng, scene.objects) if len(scene.objects) < world.MAX_OBJECTS else None
         if new is None:
             return None
         slots = {"new": world.object_phrase(new, lang), "place": pick(words.places[world.place_of(new.x, new.y)], rng)}
@@ -119,27 +88,19 @@ def _changed(scene: Scene, kind: str, rng: random.Random, lang: Language) -> tup
         return target, {**slots, "other": scene.objects[other].name}
     if kind == "background":
         name = rng.choice([name for name in BACKGROUNDS if name != scene.background])
-        return world.set_background(scene, name), {**slots, "background": pick(words.backgrounds[name], rng)}
+        return replace(scene, background=name), {**slots, "background": pick(words.backgrounds[name], rng)}
     raise ValueError(f"unknown kind of scene edit {kind!r}, expected one of {', '.join(EDIT_KINDS)}")
 
 
 def edit_scene(
     scene: Scene, kind: str, rng: random.Random, lang: Language, free_form_share: float = 0.0
 ) -> SceneChange | None:
-    """A random edit of one kind that changes the canonical caption, or None where the kind does not apply.
-
-    Args:
-        scene: the source.
-        kind: one of `EDIT_KINDS`.
-        rng: draws the object, the change and the wording.
-        lang: the language.
-        free_form_share: share of free-form instructions in [0, 1].
-    """
+    """Draw an edit of one of `EDIT_KINDS` that changes the canonical caption, or None where the kind does not apply."""
     for _ in range(6):
         changed = _changed(scene, kind, rng, lang)
         if changed is not None:
             target, slots = changed
-            # Without another caption the edit could neither be prompted nor judged by text.
+            # With an equal caption the edit could neither be prompted nor judged by text.
             if scene_caption(target, None, lang) == scene_caption(scene, None, lang):
                 continue
             return SceneChange(kind, target, scene_instruction(lang, kind, slots, rng, free_form_share))
@@ -147,7 +108,7 @@ def edit_scene(
 
 
 def random_scene_edit(scene: Scene, rng: random.Random, lang: Language, free_form_share: float = 0.0) -> SceneChange:
-    """A random edit of a random kind that applies to the scene."""
+    """Draw an edit of a random kind that applies to the scene."""
     kinds = list(EDIT_KINDS)
     rng.shuffle(kinds)
     for kind in kinds:

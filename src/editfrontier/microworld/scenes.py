@@ -1,4 +1,4 @@
-"""Scenes of one to three coloured objects with relations, exact instance masks, captions and edits (stand for COCO).
+"""Scenes of one to three coloured objects with relations, exact instance masks, captions and edits (in COCO's role).
 
 Coordinates are pixels of the 64x64 image: x to the right, y downwards, whole numbers at pixel centres (as in OpenCV).
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import Language, load_language, pick, word_count
+from editfrontier.data.language import Language, load_language, pick, with_articles, word_count
 from editfrontier.microworld.draw import Plane, plane
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS, draw_background, draw_objects
 
@@ -60,7 +60,7 @@ class Scene:
 
 
 def sample_object(rng: random.Random, others: Sequence[SceneObject], size: str | None = None) -> SceneObject | None:
-    """An object that differs from `others` in class and colour and hardly overlaps them; None if none fits."""
+    """Draw an object that differs from `others` in class and colour and hardly overlaps them; None if none fits."""
     shape = rng.choice([name for name in CLASSES if all(name != other.shape for other in others)])
     colour = rng.choice([name for name in COLOURS if all(name != other.colour for other in others)])
     sizes = [size] if size is not None else rng.sample(list(RADIUS), len(RADIUS))
@@ -75,27 +75,27 @@ def sample_object(rng: random.Random, others: Sequence[SceneObject], size: str |
 
 
 def sample_scene(rng: random.Random, count: int | None = None) -> Scene:
-    """A scene of `count` objects (None: 1 to 3 at random); classes and colours differ within a scene."""
+    """Draw a scene of `count` objects (None: 1 to 3 at random); classes and colours differ within a scene."""
     wanted = count if count is not None else rng.choices((1, 2, 3), (0.25, 0.45, 0.3))[0]
     while True:
         objects: list[SceneObject] = []
         for _ in range(wanted):
-            found = sample_object(rng, objects)
-            if found is None:
+            thing = sample_object(rng, objects)
+            if thing is None:
                 break
-            objects.append(found)
+            objects.append(thing)
         if len(objects) == wanted:
             nuisance = tuple(rng.random() for _ in range(NUISANCE_SIZE))
             return Scene(tuple(objects), rng.choice(BACKGROUNDS), nuisance)
 
 
 def sample_scenes(n: int, seed: int) -> list[Scene]:
-    """`n` scenes; scene i depends on (seed, i) only."""
+    """Draw `n` scenes; scene i depends on (seed, i) alone."""
     return [sample_scene(random.Random(stable_seed("scene", seed, index))) for index in range(n)]
 
 
 def _local_plane(objects: Sequence[SceneObject]) -> tuple[Plane, Tensor]:
-    """Local coordinates [M, 64, 64] of each object and the local width of a pixel [M, 1, 1]."""
+    """Return local coordinates [M, 64, 64] of each object and the local width of a pixel [M, 1, 1]."""
     table = torch.tensor([[o.x, o.y, o.radius, o.angle, *o.deformation] for o in objects])
     x0, y0, radius, angle, a, b, c, d = (column.view(-1, 1, 1) for column in table.T)
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -142,17 +142,17 @@ def _render_chunk(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
     front = torch.zeros(n, SIZE, SIZE, dtype=torch.bool)
     masks = torch.zeros(n, MAX_OBJECTS, SIZE, SIZE, dtype=torch.uint8)
     for k in reversed(range(MAX_OBJECTS)):
-        own = cover[:, k] > 0.5
-        masks[:, k] = own & ~front
-        front |= own
+        covered = cover[:, k] > 0.5
+        masks[:, k] = covered & ~front
+        front |= covered
     return pixels, masks
 
 
 def render_scenes(scenes: Sequence[Scene], batch: int = 64) -> tuple[Tensor, Tensor]:
-    """Renders scenes.
+    """Render scenes, `batch` at a time.
 
     Returns:
-        images uint8 [N, 3, 64, 64] and the visible pixels of each object, uint8 {0, 1} [N, 3, 64, 64] with one plane an
+        Images uint8 [N, 3, 64, 64] and the visible pixels of each object, uint8 {0, 1} [N, 3, 64, 64] with one plane an
         object in the order of `Scene.objects` (planes of absent objects are 0).
     """
     chunks = [_render_chunk(scenes[start : start + batch]) for start in range(0, len(scenes), batch)]
@@ -162,7 +162,7 @@ def render_scenes(scenes: Sequence[Scene], batch: int = 64) -> tuple[Tensor, Ten
 
 
 def place_of(x: float, y: float) -> str:
-    """The place in the image: left, right, top, bottom or middle."""
+    """Return the place in the image: left, right, top, bottom or middle."""
     u, v = x / (SIZE - 1) - 0.5, y / (SIZE - 1) - 0.5
     if max(abs(u), abs(v)) < 0.12:
         return "middle"
@@ -172,34 +172,27 @@ def place_of(x: float, y: float) -> str:
 
 
 def relation_of(first: SceneObject, second: SceneObject) -> str:
-    """Where `first` is as seen from `second`: left, right, above or below, by the larger offset."""
+    """Return where `first` is relative to `second`: left, right, above or below, by the larger offset."""
     dx, dy = first.x - second.x, first.y - second.y
     if abs(dx) >= abs(dy):
         return "left" if dx < 0 else "right"
     return "above" if dy < 0 else "below"
 
 
-def with_articles(text: str) -> str:
-    """Turns 'a orange' into 'an orange'."""
-    words = text.split(" ")
-    pairs = zip(words, [*words[1:], ""], strict=True)
-    return " ".join("an" if word == "a" and after[:1] in tuple("aeiou") else word for word, after in pairs)
-
-
 def object_phrase(obj: SceneObject, lang: Language, rng: random.Random | None = None) -> str:
-    """'small red ball'."""
+    """Return a phrase such as 'small red ball'."""
     words = lang.scenes
     parts = (words.sizes[obj.size], words.colours[obj.colour], words.classes[obj.shape])
     return " ".join(pick(options, rng) for options in parts)
 
 
 def scene_caption(scene: Scene, rng: random.Random | None = None, lang: Language | None = None) -> str:
-    """Names every object with size and colour, its place or relation, and the background.
+    """Name every object with size and colour, its place or relation, and the background.
 
     Args:
         scene: the scene.
         rng: draws wordings and the object that the relations start from; None gives the canonical caption.
-        lang: the language (None: the default file).
+        lang: the language, None = the default file.
     """
     lang = lang if lang is not None else load_language()
     words = lang.scenes
@@ -225,62 +218,47 @@ def scene_caption(scene: Scene, rng: random.Random | None = None, lang: Language
 
 
 def change_object(scene: Scene, index: int, **changes: object) -> Scene:
-    """The scene with fields of one object replaced."""
+    """Return the scene with fields of one object replaced."""
     objects = list(scene.objects)
     objects[index] = replace(objects[index], **changes)  # type: ignore[arg-type]
     return replace(scene, objects=tuple(objects))
 
 
-def recolour(scene: Scene, index: int, colour: str) -> Scene:
-    """Another colour for one object."""
-    return change_object(scene, index, colour=colour)
-
-
-def replace_class(scene: Scene, index: int, shape: str) -> Scene:
-    """Another class at the same place, with the same colour and size."""
-    return change_object(scene, index, shape=shape)
-
-
 def add_object(scene: Scene, obj: SceneObject) -> Scene:
-    """One object more, in front of the others."""
+    """Add an object in front of the others; a scene has at most `MAX_OBJECTS`."""
     if len(scene.objects) >= MAX_OBJECTS:
         raise ValueError(f"a scene has at most {MAX_OBJECTS} objects")
     return replace(scene, objects=(*scene.objects, obj))
 
 
 def remove_object(scene: Scene, index: int) -> Scene:
-    """One object less; at least one stays."""
+    """Remove an object; at least one stays."""
     if len(scene.objects) < 2:
         raise ValueError("the last object of a scene cannot be removed")
     return replace(scene, objects=scene.objects[:index] + scene.objects[index + 1 :])
 
 
 def resize(scene: Scene, index: int, size: str) -> Scene:
-    """Another size of one object, moved inwards where it would leave the image."""
+    """Give one object another size, and move it inwards where it would leave the image."""
     radius = sum(RADIUS[size]) / 2
     return move(change_object(scene, index, size=size, radius=radius), index, 0.0, 0.0)
 
 
 def move(scene: Scene, index: int, dx: float, dy: float) -> Scene:
-    """One object shifted by (dx, dy) pixels, kept inside the image."""
+    """Shift one object by (dx, dy) pixels, within the image."""
     obj = scene.objects[index]
     low, high = obj.radius + 1, SIZE - 2 - obj.radius
     return change_object(scene, index, x=min(max(obj.x + dx, low), high), y=min(max(obj.y + dy, low), high))
 
 
 def swap(scene: Scene, first: int, second: int) -> Scene:
-    """Two objects exchange their places."""
+    """Exchange the places of two objects."""
     a, b = scene.objects[first], scene.objects[second]
     return move(move(scene, first, b.x - a.x, b.y - a.y), second, a.x - b.x, a.y - b.y)
 
 
-def set_background(scene: Scene, kind: str) -> Scene:
-    """Another kind of background."""
-    return replace(scene, background=kind)
-
-
 def transform_object(scene: Scene, index: int, affine: Sequence[Sequence[float]]) -> Scene:
-    """One object under a 2x3 affine map of pixel coordinates (x, y)."""
+    """Apply a 2x3 affine map of pixel coordinates (x, y) to one object."""
     obj = scene.objects[index]
     (a, b, tx), (c, d, ty) = affine
     e, f, g, h = obj.deformation

@@ -1,4 +1,4 @@
-"""Edit masks: exact ones from the difference of two renders, and automatic ones of lower quality (stand for SAM).
+"""Edit masks: exact ones from the difference of two renders, and automatic ones of lower quality (in SAM's role).
 
 Masks are bool [H, W], True = editable.
 """
@@ -10,39 +10,33 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from editfrontier.data.masks import iou
-
-Image = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
+from editfrontier.data.pictures import Mask, Pixels
 
 ITERATIONS = 3  # of GrabCut; more change little at this size
-MINIMUM_SHARE = 0.25  # of a box; a smaller segment counts as a failure of the segmenter
-MINIMUM_SIDE = 5  # pixels of a box
+MINIMUM_SHARE = 0.25  # share of a box; a smaller segment counts as a failure of the segmenter
+MINIMUM_SIDE = 5  # side of a box, pixels
 
 
 @dataclass(frozen=True)
 class AutomaticMask:
-    """A mask from the segmenter, its intersection over union with the exact mask, and whether a whole box is in it."""
+    """A mask from the segmenter, its intersection over union with the exact mask, and whether it holds a whole box."""
 
     mask: Mask
     iou: float
     fallback: bool
 
 
-def exact_mask(before: Image, after: Image) -> Mask:
-    """The pixels in which two images [H, W, 3] differ at all, closed with a 3x3 square.
-
-    The background, which is the complement, is identical in both images by construction.
-    """
+def exact_mask(before: Pixels, after: Pixels) -> Mask:
+    """Return the pixels in which two images [H, W, 3] differ, closed with a 3x3 square; the background is identical."""
     changed = (before != after).any(axis=2)
     closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     return changed | (closed > 0)
 
 
 def jittered_box(mask: Mask, rng: random.Random) -> tuple[int, int, int, int]:
-    """The bounding box (x, y, width, height) of a mask, each side moved by up to 15% of the extent."""
+    """Return the bounding box (x, y, width, height) of a mask, each side moved by up to 15% of the extent."""
     ys, xs = np.nonzero(mask)
     height, width = mask.shape
     sides = []
@@ -52,23 +46,23 @@ def jittered_box(mask: Mask, rng: random.Random) -> tuple[int, int, int, int]:
         last = round(int(high) + rng.uniform(-0.1, 0.15) * extent)
         while last - first + 1 < MINIMUM_SIDE:
             first, last = first - 1, last + 1
-        # GrabCut learns the background from what is outside of the box, so a border must stay.
+        # GrabCut learns the background from the pixels outside the box, so a border must stay.
         sides.append((max(first, 2), min(last, limit - 3)))
     (left, right), (top, bottom) = sides
     left, top = min(left, width - 2 - MINIMUM_SIDE), min(top, height - 2 - MINIMUM_SIDE)
     return left, top, max(right - left + 1, MINIMUM_SIDE), max(bottom - top + 1, MINIMUM_SIDE)
 
 
-def automatic_mask(image: Image, exact: Mask, seed: int) -> AutomaticMask:
-    """Segments what a person who drew a rough box around each part of the edit would get.
+def automatic_mask(image: Pixels, exact: Mask, seed: int) -> AutomaticMask:
+    """Segment the image as if a person had drawn a rough box around each part of the edit.
 
     Args:
         image: the source image, uint8 [H, W, 3].
         exact: the exact mask, not empty.
-        seed: of the box and of the segmenter.
+        seed: seed of the boxes and of the segmenter.
 
     Returns:
-        never an empty mask: where GrabCut finds (almost) nothing in a box, the whole box.
+        A mask that is not empty: the whole box where GrabCut finds (almost) nothing in it.
 
     Source:
         Rother et al., GrabCut, 2004, as in OpenCV.
@@ -99,6 +93,6 @@ def automatic_mask(image: Image, exact: Mask, seed: int) -> AutomaticMask:
 
 
 def _parts(mask: Mask) -> list[Mask]:
-    """The parts of a mask that lie more than six pixels apart, as one would draw one box around each."""
+    """Return the parts of a mask that lie more than six pixels apart, each of which gets a box."""
     count, labels = cv2.connectedComponents(cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)))
     return [(labels == number) & mask for number in range(1, count)]

@@ -1,4 +1,4 @@
-"""Editing sessions of one to three turns over scenes and portraits (stand for MagicBrush), and pairs to train on."""
+"""Editing sessions of one to three turns over scenes and portraits (in MagicBrush's role), and pairs to train on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,8 @@ import torch
 from torch import Tensor
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import HAIR_COLOURS, Language, load_language
-from editfrontier.microworld.edits import (
-    Edit,
-    attribute_instruction,
-    portrait_edit,
-    scene_change_edits,
-    visible_change,
-)
+from editfrontier.data.language import HAIR_COLOURS, Language, attribute_instruction, load_language
+from editfrontier.microworld.edits import Edit, portrait_edit, scene_change_edits, visible_change
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import (
     ATTRIBUTES,
@@ -35,12 +29,12 @@ _PROPOSALS = 3  # edits tried for one portrait and turn; the first visible one i
 
 
 def _propose(portrait: Portraits, rng: random.Random, used: Sequence[str]) -> list[tuple[str, bool]]:
-    """Edits of one portrait that clear no other attribute and touch none that an earlier turn set."""
+    """Draw edits of one portrait that clear no other attribute and change none that an earlier turn set."""
     values = portrait.attributes_of(0)
     names = [name for name in ATTRIBUTES if name not in used]
     if any(name in HAIR_COLOURS for name in used):
         names = [name for name in names if name not in HAIR_COLOURS]
-    # One hair colour at most, or colour edits would be a quarter of all.
+    # At most one hair colour; otherwise a quarter of all edits would change it.
     colours = [name for name in names if name in HAIR_COLOURS and not values[name]]
     names = [name for name in names if name not in HAIR_COLOURS] + ([rng.choice(colours)] if colours else [])
     names = [name for name in names if values[name] or not bool(conflicts(portrait, name)[0])]
@@ -50,7 +44,7 @@ def _propose(portrait: Portraits, rng: random.Random, used: Sequence[str]) -> li
 def _portrait_turn(
     portraits: Sequence[Portraits], rngs: Sequence[random.Random], used: Sequence[Sequence[str]]
 ) -> list[tuple[Portraits, str, bool, Tensor, Tensor]]:
-    """The next turn of every session: target, attribute, desired, images before and after."""
+    """Return the next turn of every session: target, attribute, desired, images before and after."""
     if not portraits:
         return []
     proposals = [_propose(p, rng, names) for p, rng, names in zip(portraits, rngs, used, strict=True)]
@@ -101,13 +95,13 @@ def _scene_session(length: int, rng: random.Random, lang: Language, free_form_sh
 def sample_sessions(
     turns: int, seed: int, lang: Language | None = None, *, portrait_share: float = 0.5, free_form_share: float = 0.2
 ) -> list[list[Edit]]:
-    """Sessions with `turns` turns in all; the image of a turn is the true result of the turn before it.
+    """Draw sessions with `turns` turns in all; the image of a turn is the true result of the turn before it.
 
     Args:
         turns: number of turns over all sessions; the last session is cut to fit.
-        seed: of everything; disjoint from the seeds of training data.
-        lang: the language (None: the default file).
-        portrait_share: share of sessions on portraits, the others are on scenes, in [0, 1].
+        seed: seed of everything, disjoint from the seeds of training data.
+        lang: the language, None = the default file.
+        portrait_share: share of sessions on portraits, in [0, 1]; the others are on scenes.
         free_form_share: expected share of free-form instructions in [0, 1].
     """
     lang = lang if lang is not None else load_language()
@@ -128,17 +122,12 @@ def sample_sessions(
 def session_pairs(
     n: int, seed: int, lang: Language | None = None, *, portrait_share: float = 0.5, free_form_share: float = 0.2
 ) -> tuple[Tensor, list[str], Tensor]:
-    """Triples to train an instruction-following editor on, from seeds that no evaluation case uses.
+    """Draw `n` triples to train an instruction-following editor on, from seeds that no evaluation case uses.
 
-    Args:
-        n: number of triples; portraits come first.
-        seed: of everything.
-        lang: the language (None: the default file).
-        portrait_share: share of portraits, the others are scenes, in [0, 1].
-        free_form_share: expected share of free-form instructions in [0, 1].
+    Arguments as for `sample_sessions`; portraits come first.
 
     Returns:
-        source images uint8 [n, 3, 64, 64], instructions, target images uint8 [n, 3, 64, 64]; every edit is visible.
+        Source images uint8 [n, 3, 64, 64], instructions, target images uint8 [n, 3, 64, 64]; every edit is visible.
     """
     lang = lang if lang is not None else load_language()
     count = round(n * portrait_share)

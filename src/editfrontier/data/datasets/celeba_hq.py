@@ -1,11 +1,10 @@
 """CelebA-HQ: aligned portraits with 40 attributes and parsing masks, from CelebAMask-HQ.
 
-Edits come single, repeated on one another, composed in two orders, or in several wordings, as in the micro world.
+Edits are single, repeated, composed in two orders, or given in several wordings, as in the micro world.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, Literal
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, write_images, write_regions
+from editfrontier.data.cases import Case, compact_json, write_case, write_images, write_regions
+from editfrontier.data.chains import count_units
 from editfrontier.data.dataset import Dataset, MaskOptions, Request
+from editfrontier.data.language import attribute_instruction, check_share
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.celeba_faces import (
     ARCHIVE,
@@ -41,12 +42,12 @@ from editfrontier.data.reading.face_attributes import (
     face_caption,
     known_attributes,
 )
-from editfrontier.data.reading.face_designs import COMPOSED_CASES, composed_cases, repeated_cases, worded_cases
+from editfrontier.data.reading.face_designs import composed_cases, repeated_cases
 from editfrontier.data.reading.parsing import edit_mask, face_regions, read_parts
+from editfrontier.data.wordings import worded_cases
 
 if TYPE_CHECKING:
-    from editfrontier.data.framing import Pixels
-    from editfrontier.data.masks import Mask
+    from editfrontier.data.framing import Mask, Pixels
 
 LICENCE = "CelebAMask-HQ agreement: non-commercial research only, no redistribution"
 
@@ -56,18 +57,18 @@ Edit = tuple[str, bool]
 
 @dataclass(frozen=True, kw_only=True)
 class CelebaHqOptions(MaskOptions):
-    """Options of the data set, beside those of `MaskOptions`.
+    """Options of CelebA-HQ.
 
     Attributes:
-        attributes: that are edited, in the order in which cases are balanced over them; empty = all that CelebA labels
-            well enough (`face_attributes.USUAL`).
+        attributes: edited attributes, in the order in which cases are balanced over them; empty = all that CelebA
+            labels well enough (`face_attributes.USUAL`).
         split: part of CelebA (`list_eval_partition.txt`) that images come from. The classifier that judges edits is
-            trained on "train", so cases should not come from there. "all" does without that file.
-        free_form_share: expected share of free-form instructions, in [0, 1]; with "wordings" there are none.
-        design: "single" = each case by itself; "repeated" = chains that add one attribute again and again; "composed" =
-            chains that add two and three attributes, forward and reversed; "wordings" = each edit in several wordings.
-        steps: of a repeated chain.
-        wordings: of an edit.
+            trained on "train", so cases should not come from there. "all" needs no such file.
+        free_form_share: expected share of free-form instructions, in [0, 1]; "wordings" uses none.
+        design: "single" = one edit a case; "repeated" = chains that add one attribute repeatedly; "composed" = chains
+            that add two and three attributes, forward and reversed; "wordings" = each edit in several wordings.
+        steps: number of steps of a repeated chain.
+        wordings: number of wordings of an edit.
     """
 
     attributes: tuple[str, ...] = ()
@@ -80,8 +81,7 @@ class CelebaHqOptions(MaskOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_names(self.attributes, "attributes")
-        if not 0 <= self.free_form_share <= 1:
-            raise UserError(f"option 'free_form_share': {self.free_form_share}, expected 0 to 1. Correct the value.")
+        check_share(self.free_form_share)
         if min(self.steps, self.wordings) < 1:
             raise UserError("options 'steps' and 'wordings': expected whole numbers from 1. Correct them.")
         if self.design != "single" and self.masks != "human":
@@ -91,34 +91,27 @@ class CelebaHqOptions(MaskOptions):
 def build(request: Request) -> list[Case]:
     """Build attribute edits in the design that the options name."""
     options: CelebaHqOptions = request.options
-    sizes = {"repeated": options.steps, "composed": COMPOSED_CASES}
-    size = sizes.get(options.design, 1)
-    if request.cases % size:
-        raise UserError(
-            f"task '{request.task}': cases is {request.cases}, expected a multiple of {size}, the cases of one "
-            f"{'chain' if options.design == 'repeated' else 'portrait'}. Take {max(request.cases // size, 1) * size}."
-        )
+    units = count_units(request.task, request.cases, options.design, options.steps)
     maker = _Maker(request, read_faces(DATASET, request.raw, options.split))
     match options.design:
         case "repeated":
-            chains = maker.edits(request.cases // size, adding=True)
+            chains = maker.edits(units, adding=True)
             return [step for case in chains for step in repeated_cases(case, options.steps, request.folder)]
         case "composed":
-            return composed_cases(request, maker, request.cases // size)
+            return composed_cases(request, maker, units)
         case "wordings":
-            edits = maker.edits(-(-request.cases // options.wordings), free_form_share=0.0)
-            worded = [one for case in edits for one in worded_cases(case, request.language, options.wordings)]
-            return worded[: request.cases]
-    return maker.edits(request.cases)
+            edits = maker.edits(-(-units // options.wordings), free_form_share=0.0)
+            variants = (worded_cases(case, request.language, options.wordings, face_caption) for case in edits)
+            return [worded for cases in variants for worded in cases][:units]
+    return maker.edits(units)
 
 
 class _Maker:
-    """Makes cases of faces, and keeps the parsing of the last of them.
+    """A maker of cases of faces, which keeps the parsing of the last ones.
 
     Attributes:
-        request, faces: what is asked for, and the data.
         order: numbers of the images in the order in which they are taken.
-        names: attributes that are edited.
+        names: edited attributes.
     """
 
     def __init__(self, request: Request, faces: Faces) -> None:
@@ -130,7 +123,7 @@ class _Maker:
         )
 
     def mask(self, name: str, edit: Edit) -> Mask | None:
-        """Return where an edit may change a face, None if that is hidden."""
+        """Return the mask of an edit of a face, None if its parts are hidden."""
         return edit_mask(self.parts(name), *edit)
 
     def edits(self, n: int, *, adding: bool = False, free_form_share: float | None = None) -> list[Case]:
@@ -138,8 +131,8 @@ class _Maker:
 
         Args:
             n: number of edits.
-            adding: whether all of them make an attribute true.
-            free_form_share: of free-form instructions, None = that of the options.
+            adding: whether all edits make an attribute true.
+            free_form_share: share of free-form instructions, None = that of the options.
         """
         wanted = [edit for edit in directions(self.names) if edit[1] or not adding]
         labels = self.faces.labels
@@ -147,11 +140,11 @@ class _Maker:
         cases = []
         for number, (name, edit, mask) in enumerate(balanced(candidates, n, self.mask)):
             case_id = f"{self.request.task}-{number:05d}-{edit[0]}-{'add' if edit[1] else 'remove'}"
-            written: dict[str, Pixels | Mask] = {"mask": mask}
+            images: dict[str, Pixels | Mask] = {"mask": mask}
             donor = self._donor(name, edit)
             if donor is not None:
-                written |= {"exemplar": self._image(donor[0]), "exemplar_mask": donor[1]}
-            cases.append(self.case(name, edit, case_id, written, free_form_share=free_form_share))
+                images |= {"exemplar": self._image(donor[0]), "exemplar_mask": donor[1]}
+            cases.append(self.case(name, edit, case_id, images, free_form_share=free_form_share))
         return cases
 
     def case(
@@ -168,37 +161,39 @@ class _Maker:
 
         Args:
             name: number of the image.
-            edit: of it.
-            case_id: of the case.
-            images: role, a column of the case -> image or mask.
-            before: attributes that the face has, None = its labels.
-            shared: columns that `shared` gave for other cases of this face, None = they are of this case.
-            free_form_share: as of `edits`.
+            edit: edit of the face.
+            case_id: id of the case.
+            images: column of the case -> image or mask.
+            before: attributes of the face before the edit, None = its labels.
+            shared: columns that `shared` returned for the cases of this face, None = this case gets its own.
+            free_form_share: as for `edits`.
         """
         (attribute, desired), lang = edit, self.request.language
         source = known_attributes(self.faces.labels[name]) if before is None else dict(before)
         target = edited_attributes(source, attribute, desired)
         share = self.request.options.free_form_share if free_form_share is None else free_form_share
-        instruction, origin = self._instruction(name, edit, share)
-        return Case(
-            case_id=case_id,
+        rng = random.Random(stable_seed("celeba_hq instruction", self.request.seed, name, *edit))
+        instruction = attribute_instruction(lang, attribute, desired, rng, share)
+        return write_case(
+            self.request.folder,
+            case_id,
+            images,
             task=self.request.task,
             source_caption=face_caption(lang, source),
             target_caption=face_caption(lang, target),
-            instruction=instruction,
-            instruction_origin=origin,
+            instruction=instruction.text,
+            instruction_origin=instruction.origin,
             edit_type=f"attribute_{'add' if desired else 'remove'}",
             attribute=attribute,
             desired=desired,
             mask_origin="human",
-            source_attributes=json.dumps(source, separators=(",", ":")),
-            target_attributes=json.dumps(target, separators=(",", ":")),
+            source_attributes=compact_json(source),
+            target_attributes=compact_json(target),
             identity=self.faces.identities.get(name, f"celeba_hq-{name}"),
             cluster=f"celeba_hq-{name}",
             split=self.request.options.split,
             licence=LICENCE,
-            **(self.shared(name, case_id) if shared is None else shared),  # type: ignore[arg-type]
-            **write_images(self.request.folder, case_id, images),  # type: ignore[arg-type]
+            **(self.shared(name, case_id) if shared is None else shared),
         )
 
     def shared(self, name: str, label: str) -> dict[str, str]:
@@ -209,15 +204,8 @@ class _Maker:
     def _image(self, name: str) -> Pixels:
         return read_face(self.faces, name, self.request.options.size)
 
-    def _instruction(self, name: str, edit: Edit, free_form_share: float) -> tuple[str, str]:
-        rng = random.Random(stable_seed("celeba_hq instruction", self.request.seed, name, *edit))
-        entry, desired = self.request.language.attributes[edit[0]], edit[1]
-        if rng.random() < free_form_share:
-            return rng.choice(entry.free_form_add if desired else entry.free_form_remove).text, "free_form"
-        return rng.choice(entry.add if desired else entry.remove), "template"
-
     def _donor(self, name: str, edit: Edit) -> tuple[str, Mask] | None:
-        """Return another person's face that shows what an edit asks for, and where; None if there is none."""
+        """Return another person's face that shows the result of an edit, and where; None if there is none."""
         attribute, desired = edit
         theirs, sense = CELEBA[attribute]
         people = self.faces.identities
@@ -227,16 +215,16 @@ class _Maker:
                 continue
             if name in people and people[name] == people.get(other):
                 continue
-            # Where an edit in the other direction may change the exemplar is where the exemplar shows it.
+            # The exemplar shows the attribute where an edit in the other direction may change it.
             mask = self.mask(other, (attribute, not desired))
-            # Some faces are in the data set twice, under other numbers and even other people.
+            # Some faces are in the data set twice, under two numbers and even two people.
             if mask is not None and not (self._image(other) == self._image(name)).all():
                 return other, mask
         return None
 
 
 def images(request: Request) -> Iterator[tuple[str, Pixels]]:
-    """Yield images of the split with their names, by a salted hash."""
+    """Yield images of the split with their names, in the order of a salted hash."""
     faces = read_faces(DATASET, request.raw, request.options.split)
     for name in salted(faces.numbers, f"celeba_hq-reference-{request.seed}"):
         yield f"celeba_hq-{name}", read_face(faces, name, request.options.size)

@@ -1,8 +1,8 @@
-"""COCO 2017, validation part: edits of single objects, with the masks that people drew and captions that they wrote.
+"""COCO 2017, validation part: edits of single objects, with masks and captions by people.
 
-Which images are taken is settled by a rule that needs no random generator: those with an object that is the only one of
-its category, not a crowd, whole enough in the square around it and of a share of it within bounds, in the order of a
-salted hash of their ids.
+Images are chosen without a random generator, in the order of a salted hash of their ids: an image is taken if one of
+its objects is the only one of its category and no crowd, lies nearly whole in the square around it, and covers a share
+of this square within bounds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, write_images
+from editfrontier.data.cases import Case, write_case
 from editfrontier.data.dataset import Dataset, MaskOptions, Request
 from editfrontier.data.framing import frame_of
+from editfrontier.data.language import check_share
 from editfrontier.data.pictures import read_rgb
 from editfrontier.data.reading.build import raw_file
 from editfrontier.data.reading.choice import salted
@@ -27,8 +28,7 @@ from editfrontier.data.reading.coco_texts import KINDS, EditTexts, edit_texts
 from editfrontier.data.reading.json_files import read_object
 
 if TYPE_CHECKING:
-    from editfrontier.data.framing import Frame, Pixels
-    from editfrontier.data.masks import Mask
+    from editfrontier.data.framing import Frame, Mask, Pixels
 
 IMAGES = "val2017/"
 INSTANCES = "annotations/instances_val2017.json"
@@ -36,19 +36,19 @@ CAPTIONS = "annotations/captions_val2017.json"
 ANNOTATIONS = "annotations_trainval2017.zip"
 AGAIN = "Get annotations_trainval2017.zip again and unpack it."
 LEAST_INSIDE = 0.9
-"""Share of an object that lies in the square that its image is cropped to."""
+"""Least share of an object that lies in the square that its image is cropped to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CocoOptions(MaskOptions):
-    """Options of the data set, beside those of `MaskOptions`.
+    """Options of COCO.
 
     Attributes:
         kinds: edits, in the order in which cases are balanced over them.
-        least_share, most_share: of the square that the object covers, in [0, 1].
+        least_share, most_share: bounds of the share of the square that the object covers, in [0, 1].
         free_form_share: expected share of free-form instructions, in [0, 1].
-        exclude: text file of ids of COCO, one a line, that are left out, for example those of the images behind another
-            task; "" = none.
+        exclude: text file of ids of COCO, one a line, of images that are left out, for example those of another task;
+            "" = none.
     """
 
     kinds: tuple[Literal["replace", "recolour", "remove"], ...] = KINDS  # type: ignore[assignment]
@@ -66,8 +66,7 @@ class CocoOptions(MaskOptions):
                 f"options 'least_share' and 'most_share': {self.least_share} and {self.most_share}, expected numbers "
                 "from 0 to 1, the first below the second. Correct them."
             )
-        if not 0 <= self.free_form_share <= 1:
-            raise UserError(f"option 'free_form_share': {self.free_form_share}, expected 0 to 1. Correct the value.")
+        check_share(self.free_form_share)
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,12 @@ def build(request: Request) -> list[Case]:
     for name in salted([name for name in tables.images if name not in excluded], f"coco-{request.seed}"):
         if len(cases) == request.cases:
             break
-        # The kind of which there are fewest so far, where the image allows it.
+        # The kind with the fewest cases so far that the image allows.
         for kind in sorted(options.kinds, key=lambda kind: (counts[kind], options.kinds.index(kind))):
-            made = _edit(request, tables, name, kind)
-            if made is not None:
+            edit = _edit(request, tables, name, kind)
+            if edit is not None:
                 counts[kind] += 1
-                cases.append(_case(request, tables, name, kind, made, pictures, len(cases)))
+                cases.append(_case(request, tables, name, kind, edit, pictures, len(cases)))
                 break
     return cases
 
@@ -121,7 +120,7 @@ def images(request: Request) -> Iterator[tuple[str, Pixels]]:
             yield f"coco-{name}", frame.image(_picture(pictures, entry))
 
 
-def _edit(request: Request, tables: Tables, name: str, kind: str) -> tuple[Frame, Mask, EditTexts, str] | None:
+def _edit(request: Request, tables: Tables, name: str, kind: str) -> tuple[Frame, Mask, EditTexts] | None:
     """Return the square, the mask and the texts of the first object of an image that a kind of edit suits."""
     from editfrontier.data.reading.coco_masks import instance_mask
 
@@ -131,15 +130,12 @@ def _edit(request: Request, tables: Tables, name: str, kind: str) -> tuple[Frame
     if min(height, width) < options.size:
         return None
     objects = tables.objects.get(name, ())
-    counts = Counter(found["category_id"] for found in objects)
-    for found in objects:
-        category, group = tables.categories[found["category_id"]]
-        # The area is that of the mask in the whole image, of which the square is a part.
-        if (
-            found["iscrowd"]
-            or counts[found["category_id"]] > 1
-            or found["area"] < options.least_share * min(height, width) ** 2
-        ):
+    counts = Counter(thing["category_id"] for thing in objects)
+    for thing in objects:
+        category, group = tables.categories[thing["category_id"]]
+        # The area counts the mask in the whole image, which the square is a part of.
+        too_small = thing["area"] < options.least_share * min(height, width) ** 2
+        if thing["iscrowd"] or counts[thing["category_id"]] > 1 or too_small:
             continue
         if category == "person" and kind != "remove":
             continue  # nobody else is of its group, and people are not painted
@@ -154,12 +150,12 @@ def _edit(request: Request, tables: Tables, name: str, kind: str) -> tuple[Frame
         )
         if texts is None:
             continue
-        mask = instance_mask(found["segmentation"], height, width, f"{INSTANCES}, annotation {found['id']}")
+        mask = instance_mask(thing["segmentation"], height, width, f"{INSTANCES}, annotation {thing['id']}")
         frame = frame_of((height, width), options.size, "crop", about=mask)
         inside = mask[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
         share = float(inside.mean())
         if options.least_share <= share <= options.most_share and inside.sum() >= LEAST_INSIDE * mask.sum():
-            return frame, frame.mask(mask), texts, category
+            return frame, frame.mask(mask), texts
     return None
 
 
@@ -168,26 +164,24 @@ def _case(
     tables: Tables,
     name: str,
     kind: str,
-    made: tuple[Frame, Mask, EditTexts, str],
+    edit: tuple[Frame, Mask, EditTexts],
     pictures: Path,
     number: int,
 ) -> Case:
-    frame, mask, texts, _ = made
-    case_id = f"{request.task}-{number:05d}-{kind}"
+    frame, mask, texts = edit
     picture = _picture(pictures, tables.images[name])
     request.note_source(f"coco-{name}", picture)
-    paths = write_images(request.folder, case_id, {"image": frame.image(picture), "mask": mask})
     stated = tables.images[name].get("license")
     licence = tables.licences.get(stated if isinstance(stated, int) else -1, "licence of the image not stated")
-    return Case(
-        case_id=case_id,
+    return write_case(
+        request.folder,
+        f"{request.task}-{number:05d}-{kind}",
+        {"image": frame.image(picture), "mask": mask},
         task=request.task,
-        image=paths["image"],
-        mask=paths["mask"],
         source_caption=texts.source_caption,
         target_caption=texts.target_caption,
-        instruction=texts.instruction,
-        instruction_origin=texts.instruction_origin,
+        instruction=texts.instruction.text,
+        instruction_origin=texts.instruction.origin,
         edit_type=kind,
         mask_origin="human",
         cluster=f"coco-{name}",
@@ -201,7 +195,7 @@ def _case(
 
 
 def read_tables(instances: Path, captions: Path) -> Tables:
-    """Read the annotation files; raise `UserError` that names file and entry where something is missing or twice."""
+    """Read the annotation files; raise `UserError` that names file and entry if a key is missing or an id repeated."""
     content, texts = read_object(instances, AGAIN), read_object(captions, AGAIN)
     rows = {str(entry["id"]): entry for entry in _entries(instances, content, "images", _IMAGE)}
     categories = {
@@ -216,15 +210,15 @@ def read_tables(instances: Path, captions: Path) -> Tables:
                 f"{entry['category_id']}, one of which the file does not have. {AGAIN}"
             )
         objects[str(entry["image_id"])].append(entry)
-    for found in objects.values():
-        found.sort(key=lambda entry: (-entry["area"], entry["id"]))
-    written: dict[str, list[str]] = defaultdict(list)
+    for things in objects.values():
+        things.sort(key=lambda entry: (-entry["area"], entry["id"]))
+    captions_of: dict[str, list[str]] = defaultdict(list)
     for entry in sorted(_entries(captions, texts, "annotations", _CAPTION), key=lambda entry: entry["id"]):
-        written[str(entry["image_id"])].append(entry["caption"])
+        captions_of[str(entry["image_id"])].append(entry["caption"])
     licences = {}
     if "licenses" in content:
         licences = {entry["id"]: entry["name"] for entry in _entries(instances, content, "licenses", _LICENCE)}
-    return Tables(rows, objects, written, categories, licences)
+    return Tables(rows, objects, captions_of, categories, licences)
 
 
 _Types = Mapping[str, type | tuple[type, ...]]
@@ -261,7 +255,7 @@ def _picture(folder: Path, entry: Mapping[str, Any]) -> Pixels:
     path = folder / entry["file_name"]
     if path.parent != folder:
         raise UserError(f"{INSTANCES}: the file_name {entry['file_name']!r} leads out of {folder}. {AGAIN}")
-    pixels = read_rgb(path)  # as it is stored: the annotators saw it so, whatever its EXIF entry says
+    pixels = read_rgb(path)  # as stored, without the rotation of its EXIF data: the annotators saw it like this
     if pixels.shape[:2] != (entry["height"], entry["width"]):
         raise UserError(
             f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} pixels but {INSTANCES} says {entry['width']}x"

@@ -1,8 +1,8 @@
 """DragBench-DR and DragBench-SR (RegionDrag, ECCV 2024): the samples of two drag benchmarks, with regions.
 
 A sample is a folder with `original_image.png`, `meta_data.pkl` (a few handles and their targets) and
-`meta_data_region.pkl` (the same wish as regions: a pair of points for each pixel). The latter are pickles, which can
-run programs; they are read by `safe_pickle`, which runs nothing.
+`meta_data_region.pkl` (the same drag as regions: a pair of points for each pixel). Pickles can run programs;
+`safe_pickle` reads them and runs nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from editfrontier.data.reading.safe_pickle import load_plain
 
 if TYPE_CHECKING:
     from editfrontier.data.cases import Case
+    from editfrontier.data.pictures import Mask
     from editfrontier.data.reading.published_drags import DragSample
-    from editfrontier.data.regions import Mask
 
 FOLDERS = {"dr": "dragbench-dr", "sr": "dragbench-sr"}
 LICENCE = "Apache-2.0"
@@ -37,8 +37,8 @@ class DragBenchOptions(Options):
 
     Attributes:
         subset: "dr" (205 samples, of DragDiffusion's benchmark), "sr" (100, of SDE-Drag's), or "both".
-        fit: "stretch" keeps the whole picture and makes its sides equal, which keeps every region; "crop" keeps the
-            largest square around the regions, and fails where it does not hold them.
+        fit: "stretch" makes the sides of the whole picture equal and so keeps every region; "crop" keeps the largest
+            square around the regions, and fails if it does not hold them.
     """
 
     subset: Literal["dr", "sr", "both"] = "dr"
@@ -51,12 +51,12 @@ def build(request: Request) -> list[Case]:
 
     options: DragBenchOptions = request.options
     parts = ("dr", "sr") if options.subset == "both" else (options.subset,)
-    found = [pair for part in parts for pair in sample_folders(request.raw, part)]
-    return [drag_case(read_sample(folder, name), request) for name, folder in found[: request.cases]]
+    named = [pair for part in parts for pair in sample_folders(request.raw, part)]
+    return [drag_case(read_sample(folder, name), request) for name, folder in named[: request.cases]]
 
 
 def sample_folders(raw: Path, part: str) -> list[tuple[str, Path]]:
-    """Return names and folders of the samples of a part, "dr" or "sr", by name; they lie at any depth.
+    """Return names and folders of the samples of a part, "dr" or "sr", by name, at any depth.
 
     Raises:
         UserError: the part is not there or holds no sample, or two samples have one name.
@@ -75,14 +75,10 @@ def sample_folders(raw: Path, part: str) -> list[tuple[str, Path]]:
 
 
 def read_sample(folder: Path, name: str) -> DragSample:
-    """Read one sample.
-
-    Args:
-        folder: of the sample.
-        name: of the sample in case ids.
+    """Read the sample in a folder, with its name in case ids.
 
     Raises:
-        UserError: a file is missing, malformed, of another size, or a pickle that wants more than plain data.
+        UserError: a file is missing, malformed, of another size, or a pickle of more than plain data.
     """
     from editfrontier.data.reading.drag_pairs import regions_of, split_pairs
     from editfrontier.data.reading.published_drags import DragSample, by_region
@@ -96,12 +92,12 @@ def read_sample(folder: Path, name: str) -> DragSample:
     handles = folder / "meta_data.pkl"
     starts, ends = split_pairs(read_meta(handles)["points"], str(handles))
     pairs = [((x, y), (u, v)) for (x, y), (u, v) in zip(starts.tolist(), ends.tolist(), strict=True)]
-    own, left_out = by_region(pairs, [region.source for region in regions])
+    points, left_out = by_region(pairs, [region.source for region in regions])
     prompt = str(content["prompt"]).strip()
     return DragSample(
         name=name,
         image=image,
-        regions=tuple(replace(one, points=tuple(points)) for one, points in zip(regions, own, strict=True)),
+        regions=tuple(replace(region, points=tuple(own)) for region, own in zip(regions, points, strict=True)),
         mask=_mask(content["mask"], picture, file),
         source_caption=prompt,
         target_caption=prompt,  # a drag moves things, the text stays true
@@ -122,7 +118,7 @@ def read_meta(file: Path) -> dict[str, Any]:
 
 
 def _mask(value: Any, picture: tuple[int, int], file: Path) -> Mask | None:
-    """Where the picture may change; None where nobody drew anything, which the labelling tool writes as zeros."""
+    """Return where the picture may change; None where nobody drew, which the labelling tool writes as zeros."""
     array = np.asarray(value)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise UserError(f"{file}: 'mask' is no array [height, width] of numbers. Unpack the data set again.")

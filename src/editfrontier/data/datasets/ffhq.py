@@ -1,8 +1,8 @@
 """FFHQ: aligned portraits without attributes, parsing masks or captions.
 
-So there are three honest uses: as the reference of FID and KID; as images that are reconstructed (the paper's Table 2);
-and, where a classifier has labelled them, as sources of attribute edits without masks. The authors appoint images 0 to
-59,999 for training and the rest for validation.
+So there are three honest uses: the reference of FID and KID; images to reconstruct (the paper's Table 2); and, where a
+classifier has labelled them, sources of attribute edits without masks. The authors assign images 0 to 59,999 to
+training and the rest to validation.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile, digest
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, write_images
+from editfrontier.data.cases import Case, compact_json, write_case
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import read_square
-from editfrontier.data.language import HAIR_COLOURS, Language, pick
+from editfrontier.data.language import HAIR_COLOURS, Language, attribute_instruction, check_share, pick
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.choice import salted
@@ -34,21 +34,21 @@ IMAGES = "images1024x1024/"
 METADATA = "ffhq-dataset-v2.json"
 SPLITS = {"training": range(60000), "validation": range(60000, 70000), "all": range(70000)}
 SURE = 0.9
-"""A label counts as known where the classifier gives it, or its absence, at least this probability."""
+"""Least probability that a classifier gives an attribute, or its absence, for it to count as known."""
 
 LICENCE = "CC BY-NC-SA 4.0 (data set); licence of the photo not looked up"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FfhqOptions(Options):
-    """Options of the data set.
+    """Options of FFHQ.
 
     Attributes:
         split: part of the images.
         labels: CSV file with a column `id`, the number of the image, and a column for each attribute of the language
-            that a classifier tells, with the probability that the image has it, or 0 and 1; an empty cell = not known.
-            Images that it does not name are left out. It must not come from the classifier that judges edits, for that
-            one would agree with itself. "" = no attribute is known, and cases ask for nothing but the image itself.
+            that a classifier knows: the probability that the image has it, or 0 and 1; an empty cell = not known.
+            Images that it does not name are left out. The classifier that judges edits must not write it, because it
+            would agree with itself. "" = no attribute is known, and cases only ask to reconstruct the image.
         free_form_share: expected share of free-form instructions of attribute edits, in [0, 1].
     """
 
@@ -58,57 +58,69 @@ class FfhqOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.free_form_share <= 1:
-            raise UserError(f"option 'free_form_share': {self.free_form_share}, expected 0 to 1. Correct the value.")
+        check_share(self.free_form_share)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """What the metadata say of an image: the checksum of its file, and whose photo it is."""
+    """The metadata of an image: the checksum of its file, the licence and author of the photo."""
 
     md5: str
     licence: str
 
 
 def chosen(split: str, seed: int, purpose: str = "cases") -> list[str]:
-    """Return the numbers of a split in the order in which they are taken; no data are needed for it.
+    """Return the numbers of a split in the order in which they are taken, which depends on no data.
 
     Args:
         split: a key of `SPLITS`.
-        seed: of the data.
-        purpose: "cases" or "reference", which have orders of their own.
+        seed: seed of the data.
+        purpose: "cases" or "reference", whose orders differ.
     """
     return salted(SPLITS[split], f"ffhq-{purpose}-{seed}")
 
 
 def build(request: Request) -> list[Case]:
-    """Build cases that ask for the image itself, or attribute edits without masks where there are labels."""
+    """Build reconstructions, or attribute edits without masks where there are labels."""
     options: FfhqOptions = request.options
-    folder = raw_file(DATASET, request.raw, IMAGES)
-    metadata = optional_file(DATASET, request.raw, METADATA)
-    photos = read_metadata(metadata) if metadata is not None else {}
+    source = _find_images(request)
     order = chosen(options.split, request.seed)
     if not options.labels:
-        return [_plain_case(request, folder, photos, name) for name in order[: request.cases]]
+        caption = PLAIN[0].format(person=pick(request.language.young_person, None))
+        texts = {"source_caption": caption, "target_caption": caption, "instruction": ""}
+        return [
+            _case(request, source, name, f"{request.task}-{int(name):05d}", edit_type="reconstruction", **texts)
+            for name in order[: request.cases]
+        ]
     labels = read_labels(Path(options.labels), request.language)
     order = [name for name in order if name in labels]
-    told = {attribute for row in labels.values() for attribute in row}
-    names = [attribute for attribute in request.language.attributes if attribute in told]
+    known = {attribute for row in labels.values() for attribute in row}
+    names = [attribute for attribute in request.language.attributes if attribute in known]
     candidates = {edit: [name for name in order if _editable(labels[name], *edit)] for edit in directions(names)}
-    made = balanced(candidates, request.cases, lambda name, edit: True)
+    edits = balanced(candidates, request.cases, lambda name, edit: True)
     return [
-        _edit_case(request, folder, photos, number, name, edit, labels[name])
-        for number, (name, edit, _) in enumerate(made)
+        _edit_case(request, source, number, name, edit, labels[name]) for number, (name, edit, _) in enumerate(edits)
     ]
 
 
 def images(request: Request) -> Iterator[tuple[str, Pixels]]:
-    """Yield images of the split with their names, by a salted hash; the order differs from that of the cases."""
-    folder = raw_file(DATASET, request.raw, IMAGES)
-    metadata = optional_file(DATASET, request.raw, METADATA)
-    photos = read_metadata(metadata) if metadata is not None else {}
+    """Yield images of the split with their names, in the order of a salted hash, another than that of the cases."""
+    source = _find_images(request)
     for name in chosen(request.options.split, request.seed, "reference"):
-        yield f"ffhq-{int(name):05d}", _image(folder, photos, name, request.options.size)
+        yield f"ffhq-{int(name):05d}", _image(source, name, request.options.size)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The folder of the images, and the metadata by number, empty if their file is not there."""
+
+    folder: Path
+    photos: Mapping[str, Photo]
+
+
+def _find_images(request: Request) -> _Images:
+    metadata = optional_file(DATASET, request.raw, METADATA)
+    return _Images(raw_file(DATASET, request.raw, IMAGES), read_metadata(metadata) if metadata is not None else {})
 
 
 def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
@@ -117,60 +129,41 @@ def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
     return attribute not in HAIR_COLOURS or sum(row.get(name, False) for name in HAIR_COLOURS) == 1
 
 
-def _plain_case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str) -> Case:
-    caption = PLAIN[0].format(person=pick(request.language.young_person, None))
-    texts = {"source_caption": caption, "target_caption": caption, "instruction": ""}
-    return _case(request, folder, photos, name, f"{request.task}-{int(name):05d}", edit_type="reconstruction", **texts)
-
-
 def _edit_case(
-    request: Request,
-    folder: Path,
-    photos: Mapping[str, Photo],
-    number: int,
-    name: str,
-    edit: tuple[str, bool],
-    before: Mapping[str, bool],
+    request: Request, source: _Images, number: int, name: str, edit: tuple[str, bool], before: Mapping[str, bool]
 ) -> Case:
     attribute, desired = edit
     after = edited_attributes(before, attribute, desired)
     direction = "add" if desired else "remove"
     rng = random.Random(stable_seed("ffhq instruction", request.seed, name, *edit))
-    entry = request.language.attributes[attribute]
-    free = rng.random() < request.options.free_form_share
-    if free:
-        instruction = rng.choice(entry.free_form_add if desired else entry.free_form_remove).text
-    else:
-        instruction = rng.choice(entry.add if desired else entry.remove)
+    instruction = attribute_instruction(request.language, attribute, desired, rng, request.options.free_form_share)
     return _case(
         request,
-        folder,
-        photos,
+        source,
         name,
         f"{request.task}-{number:05d}-{attribute}-{direction}",
         source_caption=face_caption(request.language, before),
         target_caption=face_caption(request.language, after),
-        instruction=instruction,
-        instruction_origin="free_form" if free else "template",
+        instruction=instruction.text,
+        instruction_origin=instruction.origin,
         edit_type=f"attribute_{direction}",
         attribute=attribute,
         desired=desired,
-        source_attributes=json.dumps(dict(before), separators=(",", ":")),
-        target_attributes=json.dumps(after, separators=(",", ":")),
+        source_attributes=compact_json(dict(before)),
+        target_attributes=compact_json(after),
     )
 
 
-def _case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str, case_id: str, **columns: Any) -> Case:
-    pixels = _image(folder, photos, name, request.options.size)
-    paths = write_images(request.folder, case_id, {"image": pixels})
-    return Case(
-        case_id=case_id,
+def _case(request: Request, source: _Images, name: str, case_id: str, **columns: Any) -> Case:
+    return write_case(
+        request.folder,
+        case_id,
+        {"image": _image(source, name, request.options.size)},
         task=request.task,
-        image=paths["image"],
         identity=f"ffhq-{int(name):05d}",
         cluster=f"ffhq-{int(name):05d}",
         split=request.options.split,
-        licence=photos[name].licence if name in photos else LICENCE,
+        licence=source.photos[name].licence if name in source.photos else LICENCE,
         **columns,
     )
 
@@ -178,24 +171,26 @@ def _case(request: Request, folder: Path, photos: Mapping[str, Photo], name: str
 # --- raw files -------------------------------------------------------------------------------------------------------
 
 
-def _image(folder: Path, photos: Mapping[str, Photo], name: str, size: int) -> Pixels:
+def _image(source: _Images, name: str, size: int) -> Pixels:
     number = int(name)
-    # The authors' script makes a folder for every thousand images; mirrors often have all in one.
-    nested, flat = folder / f"{number - number % 1000:05d}" / f"{number:05d}.png", folder / f"{number:05d}.png"
+    # The authors' script makes a folder for every thousand images; mirrors often put all images in one.
+    flat = source.folder / f"{number:05d}.png"
+    nested = source.folder / f"{number - number % 1000:05d}" / flat.name
     path = flat if flat.is_file() and not nested.is_file() else nested
-    if name in photos and path.is_file() and (found := digest(path, "md5")) != photos[name].md5:
+    photo = source.photos.get(name)
+    if photo is not None and path.is_file() and (md5 := digest(path, "md5")) != photo.md5:
         raise UserError(
-            f"{path}: has the md5 {found}, expected {photos[name].md5} by {METADATA}. It is truncated or another file: "
+            f"{path}: has the md5 {md5}, expected {photo.md5} by {METADATA}. It is truncated or another file: "
             "download it again by download_ffhq.py."
         )
     return read_square(path, size)
 
 
 def read_metadata(path: Path) -> dict[str, Photo]:
-    """Read `ffhq-dataset-v2.json`: number -> photo. Face landmarks are dropped while it is read, they fill gigabytes.
+    """Read `ffhq-dataset-v2.json`: number -> photo. Lists, the face landmarks, would fill gigabytes and are dropped.
 
     Raises:
-        UserError: it is truncated, no JSON, or has other entries.
+        UserError: the file is truncated, no JSON, or has other entries.
     """
 
     def trimmed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -218,13 +213,13 @@ def read_metadata(path: Path) -> dict[str, Photo]:
 
 
 def read_labels(path: Path, lang: Language) -> dict[str, dict[str, bool]]:
-    """Read the labels of a classifier: number -> attribute of the language -> value, as far as it is known.
+    """Read the labels of a classifier: number -> attribute of the language -> value, if it is known.
 
     Raises:
-        UserError: it cannot be read, a column is no attribute, a cell is no probability, or an image comes twice.
+        UserError: the file cannot be read, a column is no attribute, a cell is no probability, or an image is repeated.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # programs for tables put a mark before the text
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.DictReader(file)
             rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -239,18 +234,18 @@ def read_labels(path: Path, lang: Language) -> dict[str, dict[str, bool]]:
             raise UserError(f"{path}: column '{name}' is no attribute.{did_you_mean(name, lang.attributes)} Rename it.")
         if columns.count(name) > 1:
             raise UserError(f"{path}: has the column '{name}' twice. Remove one of them.")
-    found: dict[str, dict[str, bool]] = {}
+    labels: dict[str, dict[str, bool]] = {}
     for line, row in enumerate(rows, start=2):
         name = row.pop("id") or ""
         if None in row:
-            raise UserError(f"{path}, line {line}: has more cells than there are columns. Remove those.")
+            raise UserError(f"{path}, line {line}: has more cells than columns. Remove them.")
         if not name.strip().isdecimal():
             raise UserError(f"{path}, line {line}: id {name!r}, expected the number of an image. Correct it.")
         name = str(int(name))
-        if name in found:
+        if name in labels:
             raise UserError(f"{path}, line {line}: image {name} comes twice. Remove one of the rows.")
-        found[name] = _known(path, line, row)
-    return found
+        labels[name] = _known(path, line, row)
+    return labels
 
 
 def _known(path: Path, line: int, row: Mapping[str, str | None]) -> dict[str, bool]:

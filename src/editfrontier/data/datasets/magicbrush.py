@@ -1,16 +1,14 @@
-"""MagicBrush (NeurIPS 2023): instructions that people wrote, with masks, in sessions of one to three turns.
+"""MagicBrush (NeurIPS 2023): instructions by people, with masks, in sessions of one to three turns.
 
 The dev split is public, as parquet files. The test split is an archive with a password that may not be passed on, so
-that it is read from where the user unpacked it (E18). Both layouts are read; the one with folders has captions beside
-it.
+the user unpacks it and names its folder (E18). Both layouts are read; the folders also hold captions.
 
-A mask is no mask: it is the source picture with an alpha channel, transparent where the edit is, and sometimes of
-another resolution than the picture.
+A mask is stored as the source picture with an alpha channel, transparent where the edit is, sometimes in another
+resolution than the picture.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -23,12 +21,13 @@ from PIL import Image
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.cases import Case, write_images
-from editfrontier.data.cases import read_mask as read_png_mask
+from editfrontier.data.cases import Case, write_case, write_images
+from editfrontier.data.cases import read_mask as read_case_mask
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name
 from editfrontier.data.pictures import alpha_mask, open_picture, read_rgb
 from editfrontier.data.reading.build import raw_file
+from editfrontier.data.reading.choice import salted
 from editfrontier.data.reading.magicbrush_files import (
     IMAGES,
     SessionCaptions,
@@ -54,11 +53,11 @@ class MagicBrushOptions(Options):
 
     Attributes:
         split: "dev" (528 turns of 266 sessions, public) or "test" (1,053 turns of 535 sessions).
-        test_folder: where the test archive was unpacked; "" = the folder `test` of the raw files.
-        turns: "single", every turn edits the picture that the data set gives it, or "chain", every turn edits what the
-            editor made of the turn before it (the authors' multi-turn setting).
-        captions: "global" describe the whole picture, "local" the edit alone (the authors' CLIP-T); both need the
-            caption files of the archive, without which captions are empty.
+        test_folder: folder of the unpacked test archive; "" = the folder `test` of the raw files.
+        turns: "single", every turn edits the data set's own source picture, or "chain", every turn edits the editor's
+            result of the turn before (the authors' multi-turn setting).
+        captions: "global" describe the whole picture, "local" the edit alone (the authors' CLIP-T); captions are empty
+            without the caption files of the archive.
         fit: "crop" keeps the largest square around the mask, "stretch" the whole picture.
     """
 
@@ -70,7 +69,7 @@ class MagicBrushOptions(Options):
 
 
 def build(request: Request) -> list[Case]:
-    """Return the turns of sessions in an order that depends on the seed only, all turns of a session together."""
+    """Return the turns of sessions, whose order depends on the seed alone."""
     options: MagicBrushOptions = request.options
     folder = _split_folder(request.raw, options)
     captions = SessionCaptions()
@@ -87,8 +86,8 @@ def build(request: Request) -> list[Case]:
     cases: dict[int, Case] = {}
     for turn, images in content:
         cases[order[turn.session, turn.number]] = _case(request, turn, images, captions)
-    made = [cases[place] for place in sorted(cases)]
-    return _chained(request, made) if options.turns == "chain" else made
+    ordered = [cases[place] for place in sorted(cases)]
+    return _chained(request, ordered) if options.turns == "chain" else ordered
 
 
 def choose(turns: Sequence[Turn], count: int, seed: int, kind: str = "single") -> list[Turn]:
@@ -97,36 +96,35 @@ def choose(turns: Sequence[Turn], count: int, seed: int, kind: str = "single") -
     Args:
         turns: all turns.
         count: at least 1.
-        seed: of the order.
-        kind: "chain" leaves out what stands behind a turn that is missing.
+        seed: seed of the order.
+        kind: "chain" leaves out the turns after a missing one.
 
     Raises:
-        UserError: a turn stands twice.
+        UserError: a turn is repeated.
     """
     sessions: dict[str, dict[int, Turn]] = {}
     for turn in turns:
-        own = sessions.setdefault(turn.session, {})
-        if turn.number in own:
+        session = sessions.setdefault(turn.session, {})
+        if turn.number in session:
             raise UserError(
                 f"MagicBrush, session {turn.session}: turn {turn.number} stands twice. Keep each raw file once: the "
                 "same parquet file may lie there under two names."
             )
-        own[turn.number] = turn
-    ordered = sorted(sessions, key=lambda name: hashlib.sha256(f"magicbrush:{seed}:{name}".encode()).hexdigest())
+        session[turn.number] = turn
     chosen: list[Turn] = []
-    for name in ordered:
-        own = sessions[name]
-        numbers = sorted(own)
+    for name in salted(sessions, f"magicbrush:{seed}"):
+        session = sessions[name]
+        numbers = sorted(session)
         if kind == "chain":
             numbers = [number for place, number in enumerate(numbers, start=1) if number == place]
-            if len(numbers) < len(own):
+            if len(numbers) < len(session):
                 log.warning("MagicBrush, session %s: turn %d is missing, it ends before that", name, len(numbers) + 1)
-        chosen += [own[number] for number in numbers]
+        chosen += [session[number] for number in numbers]
     return chosen[:count]
 
 
 def _split_folder(raw: Path, options: MagicBrushOptions) -> Path | None:
-    """The unpacked archive of the split, None for parquet files."""
+    """Return the unpacked archive of the split, None for parquet files."""
     place = raw / options.split
     if options.split == "test" and options.test_folder:
         place = Path(options.test_folder).expanduser()
@@ -138,7 +136,7 @@ def _split_folder(raw: Path, options: MagicBrushOptions) -> Path | None:
         return None
     raise UserError(
         f"{place}: holds no edit_sessions.json, expected the unpacked test split of MagicBrush (images/, "
-        f"edit_sessions.json and caption files). {DATASET.by_hand} Give its folder by the option `test_folder`."
+        f"edit_sessions.json and caption files). {DATASET.by_hand} Name its folder by the option `test_folder`."
     )
 
 
@@ -160,27 +158,28 @@ def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: 
     options: MagicBrushOptions = request.options
     where = f"MagicBrush, session {turn.session}, turn {turn.number}"
     names = [
-        str(one) if isinstance(one, Path) else f"{where}, {role}" for one, role in zip(images, IMAGES, strict=True)
+        str(image) if isinstance(image, Path) else f"{where}, {role}"
+        for image, role in zip(images, IMAGES, strict=True)
     ]
     source, target = (read_rgb(images[i], names[i]) for i in (0, 2))
     picture = (source.shape[0], source.shape[1])
     mask = read_mask(images[1], names[1], picture)
-    # The pictures of a session share the frame of its first one, or a chain would jump.
+    # All pictures of a session share one frame, so that the content does not jump within a chain.
     about = mask if options.turns == "single" else None
     frame = frame_of(picture, request.options.size, options.fit, about)
     cluster = f"{request.task}-{safe_name([turn.session])}"
     request.note_source(cluster, source)
     case_id = f"{cluster}-t{turn.number}"
-    written: dict[str, Any] = {"image": frame.image(source), "true_edit": frame.image(_like(target, picture))}
-    if (framed := frame.mask(mask)).any():
-        written["mask"] = framed
-    paths = write_images(request.folder, case_id, written)
-    return Case(
-        case_id=case_id,
+    framed = frame.mask(mask)
+    return write_case(
+        request.folder,
+        case_id,
+        {
+            "image": frame.image(source),
+            "mask": framed if framed.any() else None,
+            "true_edit": frame.image(_like(target, picture)),
+        },
         task=request.task,
-        image=paths["image"],
-        mask=paths.get("mask", ""),
-        true_edit=paths["true_edit"],
         source_caption=captions.of(turn.session, turn.names[0], "global"),
         target_caption=captions.of(turn.session, turn.names[2], options.captions),
         instruction=turn.instruction,
@@ -197,34 +196,33 @@ def _case(request: Request, turn: Turn, images: tuple[Any, Any, Any], captions: 
 def _chained(request: Request, cases: Sequence[Case]) -> list[Case]:
     """Make the turns of a session a chain: each has the first picture, and the background of all turns so far."""
     size = (request.options.size, request.options.size)
-    made: list[Case] = []
-    changed: dict[str, Any] = {}
+    chained: list[Case] = []
+    changed: dict[str, Mask] = {}
     sessions: dict[str, list[Case]] = {}
     for case in cases:
         steps = sessions.setdefault(case.cluster, [])
         steps.append(case)
-        own = read_png_mask(request.folder / case.mask, size) if case.mask else np.zeros(size, np.bool_)
-        changed[case.cluster] = changed.get(case.cluster, np.zeros(size, np.bool_)) | own
-        paths = write_images(request.folder, case.case_id, {"background_mask": ~changed[case.cluster]})
+        mask = read_case_mask(request.folder / case.mask, size) if case.mask else np.zeros(size, np.bool_)
+        changed[case.cluster] = changed.get(case.cluster, np.zeros(size, np.bool_)) | mask
+        path = write_images(request.folder, case.case_id, {"background_mask": ~changed[case.cluster]})[
+            "background_mask"
+        ]
         if len(steps) > 1:
-            (request.folder / case.image).unlink()  # what the data set edits at this turn; no editor sees it
-        background = paths["background_mask"]
-        made.append(
-            replace(case, image=steps[0].image, background_mask=background, chain=case.cluster, step=len(steps))
-        )
-    return made
+            (request.folder / case.image).unlink()  # the data set's source of this turn, which no editor sees
+        chained.append(replace(case, image=steps[0].image, background_mask=path, chain=case.cluster, step=len(steps)))
+    return chained
 
 
 def read_mask(source: Path | bytes, where: str, picture: tuple[int, int]) -> Mask:
-    """Return where an edit is, bool [H, W] of the size of its picture: where the alpha channel is transparent.
+    """Return the mask of an edit, bool [H, W] in the size of its picture: the transparent pixels.
 
     Args:
         source: the mask as it is published, of any resolution.
-        where: for messages.
+        where: start of messages.
         picture: (height, width).
 
     Raises:
-        UserError: it is no image, has no alpha channel, or another shape than the picture.
+        UserError: the mask is no image, has no alpha channel, or another aspect ratio than the picture.
     """
     image = open_picture(source, where)
     clear = alpha_mask(image)
@@ -240,14 +238,14 @@ def read_mask(source: Path | bytes, where: str, picture: tuple[int, int]) -> Mas
             f"{where}: is {clear.shape[1]}x{clear.shape[0]} but its image is {picture[1]}x{picture[0]} pixels, "
             "expected the same shape. Get the original files."
         )
-    # As the authors advise: resize the alpha channel, then cut it at one half.
+    # As the authors advise: resize the alpha channel, then threshold it at one half.
     alpha = image.convert("RGBA").getchannel("A").resize(picture[::-1], Image.Resampling.BILINEAR)
-    found: Mask = np.asarray(alpha) < 128
-    return found
+    resized: Mask = np.asarray(alpha) < 128
+    return resized
 
 
 def _like(target: Pixels, picture: tuple[int, int]) -> Pixels:
-    """Return the edited picture in the size of its source; DALL-E gave some back larger."""
+    """Return the edited picture in the size of its source; DALL-E returned some in a larger size."""
     if target.shape[:2] == picture:
         return target
     return np.asarray(Image.fromarray(target).resize(picture[::-1], Image.Resampling.LANCZOS), dtype=np.uint8)

@@ -11,11 +11,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.cases import PICTURE_ENDINGS, Case, write_images
+from editfrontier.data.cases import PICTURE_ENDINGS, Case, write_case
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name, same_size
 from editfrontier.data.pictures import alpha_mask, grey_mask, open_picture, read_rgb
@@ -28,23 +28,23 @@ log = logging.getLogger(__name__)
 TABLE = "images.csv"
 PATHS = ("image", "mask", "background_mask", "true_edit")
 COLUMNS = {
-    "image": "path of the picture, the only column that must be there",
+    "image": "path of the picture; the only column that is required",
     "id": "name of the case: letters, digits, _ and -; by default the number of the row and the name of the picture",
     "instruction": "what to do, in words",
     "source_caption": "what the picture shows",
-    "target_caption": "what it shall show",
+    "target_caption": "what the edited picture should show",
     "mask": "path of a mask, white where it may change",
     "background_mask": "path of a mask, white where it must not change; by default the rest of `mask`",
     "true_edit": "path of a right result",
-    "edit_type": "a word by which tables can be split",
-    "source": "name of the source image: rows that share it are resampled together; by default the path of the picture",
+    "edit_type": "a word that tables can be split by",
+    "source": "name of the source image: rows with the same name are resampled together; by default the picture's path",
     "licence": "of the picture",
 }
 """Columns of the table, in any order; the paths are relative to the table."""
 
 _ID = re.compile(r"^[A-Za-z0-9_-]+$")
 LONGEST_ID = 120
-"""Letters of a name: files are called by the task, the name and more, and a file name has at most 255 bytes."""
+"""Letters of a name: file names hold the task, the name and more, and have at most 255 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,12 @@ class OwnImagesOptions(Options):
         table: file name of the table below the folder of raw files; "" = `images.csv`, or if there is none every
             picture of the folder with the texts of the options below.
         columns: other names of columns in the table, "theirs=ours" each, for example "prompt=instruction".
-        instruction, source_caption, target_caption: texts of rows (and of the pictures of a folder) without their own.
-        mask_from: "grey", white is where it may change, or "alpha", transparent is.
-        outside: whether pictures and masks may lie outside of the table's folder and of `root`, by their path or by a
-            link. Tables travel, and one of somebody else could make a case of any picture of this machine.
+        instruction, source_caption, target_caption: texts of rows that lack them, and of the pictures of a folder.
+        mask_from: "grey", white pixels may change, or "alpha", transparent pixels may.
+        outside: whether pictures and masks may lie outside the table's folder and `root`, by their path or by a link.
+            A table that somebody else wrote could otherwise make a case of any picture on this machine.
         fit: "crop" keeps the largest square around the mask, "stretch" the whole picture.
-        licence: of rows without their own.
+        licence: licence of rows that state none.
     """
 
     table: str = ""
@@ -75,7 +75,7 @@ class OwnImagesOptions(Options):
 
 
 def build(request: Request) -> list[Case]:
-    """Return the first rows of the table, or pictures of the folder by name."""
+    """Return the cases of the first rows of the table, or of the first pictures of the folder by name."""
     options: OwnImagesOptions = request.options
     table = request.raw / (options.table or TABLE)
     if table.is_file():
@@ -84,7 +84,7 @@ def build(request: Request) -> list[Case]:
     elif options.table or not request.raw.is_dir():
         meant = file_that_is_meant(table if options.table else request.raw) or f" {DATASET.by_hand}"
         raise UserError(
-            f"{table}: no such table of pictures.{meant} Give the folder by the option `root`, the file by `table`."
+            f"{table}: no such table of pictures.{meant} Name the folder by the option `root`, the file by `table`."
         )
     else:
         rows, where = list_folder(request.raw), str(request.raw)
@@ -102,11 +102,11 @@ def read_table(path: Path, renamed: Sequence[str] = ()) -> list[dict[str, str]]:
         renamed: "theirs=ours" each, for columns of another name.
 
     Returns:
-        for each line the columns of `COLUMNS` that are not empty, and "line", its number in the file.
+        For each line the columns of `COLUMNS` that are not empty, and "line", its number in the file.
 
     Raises:
-        UserError: it is unreadable, has no rows, lacks `image`, or has a column whose name is nearly one that is
-            missing.
+        UserError: the file is unreadable, has no rows, lacks `image`, or has a column whose name is nearly that of a
+            missing one.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -140,7 +140,7 @@ def read_table(path: Path, renamed: Sequence[str] = ()) -> list[dict[str, str]]:
 
 
 def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[str]:
-    """Our name of each column, "" for one that is not ours."""
+    """Return our name of each column, "" for a column that we do not read."""
     ours = {}
     for pair in renamed:
         theirs, equals, name = (part.strip() for part in pair.partition("="))
@@ -164,11 +164,11 @@ def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[st
             continue
         near = did_you_mean(column.lower(), free) if free else ""
         if "Did you mean" in near:
-            raise UserError(f"{path}: there is no column '{column}'.{near} Correct the name, or give it by `columns`.")
+            raise UserError(f"{path}: there is no column '{column}'.{near} Correct the name, or map it by `columns`.")
         log.info("%s: the column '%s' is not read", path, column)
     if "image" not in names:
         raise UserError(
-            f"{path}: has no column 'image' among {', '.join(header)}. Name the column of the pictures so, or give its "
+            f"{path}: has no column 'image' among {', '.join(header)}. Rename the column of the pictures, or map its "
             "name by the option `columns`."
         )
     return names
@@ -176,7 +176,7 @@ def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[st
 
 def list_folder(folder: Path) -> list[dict[str, str]]:
     """Return the pictures of a folder by name, each with the mask of its name in the folder `masks`, if any."""
-    # Hidden files hold what a Mac keeps of others (._cat.png), and are no pictures.
+    # Hidden files are no pictures: a Mac keeps the attributes of cat.png in ._cat.png.
     shown = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     files = [entry for entry in shown if entry.suffix.lower() in PICTURE_ENDINGS and entry.is_file()]
     for other in shown:
@@ -188,43 +188,42 @@ def list_folder(folder: Path) -> list[dict[str, str]]:
         deeper = next(
             (entry for entry in inner if any(file.suffix.lower() in PICTURE_ENDINGS for file in entry.iterdir())), None
         )
-        hint = f" There are some in {deeper}: give that folder by the option `root`." if deeper else ""
+        hint = f" There are some in {deeper}: name that folder by the option `root`." if deeper else ""
         raise UserError(
             f"{folder}: holds neither {TABLE} nor a picture ({', '.join(PICTURE_ENDINGS)}).{hint} {DATASET.by_hand}"
         )
     place = folder / "masks"
     drawn = sorted(place.iterdir()) if place.is_dir() else []
-    own = {_stem(file) for file in files}
-    masks: dict[str, list[Path]] = {}
+    masks: dict[str, list[str]] = {_stem(file): [] for file in files}
     for mask in drawn:
-        if mask.suffix.lower() in PICTURE_ENDINGS and _stem(mask) in own:
-            masks.setdefault(_stem(mask), []).append(mask)
+        if mask.suffix.lower() in PICTURE_ENDINGS and _stem(mask) in masks:
+            masks[_stem(mask)].append(str(mask.relative_to(folder)))
         elif not mask.name.startswith("."):
-            log.warning("%s: is not the mask of a picture, whose name it would have; it is not read", mask)
+            log.warning("%s: no picture has this name, so it is no mask and is not read", mask)
     rows = []
     for file in files:
-        found = [str(mask.relative_to(folder)) for mask in masks.get(_stem(file), [])]
-        if len(found) > 1:
-            raise UserError(f"{folder}: the picture {file.name} has the masks {' and '.join(found)}. Keep one of them.")
-        rows.append({"image": file.name, "line": file.name} | ({"mask": found[0]} if found else {}))
+        named = masks[_stem(file)]
+        if len(named) > 1:
+            raise UserError(f"{folder}: the picture {file.name} has the masks {' and '.join(named)}. Keep one of them.")
+        rows.append({"image": file.name, "line": file.name} | ({"mask": named[0]} if named else {}))
     return rows
 
 
 def _stem(file: Path) -> str:
-    """The name of a picture without its ending; disks differ in how they store letters with accents."""
+    """Return the name of a picture without its ending; disks differ in how they store letters with accents."""
     return unicodedata.normalize("NFC", file.stem)
 
 
 def check_inside(rows: Sequence[Mapping[str, str]], folder: Path, raw: Path, where: str) -> None:
-    """Raise `UserError` if a row names a file that lies neither in `folder`, which its paths are relative to, nor in
-    `raw`, be it by "..", an absolute path or a link."""
+    """Raise `UserError` if a row names a file outside `folder`, which its paths are relative to, and outside `raw`, by
+    "..", an absolute path or a link."""
     homes = (folder.resolve(), raw.resolve())
     for row in rows:
         for role in PATHS:
             if role in row and not any(_real(folder / row[role]).is_relative_to(home) for home in homes):
                 raise UserError(
                     f"{where}, line {row['line']}: its {role} {row[role]!r} lies at {_real(folder / row[role])}, "
-                    f"outside of {folder}. Copy it there, or give the option `outside: true` if you trust the table."
+                    f"outside {folder}. Copy it there, or set the option `outside: true` if you trust the table."
                 )
 
 
@@ -236,7 +235,7 @@ def with_ids(rows: Sequence[Mapping[str, str]], where: str) -> dict[str, Mapping
     """Return the rows by name: their `id`, or their number and the name of their picture.
 
     Raises:
-        UserError: a name stands twice, be it in other capitals, or has letters that a file name should not have.
+        UserError: a name is repeated, if only in other capitals, or has letters that a file name should not have.
     """
     named: dict[str, Mapping[str, str]] = {}
     small: dict[str, str] = {}  # name in small letters -> name
@@ -280,11 +279,7 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
     frame = frame_of(picture, options.size, options.fit, mask)
     if min(frame.height, frame.width) < options.size:
         log.warning("%s: is enlarged from %dx%d pixels", folder / row["image"], frame.width, frame.height)
-    written: dict[str, Any] = {"image": frame.image(image)}
-    if mask is not None:
-        written["mask"] = frame.mask(mask)
-    if background is not None:
-        written["background_mask"] = frame.mask(background)
+    true_edit = None
     if "true_edit" in row:
         path = folder / row["true_edit"]
         true_edit = read_rgb(path, upright=True)
@@ -293,18 +288,18 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
                 f"{path}: the true edit is {true_edit.shape[1]}x{true_edit.shape[0]} but its image is "
                 f"{picture[1]}x{picture[0]} pixels. Resize it, or leave the cell empty."
             )
-        written["true_edit"] = frame.image(true_edit)
-    case_id = f"{request.task}-{name}"
     cluster = f"{request.task}-{row.get('source') or _source(folder, row['image'])}"
     request.note_source(cluster, image)
-    paths = write_images(request.folder, case_id, written)
-    return Case(
-        case_id=case_id,
+    return write_case(
+        request.folder,
+        f"{request.task}-{name}",
+        {
+            "image": frame.image(image),
+            "mask": None if mask is None else frame.mask(mask),
+            "background_mask": None if background is None else frame.mask(background),
+            "true_edit": None if true_edit is None else frame.image(true_edit),
+        },
         task=request.task,
-        image=paths["image"],
-        mask=paths.get("mask", ""),
-        background_mask=paths.get("background_mask", ""),
-        true_edit=paths.get("true_edit", ""),
         source_caption=row.get("source_caption", options.source_caption),
         target_caption=row.get("target_caption", options.target_caption),
         instruction=row.get("instruction", options.instruction),
@@ -318,7 +313,7 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
 
 
 def _source(folder: Path, path: str) -> str:
-    """The path of a picture in one spelling, for tables write ./a.png and a.png."""
+    """Return the path of a picture in one spelling: tables may write ./a.png and a.png."""
     real, home = _real(folder / path), folder.resolve()
     return real.relative_to(home).as_posix() if real.is_relative_to(home) else path
 
@@ -330,7 +325,7 @@ def _mask(path: Path, options: OwnImagesOptions, picture: tuple[int, int]) -> Ma
     clear = alpha_mask(image, upright=True)
     if clear is None:
         raise UserError(
-            f"{path}: has no alpha channel, which `mask_from: alpha` reads. Give `mask_from: grey`, or redraw it."
+            f"{path}: has no alpha channel, which `mask_from: alpha` reads. Set `mask_from: grey`, or redraw it."
         )
     return same_size(clear, picture, str(path))
 

@@ -1,28 +1,28 @@
 """PIE-Bench (PnPInversion, ICLR 2024): 700 pictures of 512x512 pixels in ten types of edits, with prompts and masks.
 
-`mapping_file.json` names the pictures below `annotation_images`. A mask is a list of runs, start and length by turns,
-over the pixels row by row. For their metrics the authors count the outermost pixels as edited, "to avoid annotation
-errors in boundary": so does the background mask here, while editors get the mask as it was drawn.
+`mapping_file.json` names the pictures below `annotation_images`. A mask is a list of runs over the pixels row by row,
+alternately a start and a length. In their metrics the authors count the outermost pixels as edited, "to avoid
+annotation errors in boundary": so does the background mask here, while editors get the mask as it was drawn.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.fetching.files import ExpectedFile
-from editfrontier.data.cases import Case, write_images
+from editfrontier.data.cases import Case, write_case
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import frame_of, safe_name
 from editfrontier.data.pictures import read_rgb
 from editfrontier.data.reading.build import raw_file
+from editfrontier.data.reading.choice import salted
 from editfrontier.data.reading.json_files import read_object
 
 if TYPE_CHECKING:
@@ -31,18 +31,6 @@ if TYPE_CHECKING:
 SIDE = 512
 LICENCE = "on request by the authors' form; rights in the pictures not stated"
 KEYS = ("image_path", "original_prompt", "editing_prompt", "editing_instruction", "editing_type_id", "mask")
-TYPES = (
-    "random",
-    "change_object",
-    "add_object",
-    "delete_object",
-    "change_content",
-    "change_pose",
-    "change_color",
-    "change_material",
-    "change_background",
-    "change_style",
-)
 Type = Literal[
     "random",
     "change_object",
@@ -55,6 +43,7 @@ Type = Literal[
     "change_background",
     "change_style",
 ]
+TYPES: tuple[Type, ...] = get_args(Type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +51,7 @@ class PieBenchOptions(Options):
     """Options of PIE-Bench.
 
     Attributes:
-        types: types of edits that are kept, none = all. "random" mixes the other nine.
+        types: types of edits, empty = all. "random" mixes the other nine.
     """
 
     types: tuple[Type, ...] = ()
@@ -75,7 +64,7 @@ def build(request: Request) -> list[Case]:
     pictures = raw_file(DATASET, request.raw, "annotation_images/")
     entries = read_mapping(path)
     kept = [name for name, entry in entries.items() if not options.types or _type(entry) in options.types]
-    order = sorted(kept, key=lambda name: hashlib.sha256(f"pie_bench:{request.seed}:{name}".encode()).hexdigest())
+    order = salted(kept, f"pie_bench:{request.seed}")
     return [_case(request, name, entries[name], path, pictures) for name in order[: request.cases]]
 
 
@@ -97,14 +86,14 @@ def read_mapping(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def decode_mask(runs: Any, where: str) -> Mask:
-    """Return a mask bool [512, 512] from runs, start and length by turns; a run that goes too far is cut.
+    """Return a mask bool [512, 512] from runs, alternately a start and a length; a run that is too long is cut.
 
     Raises:
-        UserError: it is no such list; the message starts with `where`.
+        UserError: `runs` is no such list; the message starts with `where`.
     """
     if isinstance(runs, str):
         raise UserError(
-            f"{where}: its mask is a text, as in PIE-Bench++, whose prompts and masks are others (many are the whole "
+            f"{where}: its mask is a text, as in PIE-Bench++, whose prompts and masks differ (many are the whole "
             "picture). Get the original PIE-Bench."
         )
     whole = isinstance(runs, list) and all(isinstance(value, int) and not isinstance(value, bool) for value in runs)
@@ -136,17 +125,15 @@ def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pic
     edited[[0, -1]] = edited[:, [0, -1]] = True
     frame = frame_of((SIDE, SIDE), request.options.size, "stretch")
     case_id = f"{request.task}-{safe_name([name])}"
-    # Any share of a pixel that counts as edited takes the pixel away from the background: the border is one pixel wide.
-    written: dict[str, Any] = {"image": frame.image(image), "background_mask": _untouched(edited, request.options.size)}
-    if mask.any():
-        written["mask"] = frame.mask(mask)
-    paths = write_images(request.folder, case_id, written)
-    return Case(
-        case_id=case_id,
+    return write_case(
+        request.folder,
+        case_id,
+        {
+            "image": frame.image(image),
+            "mask": frame.mask(mask) if mask.any() else None,
+            "background_mask": _untouched(edited, request.options.size),
+        },
         task=request.task,
-        image=paths["image"],
-        mask=paths.get("mask", ""),
-        background_mask=paths["background_mask"],
         source_caption=_plain(entry["original_prompt"]),
         target_caption=_plain(entry["editing_prompt"]),
         instruction=(entry["editing_instruction"] or "").strip(),
@@ -160,14 +147,14 @@ def _case(request: Request, name: str, entry: Mapping[str, Any], path: Path, pic
 
 
 def _untouched(edited: Mask, size: int) -> Mask:
-    """Pixels of the result that hold no edited pixel, bool [size, size]."""
+    """Return the pixels of the result that hold no part of an edited pixel, bool [size, size]: the border is narrow."""
     shares = Image.fromarray(edited.astype(np.float32)).resize((size, size), Image.Resampling.BOX)
     free: Mask = np.asarray(shares) < 1e-6
     return free
 
 
 def _plain(prompt: str) -> str:
-    """A prompt without the brackets around the words that differ."""
+    """Return a prompt without the brackets around the words that differ."""
     return prompt.replace("[", "").replace("]", "").strip()
 
 
@@ -181,10 +168,9 @@ def _type(entry: Mapping[str, Any], where: str = "") -> str:
 
 
 def _inside(folder: Path, name: str, where: str) -> Path:
-    file = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"{where}: its image_path {name!r} leads out of {folder}. Get the original mapping_file.json.")
-    return file
+    return folder / name
 
 
 DATASET = Dataset(
@@ -192,7 +178,7 @@ DATASET = Dataset(
     title="PIE-Bench",
     home="https://github.com/cure-lab/PnPInversion",
     licence=LICENCE,
-    terms="Given out by the authors through a form; what it asks you to agree to is not known here: read it there.",
+    terms="The authors give it out through a form, whose terms are not known here: read them there.",
     files=(
         ExpectedFile(path="mapping_file.json", what="700 entries with prompts and masks"),
         ExpectedFile(path="annotation_images/", what="the pictures, in folders by type of edit"),

@@ -1,9 +1,8 @@
 """ReD-Bench (DragFlow, ICLR 2026): pictures with regions to drag, in folders of a few files each.
 
-A sample is a folder that is named by one letter and digits. It holds `original_image.png`, `operation.png` (white =
-where the regions are, all of them in one mask), and `instruction.json`. The target regions and the area that may change
-are rebuilt from these as the authors' code does, since their own copies (`temp/`, `mask.png`) are not known to be there
-for every sample.
+A sample is a folder whose name is one letter and digits. It holds `original_image.png`, `operation.png` (all regions in
+one mask, white), and `instruction.json`. The target regions and the area that may change are rebuilt from these as the
+authors' code does, because their own copies (`temp/`, `mask.png`) may be missing.
 
 The paper says 500 annotations; 120 are published (E17).
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,8 +27,9 @@ from editfrontier.data.reading.json_files import read_object
 
 if TYPE_CHECKING:
     from editfrontier.data.cases import Case
+    from editfrontier.data.pictures import Mask
     from editfrontier.data.reading.published_drags import DragSample
-    from editfrontier.data.regions import Mask, Region
+    from editfrontier.data.regions import Region
 
 TASKS = {
     "transformation": "relocation",
@@ -40,7 +40,7 @@ TASKS = {
 LEAST_AREA = 5  # a contour of a smaller area is a speck of the drawing (the authors' threshold)
 LICENCE = "DragFlow (NTUITIVE): non-commercial use only"
 _NAME = re.compile(r"^[A-Za-z]\d+$")
-_FAR = 1e6  # pixels, more than any picture has; NaN and infinity, which JSON may hold, are not below it
+_FAR = 1e6  # pixels, more than any picture has; NaN and infinity, which JSON may hold, are not smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +48,13 @@ class RedBenchOptions(Options):
     """Options of ReD-Bench.
 
     Attributes:
-        fit: "stretch" keeps the whole picture and makes its sides equal, which keeps every region; "crop" keeps the
-            largest square around the regions, and fails where it does not hold them.
+        fit: "stretch" makes the sides of the whole picture equal and so keeps every region; "crop" keeps the largest
+            square around the regions, and fails if it does not hold them.
         masks: "rebuilt" from the regions, or "published": the area `mask.png` that the authors ship for their metrics.
-        caption_words: words of the captions that are kept, 0 = all. The texts have 40 to 70 words, and the text
-            encoder of Stable Diffusion reads 77 tokens; a case with a longer text fails there.
-        pool: parts of DragBench that are put behind ReD-Bench, "dr" and "sr".
-        drag_bench_root: folder of DragBench's raw files for `pool`; "" as of the option `root` there.
+        caption_words: number of words of the captions that are kept, 0 = all. The texts have 40 to 70 words, and the
+            text encoder of Stable Diffusion reads 77 tokens; a case with a longer text fails there.
+        pool: parts of DragBench, "dr" and "sr", that follow ReD-Bench.
+        drag_bench_root: folder of DragBench's raw files for `pool`; "" as for the option `root` there.
     """
 
     fit: Literal["crop", "stretch"] = "stretch"
@@ -82,20 +82,19 @@ def build(request: Request) -> list[Case]:
         from editfrontier.data.datasets import drag_bench
 
         root = data_folder("drag_bench", options.drag_bench_root)
-        found = [pair for part in dict.fromkeys(options.pool) for pair in drag_bench.sample_folders(root, part)]
-        for name, folder in found[: request.cases - len(cases)]:
-            sample = drag_bench.read_sample(folder, name)
-            cases.append(drag_case(sample, request))
+        named = [pair for part in dict.fromkeys(options.pool) for pair in drag_bench.sample_folders(root, part)]
+        for name, folder in named[: request.cases - len(cases)]:
+            cases.append(drag_case(drag_bench.read_sample(folder, name), request))
     return cases
 
 
 def sample_folders(raw: Path) -> list[Path]:
-    """Return the folders of the samples by number and name, below `ReD_Bench` or in the folder itself."""
+    """Return the folders of the samples by number and name, in `ReD_Bench` or in the folder itself."""
     places = [raw] if _samples(raw) else [raw_file(DATASET, raw, "ReD_Bench/")]
     folders = _samples(places[0])
     if not folders:
         raise UserError(
-            f"{places[0]}: holds no sample, expected folders that are named by a letter and digits, such as a12. "
+            f"{places[0]}: holds no sample, expected folders whose names are a letter and digits, such as a12. "
             f"{DATASET.by_hand}"
         )
     return folders
@@ -104,20 +103,15 @@ def sample_folders(raw: Path) -> list[Path]:
 def _samples(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    found = [entry for entry in folder.iterdir() if entry.is_dir() and _NAME.match(entry.name)]
-    return sorted(found, key=lambda entry: (int(entry.name[1:]), entry.name))
+    samples = [entry for entry in folder.iterdir() if entry.is_dir() and _NAME.match(entry.name)]
+    return sorted(samples, key=lambda entry: (int(entry.name[1:]), entry.name))
 
 
 def read_sample(folder: Path, *, masks: str = "rebuilt", caption_words: int = 0) -> DragSample:
-    """Read one sample.
-
-    Args:
-        folder: of the sample.
-        masks: "rebuilt" or "published" (see `RedBenchOptions`).
-        caption_words: words of a description that are kept, 0 = all.
+    """Read the sample in a folder; `masks` and `caption_words` as in `RedBenchOptions`.
 
     Raises:
-        UserError: a file is missing or malformed, or an operation fits to no region; the message names it.
+        UserError: a file is missing or malformed, or an operation matches no region; the message names it.
     """
     from editfrontier.data.reading.published_drags import DragSample
 
@@ -137,7 +131,7 @@ def read_sample(folder: Path, *, masks: str = "rebuilt", caption_words: int = 0)
         regions=regions,
         mask=mask,
         source_caption=_shortened(before, caption_words),
-        # The authors' target prompt: what the picture shows, then what changes, which is never cut.
+        # The authors' target prompt: the content of the picture, then the change, which is never cut.
         target_caption=f"{_shortened(before, caption_words, len(change.split()))} {change}".strip(),
         instruction=change,
         licence=LICENCE,
@@ -152,7 +146,7 @@ def _drawn(file: Path, picture: tuple[int, int], above: int) -> Mask:
 
 
 def _shortened(text: str, words: int, taken: int = 0) -> str:
-    """The first words of a text, of which `taken` are needed elsewhere; all of it if `words` is 0."""
+    """Return the first `words` - `taken` words of a text; the whole text if `words` is 0."""
     return " ".join(text.split()[: max(words - taken, 0)]) if words else text
 
 
@@ -160,20 +154,20 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
     """Read the operations of a sample, each with the part of the drawing that it moves.
 
     Args:
-        content: of `instruction.json`.
+        content: content of `instruction.json`.
         drawn: bool [H, W], all regions.
-        file: for messages.
+        file: the file that messages name.
 
     Returns:
-        the regions in the authors' order, and the number of handles that lie in none of them.
+        The regions in the authors' order, and the number of handles that lie in none of them.
 
     Source:
-        DragFlow: the external contours of the drawing are its regions, and an operation moves the one that holds its
-        first centroid. A deformation is moved like a relocation. The map goes from one centroid to the other, as in
-        their metrics; their masks of targets start from the mean of the pixels instead, which is a pixel off at most.
+        DragFlow: the external contours of the drawing are its regions, and an operation moves the region that holds its
+        first centroid. A deformation moves like a relocation. The map takes one centroid to the other, as in their
+        metrics; their masks of targets start from the mean of the pixels, which is at most a pixel off.
     """
     from editfrontier.data.reading.published_drags import by_region, rotation, translation
-    from editfrontier.data.regions import Region, warp_mask
+    from editfrontier.data.regions import Region, holds, warp_mask
 
     operations = content.get("region_operations")
     if not isinstance(operations, dict) or not operations:
@@ -184,7 +178,7 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
         where, operation = f"{file}, operation {key!r}", operations[key]
         kind = _kind(operation, where)
         start, end = _centroids(operation, where)
-        source = next((part for part in parts if _holds(part, start)), None)
+        source = next((part for part in parts if holds(part, start)), None)
         if source is None:
             raise UserError(
                 f"{where}: its first centroid ({start[0]:g}, {start[1]:g}) lies in none of the {len(parts)} regions of "
@@ -197,16 +191,13 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
         else:
             affine = translation(end[0] - start[0], end[1] - start[1])
         regions.append(Region(kind, source, affine, warp_mask(source, affine), (), anchor))
-    pairs, left_out = by_region(_handles(content, file), [region.source for region in regions])
-    made = [
-        Region(one.kind, one.source, np.asarray(one.affine), one.target, tuple(own), one.anchor)
-        for one, own in zip(regions, pairs, strict=True)
-    ]
-    return tuple(made), left_out
+    points, left_out = by_region(_handles(content, file), [region.source for region in regions])
+    with_points = (replace(region, points=tuple(own)) for region, own in zip(regions, points, strict=True))
+    return tuple(with_points), left_out
 
 
 def _parts(drawn: Mask) -> list[Mask]:
-    """The drawn regions, without holes and specks: the filled external contours."""
+    """Return the drawn regions, without holes and specks: the filled external contours."""
     import cv2
 
     contours, _ = cv2.findContours(drawn.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -219,13 +210,8 @@ def _parts(drawn: Mask) -> list[Mask]:
     return parts
 
 
-def _holds(part: Mask, point: tuple[float, float]) -> bool:
-    column, row = round(point[0]), round(point[1])
-    return 0 <= row < part.shape[0] and 0 <= column < part.shape[1] and bool(part[row, column])
-
-
 def _turn(start: tuple[float, float], end: tuple[float, float], anchor: tuple[float, float], where: str) -> float:
-    """The angle from `start` to `end` as seen from the anchor, in (-pi, pi]."""
+    """Return the angle from `start` to `end` around the anchor, in (-pi, pi]."""
     if start == anchor or end == anchor:
         raise UserError(f"{where}: a centroid lies on the anchor, so its rotation has no angle. Get the file again.")
     turn = math.atan2(end[1] - anchor[1], end[0] - anchor[0]) - math.atan2(start[1] - anchor[1], start[0] - anchor[0])

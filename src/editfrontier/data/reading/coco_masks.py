@@ -8,7 +8,7 @@ import numpy as np
 from skimage import draw
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.masks import Mask
+from editfrontier.data.pictures import Mask
 
 
 def instance_mask(segmentation: Any, height: int, width: int, where: str) -> Mask:
@@ -16,16 +16,16 @@ def instance_mask(segmentation: Any, height: int, width: int, where: str) -> Mas
 
     Args:
         segmentation: a list of polygons [x0, y0, x1, y1, ...], whose union is the mask, or a mapping of `size` [H, W]
-            and `counts`, run lengths down the columns, beginning with the pixels that are not in the mask.
-        height, width: of the image, pixels.
-        where: what messages call the annotation.
+            and `counts`, run lengths down the columns, the first of pixels outside the mask.
+        height, width: size of the image, pixels.
+        where: name of the annotation in messages.
 
     Returns:
         bool [H, W]. Pixels of polygons are those whose centres lie inside; COCO's own library samples borders five
-        times as finely, and the two agree in all but a few border pixels (intersection over union 0.99 on average).
+        times as finely, and the two differ in a few border pixels (intersection over union 0.99 on average).
 
     Raises:
-        UserError: it is neither, or of another size than the image.
+        UserError: the segmentation is neither, or its size is not that of the image.
     """
     if isinstance(segmentation, dict):
         return _runs_mask(segmentation, height, width, where)
@@ -60,17 +60,16 @@ def _runs_mask(segmentation: dict[str, Any], height: int, width: int, where: str
     runs = decompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or sum(runs) != height * width or min(runs) < 0:
         raise UserError(f"{where}: its runs do not fill the image of {height}x{width} pixels. Get the file again.")
-    values = np.arange(len(runs)) % 2 == 1
-    found: Mask = np.repeat(values, runs).reshape(width, height).T
-    return found
+    mask: Mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+    return mask
 
 
 def decompressed(text: str) -> list[int]:
     """Return the run lengths of a compressed text.
 
-    Each number is written in groups of five bits, the lowest first, as characters from "0" on, with a sixth bit where
-    more follow and the sign in the last group's fifth bit; from the fourth on, it is the difference to the number
-    before last.
+    A number is written in groups of five bits, the lowest first, as characters from "0" on. The sixth bit says that
+    more groups follow; the fifth bit of the last group is the sign. From the fourth number on, a number is the
+    difference to the number before the last.
     """
     runs: list[int] = []
     place = 0

@@ -1,4 +1,4 @@
-"""Captions and instructions of edits of objects in COCO, made of what annotators wrote and of words of the language."""
+"""Captions and instructions of edits of objects in COCO, from the annotators' captions and the language."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editfrontier.data.language import Language
+from editfrontier.data.language import Instruction, Language, scene_instruction, with_articles
 
 KINDS = ("replace", "recolour", "remove")
-"""Edits whose target caption can be had from captions that people wrote (see `edit_texts`)."""
+"""Edits whose target caption follows from captions that people wrote (see `edit_texts`)."""
 
 OTHER_WORDS = {
     "person": ("man", "woman", "boy", "girl", "guy", "lady", "child", "kid", "player", "skier", "surfer", "rider"),
@@ -29,23 +29,21 @@ OTHER_WORDS = {
     "wine glass": ("glass",),
     "hot dog": ("hotdog",),
 }
-"""What annotators write for a category instead of its name."""
+"""Words that annotators write for a category instead of its name."""
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
-"""Colours that objects get, those of `scenes.colours` of the language."""
+"""New colours of objects: those of `scenes.colours` of the language."""
 
 _OTHER_COLOURS = ("brown", "grey", "gray", "pink", "tan", "silver", "gold", "beige")
-_ARTICLE = re.compile(r"\b([Aa])n? (?=(\w))")
 
 
 @dataclass(frozen=True)
 class EditTexts:
-    """The texts of an edit: captions of the source and of what is asked for, the instruction and its origin."""
+    """The texts of an edit: captions of the source and of the target, and the instruction."""
 
     source_caption: str
     target_caption: str
-    instruction: str
-    instruction_origin: str
+    instruction: Instruction
 
 
 def edit_texts(
@@ -59,15 +57,15 @@ def edit_texts(
 ) -> EditTexts | None:
     """Return the texts of an edit of the only object of its category in an image.
 
-    The source caption is the first of those that people wrote which names the object once. The target caption is, for
+    The source caption is the first caption of the image that names the object once. The target caption is, for
     "replace", the same with another category in its place; for "recolour", the same with a colour before the object's
     name; for "remove", the first other caption of the image that does not name the object.
 
     Args:
         kind: one of `KINDS`.
-        category: of the object.
-        others: categories that may take its place, not in the image.
-        captions: of the image.
+        category: category of the object.
+        others: categories that may replace it, not in the image.
+        captions: captions of the image.
         lang: the language, whose scene edits are the instructions.
         rng: draws the new category or colour, and the wording.
         free_form_share: expected share of free-form instructions, in [0, 1].
@@ -97,10 +95,7 @@ def edit_texts(
         if not without:
             return None
         target = without[0]
-    entry = lang.scenes.edits[kind]
-    free = entry.free_form and rng.random() < free_form_share
-    wording = rng.choice(entry.free_form).text if free else rng.choice(entry.templates)
-    return EditTexts(source, target, with_articles(wording.format(**slots)), "free_form" if free else "template")
+    return EditTexts(source, target, scene_instruction(lang, kind, slots, rng, free_form_share))
 
 
 def _pattern(word: str) -> str:
@@ -108,12 +103,12 @@ def _pattern(word: str) -> str:
 
 
 def _count(text: str, word: str) -> int:
-    """How often a caption names a word, in the singular or plural."""
+    """Return how often a caption names a word, in the singular or plural."""
     return len(re.findall(rf"\b{re.escape(word)}(?:s|es)?\b", text, re.IGNORECASE))
 
 
 def _names_once(text: str, word: str, words: Sequence[str]) -> bool:
-    """Whether a caption names an object once, by this word in the singular and by no other word."""
+    """Return whether a caption names an object once, by this word in the singular and by no other word."""
     if not re.search(_pattern(word), text, re.IGNORECASE) or _count(text, word) != 1:
         return False
     # A word within another, "table" in "dining table", is the same mention.
@@ -122,14 +117,9 @@ def _names_once(text: str, word: str, words: Sequence[str]) -> bool:
 
 
 def _colour_before(text: str, word: str) -> str:
-    found = re.search(rf"\b({'|'.join((*COLOURS, *_OTHER_COLOURS))}) {re.escape(word)}\b", text, re.IGNORECASE)
-    return found.group(1).lower() if found else ""
+    match = re.search(rf"\b({'|'.join((*COLOURS, *_OTHER_COLOURS))}) {re.escape(word)}\b", text, re.IGNORECASE)
+    return match.group(1).lower() if match else ""
 
 
 def _in_place(text: str, old: str, new: str) -> str:
     return with_articles(re.sub(_pattern(old), new, text, count=1, flags=re.IGNORECASE))
-
-
-def with_articles(text: str) -> str:
-    """Return a text whose "a" and "an" fit the words behind them; enough for the names of COCO and of colours."""
-    return _ARTICLE.sub(lambda found: found.group(1) + ("n " if found.group(2).lower() in "aeiou" else " "), text)

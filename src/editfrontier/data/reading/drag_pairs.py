@@ -12,59 +12,59 @@ import numpy as np
 import numpy.typing as npt
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.framing import apply
+from editfrontier.data.framing import Mask, apply
 from editfrontier.data.reading.published_drags import translation
-from editfrontier.data.regions import Mask, Matrix, Point, Region
+from editfrontier.data.regions import Matrix, Point, Region
 
 Points = npt.NDArray[np.int64]
 
 TOLERANCE = 1.0
-"""Root mean square of what a simpler map may miss, in steps of the grid: sources are cut to whole steps, which alone
-makes 0.4."""
+"""Largest root mean squared error of a simpler map, in steps of the grid; rounding sources to whole steps makes 0.4."""
 
 
 def regions_of(sources: Points, targets: Points, picture: tuple[int, int], where: str) -> list[Region]:
     """Return the regions that dense pairs stand for.
 
     Args:
-        sources: [N, 2] (x, y) in pixels, where each pixel comes from.
-        targets: [N, 2], one for each pixel of the targets: region after region, each row by row. They may lie on a grid
-            with steps of several pixels, each point then stands for a square.
+        sources: [N, 2] (x, y) in pixels, the origin of each pixel.
+        targets: [N, 2], one for each pixel of the targets: region after region, each row by row. On a grid with steps
+            of several pixels each point stands for a square.
         picture: (height, width).
-        where: what messages name.
+        where: start of messages.
 
     Returns:
-        for each connected part of a target one region; its map is the simplest of translation, rotation and affine map
+        One region for each connected part of a target; its map is the simplest of translation, rotation and affine map
         that explains the pairs within the rounding of their coordinates.
+
+    Raises:
+        UserError: points outside the picture, or too few points for a region.
 
     Source:
         RegionDrag makes such pairs from a source and a target that are drawn as masks or polygons; a target is written
         in the order of its rows, so that a step backwards starts another one.
-
-    Raises:
-        UserError: points outside of the picture, or too few of them for a region.
     """
     for name, points in (("source", sources), ("target", targets)):
         outside = ((points < 0) | (points >= np.array(picture[::-1]))).any(1)
         if outside.any():
             x, y = points[outside][0]
             raise UserError(
-                f"{where}: the {name} point ({x}, {y}) lies outside of the picture of {picture[1]}x{picture[0]} pixels "
+                f"{where}: the {name} point ({x}, {y}) lies outside the picture of {picture[1]}x{picture[0]} pixels "
                 f"(and {outside.sum() - 1} others). Unpack the data set again."
             )
     step = int(np.gcd.reduce(np.concatenate([targets[:, 0], targets[:, 1]]))) or 1
     if step > 1 and len(targets) < 4:
         step = 1  # a few points have a common divisor by chance
-    found = []
-    for rows in _targets(targets):
-        for part in _connected(targets[rows], step):
-            found.append(_region(sources[rows][part], targets[rows][part], picture, step))
-    if len(targets) < 3 * len(found):
+    regions = [
+        _region(sources[rows][part], targets[rows][part], picture, step)
+        for rows in _targets(targets)
+        for part in _connected(targets[rows], step)
+    ]
+    if len(targets) < 3 * len(regions):
         raise UserError(
-            f"{where}: {len(targets)} points make {len(found)} regions, expected a point for each pixel of a region. "
-            "It is another file than that of regions: expected meta_data_region.pkl. Unpack the data set again."
+            f"{where}: {len(targets)} points make {len(regions)} regions, expected a point for each pixel of a region. "
+            "The file holds no regions, expected meta_data_region.pkl. Unpack the data set again."
         )
-    return found
+    return regions
 
 
 def _targets(targets: Points) -> list[slice]:
@@ -80,8 +80,8 @@ def _connected(targets: Points, step: int) -> list[npt.NDArray[np.bool_]]:
     canvas = np.zeros(cells.max(0)[::-1] + 1, np.uint8)
     canvas[cells[:, 1], cells[:, 0]] = 1
     count, labels = cv2.connectedComponents(canvas, connectivity=8)
-    own = labels[cells[:, 1], cells[:, 0]]
-    return [own == label for label in range(1, count)]
+    parts = labels[cells[:, 1], cells[:, 0]]
+    return [parts == label for label in range(1, count)]
 
 
 def _region(sources: Points, targets: Points, picture: tuple[int, int], step: int) -> Region:
@@ -121,10 +121,10 @@ class Fit:
 
 
 def fitted(sources: npt.NDArray[np.float64], targets: npt.NDArray[np.float64], tolerance: float) -> Fit:
-    """Return the simplest map of sources [N, 2] to targets [N, 2] that misses these by `tolerance` pixels (rms).
+    """Return the simplest map of sources [N, 2] to targets [N, 2] whose error is at most `tolerance` pixels (rms).
 
-    In this order: a translation, a rotation by at least 5 degrees, any affine map that neither mirrors nor collapses;
-    the translation again where there is none.
+    In this order: a translation, a rotation by at least 5 degrees, an affine map that neither mirrors nor collapses;
+    the translation if there is none.
     """
     moved = translation(*(targets.mean(0) - sources.mean(0)))
     if _missed(moved, sources, targets) <= tolerance:
@@ -141,7 +141,7 @@ def fitted(sources: npt.NDArray[np.float64], targets: npt.NDArray[np.float64], t
 
 
 def _rotation(sources: npt.NDArray[np.float64], targets: npt.NDArray[np.float64]) -> Fit | None:
-    """The rotation of least squares (Kabsch) with its fixed point, None for less than 5 degrees."""
+    """Return the rotation of least squares (Kabsch) with its fixed point, None for less than 5 degrees."""
     before, after = sources.mean(0), targets.mean(0)
     left, _, right = np.linalg.svd((targets - after).T @ (sources - before))
     matrix = left @ np.diag([1.0, np.linalg.det(left @ right)]) @ right
@@ -157,10 +157,10 @@ def _missed(affine: Matrix, sources: npt.NDArray[np.float64], targets: npt.NDArr
 
 
 def split_pairs(points: Any, where: str) -> tuple[Points, Points]:
-    """Split a list of points, handle and target by turns, into both [N, 2] as whole numbers.
+    """Split a list of points, alternately a handle and its target, into both [N, 2] as whole numbers.
 
     Raises:
-        UserError: it is empty, odd, or holds something else than points (x, y).
+        UserError: the list is empty or odd, or an entry is no point (x, y).
     """
     try:
         array = np.array([[float(x), float(y)] for x, y in points])
@@ -168,8 +168,8 @@ def split_pairs(points: Any, where: str) -> tuple[Points, Points]:
         array = np.empty(0)
     if array.ndim != 2 or not len(array) or len(array) % 2 or not np.isfinite(array).all():
         raise UserError(
-            f"{where}: 'points' is no list of points (x, y), a handle and its target by turns. Unpack the data set "
-            "again."
+            f"{where}: 'points' is no list of points (x, y), expected alternately a handle and its target. Unpack the "
+            "data set again."
         )
     whole = np.floor(array).astype(np.int64)
     return whole[0::2], whole[1::2]

@@ -1,11 +1,10 @@
-"""Designed experiments on real faces: one edit repeated, several in two orders, one in several wordings.
+"""Chains of edits of real faces: one edit repeated, and several edits in two orders.
 
-The cases are built as those of `microworld.chains` and `microworld.wordings` are, except that no true edit is known.
+The cases are built like those of `microworld.chains`, except that no true edit is known.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,27 +13,21 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, read_image, read_mask, write_images
+from editfrontier.data.cases import Case, compact_json, read_image, read_mask, write_images
+from editfrontier.data.chains import COMPOSED_CASES, ORDERS
 from editfrontier.data.dataset import Request
-from editfrontier.data.language import HAIR_COLOURS, Language, instructions
-from editfrontier.data.reading.face_attributes import editable, edited_attributes, face_caption, known_attributes
+from editfrontier.data.language import HAIR_COLOURS
+from editfrontier.data.reading.face_attributes import editable, edited_attributes, known_attributes
 
 if TYPE_CHECKING:
     from editfrontier.data.framing import Pixels
     from editfrontier.data.masks import Mask
     from editfrontier.data.reading.celeba_faces import Faces
 
-ORDERS: Mapping[str, Sequence[tuple[int, ...]]] = {"two": ((0, 1), (1, 0)), "three": ((0, 1, 2), (2, 1, 0))}
-"""As `microworld.chains.ORDERS`, which would bring the renderer along; a test compares them."""
-
-COMPOSED_CASES = sum(len(order) for orders in ORDERS.values() for order in orders)
-_DRAWS = 200
-
 
 class Maker(Protocol):
-    """What makes single cases of faces (`celeba_hq`)."""
+    """A maker of single cases of faces (`celeba_hq`)."""
 
     faces: Faces
     order: list[str]
@@ -56,20 +49,20 @@ class Maker(Protocol):
 
 
 def repeated_cases(case: Case, steps: int, folder: Path) -> list[Case]:
-    """Return the chain that gives the instruction of a case again and again.
+    """Return the chain that repeats the instruction of a case, which adds an attribute.
 
-    From the second step on the attribute is there already: whoever edits well then changes nothing.
+    From the second step on the attribute is there already: a good editor then changes nothing.
 
     Args:
-        case: it adds an attribute.
-        steps: of the chain, at least 1.
-        folder: that its paths are relative to.
+        case: the first step.
+        steps: number of steps, at least 1.
+        folder: the folder that the paths of the case are relative to.
     """
     image = read_image(folder / case.image)
     mask = read_mask(folder / case.mask, (image.shape[0], image.shape[1]))
     background = write_images(folder, case.case_id, {"background_mask": ~mask})["background_mask"]
     chain = f"{case.cluster}-{case.attribute}"
-    first = replace(case, chain=chain, background_mask=background, design=_json({"design": "repeated"}))
+    first = replace(case, chain=chain, background_mask=background, design=compact_json({"design": "repeated"}))
     again = replace(first, source_caption=case.target_caption, source_attributes=case.target_attributes)
     return [
         replace(first if step == 1 else again, case_id=f"{case.case_id}-k{step}", step=step)
@@ -80,8 +73,8 @@ def repeated_cases(case: Case, steps: int, folder: Path) -> list[Case]:
 def composed_cases(request: Request, maker: Maker, n: int) -> list[Case]:
     """Return sequences of two and of three attributes for each of up to `n` faces, forward and reversed.
 
-    All edits add an attribute, and none of the three hides or replaces another. An attribute is asked for in the same
-    words wherever it stands.
+    All edits add an attribute, and none of the three hides or replaces another. The words that ask for an attribute do
+    not depend on its place.
     """
     cases: list[Case] = []
     for name in maker.order:
@@ -96,16 +89,16 @@ def composed_cases(request: Request, maker: Maker, n: int) -> list[Case]:
 
 def three_edits(maker: Maker, name: str, rng: random.Random) -> dict[str, Mask] | None:
     """Return three attributes that can be added to a face, with their masks; None if there are no three."""
-    found: dict[str, Mask] = {}
+    masks: dict[str, Mask] = {}
     names = [attribute for attribute in maker.names if editable(maker.faces.labels[name], attribute, True)]
     for attribute in rng.sample(names, len(names)):
-        if any(_in_the_way(attribute, other) for other in found):
+        if any(_in_the_way(attribute, other) for other in masks):
             continue
         mask = maker.mask(name, (attribute, True))
         if mask is not None:
-            found[attribute] = mask
-        if len(found) == 3:
-            return found
+            masks[attribute] = mask
+        if len(masks) == 3:
+            return masks
     return None
 
 
@@ -134,47 +127,7 @@ def _face_chains(request: Request, maker: Maker, name: str, masks: Mapping[str, 
                 case_id = f"{request.task}-{number:05d}-{label}-k{step}"
                 roles: dict[str, Pixels | Mask] = {"mask": masks[attribute], "background_mask": background}
                 case = maker.case(name, (attribute, True), case_id, roles, values, shared)
-                design = _json({"design": "composed", "order": order, "length": len(places)})
+                design = compact_json({"design": "composed", "order": order, "length": len(places)})
                 cases.append(replace(case, chain=f"{case.cluster}-{label}", step=step, design=design))
                 values = edited_attributes(values, attribute, True)
     return cases
-
-
-def worded_cases(case: Case, lang: Language, wordings: int) -> list[Case]:
-    """Return a case once in every wording of its instruction and target caption, the canonical one first.
-
-    All of them share their noise, so that outputs of two wordings differ by the words alone.
-
-    Args:
-        case: an edit of a face, with its attributes.
-        lang: the language.
-        wordings: how many, at least 1.
-
-    Raises:
-        UserError: the language has fewer wordings of the instruction, or of the caption.
-    """
-    texts = instructions(lang, case.attribute, case.desired)
-    values = json.loads(case.target_attributes)
-    rng = random.Random(stable_seed("wordings", case.case_id))
-    drawn = [face_caption(lang, values), *(face_caption(lang, values, rng) for _ in range(_DRAWS))]
-    captions = list(dict.fromkeys(drawn))
-    if wordings > min(len(texts), len(captions)):
-        raise UserError(
-            f"option 'wordings': {wordings}, but case {case.case_id} has {len(texts)} instructions and {len(captions)} "
-            "captions in the language. Lower it, or add paraphrases."
-        )
-    return [
-        replace(
-            case,
-            case_id=f"{case.case_id}-w{number}",
-            instruction=texts[number],
-            instruction_origin="template",
-            target_caption=captions[number],
-            design=_json({"wording": number, "noise": case.case_id}),
-        )
-        for number in range(wordings)
-    ]
-
-
-def _json(values: Mapping[str, object]) -> str:
-    return json.dumps(values, separators=(",", ":"))

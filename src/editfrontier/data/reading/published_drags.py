@@ -1,8 +1,7 @@
-"""Drags as data sets publish them, on pictures of any size, to cases: see `regions.parse_drags` for what these hold."""
+"""From drags as data sets publish them, on pictures of any size, to cases, whose drags `regions.parse_drags` reads."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.cases import Case, write_images
-from editfrontier.data.framing import Frame, Pixels, apply, frame_of
-from editfrontier.data.regions import Mask, Matrix, Point, Region, check_region, rectangle_around
+from editfrontier.data.cases import Case, compact_json, write_case, write_images
+from editfrontier.data.framing import Frame, Mask, Pixels, apply, frame_of
+from editfrontier.data.regions import (
+    Matrix,
+    Point,
+    Region,
+    check_region,
+    coordinates,
+    holds,
+    in_image,
+    rectangle_around,
+)
 
 if TYPE_CHECKING:
     from editfrontier.data.dataset import Request
 
 GRADES = ((10 / 64, "small"), (18.5 / 64, "medium"), (math.inf, "large"))
-"""(mean motion of a region's pixels over the side of the image, below which a drag is so graded), in order. Data sets
-grade no drags; these bounds part the small, medium and large relocations of the micro world
-(`microworld.drags.DISTANCE`)."""
-
-_EDGE = 0.5  # as in `regions`: a pixel may lie this far beyond the outermost pixel centres
+"""(upper bound of the mean motion of a region's pixels over the side of the image, grade), in order. Data sets grade no
+drags; these bounds separate the relocations of the micro world (`microworld.drags.DISTANCE`)."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,13 @@ class DragSample:
     """A picture with regions to drag.
 
     Attributes:
-        name: of the sample, a part of a case id.
+        name: part of the case id.
         image: uint8 [H, W, 3].
         regions: at least one, in pixels of the picture; points need not lie in the region.
         mask: bool [H, W], where the picture may change; None = the smallest rectangles around a source and its target.
         source_caption, target_caption, instruction: texts, "" = none.
-        licence: of the sample.
         where: the folder or file that messages name.
-        left_out: handles of the data set that lie in no region.
+        left_out: number of handles of the data set that lie in no region.
     """
 
     name: str
@@ -57,22 +61,19 @@ class DragSample:
 def drag_case(sample: DragSample, request: Request) -> Case:
     """Write the images of a sample and return its case.
 
-    A region keeps the pixels whose target lies in the image, and the handles that lie in it: more cannot be dragged.
-    The design of the case says how many handles and what share of the regions were left out, if any.
-
-    Args:
-        sample: the sample.
-        request: of the task; its options say how the picture becomes a square (`fit`) of which size (`size`).
+    A region keeps the pixels whose target lies in the image, and the handles in these pixels. The design of the case
+    says how many handles and what share of the regions were left out, if any. The options of the request say how the
+    picture becomes a square (`fit`) and its size (`size`).
 
     Raises:
         UserError: nothing of a region can be dragged, or a crop does not hold all of it; the message names the sample.
     """
-    task, folder, options = request.task, request.folder, request.options
+    folder, options = request.folder, request.options
     picture = sample.image.shape[:2]
     involved = np.logical_or.reduce([mask for region in sample.regions for mask in (region.source, region.target)])
     frame = frame_of((picture[0], picture[1]), options.size, options.fit, involved)
     _check_crop(frame, involved, sample)
-    case_id = f"{task}-{sample.name}"
+    case_id = f"{request.task}-{sample.name}"
     request.note_source(case_id, sample.image)
     handles, lost = sample.left_out, 0.0
     regions = []
@@ -87,19 +88,13 @@ def drag_case(sample: DragSample, request: Request) -> Case:
     mask = frame.mask(sample.mask if sample.mask is not None else _rectangles(sample.regions))
     if sample.mask is None:
         mask = np.logical_or.reduce([mask, *(part for region in regions for part in (region.source, region.target))])
-    images: dict[str, Any] = {"image": frame.image(sample.image), "mask": mask, "background_mask": ~mask}
-    paths = write_images(folder, case_id, images)
-    notes: dict[str, Any] = {}
-    if handles:
-        notes["handles_left_out"] = handles
-    if lost:
-        notes["region_left_out"] = round(float(lost), 4)
-    return Case(
-        case_id=case_id,
-        task=task,
-        image=paths["image"],
-        mask=paths["mask"],
-        background_mask=paths["background_mask"],
+    left_out = {"handles_left_out": handles, "region_left_out": round(float(lost), 4)}
+    notes = {name: value for name, value in left_out.items() if value}
+    return write_case(
+        folder,
+        case_id,
+        {"image": frame.image(sample.image), "mask": mask, "background_mask": ~mask},
+        task=request.task,
         source_caption=sample.source_caption,
         target_caption=sample.target_caption,
         instruction=sample.instruction,
@@ -108,7 +103,7 @@ def drag_case(sample: DragSample, request: Request) -> Case:
         mask_origin="human",
         drags=_write_regions(regions, case_id, folder),
         cluster=case_id,
-        design=json.dumps(notes, separators=(",", ":")) if notes else "",
+        design=compact_json(notes) if notes else "",
         frame=frame.text(),
         licence=sample.licence,
     )
@@ -128,23 +123,13 @@ def framed(region: Region, frame: Frame) -> Region:
 
 
 def movable(region: Region) -> Region:
-    """Return what of a region can be dragged: pixels whose targets are in the image, and the handles in them."""
-    height, width = region.source.shape
-    limit = np.array([width - 1, height - 1])
-    pixels = np.argwhere(region.source)[:, ::-1].astype(np.float64)
-    moved = apply(region.affine, pixels)
-    inside = ((moved >= -_EDGE) & (moved <= limit + _EDGE)).all(1)
-    source = np.zeros_like(region.source)
-    columns, rows = pixels[inside].astype(int).T
+    """Return the part of a region that can be dragged: pixels with a target in the image, and their handles."""
+    pixels = coordinates(region.source)
+    columns, rows = pixels[in_image(apply(region.affine, pixels), region.source.shape)].astype(int).T
+    source, whole = np.zeros_like(region.source), np.ones_like(region.source)
     source[rows, columns] = True
-    return replace(region, source=source, points=tuple(pair for pair in region.points if _usable(pair, source)))
-
-
-def _usable(pair: tuple[Point, Point], source: Mask) -> bool:
-    (x, y), (end_x, end_y) = ((round(point[0]), round(point[1])) for point in pair)
-    height, width = source.shape
-    starts = 0 <= y < height and 0 <= x < width and bool(source[y, x])
-    return starts and 0 <= end_y < height and 0 <= end_x < width
+    points = tuple((start, end) for start, end in region.points if holds(source, start) and holds(whole, end))
+    return replace(region, source=source, points=points)
 
 
 def by_region(pairs: Iterable[tuple[Point, Point]], sources: Sequence[Mask]) -> tuple[list[list[Any]], int]:
@@ -156,14 +141,11 @@ def by_region(pairs: Iterable[tuple[Point, Point]], sources: Sequence[Mask]) -> 
     chosen: list[list[Any]] = [[] for _ in sources]
     left = 0
     for pair in pairs:
-        column, row = round(pair[0][0]), round(pair[0][1])
-        holds = [
-            0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column]) for mask in sources
-        ]
-        if any(holds):
-            chosen[holds.index(True)].append(pair)
-        else:
+        region = next((number for number, mask in enumerate(sources) if holds(mask, pair[0])), None)
+        if region is None:
             left += 1
+        else:
+            chosen[region].append(pair)
     return chosen, left
 
 
@@ -183,8 +165,8 @@ def _check_crop(frame: Frame, involved: Mask, sample: DragSample) -> None:
     kept = involved[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
     if kept.sum() < involved.sum():
         raise UserError(
-            f"{sample.where}: {1 - kept.sum() / involved.sum():.0%} of the regions lie outside of the largest square "
-            "of the picture. Give the option `fit: stretch`, which keeps all of it."
+            f"{sample.where}: {1 - kept.sum() / involved.sum():.0%} of the regions lie outside the largest square "
+            "of the picture. Set the option `fit: stretch`, which keeps the whole picture."
         )
 
 
@@ -203,7 +185,7 @@ def _write_regions(regions: Sequence[Region], case_id: str, folder: Path) -> str
     for number, region in enumerate(regions, start=1):
         name = case_id if len(regions) == 1 else f"{case_id}.{number}"
         paths = write_images(folder, name, {"source_mask": region.source, "target_mask": region.target})
-        pixels = np.argwhere(region.source)[:, ::-1].astype(np.float64)
+        pixels = coordinates(region.source)
         shift = np.linalg.norm(apply(region.affine, pixels) - pixels, axis=1).mean()
         entries.append(
             {
@@ -216,7 +198,7 @@ def _write_regions(regions: Sequence[Region], case_id: str, folder: Path) -> str
                 "magnitude": round(float(shift), 4),
             }
         )
-    return json.dumps(entries, separators=(",", ":"))
+    return compact_json(entries)
 
 
 def _point(point: Any) -> Point:
