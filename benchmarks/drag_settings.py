@@ -29,7 +29,8 @@ from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_pa
 from editfrontier.microworld.drags import KINDS, Drag, sample_drags
 from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.drags import found_values, look_values
-from editfrontier.scoring.evaluators import LpipsEvaluator, SegmentationEvaluator
+from editfrontier.scoring.evaluators.lpips import LpipsEvaluator
+from editfrontier.scoring.evaluators.segmentation import SegmentationEvaluator
 
 SEED = 5151
 

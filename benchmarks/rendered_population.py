@@ -50,7 +50,7 @@ def render_population(clusters: int, draws: int, seed: int, attributes: Path | N
     rng = np.random.default_rng(seed)
     judge = None
     if attributes is not None:
-        from editfrontier.scoring.evaluators import AttributeEvaluator
+        from editfrontier.scoring.evaluators.attributes import AttributeEvaluator
 
         judge = AttributeEvaluator.load(attributes)
     source = np.stack([edit.before for edit in edits]).astype(np.float64)

@@ -129,10 +129,10 @@ def test_a_file_of_the_library_that_is_missing_keeps_its_traceback(monkeypatch: 
 
 
 def test_an_evaluator_whose_folder_does_not_exist_is_named() -> None:
-    from editfrontier.scoring.evaluators import load_evaluator
+    from editfrontier.scoring.evaluator import load_evaluator
 
     with pytest.raises(UserError, match="nowhere: no such model folder.*or correct `path`"):
-        load_evaluator("ClipEvaluator", "nowhere")
+        load_evaluator("clip", "nowhere")
 
 
 def test_last_error_of_a_job_reaches_the_terminal_when_its_log_cannot_be_written(tmp_path: Path) -> None:

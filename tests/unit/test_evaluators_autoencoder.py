@@ -9,7 +9,7 @@ import torch
 
 from editfrontier.base.errors import UserError
 from editfrontier.diffusion import sampling
-from editfrontier.scoring.evaluators import AutoencoderEvaluator
+from editfrontier.scoring.evaluators.autoencoder import AutoencoderEvaluator
 from tiny_pipelines import SIZE, tiny_pipeline
 
 

@@ -18,17 +18,15 @@ from editfrontier.microworld import portraits as world
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.scenes import render_scenes, sample_scenes
 from editfrontier.microworld.zoo import corruptions
-from editfrontier.scoring.evaluators import (
-    AttributeEvaluator,
-    ClipEvaluator,
-    FeatureEvaluator,
-    IdentityEvaluator,
-    LpipsEvaluator,
-    QualityEvaluator,
-    SegmentationEvaluator,
-    VqaEvaluator,
-    load_evaluator,
-)
+from editfrontier.scoring.evaluator import load_evaluator
+from editfrontier.scoring.evaluators.attributes import AttributeEvaluator
+from editfrontier.scoring.evaluators.clip import ClipEvaluator
+from editfrontier.scoring.evaluators.features import FeatureEvaluator
+from editfrontier.scoring.evaluators.identity import IdentityEvaluator
+from editfrontier.scoring.evaluators.lpips import LpipsEvaluator
+from editfrontier.scoring.evaluators.quality import QualityEvaluator
+from editfrontier.scoring.evaluators.segmentation import SegmentationEvaluator
+from editfrontier.scoring.evaluators.vqa import VqaEvaluator
 from editfrontier.scoring.metrics.alignment import cosine
 
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
@@ -71,7 +69,7 @@ def measure(name: str) -> list[float]:
     if name in ("clip_image", "dino"):  # similarity of images, as `clip_image_true` and `dino_true` have it
         embed = ClipEvaluator.load(MODELS / "clip").image
         if name == "dino":
-            embed = load_evaluator("DinoEvaluator", MODELS / "features").features
+            embed = load_evaluator("dino", MODELS / "features").features
         pairs = ((images, blurred(images)), (images, images.roll(1, 0)))
         return [value for pair in pairs for value in cosine(*(embed(batch) for batch in pair)).tolist()]
     if name == "lpips":

@@ -11,7 +11,7 @@ import torch
 
 from editfrontier.data.cases import read_image
 from editfrontier.data.regions import parse_drags
-from editfrontier.scoring.evaluators import load_evaluator
+from editfrontier.scoring.evaluator import load_evaluator
 from editfrontier.scoring.evaluators.propagation import PropagationEvaluator
 from editfrontier.scoring.metrics import drag
 
@@ -74,7 +74,7 @@ def drags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_on_rendered_drags_it_tells_a_moved_object_from_one_that_stayed(root: Path, drags: dict[str, Any]) -> None:
     """True results of drags against no edit, on renderings that the model was not trained on."""
-    judge = load_evaluator("SegmentationEvaluator", root / "resources/micro/text-to-image")
+    judge = load_evaluator("segmentation", root / "resources/micro/text-to-image")
     assert isinstance(judge, PropagationEvaluator)
     judge.dift.ensemble = 2  # of 8, for time
     moved = judge.find_object(drags["sources"], drags["regions"], drags["edited"])

@@ -17,7 +17,7 @@ from editfrontier.models import files as model_files
 from editfrontier.models.loading import load_pipeline
 from editfrontier.models.weights import models_of
 from editfrontier.running.doctor.here import check_models
-from editfrontier.scoring.evaluators import load_evaluator
+from editfrontier.scoring.evaluator import load_evaluator
 from hub_files import write_weights
 from tiny_pipelines import tiny_pipeline
 from tiny_sam import write_sam
@@ -147,7 +147,7 @@ def test_published_weights_that_are_pointers_or_cut_off(tmp_path: Path, monkeypa
         damage(folder / "net.pth")
         assert f"net.pth: {words}" in model_files.broken_file(folder)
         with pytest.raises(UserError, match=rf"net.pth: {words}.*Delete it and run `editfrontier weights"):
-            load_evaluator("FeatureEvaluator", folder)
+            load_evaluator("features", folder)
 
 
 def test_a_segmenter_with_a_broken_file(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from editfrontier.models import registry as model_registry
 from editfrontier.models.kinds import MODEL_KINDS
 from editfrontier.models.loading import mixed_precision, resolve_model, weights_sha256
 from editfrontier.models.registry import (
+    SCHEMA,
+    SEGMENTER,
     FilesReference,
     HubReference,
     entry_of,
@@ -25,9 +27,16 @@ from editfrontier.models.registry import (
     size_of,
     weights_hash,
 )
+from editfrontier.scoring.evaluator import EVALUATORS
 from editfrontier.study.config.study import load_study, read_yaml
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_the_list_of_models_knows_the_kinds_that_the_code_knows() -> None:
+    entry = read_yaml(SCHEMA)["additionalProperties"]
+    judges = {kind for name in EVALUATORS.own_names() for kind in EVALUATORS.get(name).served_by}
+    assert set(entry["properties"]["kind"]["enum"]) == {*MODEL_KINDS, *judges, SEGMENTER}
 
 
 def test_the_shipped_registry_is_complete() -> None:

@@ -13,7 +13,7 @@ from editfrontier.editing.editor import EditBatch, Measured, get_editor, make_pa
 from editfrontier.microworld.drags import sample_drags
 from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.drags import found_values
-from editfrontier.scoring.evaluators import SegmentationEvaluator
+from editfrontier.scoring.evaluators.segmentation import SegmentationEvaluator
 
 MODELS = Path(__file__).parents[2] / "resources" / "micro"
 MICRO = {"learning_rate": 0.05, "lora": False, "reference_attention": False}

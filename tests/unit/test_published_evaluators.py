@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from editfrontier.base.errors import UserError
-from editfrontier.scoring.evaluators import load_evaluator
+from editfrontier.scoring.evaluator import load_evaluator
 from editfrontier.scoring.evaluators.arcface import TEMPLATE, ArcFaceEvaluator, ArcFaceNet, YuNet, align, similarity
 from editfrontier.scoring.evaluators.celeba_attributes import CELEBA_NAMES, CelebAttributeEvaluator
 from editfrontier.scoring.evaluators.inception import build_inception, resize_clean, resize_legacy
@@ -55,7 +55,7 @@ def test_inception_has_the_names_of_the_published_file(inception_folder: Path) -
 
 
 def test_inception_features_follow_the_original_graph(inception_folder: Path) -> None:
-    judge = load_evaluator("FeatureEvaluator", inception_folder)
+    judge = load_evaluator("features", inception_folder)
     batch = images(2, 64)
     found = judge.features(batch)
     assert found.shape == (2, 2048) and float(found.min()) >= 0
@@ -105,7 +105,7 @@ def test_clean_resize_is_pillows_bicubic_on_floats() -> None:
 def test_preprocessing_must_have_a_known_name(tmp_path: Path) -> None:
     config = {"architecture": "fid_inception", "weights": "w.pth", "preprocessing": "cleen"}
     with pytest.raises(UserError, match=r"config\.json: preprocessing is 'cleen'.*Did you mean 'clean'"):
-        load_evaluator("FeatureEvaluator", folder_of(tmp_path, config))
+        load_evaluator("features", folder_of(tmp_path, config))
 
 
 # ArcFace --------------------------------------------------------------------------------------------------------------
@@ -242,9 +242,9 @@ def test_published_arcface_folder_loads(tmp_path: Path, monkeypatch: pytest.Monk
     folder = folder_of(tmp_path, config, w=lively(ArcFaceNet()).state_dict())
     (folder / "d.onnx").write_bytes(b"no network")
     with pytest.raises(UserError, match=r"d\.onnx: cannot be read as the face detector YuNet.*weights --pin"):
-        load_evaluator("IdentityEvaluator", folder)
+        load_evaluator("identity", folder)
     monkeypatch.setattr("editfrontier.scoring.evaluators.arcface.YuNet", lambda path: Detector())
-    judge = load_evaluator("IdentityEvaluator", folder)
+    judge = load_evaluator("identity", folder)
     assert isinstance(judge, ArcFaceEvaluator)
     assert judge.embed(images(1, 64)).shape == (1, 512)
 
@@ -261,7 +261,7 @@ def test_attributes_come_in_the_words_of_the_study(tmp_path: Path) -> None:
     network.fc.bias.data = torch.stack([torch.zeros(40), torch.arange(40) / 10], dim=1).flatten()
     state = {f"module.{name}": value for name, value in network.state_dict().items()}
     config = {"architecture": "resnet50_attributes", "weights": "w.pth"}
-    judge = load_evaluator("AttributeEvaluator", folder_of(tmp_path, config, w={"state_dict": state}))
+    judge = load_evaluator("attributes", folder_of(tmp_path, config, w={"state_dict": state}))
     assert isinstance(judge, CelebAttributeEvaluator)
     found = judge.probabilities(images(2, 64))
     assert found.shape == (2, len(judge.names))
@@ -379,11 +379,9 @@ def test_all_random_weights_are_replaced(tmp_path: Path, monkeypatch: pytest.Mon
 
     entries = write_evaluators(tmp_path, tmp_path / "absent")
     monkeypatch.setattr(Unfilled, "__torch_function__", spoil)
-    kinds = {"Identity": "network", "Attribute": "network", "Feature": "network", "Lpips": "network", "Clip": "model"}
-    places = dict(zip(kinds, ("identity", "attributes", "features", "lpips", "clip"), strict=True))
-    for name, attribute in kinds.items():
+    for kind in ("identity", "attributes", "features", "lpips", "clip"):
         spoilt = 0
-        network = getattr(load_evaluator(f"{name}Evaluator", entries[places[name]]["path"]), attribute)
-        assert spoilt > 0, name
+        network = getattr(load_evaluator(kind, entries[kind]["path"]), "model" if kind == "clip" else "network")
+        assert spoilt > 0, kind
         unread = [key for key, value in network.state_dict().items() if not value.isfinite().all()]
-        assert unread == [], name
+        assert unread == [], kind

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from editfrontier.base.errors import UserError
-from editfrontier.scoring.evaluators import load_evaluator
+from editfrontier.scoring.evaluator import load_evaluator
 from paper_fixture import folder_of, images, write_clip
 
 # LPIPS ----------------------------------------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ def test_lpips_is_the_packages_own_on_torchvisions_file(
     torch.manual_seed(0)
     trunk = getattr(torchvision.models, name)(weights=None)
     config = {"architecture": "lpips_torchvision", "net": net, "trunk": "t.pth"}
-    judge = load_evaluator("LpipsEvaluator", folder_of(tmp_path, config, t=trunk.state_dict()))
+    judge = load_evaluator("lpips", folder_of(tmp_path, config, t=trunk.state_dict()))
     monkeypatch.setattr(torchvision.models, name, lambda pretrained: trunk)
     reference = lpips.LPIPS(net=net, verbose=False)
     assert len(reference.lins) == layers
@@ -51,7 +51,7 @@ def test_lpips_refuses_a_file_of_another_trunk(tmp_path: Path) -> None:
     state = torchvision.models.squeezenet1_1(weights=None).state_dict()
     config = {"architecture": "lpips_torchvision", "net": "alex", "trunk": "t.pth"}
     with pytest.raises(UserError, match=r"t\.pth: (has|does not fit)"):
-        load_evaluator("LpipsEvaluator", folder_of(tmp_path, config, t=state))
+        load_evaluator("lpips", folder_of(tmp_path, config, t=state))
 
 
 def test_evaluators_keep_float32_where_torch_would_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_evaluators_keep_float32_where_torch_would_round(tmp_path: Path, monkeyp
         monkeypatch.setattr(torch.backends.cudnn, name, usual)
     config = {"architecture": "lpips_torchvision", "net": "squeeze", "trunk": "t.pth"}
     trunk = torchvision.models.squeezenet1_1(weights=None)
-    load_evaluator("LpipsEvaluator", folder_of(tmp_path, config, t=trunk.state_dict()))
+    load_evaluator("lpips", folder_of(tmp_path, config, t=trunk.state_dict()))
     assert torch.backends.cudnn.allow_tf32 is False and torch.backends.cudnn.deterministic is True
 
 
@@ -76,7 +76,7 @@ def clip_folder(tmp_path: Path) -> Path:
 def test_clip_of_openai_gets_its_own_activation(clip_folder: Path) -> None:
     from open_clip.transformer import QuickGELU
 
-    from editfrontier.scoring.evaluators import ClipEvaluator
+    from editfrontier.scoring.evaluators.clip import ClipEvaluator
 
     usual, quick = (ClipEvaluator.load(clip_folder, quick_gelu=flag) for flag in (None, True))
     batch = images(2, 32)
@@ -101,7 +101,7 @@ def test_registry_says_which_activation(clip_folder: Path, monkeypatch: pytest.M
         ("timm/vit_base_patch32_clip_224.openai", True),
         ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", False),
     ):
-        judge = load_evaluator("ClipEvaluator", f"{name}@{'a' * 40}")
+        judge = load_evaluator("clip", f"{name}@{'a' * 40}")
         assert isinstance(judge.model.visual.transformer.resblocks[0].mlp.gelu, QuickGELU) is quick
 
 
@@ -112,7 +112,7 @@ def test_musiq_gets_pixels_between_0_and_1(tmp_path: Path, monkeypatch: pytest.M
     folder = folder_of(tmp_path, {"architecture": "musiq", "weights": "w.pth"}, w={"params": {"a": torch.ones(1)}})
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     with pytest.raises(UserError, match=r"pyiqa.*non-commercial.*\.\[quality\]"):
-        load_evaluator("QualityEvaluator", folder)
+        load_evaluator("quality", folder)
 
     class Metric(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -126,7 +126,7 @@ def test_musiq_gets_pixels_between_0_and_1(tmp_path: Path, monkeypatch: pytest.M
         return types.SimpleNamespace(net=Metric())
 
     monkeypatch.setitem(sys.modules, "pyiqa", types.SimpleNamespace(create_metric=create_metric))
-    judge = load_evaluator("QualityEvaluator", folder)
+    judge = load_evaluator("quality", folder)
     assert asked == {"name": "musiq", "pretrained_model_path": str(folder / "w.pth"), "device": "cpu"}
     batch = images(3, 16)
     quality, artifact = judge.scores(batch)
@@ -140,7 +140,7 @@ def test_musiq_of_the_installed_package(tmp_path: Path) -> None:
 
     network = MUSIQ(pretrained=False)
     config = {"architecture": "musiq", "weights": "w.pth"}
-    judge = load_evaluator("QualityEvaluator", folder_of(tmp_path, config, w=network.state_dict()))
+    judge = load_evaluator("quality", folder_of(tmp_path, config, w=network.state_dict()))
     batch = images(2, 64)
     with torch.no_grad():
         expected = network.eval()(batch.float() / 255).flatten()

@@ -17,9 +17,10 @@ from torch import Tensor
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet, write_parquet
 from editfrontier.data.cases import Case, read_image, write_cases, write_png
+from editfrontier.scoring.evaluator import EVALUATORS
 from editfrontier.scoring.metrics import PSNR_CAP
 from editfrontier.scoring.score import score_variant
-from editfrontier.scoring.sources import EVALUATORS, evaluators_for, prepare_sources, read_sources
+from editfrontier.scoring.sources import evaluators_for, prepare_sources, read_sources
 from fake_evaluators import FakeClip, fake_evaluators
 
 SIZE = 32
@@ -376,7 +377,7 @@ def test_bad_input_names_the_file_and_the_fix(tmp_path: Path, task: dict[str, An
     sources = tmp_path / "sources.npz"
     with pytest.raises(UserError, match=r"sources\.npz: no such file"):
         score_variant(task["path"], [record], sources, fake_evaluators(), tmp_path / "o", tmp_path / "f")
-    with pytest.raises(UserError, match=r"'identiy' is no kind of evaluator.*identity"):
+    with pytest.raises(UserError, match="evaluator 'identiy': there is no such evaluator. Did you mean 'identity'"):
         prepare_sources(task["path"], None, {"identiy": "x"}, sources)
     np.savez(tmp_path / "bad.npz", images=np.zeros((4, 8, 8), dtype=np.uint8))
     with pytest.raises(UserError, match=r"bad\.npz: holds uint8 \(4, 8, 8\)"):

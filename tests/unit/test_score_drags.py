@@ -28,7 +28,8 @@ from editfrontier.scoring.drags import (
     prepare_drags,
     score_drags,
 )
-from editfrontier.scoring.evaluators import DiftEvaluator, SegmentationEvaluator
+from editfrontier.scoring.evaluators.dift import DiftEvaluator
+from editfrontier.scoring.evaluators.segmentation import SegmentationEvaluator
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.scoring.score import prepare_sources, score_variant
 from fake_evaluators import FakeLpips

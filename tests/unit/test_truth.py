@@ -17,7 +17,10 @@ from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import Case, read_cases, read_image, write_cases
 from editfrontier.editing.records import CaseRecord, write_record
 from editfrontier.microworld.dataset import build_task
-from editfrontier.scoring.evaluators import ClipEvaluator, DinoEvaluator, FeatureEvaluator, load_evaluator
+from editfrontier.scoring.evaluator import load_evaluator
+from editfrontier.scoring.evaluators.clip import ClipEvaluator
+from editfrontier.scoring.evaluators.dino import DinoEvaluator
+from editfrontier.scoring.evaluators.features import FeatureEvaluator
 from editfrontier.scoring.metrics import METRICS, alignment, truth
 from editfrontier.scoring.score import score_variant
 from editfrontier.scoring.sources import prepare_sources, read_sources
@@ -82,7 +85,7 @@ def as_published(judge: DinoEvaluator, batch: Tensor) -> Tensor:
 
 
 def test_dino_sees_the_middle_of_an_image_as_magicbrush_does(dino: Path) -> None:
-    judge: DinoEvaluator = load_evaluator("DinoEvaluator", dino)
+    judge: DinoEvaluator = load_evaluator("dino", dino)
     batch = images(3, 32)  # no resizing: exact
     torch.testing.assert_close(judge.features(batch), as_published(judge, batch), atol=1e-6, rtol=1e-5)
     smooth = torch.nn.functional.interpolate(images(2, 8).float(), (80, 64), mode="bilinear").to(torch.uint8)
@@ -103,7 +106,7 @@ def test_both_files_of_weights_are_read(dino: Path, tmp_path: Path) -> None:
     assert any(name.startswith("encoder.layer.0.attention.attention.query") for name in state)  # the hub's names
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     batch = images(2, 32)
-    pair = [load_evaluator("DinoEvaluator", folder).features(batch) for folder in (dino, tmp_path)]
+    pair = [load_evaluator("dino", folder).features(batch) for folder in (dino, tmp_path)]
     torch.testing.assert_close(*pair)
     assert pair[0].std() > 0.1
 
@@ -130,14 +133,14 @@ def test_what_is_no_vision_transformer_is_named(tmp_path: Path, name: str, part:
     folder = write_dino(tmp_path / "dino")
     broken(name, folder)
     with pytest.raises(UserError, match=rf"dino: cannot be loaded as a vision transformer \(.*{part}"):
-        load_evaluator("DinoEvaluator", folder)
+        load_evaluator("dino", folder)
 
 
 def test_the_micro_scale_takes_the_network_of_fid(dino: Path) -> None:
-    assert isinstance(load_evaluator("DinoEvaluator", MICRO / "features"), FeatureEvaluator)
-    assert isinstance(load_evaluator("DinoEvaluator", dino), DinoEvaluator)
+    assert isinstance(load_evaluator("dino", MICRO / "features"), FeatureEvaluator)
+    assert isinstance(load_evaluator("dino", dino), DinoEvaluator)
     with pytest.raises(UserError, match="vision transformer"):
-        load_evaluator("DinoEvaluator", MICRO / "quality")
+        load_evaluator("dino", MICRO / "quality")
 
 
 # Scoring --------------------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case
-from editfrontier.scoring.evaluators import VqaEvaluator, load_evaluator
-from editfrontier.scoring.evaluators.vqa import QUESTION, answer_logits, yes_probability
+from editfrontier.scoring.evaluator import load_evaluator
+from editfrontier.scoring.evaluators.vqa import QUESTION, VqaEvaluator, answer_logits, yes_probability
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.scoring.vqa import NO_CHOICE, NO_TARGET, score_vqa, vqa_choice
 from editfrontier.study.config.models import ON_REQUEST
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def judge(folder: Path) -> VqaEvaluator:
-    found: VqaEvaluator = load_evaluator("VqaEvaluator", folder)
+    found: VqaEvaluator = load_evaluator("vqa", folder)
     return found
 
 
@@ -130,7 +130,7 @@ def test_folders_that_hold_no_such_model_are_named(
     else:
         (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | content))
     with pytest.raises(UserError, match=message):
-        load_evaluator("VqaEvaluator", folder)
+        load_evaluator("vqa", folder)
 
 
 def test_weights_that_lack_a_layer_are_not_filled_with_noise(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_weights_that_lack_a_layer_are_not_filled_with_noise(tmp_path: Path) -> 
     del state["text_encoder.encoder.layer.1.crossattention.self.query.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"has no 'text_encoder.encoder.layer.1.crossattention.self.query.weight'"):
-        load_evaluator("VqaEvaluator", folder)
+        load_evaluator("vqa", folder)
 
 
 # The metrics ----------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from editfrontier.microworld.zoo.evaluators_vqa_data import (
     training_portrait_pairs,
 )
 from editfrontier.microworld.zoo.tokenizer import language_words
-from editfrontier.scoring.evaluators import VqaEvaluator
+from editfrontier.scoring.evaluators.vqa import VqaEvaluator
 
 SIZE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY = {"vision": SIZE, "text": {**SIZE, "max_position_embeddings": 64}}

@@ -320,7 +320,7 @@ def test_an_evaluator_may_be_left_out_on_purpose(tmp_path: Path, root: Path) -> 
     # The report, Snakemake's own and `plan` read the config that the run wrote.
     assert resolve_study(study.as_written()) == study
     file.write_text(f"extends: {root / 'config/paper.yaml'}\nevaluators: {{ qualty: null }}\n")
-    with pytest.raises(UserError, match=r"evaluators\.qualty': unknown key. Did you mean 'quality'"):
+    with pytest.raises(UserError, match=r"evaluators\.qualty': there is no such evaluator. Did you mean 'quality'"):
         load_study([file])
 
 

@@ -91,6 +91,10 @@ def test_hash_changes_with_code_that_runs_only(package: Path, file: str, text: s
     assert (hash_in_new_process(package) != before) is changes
 
 
+def test_modules_that_a_text_names_count_as_imported() -> None:
+    assert "editfrontier.scoring.evaluators.clip" in import_closure("editfrontier.scoring.sources")
+
+
 def test_editors_do_not_depend_on_each_other() -> None:
     closure = import_closure("editfrontier.editing.editors.sdedit")
     assert "editfrontier.editing.editors" in closure

@@ -20,6 +20,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.places import LIBRARY
 
 PACKAGE = "editfrontier"
+_NAMED = re.compile(r"[A-Za-z_][\w.]*:\w+")  # what is imported by its name as a text, "package.module:Name"
 _SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
 
 
@@ -136,8 +137,9 @@ def _value_text(editor: str, key: str, value: Any) -> str:
 def code_hash(*modules: str) -> str:
     """Hash the code of modules and of everything that they import from their own package and from this one.
 
-    Comments, docstrings and formatting do not count, nor do imports for type checking only; modules that are imported
-    by a computed name (editors, by their registry) are not followed. Nothing is imported.
+    Comments, docstrings and formatting do not count, nor do imports for type checking only. What a text names as
+    "package.module:Name" counts as imported; modules of a computed name (editors, by their registry) are not followed.
+    Nothing is imported.
 
     Args:
         modules: dotted names, for example "editfrontier.editing.editors.sdedit".
@@ -244,6 +246,8 @@ def _imports(module: str) -> frozenset[str]:
             base = _absolute(package, node.level, node.module)
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAMED.fullmatch(node.value):
+            names.add(node.value.partition(":")[0])
     return frozenset(name for name in names if name.split(".")[0] in roots and _module_file(name) is not None)
 
 

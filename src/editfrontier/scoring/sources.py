@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,64 +17,31 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import editfrontier.scoring.evaluators as library
 from editfrontier import __version__
-from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.errors import UserError
 from editfrontier.base.files import write_bytes
 from editfrontier.base.integrity.arrays import DAMAGED, read_npz
 from editfrontier.data.cases import Case, read_cases, read_image
 from editfrontier.models.loading import weights_sha256
 from editfrontier.scoring.drags import prepare_drags
+from editfrontier.scoring.evaluator import EVALUATORS, load_evaluator
 from editfrontier.scoring.metrics import quality
 from editfrontier.scoring.metrics.moments import read_moments
 
 log = logging.getLogger(__name__)
 
-EVALUATORS = {
-    "clip": "ClipEvaluator",
-    "identity": "IdentityEvaluator",
-    "attributes": "AttributeEvaluator",
-    "features": "FeatureEvaluator",
-    "lpips": "LpipsEvaluator",
-    "quality": "QualityEvaluator",
-    "segmentation": "SegmentationEvaluator",
-    "dift": "DiftEvaluator",
-    "autoencoder": "AutoencoderEvaluator",
-    "vqa": "VqaEvaluator",
-    "dino": "DinoEvaluator",
-}
-"""Kinds of evaluator and their classes in `editfrontier.scoring.evaluators`."""
-
-_ONLY_FOR: dict[str, Callable[[Case], bool]] = {
-    "segmentation": lambda case: bool(case.drags.strip()),
-    "dift": lambda case: bool(case.drags.strip()),
-    "autoencoder": lambda case: bool(case.chain),
-    "vqa": lambda case: bool(case.target_caption),
-    "dino": lambda case: bool(case.true_edit),
-}
-"""Evaluators that have something to say about some cases only."""
-
 
 def evaluators_for(cases: Sequence[Case], evaluators: Mapping[str, Any]) -> dict[str, Any]:
     """Return the evaluators that speak about any of the cases; to load the others takes longer than to score a task."""
-    return {
-        kind: value
-        for kind, value in evaluators.items()
-        if kind not in _ONLY_FOR or any(_ONLY_FOR[kind](case) for case in cases)
-    }
+    return {kind: value for kind, value in evaluators.items() if any(map(EVALUATORS.get(kind).speaks_of, cases))}
 
 
 def load_evaluators(evaluators: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
     """Load each evaluator whose value is a folder or another text that names a model; an evaluator is kept as it is."""
-    loaded = {}
-    for name, value in evaluators.items():
-        if name not in EVALUATORS:
-            raise UserError(
-                f"evaluators: '{name}' is no kind of evaluator.{did_you_mean(name, EVALUATORS)} Correct the config."
-            )
-        known = not isinstance(value, str | Path)
-        loaded[name] = value if known else library.load_evaluator(EVALUATORS[name], value, device)
-    return loaded
+    return {
+        kind: load_evaluator(kind, value, device) if isinstance(value, str | Path) else value
+        for kind, value in evaluators.items()
+    }
 
 
 def prepare_sources(
@@ -92,7 +59,7 @@ def prepare_sources(
         cases_path: case table of the task.
         reference_path: .npz with one array of uint8 [N,H,W,3], or with `files`, paths of images relative to its folder,
             or with the moments of `metrics.moments`, or a folder of images; None leaves FID and KID out.
-        evaluators: kind (see EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
+        evaluators: kind (of EVALUATORS) -> model folder, or an evaluator; a kind left out leaves its metrics out.
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
             (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text (if any case
             has a caption), clip_true and by case true_edit_row (if any has a true edit), reference (or reference_mean

@@ -24,8 +24,7 @@ from editfrontier.microworld.zoo.evaluators_features import HELD_OUT_SCENES
 from editfrontier.microworld.zoo.evaluators_portrait import pools, resampled
 from editfrontier.microworld.zoo.loop import train
 from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words, save_tokenizer
-from editfrontier.scoring.evaluators import ClipEvaluator
-from editfrontier.scoring.evaluators.clip import CONFIG
+from editfrontier.scoring.evaluators.clip import CONFIG, ClipEvaluator
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 CANONICAL_SHARE = 0.3

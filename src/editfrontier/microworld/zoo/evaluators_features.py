@@ -27,8 +27,7 @@ from editfrontier.microworld.zoo.evaluators_data import (
 from editfrontier.microworld.zoo.evaluators_portrait import pools
 from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy
 from editfrontier.microworld.zoo.loop import train
-from editfrontier.scoring.evaluators import FeatureEvaluator
-from editfrontier.scoring.evaluators.features import build_features
+from editfrontier.scoring.evaluators.features import FeatureEvaluator, build_features
 from editfrontier.scoring.metrics.distribution import fid
 
 HELD_OUT_SCENES = 1000

@@ -23,8 +23,7 @@ from editfrontier.microworld.zoo.evaluators_features import (
 )
 from editfrontier.microworld.zoo.evaluators_scores import spearman
 from editfrontier.microworld.zoo.loop import TrainSettings, train
-from editfrontier.scoring.evaluators import LpipsEvaluator
-from editfrontier.scoring.evaluators.lpips import build_lpips, nonnegative_heads, resize
+from editfrontier.scoring.evaluators.lpips import LpipsEvaluator, build_lpips, nonnegative_heads, resize
 
 TEMPERATURE = 0.4
 UNRELATED_DISTANCE = 0.6

@@ -24,9 +24,8 @@ from editfrontier.microworld.zoo.evaluators_data import (
 )
 from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy, best_logit_shift, roc_auc, spearman
 from editfrontier.microworld.zoo.loop import train
-from editfrontier.scoring.evaluators import AttributeEvaluator, IdentityEvaluator
-from editfrontier.scoring.evaluators.attributes import build_attributes
-from editfrontier.scoring.evaluators.identity import build_identity
+from editfrontier.scoring.evaluators.attributes import AttributeEvaluator, build_attributes
+from editfrontier.scoring.evaluators.identity import IdentityEvaluator, build_identity
 
 HELD_OUT_PEOPLE, HELD_OUT_VIEWS = 300, 8
 

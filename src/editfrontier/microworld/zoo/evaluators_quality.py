@@ -18,8 +18,7 @@ from editfrontier.microworld.zoo.evaluators_features import HELD_OUT_SCENES
 from editfrontier.microworld.zoo.evaluators_portrait import pools, resampled
 from editfrontier.microworld.zoo.evaluators_scores import roc_auc, spearman
 from editfrontier.microworld.zoo.loop import train
-from editfrontier.scoring.evaluators import QualityEvaluator
-from editfrontier.scoring.evaluators.quality import build_quality
+from editfrontier.scoring.evaluators.quality import QualityEvaluator, build_quality
 
 RESAMPLED_SEVERITY = 0.04
 """What a mild round trip through an autoencoder counts as: nearly clean."""

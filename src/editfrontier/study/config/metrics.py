@@ -12,8 +12,6 @@ from editfrontier.base.errors import did_you_mean
 from editfrontier.data.dataset import splits_of
 from editfrontier.scoring.metrics.registry import METRICS
 
-EVALUATOR_KINDS = frozenset(metric.needs for metric in METRICS.values()) - {""}
-
 Place = list[str | int]
 """Names and positions down to a key of the config."""
 
@@ -23,7 +21,7 @@ def without_null(config: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[s
     given = config.get("evaluators")
     if not isinstance(given, Mapping):
         return dict(config), frozenset()
-    left_out = frozenset(kind for kind, entry in given.items() if entry is None and kind in EVALUATOR_KINDS)
+    left_out = frozenset(kind for kind, entry in given.items() if entry is None)
     kept = {kind: entry for kind, entry in given.items() if kind not in left_out}
     return {**config, "evaluators": kept}, left_out
 

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from editfrontier.base.errors import UserError
 from editfrontier.editing.editor import get_editor
 from editfrontier.models.kinds import MODEL_KINDS
 from editfrontier.models.registry import entry_problem, get_entry, segmenter_problem, size_of
+from editfrontier.scoring.evaluator import EVALUATORS
 from editfrontier.scoring.metrics.registry import METRICS
 
-EVALUATOR_MODELS = {
-    "dift": ("dift", "text_to_image"),
-    "segmentation": ("text_to_image",),
-    "autoencoder": ("autoencoder", *MODEL_KINDS),
-    "dino": ("dino", "features"),
-}
-"""Kinds of evaluator that other models serve as -> the kinds of model that the registry may name there."""
-
 ON_REQUEST = {
-    kind: frozenset(name for name, metric in METRICS.items() if metric.needs == kind) for kind in ("vqa", "dino")
+    kind: frozenset(name for name, metric in METRICS.items() if metric.needs == kind)
+    for kind, evaluator in EVALUATORS.load_all().items()
+    if evaluator.on_request
 }
-"""Kinds of evaluator that a task loads only where one of their metrics is asked for: few tables show them."""
+"""Kinds of evaluator that a task loads only where one of their metrics is asked for -> these metrics."""
 
 
-def model_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
-    """Yield what is wrong with models, evaluators and segmenters of a config, as (path of the key, problem)."""
+def model_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[tuple[list[str], str]]:
+    """Yield what is wrong with models, evaluators and segmenters of a config, as (path of the key, problem).
+
+    Args:
+        config: of the form that the schema asks for.
+        left_out: kinds of evaluator that are `null` in it.
+    """
+    for name in sorted({*config["evaluators"], *left_out}):
+        if name not in EVALUATORS:
+            yield ["evaluators", name], EVALUATORS.unknown(name)
     for section in ("models", "evaluators"):
         for name, entry in config[section].items():
-            kinds = MODEL_KINDS if section == "models" else EVALUATOR_MODELS.get(name, (name,))
+            kinds = MODEL_KINDS if section == "models" else EVALUATORS.get(name).served_by
             if problem := entry_problem(entry, kinds):
                 yield [section, name], problem
     for name, task in config["tasks"].items():

@@ -142,7 +142,7 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         complete = merge(read_yaml(sources[0]), complete)
     complete, left_out = without_null(complete)
     check_schema(complete, sources)
-    for path, problem in model_problems(complete):
+    for path, problem in model_problems(complete, left_out):
         raise wrong(sources, path, problem)
     variants, tables = _resolve_experiments(complete, sources)
     # What `run` leaves out has no figure either; a config that changes another could not take it away.
