@@ -1,5 +1,7 @@
 # Two commands for users: `make reproduce` and `make test`. Both set up the environment first when that is needed.
-# Variables: CORES (processor cores to use), CONFIG (a config file), PYTEST_ARGS (for example PYTEST_ARGS="-k cases").
+# Variables: CORES (processor cores to use), CONFIG (a config file), PYTEST_ARGS (for example PYTEST_ARGS="-k cases"),
+# PYTHON (the interpreter of the environment, a name or a path; an environment of another interpreter is made anew).
+# One package is not free software: pyiqa (PolyForm Noncommercial 1.0.0), which is installed with the others.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,11 +11,17 @@ SHELL := /bin/bash
 CORES ?= 2
 CONFIG ?= config/micro.yaml
 PYTEST_ARGS ?=
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
+IDENTITY := import sys; print(sys.base_prefix, sys.version)
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 # The installed state is named by all that defines it, so that a change of the lock or of the project (a `git pull`), a moved
-# folder, or an environment whose Python is gone installs again. A broken-off installation is made again from nothing.
-state = { cat requirements.lock pyproject.toml; echo "$(CURDIR)"; $(BIN)/python -V || :; } 2>/dev/null | cksum | tr ' ' '-'
+# folder, or an environment whose Python is gone or is not PYTHON installs again. A broken-off installation is made again
+# from nothing.
+present = "$$($(BIN)/python -c "$(IDENTITY)" 2>&1)"
+differs = test -n "$(PYTHON)" && test "$$("$(PYTHON)" -c "$(IDENTITY)" 2>&1)" != $(present)
+state = { cat requirements.lock pyproject.toml; echo "$(CURDIR)" $(present); if $(differs); then echo differs; fi; } | cksum | tr ' ' '-'
 STAMP := $(VENV)/.installed-$(shell $(state))
 UNFINISHED := $(VENV)/.unfinished
 
@@ -27,21 +35,23 @@ help:
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@set -eu; python=; for name in python3.11 python3.12 python3.13 python3 python; do \
-	  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-	    python=$$name; break; \
-	  fi; \
+	@set -eu; python=; for name in $(if $(PYTHON),"$(PYTHON)",python3 python python3.13 python3.12 python3.11); do \
+	  if "$$name" -c "$(USABLE)" >/dev/null 2>&1; then python=$$name; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "error: no Python 3.11 or newer with the venv module was found on PATH. Install one (on Debian or Ubuntu:" \
-	       "apt install python3.11 python3.11-venv) and run make again." >&2; exit 2; \
+	  echo "error: $(if $(PYTHON),PYTHON=$(PYTHON) is no,no) Python 3.11 or newer with the venv module$(if $(PYTHON),, was found on PATH)." \
+	       "Install one (on Debian or Ubuntu: apt install python3 python3-venv), or name one: make setup PYTHON=python3.12" >&2; exit 2; \
 	fi; \
-	if [ -e $(UNFINISHED) ] || ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-	  echo "Making the environment $(VENV) with $$("$$python" --version)"; rm -rf $(VENV); "$$python" -m venv $(VENV); \
+	if [ -e $(UNFINISHED) ] || $(differs) || ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	  base=$$("$$python" -c 'import sys; print(sys._base_executable)'); python=$${base:-$$python}; \
+	  echo "Making the environment $(VENV) with $$("$$python" --version) ($$python)"; rm -rf $(VENV); "$$python" -m venv $(VENV); \
 	fi; \
 	rm -f $(VENV)/.installed-*; touch $(UNFINISHED); \
 	echo "Installing the locked dependencies (some gigabytes the first time)"; \
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.lock; \
+	if $(BIN)/python -m pip show --quiet opencv-python >/dev/null 2>&1; then \
+	  $(BIN)/python -m pip uninstall --yes --quiet opencv-python opencv-python-headless; \
+	fi; \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --requirement requirements.lock; \
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .; \
 	rm -f $(UNFINISHED); \
 	touch $(VENV)/.installed-$$($(state))
@@ -56,8 +66,10 @@ reproduce: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile $(PYTEST_ARGS)
 
+# Without opencv-python, which facexlib (for pyiqa) asks for: its `cv2` needs libGL and lies on top of the headless one's.
+# The lock is otherwise complete, and is installed without looking for what its packages require.
 lock: $(STAMP)
-	@$(BIN)/pip-compile --quiet --upgrade --extra dev --extra slurm --strip-extras --allow-unsafe --no-header --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml && sed -i.bak -E 's/^((nvidia|cuda)-[^ ]+|triton==[^ ]+)/\1 ; sys_platform == "linux"/' requirements.lock && rm requirements.lock.bak
+	@$(BIN)/pip-compile --quiet --upgrade --extra dev --extra slurm --strip-extras --allow-unsafe --no-header --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml && sed -i.bak -E '/^opencv-python==/d; s/^((nvidia|cuda)-[^ ]+|triton==[^ ]+)/\1 ; sys_platform == "linux"/' requirements.lock && rm requirements.lock.bak
 
 clean:
 	rm -rf $(VENV)

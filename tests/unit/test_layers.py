@@ -97,3 +97,14 @@ def test_a_config_is_built_without_the_heavy_libraries() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_pyiqa_whose_licence_is_non_commercial_is_imported_by_one_file() -> None:
+    importing = set()
+    for file in [*FILES.values(), *SOURCE.parent.glob("scripts/*.py"), *SOURCE.parent.glob("benchmarks/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.partition(".")[0] == "pyiqa" for name in modules):
+                importing.add(file.relative_to(SOURCE.parent).as_posix())
+    assert importing == {"src/editfrontier/scoring/evaluators/pyiqa.py"}

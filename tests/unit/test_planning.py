@@ -171,7 +171,7 @@ def test_a_package_that_reads_weights_is_missed_before_the_job_that_needs_it(mon
         monkeypatch.setattr("importlib.util.find_spec", lambda name, here=here: object() if here else None)
         (need,) = [need for need in wanted.needs(made, [job_that_scores]) if need.kind == "package"]
         assert (need.name, need.present) == ("pyiqa", here)
-        assert "--editable '.[quality]'" in need.fix
+        assert "make setup" in need.fix
     assert "package  pyiqa" in plan_text(made, "made.yaml", [costs.Stage("scores", 1, 1, 1.0, 0.0, 0.0, 0.0)], [need])
 
 

@@ -16,6 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 
 KINDS = ("models", "tables", "workflow")
+REMOVED = {"opencv-python"}
+"""What envs/models.post-deploy.sh takes out of an environment."""
 
 
 def normal(name: str) -> str:
@@ -35,7 +37,7 @@ def closure(wanted: list[Requirement]) -> dict[str, Distribution]:
     todo, seen = [(one.name, one.extras) for one in wanted], set()
     while todo:
         name, extras = todo.pop()
-        if (normal(name), frozenset(extras)) in seen:
+        if (normal(name), frozenset(extras)) in seen or normal(name) in REMOVED:
             continue
         seen.add((normal(name), frozenset(extras)))
         found[normal(name)] = distribution(name)

@@ -24,7 +24,6 @@ from editfrontier.study.config.study import load_study
 from environments import KINDS, closure, normal, pins
 from workspace import Workspace, make_workspace
 
-OPTIONAL = {"pyiqa", "accelerate"}  # extras, which no file installs by itself
 MODELS = ("data", "reference", "edit", "sources", "score", "validate", "statistics", "analyse")
 TABLES = ("tables", "figures", "claims", "user-study", "report")
 LOGIN = {"doctor", "planning"}  # packages that only commands of a login node import: they drive Snakemake
@@ -68,10 +67,16 @@ def test_image_installs_the_lock(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     image = (root / "envs/editfrontier.def").read_text()
     assert f"From: python:{project['requires-python'].removeprefix('>=')}-" in image
-    assert "pip install --no-cache-dir --requirement /opt/editfrontier/requirements.lock" in image
+    assert "pip install --no-cache-dir --no-deps --requirement /opt/editfrontier/requirements.lock" in image
     assert "==" not in image, "the lock alone decides versions"
     (url,) = re.findall(r'^container: "(.*)"$', (root / "Snakefile").read_text(), flags=re.MULTILINE)
     assert f"apptainer build {url} envs/editfrontier.def" in image
+
+
+def test_the_environment_of_models_ends_with_the_headless_opencv_of_the_lock(root: Path) -> None:
+    script = (root / "envs/models.post-deploy.sh").read_text()
+    (pinned,) = (str(one) for one in pins(root / "envs/models.yaml") if "opencv" in one.name)
+    assert script.endswith(f"pip install --no-deps {pinned}\n")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -91,8 +96,8 @@ def test_whatever_the_library_imports_is_in_the_environment_of_models_or_of_the_
     there = {kind: set(closure(pins(root / f"envs/{kind}.yaml"))) for kind in KINDS}
     package, missing = root / "src/editfrontier", {}
     for file in package.rglob("*.py"):
-        kind = "workflow" if file.relative_to(package).parts[0] in LOGIN else "models"
-        names = set(imported(ast.parse(file.read_text()))) - sys.stdlib_module_names - OPTIONAL - {"editfrontier"}
+        kind = "workflow" if LOGIN & {*file.relative_to(package).parts} else "models"
+        names = set(imported(ast.parse(file.read_text()))) - sys.stdlib_module_names - {"editfrontier"}
         absent = {name for name in names if not {normal(one) for one in providers[name]} & there[kind]}
         if kind == "workflow":
             absent -= {"torch"}  # `doctor` looks at it where it is, and at nodes by a probe

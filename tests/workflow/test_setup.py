@@ -80,21 +80,33 @@ def test_missing_or_old_python_is_one_clear_message(bare: Path) -> None:
     assert not list(bare.glob(".venv/.installed-*"))
 
 
+# Answers as the interpreter that it was copied from, with all modules asked for; notes calls of pip.
 FAKE_PYTHON = """
-if [ "$1" = -c ]; then exit 0; fi
-if [ "$1" = --version ]; then echo Python 3.11.0; exit 0; fi
-if [ "$1 $2" = "-m venv" ]; then
-  {mkdir} -p "$3/bin"; {cp} "$0" "$3/bin/python"; exit 0
-fi
-echo "$@" >> {log}
-[ ! -e {fail} ]
+case "$1 $2" in
+  "-c "*base_prefix*) echo {name};;
+  "-c "*_base_executable*) echo {path};;
+  "-c "*|"--version "*) echo Python 3.11.0;;
+  "-m venv") {mkdir} -p "$3/bin"; {cp} "{path}" "$3/bin/python";;
+  *" pip") [[ "$3 $5" != "show opencv-python" || -e {twice} ]] || exit 1; echo {name} "$@" >> {log}; [ ! -e {fail} ];;
+esac
 """
+
+
+def fake_python(folder: Path, name: str) -> None:
+    """Put an interpreter into `bin`; its calls of pip go to pip.log, and fail while there is a file `fail`."""
+    names = {"name": name, "path": folder / "bin" / name, "log": folder / "pip.log", "fail": folder / "fail"}
+    tools = {tool: shutil.which(tool) for tool in ("mkdir", "cp")}
+    script(folder / "bin" / name, FAKE_PYTHON.format(**names, **tools, twice=folder / "twice"))
+
+
+def interpreter(folder: Path) -> str:
+    """The interpreter that the last set-up installed with."""
+    return (folder / "pip.log").read_text().splitlines()[-1].split()[0]
 
 
 def test_failed_install_leaves_no_stamp_and_the_next_one_starts_afresh(bare: Path) -> None:
     log, fail = bare / "pip.log", bare / "fail"
-    text = FAKE_PYTHON.format(mkdir=shutil.which("mkdir"), cp=shutil.which("cp"), log=log, fail=fail)
-    script(bare / "bin/python3.11", text)
+    fake_python(bare, "python3.11")
     fail.touch()
     assert make(bare, "setup").returncode != 0
     assert not list(bare.glob(".venv/.installed-*"))
@@ -103,7 +115,8 @@ def test_failed_install_leaves_no_stamp_and_the_next_one_starts_afresh(bare: Pat
     fail.unlink()
     assert make(bare, "setup").returncode == 0
     assert not leftover.exists(), "a broken-off installation was taken over"
-    assert "--requirement requirements.lock" in log.read_text()
+    assert "--no-deps --requirement requirements.lock" in log.read_text()
+    assert "uninstall" not in log.read_text()
     calls = log.read_text().count("-m pip")
     assert make(bare, "setup").returncode == 0
     assert log.read_text().count("-m pip") == calls, "a complete installation was installed again"
@@ -111,6 +124,48 @@ def test_failed_install_leaves_no_stamp_and_the_next_one_starts_afresh(bare: Pat
     lock.write_text(lock.read_text() + "example==1.0\n")
     assert make(bare, "setup").returncode == 0
     assert log.read_text().count("-m pip") > calls, "a changed lock file was not installed"
+
+
+def test_the_opencv_with_windows_gives_way_to_the_headless_one(bare: Path) -> None:
+    fake_python(bare, "python3")
+    (bare / "twice").touch()
+    assert make(bare, "setup").returncode == 0
+    calls = [line for line in (bare / "pip.log").read_text().splitlines() if "show" not in line]
+    assert calls[0].endswith("uninstall --yes --quiet opencv-python opencv-python-headless")
+    assert "--requirement requirements.lock" in calls[1]
+
+
+def test_python_chooses_the_interpreter(bare: Path) -> None:
+    for name in ("python3", "python3.11", "python3.13"):
+        fake_python(bare, name)
+    assert make(bare, "setup").returncode == 0
+    assert interpreter(bare) == "python3", "whatever is active comes before a version by name"
+    for wanted, is_used in (
+        (str(bare / "bin/python3.13"), "python3.13"),
+        ("python3.11", "python3.11"),
+        ("", "python3.11"),
+    ):
+        assert make(bare, "setup", f"PYTHON={wanted}").returncode == 0
+        assert interpreter(bare) == is_used
+    calls = (bare / "pip.log").read_text()
+    assert make(bare, "setup", "PYTHON=python3.11").returncode == 0
+    assert (bare / "pip.log").read_text() == calls, "an environment of this interpreter was installed again"
+
+
+def test_a_python_that_cannot_be_used_is_named_and_the_environment_is_kept(bare: Path) -> None:
+    fake_python(bare, "python3")
+    assert make(bare, "setup").returncode == 0
+    result = make(bare, "setup", "PYTHON=python3.99")
+    assert result.returncode != 0
+    assert "error: PYTHON=python3.99 is no Python 3.11 or newer" in result.stdout
+    assert (bare / ".venv/bin/python").is_file()
+    assert make(bare, "setup").returncode == 0
+
+
+def test_the_lock_has_one_opencv(root: Path) -> None:
+    names = {line.split("==")[0] for line in lock_lines(root)}
+    assert {name for name in names if "opencv" in name} == {"opencv-python-headless"}
+    assert "/^opencv-python==/d" in (root / "Makefile").read_text(), "`make lock` would bring the other one back"
 
 
 def test_ci_runs_make_test(root: Path) -> None:

@@ -13,9 +13,6 @@ from pathlib import Path, PurePosixPath
 FETCH_WEIGHTS = "`editfrontier weights --pin --config <config file>`"
 """What messages say to run where weights are missing: it fetches those of a config, pinned or not."""
 
-INSTALL_QUALITY = "`pip install --constraint requirements.lock --editable '.[quality]'`"
-"""The same where the package that reads MUSIQ is missing, which is never installed by default."""
-
 
 class UserError(Exception):
     """A problem that the user can mend.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.util
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -283,11 +282,6 @@ def _load(traits: ModelKind, folder: Path, dtype: torch.dtype | str | Mapping[st
         ) from error
 
 
-def _low_memory() -> bool:
-    """Whether networks are filled while they are made, which halves the memory of loading; it takes `accelerate`."""
-    return importlib.util.find_spec("accelerate") is not None
-
-
 def _load_whole(traits: ModelKind, folder: Path, precision: Any) -> Any:
     import diffusers
 
@@ -296,7 +290,7 @@ def _load_whole(traits: ModelKind, folder: Path, precision: Any) -> Any:
         str(folder),
         dtype=precision,
         use_safetensors=True,
-        low_cpu_mem_usage=_low_memory(),
+        low_cpu_mem_usage=True,  # filled while they are made
         local_files_only=True,
         **options,
     )

@@ -82,7 +82,7 @@ _KINDS = (
         "quality",
         {
             "": "editfrontier.scoring.evaluators.quality:QualityEvaluator",
-            "musiq": "editfrontier.scoring.evaluators.musiq:MusiqEvaluator",
+            "musiq": "editfrontier.scoring.evaluators.pyiqa:MusiqEvaluator",
         },
     ),
     Evaluator(

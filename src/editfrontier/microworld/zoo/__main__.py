@@ -20,7 +20,7 @@ GENERATORS = (
     *("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"),
     *("flow-autoencoder", "t5", "flux", "ultraedit-freeform", "ultraedit-mask"),
 )
-EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality", "segmentation", "vqa")
+EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality", "musiq", "segmentation", "vqa")
 log = logging.getLogger("editfrontier.microworld.zoo")
 
 

@@ -33,6 +33,7 @@ _HOME = {
     "lpips": "evaluators_lpips",
     "clip": "evaluators_clip",
     "quality": "evaluators_quality",
+    "musiq": "evaluators_quality",
     "segmentation": "evaluators_segmentation",
     "vqa": "evaluators_vqa",
 }

@@ -1,7 +1,8 @@
-"""Training of the quality and artifact model on known corruptions."""
+"""Training of the two quality models on known corruptions: a small MUSIQ, and a network that also tells artifacts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from editfrontier.microworld.zoo.evaluators_data import held_out_seed, scene_poo
 from editfrontier.microworld.zoo.evaluators_features import HELD_OUT_SCENES
 from editfrontier.microworld.zoo.evaluators_portrait import pools, resampled
 from editfrontier.microworld.zoo.evaluators_scores import roc_auc, spearman
-from editfrontier.microworld.zoo.loop import train
+from editfrontier.microworld.zoo.loop import TrainResult, train
+from editfrontier.scoring.evaluators.pyiqa import MusiqEvaluator, build_musiq
 from editfrontier.scoring.evaluators.quality import QualityEvaluator, build_quality
 
+Loss = Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]
 RESAMPLED_SEVERITY = 0.04
 """What a mild round trip through an autoencoder counts as: nearly clean."""
 SHARES = (0.2, 0.25, 0.4, 0.15)
@@ -49,7 +52,7 @@ def artifact_target(severity: Tensor) -> Tensor:
     return ((severity - CLEAN_SEVERITY) / (VISIBLE_SEVERITY - CLEAN_SEVERITY)).clamp(0, 1)
 
 
-def quality_scores(judge: QualityEvaluator, images: Tensor, seed: int) -> dict[str, float]:
+def quality_scores(judge: QualityEvaluator | MusiqEvaluator, images: Tensor, seed: int) -> dict[str, float]:
     """Rank correlation of quality with severity (negative sign turned), ROC AUC of visibly corrupted against clean."""
     generator = Generator().manual_seed(stable_seed("quality scores", seed))
     pixels = to_float(images)
@@ -79,28 +82,66 @@ def quality_scores(judge: QualityEvaluator, images: Tensor, seed: int) -> dict[s
 
 def train_quality(config: dict[str, Any], out: Path, work: Path) -> None:
     """Binary cross-entropy against 1 - severity (quality) and visibility (artifact), on portraits and scenes."""
-    pool, held_out = pools(config, work)
-    folder = work.parent / "pools"
-    scenes = scene_pool(config["scenes"], config["seed"], folder)[0]
-    held_out_scenes = scene_pool(HELD_OUT_SCENES, held_out_seed(config["seed"]), folder)[0]
     description = {"architecture": "quality", "input_size": 64, **config["network"]}
     model = build_quality(description).to(memory_format=torch.channels_last)
-    settings = settings_of(config)
+
+    def loss(network: nn.Module, data: tuple[Tensor, Tensor]) -> Tensor:
+        images, severity = data
+        target = torch.stack([1 - severity, artifact_target(severity)], 1)
+        return functional.binary_cross_entropy_with_logits(network(images).float(), target)
+
+    result = _train("quality", config, model, loss, work)
+    save_model(result.model_state, description, out)
+    _record("quality", config, QualityEvaluator.load(out), result, out, work)
+
+
+def train_musiq(config: dict[str, Any], out: Path, work: Path) -> None:
+    """Squared error against 1 - severity, on portraits and scenes; the shipped head gives it in 0..100.
+
+    The loss of the published MUSIQ is the absolute error. Its optimum, the median, would call an image clean wherever
+    more than half of those like it are.
+    """
+    model = build_musiq(config["network"])
+
+    def loss(network: nn.Module, data: tuple[Tensor, Tensor]) -> Tensor:
+        images, severity = data
+        # In evaluation mode the class cuts its patches itself; no layer of it behaves otherwise in training.
+        quality = network.eval()((images + 1) / 2).float()[:, 0]
+        return functional.mse_loss(quality, 1 - severity)
+
+    result = _train("musiq", config, model, loss, work)
+    scaled = {name: 100 * value for name, value in result.model_state.items() if name.startswith("head.")}
+    description = {"architecture": "musiq", "input_size": 64, "network": config["network"]}
+    save_model({**result.model_state, **scaled}, description, out)
+    _record("musiq", config, MusiqEvaluator.load(out), result, out, work)
+
+
+def _train(name: str, config: dict[str, Any], model: nn.Module, loss: Loss, work: Path) -> TrainResult:
+    """Train on batches of (images [B, 3, 64, 64] in [-1, 1], severity [B] in [0, 1])."""
+    pool = pools(config, work)[0]
+    scenes = scene_pool(config["scenes"], config["seed"], work.parent / "pools")[0]
 
     def batch(step: int, generator: Generator) -> tuple[Tensor, Tensor]:
         count = round(config["batch"] * config["scene_share"])
         who = torch.randint(len(pool), (config["batch"] - count,), generator=generator)
         what = torch.randint(len(scenes), (count,), generator=generator)
         images, severity = corrupted_batch(to_float(torch.cat([pool.images[who], scenes[what]])), generator)
-        return to_input(images), torch.stack([1 - severity, artifact_target(severity)], 1)
+        return to_input(images), severity
 
-    def loss(network: nn.Module, data: tuple[Tensor, Tensor]) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(network(data[0]).float(), data[1])
+    return train(name, model, batch, loss, settings_of(config), work)
 
-    result = train("quality", model, batch, loss, settings, work)
-    save_model(result.model_state, description, out)
-    judge = QualityEvaluator.load(out)
-    scores = quality_scores(judge, torch.cat([held_out.images, held_out_scenes]), config["seed"])
-    portraits = quality_scores(judge, held_out.images, config["seed"])
-    scores |= {f"portraits_{name}": portraits[name] for name in ("spearman_severity", "artifact_roc_auc")}
-    record("quality", out, config, settings, result, scores)
+
+def _record(
+    name: str,
+    config: dict[str, Any],
+    judge: QualityEvaluator | MusiqEvaluator,
+    result: TrainResult,
+    out: Path,
+    work: Path,
+) -> None:
+    held_out = pools(config, work)[1].images
+    scenes = scene_pool(HELD_OUT_SCENES, held_out_seed(config["seed"]), work.parent / "pools")[0]
+    scores = quality_scores(judge, torch.cat([held_out, scenes]), config["seed"])
+    portraits = quality_scores(judge, held_out, config["seed"])
+    scores |= {f"portraits_{key}": portraits[key] for key in ("spearman_severity", "artifact_roc_auc")}
+    record(name, out, config, settings_of(config), result, scores)

@@ -27,6 +27,7 @@ PACKAGES = (
     "open_clip_torch",
     "timm",
     "lpips",
+    "pyiqa",
     "safetensors",
     "numpy",
 )

@@ -100,7 +100,7 @@ def check_cluster(profile: Profile) -> Iterator[Check]:
     try:
         yield Check("plugin", "ok", f"{PLUGIN} {version(PLUGIN)}")
     except PackageNotFoundError:
-        yield Check("plugin", "wrong", f'{PLUGIN} is not installed. Run `pip install -e ".[slurm]"`.')
+        yield Check("plugin", "wrong", f"{PLUGIN} is not installed. Run `make setup`.")
     if profile.gres:
         yield check_gres(profile.gres, profile.partitions, profile.file)
     absent = [name for name in PROGRAMS if shutil.which(name) is None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editfrontier.base.errors import FETCH_WEIGHTS, INSTALL_QUALITY
+from editfrontier.base.errors import FETCH_WEIGHTS
 from editfrontier.base.fetching.files import complete, missing
 from editfrontier.data.dataset import RENDERED, dataset_options, get_dataset, raw_folder
 from editfrontier.editing.editor import make_params
@@ -34,8 +34,8 @@ _PLURALS = {"weights": "models", "data": "data sets", "package": "packages", "to
 SCORING = frozenset({"sources", "score", "validation", "analyse"})
 _GB = 1e9
 
-PACKAGES = {"musiq": ("pyiqa", "PolyForm Noncommercial 1.0.0", INSTALL_QUALITY)}
-"""Architecture of single files -> the optional package that reads them, its licence, and how it is installed."""
+PACKAGES = {"musiq": ("pyiqa", "PolyForm Noncommercial 1.0.0")}
+"""Architecture of single files -> the package that reads them and its licence, which not everybody can accept."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,9 @@ def _token(study: Study, jobs: Iterable[PlannedJob], weights: Iterable[Need]) ->
 
 
 def _packages(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
-    """Optional packages that read weights; without them a job fails after everything before it has run."""
+    """Packages that may have been removed for their licence; without them a job fails after all before it has run."""
     entries = [entry_of(text) for text in _references(study, jobs)]
-    for architecture, (package, licence, install) in PACKAGES.items():
+    for architecture, (package, licence) in PACKAGES.items():
         if any(entry and entry.config.get("architecture") == architecture for entry in entries):
-            fix = f"Run {install}, or leave what needs it out of the config."
+            fix = "Run `make setup`, or leave what needs it out of the config."
             yield Need("package", package, importlib.util.find_spec(package) is not None, 0.0, licence, fix)

@@ -1,20 +1,36 @@
 """MUSIQ (Ke et al., ICCV 2021) trained on KonIQ-10k, through pyiqa.
 
-Licence: pyiqa (PolyForm Noncommercial 1.0.0) and its weights (CC BY-NC-SA 4.0) may not be used commercially. It is an
-optional extra (`quality` in pyproject.toml).
+Licence: pyiqa (PolyForm Noncommercial 1.0.0) and its weights (CC BY-NC-SA 4.0) may not be used commercially.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from editfrontier.base.errors import INSTALL_QUALITY, UserError
-from editfrontier.scoring.networks.common import batched, check_images, check_precision, read_checkpoint, read_config
+from editfrontier.base.errors import UserError
+from editfrontier.scoring.networks.common import (
+    WEIGHTS,
+    batched,
+    check_images,
+    check_precision,
+    fill_module,
+    read_checkpoint,
+    read_config,
+    read_weights,
+)
 
 ARCHITECTURE = "musiq"
 BATCH = 16
+
+
+def build_musiq(network: dict[str, Any]) -> nn.Module:
+    """pyiqa's own MUSIQ class without weights; network: its arguments (patch_size, hidden_size, num_layers, ...)."""
+    from pyiqa.archs.musiq_arch import MUSIQ
+
+    return MUSIQ(pretrained=False, **network)
 
 
 class MusiqEvaluator:
@@ -33,15 +49,19 @@ class MusiqEvaluator:
         """path: folder with config.json (architecture, weights) and the weights. Raises UserError if it is not one, or
         if pyiqa is not installed."""
         folder = Path(path)
-        weights = folder / str(read_config(folder, ARCHITECTURE).get("weights"))
+        config = read_config(folder, ARCHITECTURE)
+        if "network" in config:  # a small one of the micro scale
+            network = fill_module(build_musiq(config["network"]), read_weights(folder / WEIGHTS), folder / WEIGHTS)
+            return cls(network.to(device), device, precision)
+        weights = folder / str(config.get("weights"))
         # pyiqa unpickles anything: the file is read as tensors first, which refuses whatever would run code.
         read_checkpoint(weights)
         try:
             import pyiqa
         except ImportError as error:
             raise UserError(
-                f"{folder}: MUSIQ needs the package pyiqa ({error}), whose licence is non-commercial. Install it with "
-                f"{INSTALL_QUALITY}, or leave `quality` out of the config."
+                f"{folder}: MUSIQ needs the package pyiqa ({error}), whose licence is non-commercial. Run "
+                "`make setup`, or leave `quality` out of the config."
             ) from None
         metric = pyiqa.create_metric("musiq", pretrained_model_path=str(weights), device=device)
         # Not through pyiqa's own forward, which lets convolutions round to TF32.
