@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from editfrontier.base.errors import UserError
-from editfrontier.scoring.evaluator import load_evaluator
+from editfrontier.scoring.evaluator import EVALUATORS, load_evaluator
 from editfrontier.scoring.evaluators.arcface import TEMPLATE, ArcFaceEvaluator, ArcFaceNet, YuNet, align, similarity
 from editfrontier.scoring.evaluators.celeba_attributes import CELEBA_NAMES, CelebAttributeEvaluator
 from editfrontier.scoring.evaluators.inception import build_inception, resize_clean, resize_legacy
@@ -43,6 +44,12 @@ def inception_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {"architecture": "fid_inception", "weights": "w.pth", "preprocessing": "legacy_tensorflow"}
     state = {k: v for k, v in lively(build_inception()).state_dict().items() if "num_batches_tracked" not in k}
     return folder_of(tmp_path_factory.mktemp("inception"), config, w=state)
+
+
+def test_every_class_that_reads_a_folder_is_there() -> None:
+    for kind in EVALUATORS.own_names():
+        for reader in EVALUATORS.get(kind).readers.values():
+            assert callable(pkgutil.resolve_name(reader).load), reader
 
 
 def test_inception_has_the_names_of_the_published_file(inception_folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.editing.editor import get_editor
+from editfrontier.models.kinds import MODEL_KINDS
 from editfrontier.statistics import bootstrap, contrasts
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.findings import Finding
@@ -41,7 +42,6 @@ class RegionsParams:
         further: regions that are shown beside them.
         floor: variant that is the floor of editors on the diffusion model's autoencoder.
         flow_floor: variant that is the floor of editors on the flow model's autoencoder.
-        flow_models: kinds of models that have the latter.
     """
 
     meaningful: tuple[str, ...] = ("eyes", "nose", "mouth")
@@ -49,7 +49,6 @@ class RegionsParams:
     further: tuple[str, ...] = ("brows", "ears", "clothes")
     floor: str = "autoencoder_round_trip"
     flow_floor: str = "flow_reconstruction+method=none"
-    flow_models: tuple[str, ...] = ("flux", "ultraedit_freeform", "ultraedit_mask")
 
 
 QUANTITIES = {
@@ -98,8 +97,10 @@ def _floor(row: Row, params: RegionsParams, scores: TaskScores) -> str:
         model = get_editor(row.editor).model
     except UserError:
         return ""
-    floor = params.flow_floor if model in params.flow_models else params.floor
-    return floor if model and floor in scores.variants else ""
+    if model is None:
+        return ""
+    floor = params.flow_floor if MODEL_KINDS.get(model).flow else params.floor
+    return floor if floor in scores.variants else ""
 
 
 def _values(scores: TaskScores, variant: str, regions: Sequence[str]) -> Values:
