@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from shape_checks import instrument_loaded
+
 
 @pytest.fixture(scope="session")
 def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
@@ -28,3 +30,9 @@ def hub_model(hub_folder: Callable[[str], Path]) -> Callable[[str], Any]:
         return load_pipeline(KIND_OF.get(name, name), hub_folder(name))
 
     return cache(load)
+
+
+@pytest.fixture(autouse=True)
+def _shapes_are_checked() -> None:
+    """Let editors, metrics and evaluators check the shapes of their signatures."""
+    instrument_loaded()

@@ -13,7 +13,7 @@ import pandas as pd
 
 from editfrontier.base.parquet import write_parquet
 from editfrontier.data.cases import Case, write_cases, write_png
-from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics.task import Settings, subset_summaries, summary
 from editfrontier.statistics.taskscores import TaskScores
 from study_fixture import HOSTILE, Study

@@ -13,10 +13,8 @@ from torch import Tensor
 from editfrontier.data.cases import Case, read_mask, write_png, write_regions
 from editfrontier.microworld.portrait_painter import portrait_regions, render_portraits
 from editfrontier.microworld.portraits import REGIONS, sample_portraits
-from editfrontier.scoring.metrics import METRICS
-from editfrontier.scoring.metrics.region_registry import DRIFT_REGIONS
-from editfrontier.scoring.metrics.regions import boundary, drift
-from editfrontier.scoring.regions import score_regions
+from editfrontier.scoring.metrics.regions import DRIFT_REGIONS, boundary, drift
+from scoring_fixture import scored
 
 SIZE = 32
 
@@ -112,23 +110,6 @@ def test_regions_of_a_portrait_share_out_the_picture() -> None:
     assert sorted(height, key=height.__getitem__) == list(height)
 
 
-class _Collected:
-    def __init__(self) -> None:
-        self.values: dict[str, dict[str, float]] = {}
-        self.missing: dict[str, dict[str, str]] = {}
-
-    def add(self, metric: str, case_ids: list[str], values: Tensor, reason: str) -> None:
-        assert metric in METRICS
-        for case_id, value in zip(case_ids, values.tolist(), strict=True):
-            if np.isfinite(value):
-                self.values.setdefault(metric, {})[case_id] = value
-            else:
-                self.miss(metric, case_id, reason)
-
-    def miss(self, metric: str, case_id: str, reason: str) -> None:
-        self.missing.setdefault(metric, {})[case_id] = reason
-
-
 def _case(name: str, **columns: str) -> Case:
     texts = {"source_caption": "a", "target_caption": "b", "instruction": "c", "edit_type": "d"}
     return Case(case_id=name, task="t", image="i.png", cluster=name, licence="x", **(texts | columns))
@@ -150,13 +131,16 @@ def test_the_scoring_pass_adds_what_a_case_allows_and_says_why_not(tmp_path: Pat
         _case("broken", regions="{", mask="gone.png"),
         _case("neither"),
     ]
-    scores = _Collected()
-    both = source.repeat(4, 1, 1, 1), edited.repeat(4, 1, 1, 1)
-    score_regions(cases, tmp_path, both, scores)
-    assert scores.values["drift_nose"] == {"full": pytest.approx(64 / 255)}
-    assert scores.values["drift_mouth"] == {"full": 0.0}
-    assert 0 < scores.values["drift_face"]["full"] < 64 / 255
-    assert set(scores.values["boundary"]) == {"full", "plain"}
-    assert "gone.png" in scores.missing["boundary"]["broken"]
-    assert all("expected JSON" in scores.missing[f"drift_{name}"]["broken"] for name in DRIFT_REGIONS)
-    assert not any("neither" in found for found in (*scores.values.values(), *scores.missing.values()))
+    values, missing = scored(cases, source.repeat(4, 1, 1, 1), edited.repeat(4, 1, 1, 1), {}, tmp_path)
+
+    def of(metric: str) -> dict[str, float]:
+        return {case: value for (name, case), value in values.items() if name == metric}
+
+    assert of("drift_nose") == {"full": pytest.approx(64 / 255)}
+    assert of("drift_mouth") == {"full": 0.0}
+    assert 0 < of("drift_face")["full"] < 64 / 255
+    assert set(of("boundary")) == {"full", "plain"}
+    assert "gone.png" in missing["boundary", "broken"]
+    assert all("expected JSON" in missing[f"drift_{name}", "broken"] for name in DRIFT_REGIONS)
+    mentioned = {case for metric, case in (*values, *missing) if metric.startswith(("drift_", "boundary"))}
+    assert mentioned == {"full", "plain", "broken"}

@@ -20,7 +20,8 @@ from editfrontier.base.parquet import read_parquet, write_parquet
 from editfrontier.cli import app
 from editfrontier.scoring.metrics.distribution import FidReference
 from editfrontier.scoring.metrics.moments import copy_moments, read_moments
-from editfrontier.scoring.sources import prepare_sources, read_sources
+from editfrontier.scoring.source_features import read_sources
+from editfrontier.scoring.sources import prepare_sources
 from editfrontier.statistics.set_bootstrap import NO_IMAGES, NO_ROW, SetBootstrap
 from editfrontier.statistics.task import summary
 from editfrontier.statistics.taskscores import Settings, TaskScores

@@ -20,7 +20,8 @@ from editfrontier.data.cases import Case, read_image, write_cases, write_png
 from editfrontier.scoring.evaluator import EVALUATORS
 from editfrontier.scoring.metrics import PSNR_CAP
 from editfrontier.scoring.score import score_variant
-from editfrontier.scoring.sources import evaluators_for, prepare_sources, read_sources
+from editfrontier.scoring.source_features import read_sources
+from editfrontier.scoring.sources import evaluators_for, prepare_sources
 from fake_evaluators import FakeClip, fake_evaluators
 
 SIZE = 32
@@ -246,7 +247,7 @@ def test_metrics_without_what_they_need_are_absent_with_a_reason(tmp_path: Path,
         "clip_score": [4], "psnr_bg": [0, 2, 4], "ssim_bg": [0, 2, 4], "lpips_bg_masked": [0, 2, 4],
         "lpips_bg_spatial": [0, 2, 3, 4], "boundary": [2, 4], "l1_true": [0], "mse_true": [0], "clip_image_true": [0],
     }  # fmt: skip
-    assert provenance["absent"]["lpips_bg_spatial"]["the background eroded by 2 px is empty"] == [
+    assert provenance["absent"]["lpips_bg_spatial"]["the background eroded by 16 px at 256 px is empty"] == [
         "portraits-2",
         "portraits-3",
     ]

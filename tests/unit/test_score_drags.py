@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,39 +20,24 @@ from editfrontier.data.cases import Case, read_image, write_png
 from editfrontier.data.regions import Region
 from editfrontier.diffusion.sampling import ForwardCounter
 from editfrontier.microworld.dataset import build_task
-from editfrontier.scoring.drags import (
-    DISTANCES,
-    FOUND,
-    LOOKS,
-    prepare_drags,
-    score_drags,
-)
+from editfrontier.scoring.drags import prepare_drags
 from editfrontier.scoring.evaluators.dift import DiftEvaluator
 from editfrontier.scoring.evaluators.segmentation import SegmentationEvaluator
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.scoring.score import prepare_sources, score_variant
 from fake_evaluators import FakeLpips
 from metrics_drag_fixture import MODELS, SIZE, Pixels, RedObject, picture, region, square
+from scoring_fixture import scored
 from tiny_pipelines import tiny_pipeline
 
 # The scoring pass -----------------------------------------------------------------------------------------------------
 
 
-class Collected:
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, str], float] = {}
-        self.missing: dict[tuple[str, str], str] = {}
+def of(network: str) -> list[str]:
+    return [name for name, metric in METRICS.items() if metric.about == "drags" and metric.needs == network]
 
-    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None:
-        assert metric in METRICS
-        for case_id, value in zip(case_ids, values.tolist(), strict=True):
-            if np.isfinite(value):
-                self.values[case_id, metric] = value
-            else:
-                self.missing[case_id, metric] = reason
 
-    def miss(self, metric: str, case_id: str, reason: str) -> None:
-        self.missing[case_id, metric] = reason
+FOUND, LOOKS, DISTANCES = of("segmentation"), of("lpips"), of("dift")
 
 
 def write_drag(folder: Path, regions: list[Region]) -> str:
@@ -82,12 +66,20 @@ def drag_case(folder: Path, case_id: str, drags: str) -> Case:
     )  # fmt: skip
 
 
-def scored(folder: Path, cases: list[Case], edits: list[Tensor], networks: dict[str, Any]) -> Collected:
-    scores = Collected()
+class Scores:
+    """Values and reasons of drag metrics by (case, metric)."""
+
+    def __init__(self, parts: tuple[dict[tuple[str, str], float], dict[tuple[str, str], str]]) -> None:
+        drags = {*FOUND, *LOOKS, *DISTANCES}
+        self.values = {(case, name): value for (name, case), value in parts[0].items() if name in drags}
+        self.missing = {(case, name): reason for (name, case), reason in parts[1].items() if name in drags}
+
+
+def scored_drags(folder: Path, cases: list[Case], edits: list[Tensor], networks: dict[str, Any]) -> Scores:
     source = torch.stack([picture((4, 8))] * len(cases))
-    prepared = prepare_drags(cases, folder, networks, 2)
-    score_drags(cases, folder, (source, torch.stack(edits)), prepared, networks, scores)
-    return scores
+    return Scores(
+        scored(cases, source, torch.stack(edits), networks, folder, prepare_drags(cases, folder, networks, 2))
+    )
 
 
 def fakes() -> dict[str, Any]:
@@ -97,7 +89,7 @@ def fakes() -> dict[str, Any]:
 def test_controls_stand_where_they_should(tmp_path: Path) -> None:
     cases = [drag_case(tmp_path, name, write_drag(tmp_path, [region()])) for name in ("noop", "true", "copy", "lost")]
     edits = [picture((4, 8)), picture((14, 12)), picture((4, 8), (14, 12)), picture()]
-    values = scored(tmp_path, cases, edits, fakes()).values
+    values = scored_drags(tmp_path, cases, edits, fakes()).values
     names = [*FOUND, *LOOKS, *DISTANCES]
     assert {name for case, name in values if case == "true"} == set(names)
     way = (10**2 + 4**2) ** 0.5
@@ -120,10 +112,8 @@ def test_controls_stand_where_they_should(tmp_path: Path) -> None:
 def test_a_case_with_two_regions_has_their_mean_and_moves_when_both_do(tmp_path: Path) -> None:
     second = Region("relocation", square(20, 4), np.array([[1.0, 0, 0], [0, 1.0, 20]]), square(20, 24))
     case = drag_case(tmp_path, "two", write_drag(tmp_path, [region(), second]))
-    scores = Collected()
     source, half = picture((4, 8), (20, 4)), picture((14, 12), (20, 4))
-    networks = {"segmentation": Places()}
-    score_drags([case], tmp_path, (source[None], half[None]), {}, networks, scores)
+    scores = Scores(scored([case], source[None], half[None], {"segmentation": Places()}, tmp_path))
     assert scores.values["two", "iou_target"] == 0.5
     assert scores.values["two", "centroid_shift"] == 10.0
     assert scores.values["two", "moved_towards"] == 0.0
@@ -134,8 +124,7 @@ def test_each_region_is_compared_by_itself_and_the_case_has_the_mean(tmp_path: P
     second = Region("relocation", square(20, 4), np.array([[1.0, 0, 0], [0, 1.0, 20]]), square(20, 24))
     case = drag_case(tmp_path, "two", write_drag(tmp_path, [region(), second]))
     source, edited = picture((4, 8), (20, 4)), picture((14, 12), (20, 4))  # the second region stayed
-    scores = Collected()
-    score_drags([case], tmp_path, (source[None], edited[None]), {}, {"lpips": FakeLpips()}, scores)
+    scores = Scores(scored([case], source[None], edited[None], {"lpips": FakeLpips()}, tmp_path))
 
     def distance(a: Tensor, b: Tensor, area: np.ndarray) -> float:
         return float((a.float() - b.float()).abs().mean(0)[torch.from_numpy(area)].sum() / 255 / SIZE**2)
@@ -159,17 +148,17 @@ class Places:
 def test_only_cases_with_drags_and_only_given_networks(tmp_path: Path) -> None:
     plain = replace(drag_case(tmp_path, "plain", ""), edit_type="recolour")
     dragged = drag_case(tmp_path, "dragged", write_drag(tmp_path, [region(points=False)]))
-    scores = scored(tmp_path, [plain, dragged], [picture((4, 8))] * 2, fakes())
+    scores = scored_drags(tmp_path, [plain, dragged], [picture((4, 8))] * 2, fakes())
     assert {case for case, _ in [*scores.values, *scores.missing]} == {"dragged"}
     assert scores.missing == {("dragged", "mean_distance"): "the drag has no handles"}
-    some = scored(tmp_path, [dragged], [picture((4, 8))], {"lpips": FakeLpips()})
+    some = scored_drags(tmp_path, [dragged], [picture((4, 8))], {"lpips": FakeLpips()})
     assert {name for _, name in some.values} == set(LOOKS)
-    assert scored(tmp_path, [dragged], [picture((4, 8))], {}).values == {}
+    assert scored_drags(tmp_path, [dragged], [picture((4, 8))], {}).values == {}
 
 
 def test_a_drag_that_cannot_be_read_is_absent_with_its_reason(tmp_path: Path) -> None:
     broken = drag_case(tmp_path, "broken", '[{"kind": "relocation"}]')
-    scores = scored(tmp_path, [broken], [picture((4, 8))], fakes())
+    scores = scored_drags(tmp_path, [broken], [picture((4, 8))], fakes())
     assert scores.values == {}
     assert {name for _, name in scores.missing} == {*FOUND, *LOOKS, *DISTANCES}
     assert "case broken, region 1: has no 'source_mask'" in scores.missing["broken", "md1"]
@@ -177,9 +166,9 @@ def test_a_drag_that_cannot_be_read_is_absent_with_its_reason(tmp_path: Path) ->
 
 def test_sources_without_the_drags_are_refused(tmp_path: Path) -> None:
     case = drag_case(tmp_path, "case", write_drag(tmp_path, [region()]))
-    images = (picture((4, 8))[None], picture((4, 8))[None])
+    image = picture((4, 8))[None]
     with pytest.raises(UserError, match="case case: the source features hold nothing of its drags"):
-        score_drags([case], tmp_path, images, {}, {"dift": Pixels()}, Collected())
+        scored([case], image, image, {"dift": Pixels()}, tmp_path)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -250,8 +239,7 @@ def test_shipped_segmentation_tells_the_true_drag_from_the_source(rendered: tupl
     networks = {"segmentation": SegmentationEvaluator.load(MODELS / "segmentation")}
     means = {}
     for name, edited in {"source": source, "true": true, "tripped": tripped}.items():
-        scores = Collected()
-        score_drags(cases, folder, (source, edited), {}, networks, scores)
+        scores = Scores(scored(cases, source, edited, networks, folder))
         columns = {metric: [v for (_, key), v in scores.values.items() if key == metric] for metric in FOUND}
         means[name] = {metric: float(np.mean(column)) for metric, column in columns.items()}
     assert means["source"]["moved_towards"] == 0.0

@@ -17,14 +17,15 @@ from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import Case, read_cases, read_image, write_cases
 from editfrontier.editing.records import CaseRecord, write_record
 from editfrontier.microworld.dataset import build_task
+from editfrontier.scoring.batch import INPUTS
 from editfrontier.scoring.evaluator import load_evaluator
 from editfrontier.scoring.evaluators.clip import ClipEvaluator
 from editfrontier.scoring.evaluators.dino import DinoEvaluator
 from editfrontier.scoring.evaluators.features import FeatureEvaluator
 from editfrontier.scoring.metrics import METRICS, alignment, truth
 from editfrontier.scoring.score import score_variant
-from editfrontier.scoring.sources import prepare_sources, read_sources
-from editfrontier.scoring.truth import UNKNOWN
+from editfrontier.scoring.source_features import read_sources
+from editfrontier.scoring.sources import prepare_sources
 from editfrontier.study.config.study import evaluators_of, load_study
 from paper_fixture import images, write_dino
 
@@ -192,7 +193,7 @@ def test_edits_are_compared_with_the_true_ones(folder: Path) -> None:
     assert values["l1_true"].min() > 0 and values["clip_image_true"].max() < 1 and values["dino_true"].max() < 1
     for name in (*NEW, "l2_true", "lpips_true"):
         reasons = about["absent"][name]
-        assert reasons.pop(UNKNOWN) == [cases[0].case_id], name
+        assert reasons.pop(INPUTS["true_edit"].none) == [cases[0].case_id], name
         ((reason, ids),) = reasons.items()
         assert ids == [cases[1].case_id] and cases[1].true_edit in reason, name
 

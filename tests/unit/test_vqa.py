@@ -17,10 +17,11 @@ from editfrontier.data.cases import Case
 from editfrontier.scoring.evaluator import load_evaluator
 from editfrontier.scoring.evaluators.vqa import QUESTION, VqaEvaluator, answer_logits, yes_probability
 from editfrontier.scoring.metrics import METRICS
-from editfrontier.scoring.vqa import NO_CHOICE, NO_TARGET, score_vqa, vqa_choice
+from editfrontier.scoring.metrics.vqa import NO_CHOICE, NO_TARGET, vqa_choice
 from editfrontier.study.config.models import ON_REQUEST
 from editfrontier.study.config.study import evaluators_of, load_study
 from paper_fixture import images, write_vqa
+from scoring_fixture import scored
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTIONS = ["a red ball", "a blue box of a red ball, a portrait of zebras", "a box", "a portrait of a blue ball"]
@@ -158,22 +159,6 @@ class Table:
         return torch.tensor([[self.known[text] for text in row] for row in zip(*captions, strict=True)])
 
 
-class Kept:
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, str], float] = {}
-        self.reasons: dict[tuple[str, str], str] = {}
-
-    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None:
-        for case_id, value in zip(case_ids, values.tolist(), strict=True):
-            if value == value:
-                self.values[metric, case_id] = value
-            else:
-                self.reasons[metric, case_id] = reason
-
-    def miss(self, metric: str, case_id: str, reason: str) -> None:
-        self.reasons[metric, case_id] = reason
-
-
 def case(case_id: str, source: str, target: str) -> Case:
     return Case(
         case_id=case_id, task="t", image="i.png", source_caption=source, target_caption=target, instruction="",
@@ -190,14 +175,14 @@ def test_scores_of_constructed_cases() -> None:
         case("no target", "cat", ""),
         case("no source", "", "dog"),
     ]
-    judge, scores = Table(known), Kept()
-    score_vqa(asked, images(5, 8), judge, scores)
+    judge = Table(known)
+    values, reasons = scored(asked, images(5, 8), images(5, 8), {"vqa": judge})
     assert judge.shown == 4
-    assert scores.values == {
+    assert {key: value for key, value in values.items() if "vqa" in key[0]} == {
         ("vqa_score", "better"): 0.75, ("vqa_score", "worse"): 0.25, ("vqa_score", "equal"): 0.75,
         ("vqa_score", "no source"): 0.75, ("vqa_choice", "better"): 1.0, ("vqa_choice", "worse"): 0.0,
     }  # fmt: skip
-    assert scores.reasons == {
+    assert {key: reason for key, reason in reasons.items() if "vqa" in key[0]} == {
         ("vqa_score", "no target"): NO_TARGET, ("vqa_choice", "equal"): NO_CHOICE,
         ("vqa_choice", "no target"): NO_CHOICE, ("vqa_choice", "no source"): NO_CHOICE,
     }  # fmt: skip
@@ -210,9 +195,8 @@ def test_a_tie_is_no_success() -> None:
 
 
 def test_without_the_evaluator_nothing_is_said() -> None:
-    scores = Kept()
-    score_vqa([case("a", "cat", "dog")], images(1, 8), None, scores)
-    assert not scores.values and not scores.reasons
+    values, reasons = scored([case("a", "cat", "dog")], images(1, 8), images(1, 8), {})
+    assert not any("vqa" in metric for metric, _ in (*values, *reasons))
 
 
 def test_metrics_are_described() -> None:

@@ -21,6 +21,7 @@ from editfrontier.models.kinds import MODEL_KINDS
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Float
     from torch import Tensor
 
     from editfrontier.data.cases import Case
@@ -51,18 +52,18 @@ class EditBatch:
     """Cases of one size that are edited together. What no editor in use needs may be None."""
 
     case_ids: list[str]
-    images: Tensor  # [B, 3, H, W] float32 in [-1, 1]
-    masks: Tensor | None  # [B, 1, H, W] float32 in {0, 1}, 1 = editable
+    images: Float[Tensor, "batch 3 height width"]  # in [-1, 1]
+    masks: Float[Tensor, "batch 1 height width"] | None  # in {0, 1}, 1 = editable
     source_captions: list[str]
     target_captions: list[str]
     instructions: list[str]
     generators: list[torch.Generator]  # one a case, on the CPU
-    true_edits: Tensor | None = None  # like images
-    others: Tensor | None = None  # like images: the source of another case
+    true_edits: Float[Tensor, "batch 3 height width"] | None = None
+    others: Float[Tensor, "batch 3 height width"] | None = None  # the source of another case
     drags: list[list[Region]] | None = None  # each case's, at least one; may be none with the need "optional_drags"
-    backgrounds: Tensor | None = None  # like masks, 1 = must not change; with drags
-    exemplars: Tensor | None = None  # like images
-    exemplar_masks: Tensor | None = None  # like masks, 1 = what the exemplar shows; with exemplars
+    backgrounds: Float[Tensor, "batch 1 height width"] | None = None  # 1 = must not change; with drags
+    exemplars: Float[Tensor, "batch 3 height width"] | None = None
+    exemplar_masks: Float[Tensor, "batch 1 height width"] | None = None  # 1 = what the exemplar shows; with exemplars
     origins: list[Origin] | None = None  # the names of each case, and which part of its picture its image shows
     inversions: InversionCache | None = None  # where inversions are kept for other editors, None to keep none
 
@@ -72,12 +73,12 @@ class Measured:
     """Edited images and what the editor measured on the way.
 
     Attributes:
-        images: [B, 3, H, W] in [-1, 1].
-        measures: name -> one finite value for each of the B cases. A name that the metric registry knows becomes a
+        images: in [-1, 1].
+        measures: name -> one finite value for each of the cases. A name that the metric registry knows becomes a
             metric; all of them stand in the record.
     """
 
-    images: Tensor
+    images: Float[Tensor, "batch 3 height width"]
     measures: Mapping[str, Sequence[float]]
 
 
@@ -105,7 +106,7 @@ class Editor:
 
     name: str
     params: type
-    edit: Callable[[Any, EditBatch, Any], Tensor | Measured]
+    edit: Callable[[Any, EditBatch, Any], Float[Tensor, "batch 3 height width"] | Measured]
     needs: frozenset[str] = frozenset()
     model: str | None = None
     label: str = ""

@@ -7,17 +7,17 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from editfrontier.base.parquet import write_parquet
 from editfrontier.data.cases import Case
 from editfrontier.scoring.metrics import METRICS
-from editfrontier.scoring.sources import Sources, provenance_of
+from editfrontier.scoring.shapes import Values
+from editfrontier.scoring.source_features import SourceFeatures
+from editfrontier.scoring.sources import provenance_of
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +30,13 @@ class Collected:
     absent: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def add(
-        self,
-        metric: str,
-        case_ids: Sequence[str],
-        values: Tensor,
-        reason: str,
-        own: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        """Add one value a case; `reason` is noted where a value is not finite, or the case's `own`."""
-        assert metric in METRICS, metric
+    def add(self, metric: str, case_ids: Sequence[str], values: Values, reason: str) -> None:
+        """Add one value a case; `reason` is noted where a value is not finite."""
         for case_id, value in zip(case_ids, values.tolist(), strict=True):
             if np.isfinite(value):
                 self.rows.append((case_id, metric, value))
             else:
-                self.miss(metric, case_id, own.get(case_id, reason))
+                self.miss(metric, case_id, reason)
 
     def miss(self, metric: str, case_id: str, reason: str) -> None:
         """Note why a case has no value of a metric."""
@@ -75,7 +67,7 @@ def write_scores(
     scores: Collected,
     evaluators: Mapping[str, Any],
     records: Sequence[Path],
-    sources: Sources,
+    sources: SourceFeatures,
     out: Path,
 ) -> None:
     """Write the score table of a variant; see `score.score_variant` for what it and its provenance hold."""

@@ -1,10 +1,10 @@
-"""The part of the scoring pass that concerns drags: which networks judge which case, and why a value is missing."""
+"""What networks say of the drags of cases: where the object is, how regions look, where points are found again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,34 +12,14 @@ import torch
 from torch import Tensor
 
 from editfrontier.base.errors import UserError
-from editfrontier.data.background import background_of
 from editfrontier.data.cases import Case, read_image
 from editfrontier.data.regions import Region, parse_drags
 from editfrontier.scoring.metrics import background, drag
 
-FOUND = ("iou_target", "centroid_shift", "moved_towards", "object_found")
-LOOKS = ("if_bg", "if_s2t", "if_s2s")
 DISTANCES = ("md1", "md2", "mean_distance")
-_KINDS = {"segmentation": FOUND, "lpips": LOOKS, "dift": DISTANCES}
-_REASONS = {
-    "centroid_shift": "the object is not found in the edited image",
-    "moved_towards": "the drag hardly moves the centroid, or the object is not found in the source",
-    "if_bg": "the background is empty",
-    "mean_distance": "the drag has no handles",
-}
 
 Values = Mapping[str, Tensor]
 """Metric -> one value a case, float64 [B], NaN where it cannot speak."""
-
-
-class Scores(Protocol):
-    """Where values go."""
-
-    def add(self, metric: str, case_ids: Sequence[str], values: Tensor, reason: str) -> None: ...
-    def miss(self, metric: str, case_id: str, reason: str) -> None: ...
-
-
-# The scoring pass -----------------------------------------------------------------------------------------------------
 
 
 def prepare_drags(
@@ -82,59 +62,8 @@ def prepare_drags(
     return {"drag_cases": np.array(names), "drag_offsets": offsets, "drag_queries": np.concatenate(parts)}
 
 
-def score_drags(
-    cases: Sequence[Case],
-    folder: Path,
-    images: tuple[Tensor, Tensor],
-    prepared: Mapping[str, npt.NDArray[Any]],
-    networks: Mapping[str, Any],
-    scores: Scores,
-) -> None:
-    """Add the drag metrics of the cases that have drags; those of the others are not even mentioned.
-
-    Args:
-        cases: of one image size.
-        folder: that their paths are relative to.
-        images: sources and edits, uint8 [B, 3, H, W] each.
-        prepared: of `prepare_drags`, may hold more.
-        networks: evaluators by kind.
-        scores: gets a value or a reason for each case with drags and each metric that the networks allow.
-    """
-    metrics = [name for kind, names in _KINDS.items() if kind in networks for name in names]
-    rows, drags, backgrounds = [], [], []
-    for row, case in enumerate(cases):
-        if not (case.drags.strip() and metrics):
-            continue
-        try:
-            size = (images[0].shape[2], images[0].shape[3])
-            regions = parse_drags(case.drags, folder, size, case.case_id)
-            background_mask = background_of(case, folder, size)
-        except UserError as error:
-            for name in metrics:
-                scores.miss(name, case.case_id, str(error))
-            continue
-        assert background_mask is not None  # a case with drags has one
-        backgrounds.append(torch.from_numpy(background_mask)[None])
-        rows.append(row)
-        drags.append(regions)
-    if not rows:
-        return
-    source, edited = (kind[rows] for kind in images)
-    area, chosen = torch.stack(backgrounds), [cases[row] for row in rows]
-    values: dict[str, Tensor] = {}
-    if "segmentation" in networks:
-        values |= found_values(networks["segmentation"], source, edited, drags)
-    if "lpips" in networks:
-        values |= look_values(networks["lpips"], source, edited, drags, area)
-    if "dift" in networks:
-        queries = _queries(prepared, [case.case_id for case in chosen])
-        captions = [case.source_caption for case in chosen]
-        values |= distance_values(networks["dift"], queries, edited, captions, drags, area)
-    for name in metrics:
-        scores.add(name, [case.case_id for case in chosen], values[name], _REASONS.get(name, "the value is not finite"))
-
-
-def _queries(prepared: Mapping[str, npt.NDArray[Any]], case_ids: Sequence[str]) -> list[Tensor]:
+def queries_of(prepared: Mapping[str, npt.NDArray[Any]], case_ids: Sequence[str]) -> list[Tensor]:
+    """Return the features [points, C] of each case's source that `prepare_drags` read."""
     place = {str(name): i for i, name in enumerate(prepared.get("drag_cases", ()))}
     for case_id in case_ids:
         if case_id not in place:

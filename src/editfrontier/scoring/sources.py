@@ -7,7 +7,6 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor
 from editfrontier import __version__
 from editfrontier.base.errors import UserError
 from editfrontier.base.files import write_bytes
-from editfrontier.base.integrity.arrays import DAMAGED, read_npz
+from editfrontier.base.integrity.arrays import DAMAGED
 from editfrontier.data.cases import Case, read_cases, read_image
 from editfrontier.models.loading import weights_sha256
 from editfrontier.scoring.drags import prepare_drags
@@ -64,7 +63,7 @@ def prepare_sources(
             (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text (if any case
             has a caption), clip_true and by case true_edit_row (if any has a true edit), reference (or reference_mean
             and reference_covariance, where those are published alone), artifact_threshold, those of
-            `scoring.drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose source image cannot be read;
+            `drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose source image cannot be read;
             `captions` = "source" or "target" -> case -> why CLIP cannot read its caption).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
@@ -117,66 +116,6 @@ def prepare_sources(
     }
     provenance = provenance_of("sources", evaluators) | {"failures": failures, "captions": captions}
     write_npz(out, content | {"provenance": np.array(json.dumps(provenance, sort_keys=True))})
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Content of a file of `prepare_sources`; `arrays` holds what is described there."""
-
-    arrays: dict[str, npt.NDArray[Any]]
-    failures: dict[str, str]
-    row: dict[str, int]
-    captions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def artifact_threshold(self) -> float | None:
-        """Threshold of the artifact score, None without a quality model."""
-        return float(self.arrays["artifact_threshold"]) if "artifact_threshold" in self.arrays else None
-
-    @property
-    def attribute_names(self) -> list[str]:
-        """Names of the classifier's columns."""
-        return [str(name) for name in self.arrays.get("attribute_names", np.array([]))]
-
-    def by_image(self, key: str, case_ids: Sequence[str]) -> Tensor:
-        """Rows of a by-image array for these cases."""
-        rows = self.arrays["image_row"][[self.row[case_id] for case_id in case_ids]]
-        return torch.from_numpy(self.arrays[key][rows])
-
-    def by_true_edit(self, key: str, case_ids: Sequence[str]) -> Tensor:
-        """Rows of a by-true-edit array for these cases; NaN where a case has none that could be read."""
-        rows = self.arrays["true_edit_row"][[self.row[case_id] for case_id in case_ids]]
-        values = torch.from_numpy(self.arrays[key][rows])
-        values[torch.from_numpy(rows) < 0] = torch.nan
-        return values
-
-    def landmarks(self, case_ids: Sequence[str]) -> Tensor | None:
-        """Faces of the sources of these cases [B, 5, 2], which their edits are aligned by; None if nothing is."""
-        return self.by_image("landmarks", case_ids) if "landmarks" in self.arrays else None
-
-    def text(self, key: str, case_ids: Sequence[str]) -> Tensor:
-        """CLIP embeddings of `source_text_row` or `target_text_row`; NaN where a case has none that could be read."""
-        if "clip_text" not in self.arrays:  # no case of the task has a caption that could be read
-            return torch.full((len(case_ids), self.arrays["clip_image"].shape[1]), torch.nan)
-        rows = self.arrays[key][[self.row[case_id] for case_id in case_ids]]
-        values = torch.from_numpy(self.arrays["clip_text"])[rows].clone()
-        values[torch.from_numpy(rows) < 0] = torch.nan
-        return values
-
-
-def read_sources(path: Path, cases: Sequence[Case] | None = None) -> Sources:
-    """Read a file of `prepare_sources`; raise `UserError` if it is unreadable or belongs to other cases."""
-    fix = "Make it again with `python -m editfrontier sources`."
-    arrays = read_npz(path, fix)
-    try:
-        provenance = json.loads(str(arrays["provenance"]))
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: not a file of source features ({error}). Delete it. {fix}") from None
-    ids = [str(case_id) for case_id in arrays["case_ids"]]
-    if cases is not None and ids != [case.case_id for case in cases]:
-        raise UserError(f"{path}: belongs to other cases than the case table. {fix}")
-    row = {case_id: i for i, case_id in enumerate(ids)}
-    return Sources(arrays, provenance["failures"], row, provenance.get("captions", {}))
 
 
 def image_networks(

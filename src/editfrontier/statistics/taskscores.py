@@ -131,7 +131,7 @@ class TaskScores:
 
 def read_scores(scores: Sequence[Path], features: Sequence[Path], sources: Path) -> TaskScores:
     """Read the files of one task's variants; raise `UserError` if they do not belong together."""
-    from editfrontier.scoring.sources import read_sources
+    from editfrontier.scoring.source_features import read_sources
 
     source = read_sources(sources)
     clusters = [str(name) for name in source.arrays["clusters"]]

@@ -10,6 +10,7 @@ import numpy as np
 from editfrontier.editing.editor import EditBatch, Editor, check_range
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from editfrontier.data.pictures import Pixels
@@ -33,7 +34,7 @@ class CopyPasteParams:
         check_range(self, "margin", 0)
 
 
-def edit(model: Any, batch: EditBatch, params: CopyPasteParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: CopyPasteParams) -> Float[Tensor, "batch 3 height width"]:
     """Edit a batch."""
     from editfrontier.data.pixels import to_arrays, to_images
 

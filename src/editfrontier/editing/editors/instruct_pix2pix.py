@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.editing.editor import EditBatch, Editor, check_range, check_sampling
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 # diffusers drops the image guidance too when the text guidance is exactly 1. This keeps it on.
@@ -37,7 +38,7 @@ class InstructPix2PixParams:
         check_range(self, "image_guidance_scale", 1.0)
 
 
-def edit(model: Any, batch: EditBatch, params: InstructPix2PixParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: InstructPix2PixParams) -> Float[Tensor, "batch 3 height width"]:
     """Edit a batch with `StableDiffusionInstructPix2PixPipeline`.
 
     A step makes three forwards, in one call of the network; one less where the guidance by the source is 1, one less

@@ -9,6 +9,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.editing.editor import EditBatch, Editor, check_range, check_sampling
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -82,7 +83,7 @@ class MaskGuidedParams:
             )
 
 
-def edit(model: Any, batch: EditBatch, params: MaskGuidedParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: MaskGuidedParams) -> Float[Tensor, "batch 3 height width"]:
     """Edit a batch: two forwards a step with guidance, one without, none where the source replaces the result."""
     import torch
 

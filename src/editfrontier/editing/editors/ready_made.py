@@ -20,6 +20,7 @@ from editfrontier.editing.editor import EditBatch, Editor
 from editfrontier.editing.origin import origins, plain
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from editfrontier.data.cases import Case
@@ -62,7 +63,7 @@ def home() -> Path:
     return Path(os.environ.get(VARIABLE) or "ready_made").expanduser()
 
 
-def edit(model: Any, batch: EditBatch, params: ReadyMadeParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: ReadyMadeParams) -> Float[Tensor, "batch 3 height width"]:
     """Read the edits of a batch."""
     from editfrontier.data.pixels import to_images
 

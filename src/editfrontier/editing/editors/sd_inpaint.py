@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.editing.editor import EditBatch, Editor, check_range, check_sampling
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -42,7 +43,7 @@ class SDInpaintParams:
         check_range(self, "feather", 0)
 
 
-def edit(model: Any, batch: EditBatch, params: SDInpaintParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: SDInpaintParams) -> Float[Tensor, "batch 3 height width"]:
     """Edit a batch with `StableDiffusionInpaintPipeline`."""
     import torch
     from diffusers import StableDiffusionInpaintPipeline

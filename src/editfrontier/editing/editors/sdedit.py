@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.editing.editor import EditBatch, Editor, check_sampling
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -36,7 +37,7 @@ class SDEditParams:
         check_sampling(self)
 
 
-def edit(model: Any, batch: EditBatch, params: SDEditParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: SDEditParams) -> Float[Tensor, "batch 3 height width"]:
     """Edit a batch with `StableDiffusionImg2ImgPipeline`."""
     import torch
     from diffusers import StableDiffusionImg2ImgPipeline

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from editfrontier.editing.editor import EditBatch, Editor, NoParams
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 
-def edit(model: Any, batch: EditBatch, params: NoParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: NoParams) -> Float[Tensor, "batch 3 height width"]:
     """Return the true edits."""
     assert batch.true_edits is not None
     return batch.true_edits

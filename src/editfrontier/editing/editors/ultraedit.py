@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from editfrontier.editing.editor import EditBatch, Editor, check_range, check_sampling
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -30,7 +31,7 @@ class UltraEditParams:
         check_range(self, "image_guidance_scale", 1.0)
 
 
-def edit(model: Any, batch: EditBatch, params: UltraEditParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: UltraEditParams) -> Float[Tensor, "batch 3 height width"]:
     """Edit a batch: three forwards a step, in one call of the network."""
     return run(model, batch, None, params)
 

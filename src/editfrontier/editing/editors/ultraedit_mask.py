@@ -9,6 +9,7 @@ from editfrontier.editing.editor import EditBatch, Editor
 from editfrontier.editing.editors.ultraedit import UltraEditParams, run
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -26,7 +27,7 @@ class UltraEditMaskParams(UltraEditParams):
     region: Literal["mask", "everything"] = "mask"
 
 
-def edit(model: Any, batch: EditBatch, params: UltraEditMaskParams) -> Tensor:
+def edit(model: Any, batch: EditBatch, params: UltraEditMaskParams) -> Float[Tensor, "batch 3 height width"]:
     """Edit a batch: three forwards a step, in one call of the network."""
     import torch
 

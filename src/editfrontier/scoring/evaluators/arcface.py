@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +28,7 @@ from editfrontier.scoring.networks.common import (
     read_config,
     scale,
 )
+from editfrontier.scoring.shapes import Embeddings, Images
 
 ARCHITECTURE = "arcface_ir_se50"
 SIDE = 112
@@ -220,15 +222,15 @@ class ArcFaceEvaluator:
         detector = aligned_points if name == "aligned" else YuNet(folder / name)
         return cls(network, detector, device, precision, config.get("channels", "rgb"))
 
-    def landmarks(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> float32 [B, 5, 2] (x, y) of the largest face of each image, NaN where there is none."""
+    def landmarks(self, images: Images) -> Float[Tensor, "batch 5 2"]:
+        """Return points (x, y) of the largest face of each image, NaN where there is none."""
         check_images(images)
         pixels = images.permute(0, 2, 3, 1).cpu().numpy()
         found = [self.detector(image) for image in pixels]
         nothing = np.full((5, 2), np.nan)
         return torch.from_numpy(np.stack([nothing if one is None else one for one in found])).float()
 
-    def embed(self, images: Tensor, landmarks: Tensor | None = None) -> Tensor:
+    def embed(self, images: Images, landmarks: Float[Tensor, "batch 5 2"] | None = None) -> Embeddings:
         """Embed faces.
 
         Args:

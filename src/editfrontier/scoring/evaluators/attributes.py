@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from editfrontier.scoring.networks.blocks import ResidualNet
 from editfrontier.scoring.networks.common import batched, check_images, check_precision, load_module, read_config, scale
+from editfrontier.scoring.shapes import Images
 
 ARCHITECTURE = "attributes"
 
@@ -34,8 +36,8 @@ class AttributeEvaluator:
         config = read_config(Path(path), ARCHITECTURE)
         return cls(load_module(build_attributes(config), Path(path), device), tuple(config["names"]), device, precision)
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B, A] in [0, 1], in the order of `names`."""
+    def probabilities(self, images: Images) -> Float[Tensor, "batch attributes"]:
+        """Return probabilities in [0, 1], in the order of `names`."""
         check_images(images)
         return batched(
             lambda x: torch.sigmoid(self.network(scale(x)).float()), images, device=self.device, bf16=self.bf16

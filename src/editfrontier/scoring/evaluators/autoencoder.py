@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.base.errors import UserError
 from editfrontier.scoring.networks.common import batched, check_images, check_precision, scale
+from editfrontier.scoring.shapes import Images
 
 BATCH = 64
 
@@ -42,7 +44,7 @@ class AutoencoderEvaluator:
                 "Run `snakemake zoo`, or `git checkout` the folder"
             ) from error
 
-    def latents(self, images: Tensor) -> Tensor:
+    def latents(self, images: Images) -> Float[Tensor, "batch channels rows columns"]:
         """Return the modes of the latents of images, less the shift, times the scaling factor.
 
         Args:

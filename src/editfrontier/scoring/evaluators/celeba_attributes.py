@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import resnet50
@@ -20,6 +21,7 @@ from editfrontier.scoring.networks.common import (
     read_config,
     scale,
 )
+from editfrontier.scoring.shapes import Images
 
 ARCHITECTURE = "resnet50_attributes"
 SIDE = 256
@@ -89,8 +91,8 @@ class CelebAttributeEvaluator:
         network = fill_module(network, read_checkpoint(weights), weights)
         return cls(network.to(device).to(memory_format=torch.channels_last), device, precision)
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] of aligned faces -> [B, A] in [0, 1], in the order of `names`."""
+    def probabilities(self, images: Images) -> Float[Tensor, "batch attributes"]:
+        """Return probabilities of aligned faces in [0, 1], in the order of `names`."""
         check_images(images)
         columns = [CELEBA_NAMES.index(name) for name, _ in CELEBA.values()]
         sides = [int(value) for _, value in CELEBA.values()]

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.base.errors import UserError
 from editfrontier.scoring.networks.common import Unfilled, batched, check_images, check_precision
+from editfrontier.scoring.shapes import Embeddings, Images
 
 CONFIG = "open_clip_config.json"
 
@@ -80,8 +82,8 @@ class ClipEvaluator:
         model.eval().requires_grad_(False)
         return cls(model, tokenizer, end, tuple(preprocess["mean"]), tuple(preprocess["std"]), device, precision)
 
-    def image(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> unit vectors [B, D]. Images of another size are resized (bicubic, antialiased)."""
+    def image(self, images: Images) -> Embeddings:
+        """Return unit vectors. Images of another size are resized (bicubic, antialiased)."""
         check_images(images)
 
         def encode(x: Tensor) -> Tensor:
@@ -93,8 +95,8 @@ class ClipEvaluator:
 
         return batched(encode, images, device=self.device, bf16=self.bf16)
 
-    def text(self, texts: list[str]) -> Tensor:
-        """Captions -> unit vectors [B, D]. Raises UserError for a caption beyond the token limit, never cuts it."""
+    def text(self, texts: list[str]) -> Float[Tensor, "texts dim"]:
+        """Return unit vectors; raise `UserError` for a caption beyond the token limit, which is never cut."""
         tokens = self.tokenizer(texts)
         self._check_length(texts, tokens)
         return batched(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +16,7 @@ from editfrontier.diffusion import sampling
 from editfrontier.diffusion.features import block_features
 from editfrontier.models.loading import load_pipeline
 from editfrontier.scoring.networks.common import check_images
+from editfrontier.scoring.shapes import Images
 
 TIMESTEP = 261
 ENSEMBLE = 8
@@ -45,7 +47,13 @@ class DiftEvaluator:
         return cls(load_pipeline("text_to_image", Path(path), device), device)
 
     @torch.no_grad()
-    def features(self, images: Tensor, captions: Sequence[str], role: str, resize: Resize = "smooth") -> Tensor:
+    def features(
+        self,
+        images: Images,
+        captions: Sequence[str],
+        role: str,
+        resize: Resize = "smooth",
+    ) -> Float[Tensor, "batch channels rows columns"]:
         """Return features of images.
 
         Args:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError
 from editfrontier.scoring.networks.common import batched, check_images, check_precision
+from editfrontier.scoring.shapes import Embeddings, Images
 
 PREPROCESSOR = "preprocessor_config.json"
 RESIZE = 256 / 224
@@ -71,8 +72,8 @@ class DinoEvaluator:
             ) from error
         return cls(model.to(device).eval().requires_grad_(False), mean, std, device, precision)
 
-    def features(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B, D], of any length. The rim that MagicBrush cuts off (1/16 a side) is not seen."""
+    def features(self, images: Images) -> Embeddings:
+        """Return vectors of any length. The rim that MagicBrush cuts off (1/16 a side) is not seen."""
         check_images(images)
 
         def encode(x: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from editfrontier.scoring.networks.blocks import InceptionNet
 from editfrontier.scoring.networks.common import batched, check_images, check_precision, load_module, read_config, scale
+from editfrontier.scoring.shapes import Embeddings, Images
 
 ARCHITECTURE = "features"
 
@@ -31,7 +32,7 @@ class FeatureEvaluator:
         config = read_config(Path(path), ARCHITECTURE)
         return cls(load_module(build_features(config), Path(path), device), device, precision)
 
-    def features(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B, D], not negative."""
+    def features(self, images: Images) -> Embeddings:
+        """Return features that are not negative."""
         check_images(images)
         return batched(lambda x: self.network(scale(x)), images, device=self.device, bf16=self.bf16)

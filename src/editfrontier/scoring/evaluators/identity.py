@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from editfrontier.scoring.networks.blocks import ResidualNet
 from editfrontier.scoring.networks.common import batched, check_images, check_precision, load_module, read_config, scale
+from editfrontier.scoring.shapes import Embeddings, Images
 
 ARCHITECTURE = "identity"
 
@@ -32,8 +33,8 @@ class IdentityEvaluator:
         config = read_config(Path(path), ARCHITECTURE)
         return cls(load_module(build_identity(config), Path(path), device), device, precision)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> unit vectors [B, D]."""
+    def embed(self, images: Images) -> Embeddings:
+        """Return unit vectors."""
         check_images(images)
         return batched(
             lambda x: functional.normalize(self.network(scale(x)).float(), dim=1),

@@ -32,6 +32,7 @@ from editfrontier.scoring.networks.common import (
     read_checkpoint,
     read_config,
 )
+from editfrontier.scoring.shapes import Embeddings, Images
 
 ARCHITECTURE = "fid_inception"
 SIDE = 299
@@ -138,8 +139,8 @@ class InceptionEvaluator:
         network = network.to(device).to(memory_format=torch.channels_last)
         return cls(network, preprocessing, device, precision)
 
-    def features(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B, 2048], not negative."""
+    def features(self, images: Images) -> Embeddings:
+        """Return 2048 features that are not negative."""
         check_images(images)
         resize = PREPROCESSING[self.preprocessing]
         return batched(

@@ -21,6 +21,7 @@ from editfrontier.scoring.networks.common import (
     read_config,
     scale,
 )
+from editfrontier.scoring.shapes import Images, Maps, Values
 
 ARCHITECTURE = "lpips"
 PUBLISHED = "lpips_torchvision"
@@ -95,8 +96,8 @@ class LpipsEvaluator:
             return cls(network, config.get("input_size"), device, precision)
         return cls(load_module(build_lpips(config), Path(path), device), config["input_size"], device, precision)
 
-    def distance_map(self, a: Tensor, b: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] twice -> [B, H, W], not negative; its mean is the distance."""
+    def distance_map(self, a: Images, b: Images) -> Maps:
+        """Return the distance at each pixel, not negative; its mean is the distance of the images."""
         check_images(a)
         check_images(b)
         if a.shape != b.shape:
@@ -109,8 +110,8 @@ class LpipsEvaluator:
 
         return batched(measure, a, b, device=self.device, bf16=self.bf16, batch=BATCH)
 
-    def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] twice -> [B], not negative."""
+    def distance(self, a: Images, b: Images) -> Values:
+        """Return the distance of each pair of images, not negative."""
         return self.distance_map(a, b).mean((1, 2))
 
 

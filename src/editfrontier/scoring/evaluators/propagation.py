@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.scoring.evaluators.dift import DiftEvaluator
 from editfrontier.scoring.evaluators.segmentation import without_specks
 from editfrontier.scoring.networks.common import check_images
+from editfrontier.scoring.shapes import Images
 
 NEIGHBOURS = 10
 TEMPERATURE = 0.1
@@ -36,7 +38,12 @@ class PropagationEvaluator:
         """path: folder of a text-to-image pipeline. Raises UserError if it is not one."""
         return cls(DiftEvaluator.load(path, device))
 
-    def find_object(self, sources: Tensor, regions: Tensor, images: Tensor) -> Tensor:
+    def find_object(
+        self,
+        sources: Images,
+        regions: Bool[Tensor, "batch height width"],
+        images: Images,
+    ) -> Bool[Tensor, "batch height width"]:
         """Find what a region shows in the source again in another image.
 
         Each place of the image asks the `NEIGHBOURS` places of the source whose features are nearest to its own

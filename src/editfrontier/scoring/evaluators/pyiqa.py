@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from editfrontier.base.errors import UserError
 from editfrontier.scoring.networks.common import (
@@ -21,6 +21,7 @@ from editfrontier.scoring.networks.common import (
     read_config,
     read_weights,
 )
+from editfrontier.scoring.shapes import Images, Values
 
 ARCHITECTURE = "musiq"
 BATCH = 16
@@ -67,8 +68,8 @@ class MusiqEvaluator:
         # Not through pyiqa's own forward, which lets convolutions round to TF32.
         return cls(metric.net.eval(), device, precision)
 
-    def quality(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B], higher is better."""
+    def quality(self, images: Images) -> Values:
+        """Return quality, higher is better."""
         check_images(images)
         return batched(
             lambda x: self.network(x.float() / 255).reshape(len(x)),
@@ -78,11 +79,11 @@ class MusiqEvaluator:
             batch=BATCH,
         )
 
-    def artifact(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B], 1 - quality / 100."""
+    def artifact(self, images: Images) -> Values:
+        """Return 1 - quality / 100."""
         return 1 - self.quality(images) / 100
 
-    def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [B, 3, H, W] -> quality [B] and artifact [B], in one forward."""
+    def scores(self, images: Images) -> tuple[Values, Values]:
+        """Return quality and artifact, in one forward."""
         quality = self.quality(images)
         return quality, 1 - quality / 100

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from editfrontier.scoring.networks.blocks import ResidualNet
 from editfrontier.scoring.networks.common import batched, check_images, check_precision, load_module, read_config, scale
+from editfrontier.scoring.shapes import Images, Values
 
 ARCHITECTURE = "quality"
 
@@ -32,17 +33,17 @@ class QualityEvaluator:
         config = read_config(Path(path), ARCHITECTURE)
         return cls(load_module(build_quality(config), Path(path), device), device, precision)
 
-    def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [B, 3, H, W] -> quality [B] in 0..100 (higher is better), artifact [B] in [0, 1], in one forward."""
+    def scores(self, images: Images) -> tuple[Values, Values]:
+        """Return quality in 0..100 (higher is better) and artifact in [0, 1], in one forward."""
         check_images(images)
         logits = batched(lambda x: self.network(scale(x)), images, device=self.device, bf16=self.bf16)
         both = torch.sigmoid(logits)
         return 100 * both[:, 0], both[:, 1]
 
-    def quality(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B] in 0..100, higher is better."""
+    def quality(self, images: Images) -> Values:
+        """Return quality in 0..100, higher is better."""
         return self.scores(images)[0]
 
-    def artifact(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> [B] in [0, 1], probability of a visible artifact."""
+    def artifact(self, images: Images) -> Values:
+        """Return the probability of a visible artifact."""
         return self.scores(images)[1]

@@ -9,11 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from editfrontier.scoring.networks.blocks import ConvNorm, ResidualBlock
 from editfrontier.scoring.networks.common import batched, check_images, check_precision, load_module, read_config, scale
+from editfrontier.scoring.shapes import Images
 
 ARCHITECTURE = "segmentation"
 DIVISOR = 8  # of the sides that the network takes
@@ -73,8 +75,8 @@ class SegmentationEvaluator:
         network = load_module(build_segmentation(config), Path(path), device)
         return cls(network, config["classes"], device, precision)
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> float [B, 1 + classes, H, W], a distribution at every pixel."""
+    def probabilities(self, images: Images) -> Float[Tensor, "batch classes height width"]:
+        """Return a distribution over the background and the classes at every pixel."""
         check_images(images)
         height, width = images.shape[-2:]
 
@@ -84,11 +86,16 @@ class SegmentationEvaluator:
 
         return batched(classify, images, device=self.device, bf16=self.bf16)
 
-    def labels(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> int64 [B, H, W]."""
+    def labels(self, images: Images) -> Int64[Tensor, "batch height width"]:
+        """Return the most probable class at every pixel."""
         return self.probabilities(images).argmax(1)
 
-    def find_object(self, sources: Tensor, regions: Tensor, images: Tensor) -> Tensor:
+    def find_object(
+        self,
+        sources: Images,
+        regions: Bool[Tensor, "batch height width"],
+        images: Images,
+    ) -> Bool[Tensor, "batch height width"]:
         """Find the object that a region shows in the source again in another image.
 
         The object's class is the one with the most probability within the region. An edit is not expected to make

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError
 from editfrontier.scoring.networks.common import WEIGHTS, check_images, check_precision
+from editfrontier.scoring.shapes import Images
 
 QUESTION = 'does this image show "{caption}"?'
 """The question of VQAScore ('Does this figure show "{}"? Please answer yes or no.') as short as those BLIP was trained
@@ -92,7 +94,7 @@ class VqaEvaluator:
         model = model.to(device).eval().requires_grad_(False)
         return cls(model, tokenizer, size, mean, std, device, precision)
 
-    def probability(self, images: Tensor, *captions: Sequence[str], batch: int = 64) -> Tensor:
+    def probability(self, images: Images, *captions: Sequence[str], batch: int = 64) -> Float[Tensor, "batch captions"]:
         """How probable it is that each image shows its caption.
 
         Args:

@@ -1,8 +1,50 @@
-"""Metrics of edits. The registry is light; the families import torch and are loaded where images are scored.
+"""All metrics by name. Imports nothing heavy: formulas import torch when they compute.
 
-Per-image functions take tensors of a batch and return one value an image, never pooled over the batch.
+A metric is one entry `Metric(...)` beside its formula in a file of this folder, or `METRIC` in a module that an
+installed package names as an entry point of the group `editfrontier.metrics`.
 """
 
-from editfrontier.scoring.metrics.registry import CHANGED_LEVELS, METRICS, PSNR_CAP, Metric, get_metric
+from __future__ import annotations
 
-__all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "Metric", "get_metric"]
+from editfrontier.base.registry import Registry
+from editfrontier.scoring.metrics import (
+    alignment,
+    attributes,
+    background,
+    cost,
+    distribution,
+    drags,
+    drift,
+    identity,
+    quality,
+    regions,
+    truth,
+    vqa,
+)
+from editfrontier.scoring.metrics.background import PSNR_CAP
+from editfrontier.scoring.metrics.metric import Metric
+from editfrontier.scoring.metrics.truth import CHANGED_LEVELS
+
+__all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "REGISTRY", "Metric", "get_metric"]
+
+_FAMILIES = (
+    identity, background, alignment, attributes, vqa, drags, regions, drift, quality, distribution, truth, cost
+)  # fmt: skip
+"""Modules with entries, in the order of tables."""
+
+REGISTRY = Registry(
+    "metric",
+    Metric,
+    "METRIC",
+    group="editfrontier.metrics",
+    entries={metric.name: metric for family in _FAMILIES for metric in family.METRICS},
+    home="an entry to `METRICS` of a file in src/editfrontier/scoring/metrics",
+)
+
+METRICS: dict[str, Metric] = {name: REGISTRY.get(name) for name in REGISTRY.entries} | REGISTRY.load_all()  # type: ignore[union-attr]
+"""All metrics by name in the order of tables: those of this project, then those of installed packages."""
+
+
+def get_metric(name: str) -> Metric:
+    """Return the metric of this name; raise `UserError` with the nearest known name if there is none."""
+    return METRICS[name] if name in METRICS else REGISTRY.get(name)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from editfrontier.scoring.metrics.metric import Metric
+
 Array = npt.NDArray[np.float64]
 
 KID_SCALE = 1000.0
@@ -149,3 +151,33 @@ class KidReference:
         return (
             ((w @ among) * w).sum(axis=1) / pairs + self.within - 2 * (w @ across) / np.where(total > 0, total, np.nan)
         )
+
+
+METRICS = (
+    Metric(
+        name="fid",
+        label="FID",
+        direction="lower",
+        range=(0.0, None),
+        group="quality",
+        description="Frechet distance between Gaussians fitted to features of the edited images and of reference "
+        "images. Biased upward at small n: read it beside the rows source and reference.",
+        source="Heusel et al. 2017; covariances in float64.",
+        needs="features",
+        per_image=False,
+        paper="fid",
+    ),
+    Metric(
+        name="kid",
+        label="KID",
+        direction="lower",
+        range=(None, None),
+        group="quality",
+        description="1000 times the unbiased squared maximum mean discrepancy of features with a cubic kernel; may be "
+        "negative.",
+        source="Binkowski et al. 2018.",
+        unit="1e-3",
+        needs="features",
+        per_image=False,
+    ),
+)

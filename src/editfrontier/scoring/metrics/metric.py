@@ -1,36 +1,68 @@
-"""The description of one metric. Imports nothing heavy."""
+"""What a metric is: one entry with named fields, beside the formula that computes it. Imports nothing heavy."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from editfrontier.scoring.batch import Batch
+    from editfrontier.scoring.shapes import Values
 
 Direction = Literal["higher", "lower", "none"]
 Group = Literal["fidelity", "controllability", "quality", "truth", "cost"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
-    """Description of one metric.
+    """One metric: the scoring pass, tables, figures, the page and the docs read nothing else about it.
 
-    name: key in score tables. label: short text for table heads and axes. unit: "" when there is none.
-    direction: which way is better, "none" for descriptive quantities. range: least and greatest possible value
-    (None = unbounded). group: what it speaks about. per_image: False for metrics of a set of images (FID, KID).
-    binary: each image has 0 or 1, so that the mean is a rate. recorded: taken from the record of the edit job (its
-    columns, and what the editor measured) instead of being computed from the image. needs: the kind of evaluator that
-    computes it, "" = none. about: what a case has to have, in words after "no case has", "" = any case may be judged.
+    Attributes:
+        name: key in score tables.
+        label: short text for table heads and axes.
+        direction: which way is better, "none" for descriptive quantities.
+        range: least and greatest possible value, None = unbounded.
+        group: what it speaks about.
+        description: what it is, for readers.
+        source: the paper that defines it, and in what ours differs.
+        compute: values of a batch of edits, NaN where one is undefined. It is called with the cases that have all
+            `inputs`, and only where the evaluator that it needs is there. None for metrics of sets and recorded ones.
+        unit: "" when there is none.
+        needs: kind of the evaluator that it needs, "" = none.
+        inputs: what a case must have beside its images, names of `batch.INPUTS`.
+        about: what the metric speaks of, in words after "no case has". Cases without it are passed over in silence;
+            for "" they are listed with the reason.
+        undefined: why a value is NaN.
+        per_image: False for metrics of a set of images (FID, KID).
+        binary: each image has 0 or 1, so that the mean is a rate.
+        recorded: taken from the record of the edit job (its columns, and what the editor measured).
+        percent: whether readers see it in percent.
+        decimals: that readers see; 0 only where all values of a column are whole, None = three significant digits.
+        paper: what the reported values of the paper call it, "" if it has none.
     """
 
     name: str
     label: str
-    unit: str
     direction: Direction
     range: tuple[float | None, float | None]
     group: Group
     description: str
     source: str
+    compute: Callable[[Batch], Values] | None = None
+    unit: str = ""
+    needs: str = ""
+    inputs: tuple[str, ...] = ()
+    about: str = ""
+    undefined: str = "the value is not finite"
     per_image: bool = True
     binary: bool = False
     recorded: bool = False
-    needs: str = ""
-    about: str = ""
+    percent: bool = False
+    decimals: int | None = None
+    paper: str = ""
+
+    @property
+    def arrow(self) -> str:
+        """An arrow to the better side, "" if there is none."""
+        return {"higher": "↑", "lower": "↓"}.get(self.direction, "")

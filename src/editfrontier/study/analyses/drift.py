@@ -18,7 +18,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.data.cases import read_image
-from editfrontier.scoring.metrics.registry import METRICS as REGISTRY
+from editfrontier.scoring.metrics import METRICS as REGISTRY
 from editfrontier.statistics.bootstrap import Estimates
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.chain_retention import retention, retention_by_attribute

@@ -10,7 +10,7 @@ from typing import Any
 
 from editfrontier.base.errors import did_you_mean
 from editfrontier.data.dataset import splits_of
-from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.scoring.metrics import METRICS, REGISTRY
 
 Place = list[str | int]
 """Names and positions down to a key of the config."""
@@ -36,7 +36,10 @@ def metric_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[t
     yield from _statistics_problems(config)
     known = set(config["evaluators"]) | left_out
     for path, name in _named_metrics(config):
-        needs = METRICS[name].needs if name in METRICS else ""
+        if name not in METRICS:
+            yield path, f"'{name}': {REGISTRY.unknown(name)}"
+            continue
+        needs = METRICS[name].needs
         if needs and needs not in known:
             problem = f"'{name}' needs the evaluator '{needs}', which the config has not."
             kept = f"say `evaluators: {{ {needs}: null }}` to keep it without a value"
@@ -76,8 +79,7 @@ def _statistics_problems(config: Mapping[str, Any]) -> Iterator[tuple[Place, str
         for key in ("fidelity", "controllability", "prenamed"):
             for index, name in enumerate(entry.get(key, [])):
                 if name not in METRICS:
-                    near = did_you_mean(name, METRICS)
-                    yield [*path, key, index], f"'{name}' is no metric.{near} Correct the name."
+                    yield [*path, key, index], f"'{name}': {REGISTRY.unknown(name)}"
                 elif key != "prenamed" and not METRICS[name].per_image:
                     yield [*path, key, index], f"'{name}' is a metric of sets and cannot enter a composite. Remove it."
         for key in ("fidelity_anchors", "controllability_anchors"):

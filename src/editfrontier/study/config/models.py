@@ -10,7 +10,7 @@ from editfrontier.editing.editor import get_editor
 from editfrontier.models.kinds import MODEL_KINDS
 from editfrontier.models.registry import entry_problem, get_entry, segmenter_problem, size_of
 from editfrontier.scoring.evaluator import EVALUATORS
-from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.scoring.metrics import METRICS
 
 ON_REQUEST = {
     kind: frozenset(name for name, metric in METRICS.items() if metric.needs == kind)

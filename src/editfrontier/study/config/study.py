@@ -21,7 +21,7 @@ from editfrontier.base.yaml_files import read_yaml
 from editfrontier.data.dataset import dataset_problems
 from editfrontier.editing.editor import Editor, get_editor, make_params
 from editfrontier.models.registry import reference_of
-from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.scoring.metrics import METRICS, REGISTRY
 from editfrontier.study.analysis import analysis_params, get_analysis
 from editfrontier.study.config.metrics import metric_problems, without_null
 from editfrontier.study.config.models import ON_REQUEST, edit_size, kind_problems, model_problems
@@ -190,7 +190,8 @@ def _resolve_experiments(
         path = ["experiments", name]
         _known(files, [*path, "task"], experiment["task"], config["tasks"], "task")
         for index, metric in enumerate(experiment["metrics"]):
-            _known(files, [*path, "metrics", index], metric, METRICS, "metric")
+            if metric not in METRICS:
+                raise wrong(files, [*path, "metrics", index], f"'{metric}': {REGISTRY.unknown(metric)}")
         rows = []
         for index, listed in enumerate(experiment["rows"]):
             for row in swept(listed):

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from editfrontier.data.cases import Case, read_image
-from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.study.results.gallery import (
     TaskResults,
     balanced_choice,

@@ -10,7 +10,7 @@ from typing import Any
 
 from editfrontier.base.files import write_bytes
 from editfrontier.base.parquet import read_parquet
-from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.study.report import analyses, sentences, study_data
 from editfrontier.study.report.gallery_data import BUDGET, gallery, metric_table, rounded
 from editfrontier.study.report.ledger import ledger

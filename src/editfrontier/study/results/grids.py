@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from editfrontier.scoring.metrics import Metric
 from editfrontier.study.results.naming import (
-    MetricDisplay,
     Row,
     Table,
     decimals,
@@ -81,7 +81,7 @@ class Grid:
     """A table with its numbers, ready to be written: columns, decimals of each column, lines from top to bottom."""
 
     table: Table
-    metrics: tuple[MetricDisplay, ...]
+    metrics: tuple[Metric, ...]
     places: tuple[int, ...]
     paper_places: tuple[int, ...]  # as the paper printed them
     lines: tuple[Line, ...]
@@ -229,7 +229,7 @@ def _unrun(method: str, configuration: str, metrics: Sequence[str], paper: Mappi
     return Line(Row("", method, label, configuration, "not run", False), cells, 0, 0, "not run")
 
 
-def _ranked(lines: Sequence[Line], metrics: Sequence[MetricDisplay], places: Sequence[int]) -> list[Line]:
+def _ranked(lines: Sequence[Line], metrics: Sequence[Metric], places: Sequence[int]) -> list[Line]:
     cells = [list(line.cells) for line in lines]
     for column, metric in enumerate(metrics):
         if metric.direction not in ("higher", "lower"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
 from editfrontier.editing.editor import EDITORS, Editor, get_editor
-from editfrontier.scoring.metrics import METRICS
+from editfrontier.scoring.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,24 +42,6 @@ _GROUP_LOOKS = (
 )
 _CONTROL_LOOK = ("#6B6B6B", "o")
 
-# The paper's metric names and ours. It does not say which of the two published definitions its background LPIPS is,
-# so its value stands beside both. Its "CLIP alignment" of 0.55 to 0.74 is only reachable as CLIPScore (erratum E9).
-PAPER_METRICS = {
-    "fid": "fid",
-    "id_sim": "id_sim",
-    "clip_score": "clip_align",
-    "success": "success",
-    "lpips_bg_masked": "lpips_bg",
-    "lpips_bg_spatial": "lpips_bg",
-    "lpips_source": "lpips_rec",
-    "psnr_source": "psnr",
-    "seconds": "time",
-    "iou_target": "iou",
-    "centroid_shift": "mean_shift",
-}
-PERCENT_METRICS = ("success", "artifact", "moved_towards", "object_found")
-COUNT_METRICS = ("forwards",)
-
 
 @dataclass(frozen=True)
 class Look:
@@ -86,27 +68,6 @@ class Style:
     colour: str
     marker: str
     control: bool
-
-
-@dataclass(frozen=True)
-class MetricDisplay:
-    """What a reader is told about a metric."""
-
-    name: str
-    label: str
-    unit: str
-    direction: str  # "higher" | "lower" | "none"
-    group: str
-    description: str
-    source: str
-
-    @property
-    def arrow(self) -> str:
-        return {"higher": "↑", "lower": "↓"}.get(self.direction, "")
-
-    @property
-    def percent(self) -> bool:
-        return self.name in PERCENT_METRICS
 
 
 @dataclass(frozen=True)
@@ -268,20 +229,11 @@ def _known_pairs() -> frozenset[tuple[str, str]]:
     return frozenset((look.colour, look.marker) for look in looks if look.colour)
 
 
-@cache
-def metric_display(name: str) -> MetricDisplay:
-    """Return what readers are told about a metric; an unknown metric has no direction and is never ranked."""
-    metric = METRICS.get(name)
-    if metric is None:
-        return MetricDisplay(name, name, "", "none", "", "", "")
-    return MetricDisplay(
-        name,
-        metric.label,
-        metric.unit,
-        metric.direction,
-        metric.group,
-        metric.description,
-        metric.source,
+def metric_display(name: str) -> Metric:
+    """Return a metric for readers; one that is unknown (of a package that is gone) is never ranked."""
+    known = METRICS.get(name)
+    return known or Metric(
+        name=name, label=name, direction="none", range=(None, None), group="truth", description="", source=""
     )
 
 
@@ -319,8 +271,8 @@ def read_reported(path: Path) -> pd.DataFrame:
 def paper_values(reported: pd.DataFrame, table: str) -> dict[tuple[str, str], dict[str, float]]:
     """Return {(method, configuration): {our metric name: value}} of one table of the paper."""
     ours: dict[str, list[str]] = {}
-    for name, paper_name in PAPER_METRICS.items():
-        ours.setdefault(paper_name, []).append(name)
+    for metric in METRICS.values():
+        ours.setdefault(metric.paper, []).append(metric.name)
     found: dict[tuple[str, str], dict[str, float]] = {}
     for entry in reported[reported["table"] == table].itertuples():
         values = found.setdefault((str(entry.method), str(entry.configuration)), {})
@@ -340,10 +292,9 @@ def number(value: float | None) -> float:
 
 def decimals(metric: str, values: Sequence[float]) -> int:
     """Return how many decimals a column of values is shown with: about three significant digits of the largest."""
-    if metric in PERCENT_METRICS:
-        return 1
-    if metric in COUNT_METRICS and all(v == round(v) for v in values if math.isfinite(v)):
-        return 0
+    places = metric_display(metric).decimals
+    if places or (places == 0 and all(v == round(v) for v in values if math.isfinite(v))):
+        return places
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
     if largest == 0:
         return 3
@@ -352,7 +303,7 @@ def decimals(metric: str, values: Sequence[float]) -> int:
 
 def printed_decimals(metric: str, values: Sequence[float]) -> int:
     """Return how many decimals a source printed a column of values with, as far as the values tell."""
-    scale = 100 if metric in PERCENT_METRICS else 1
+    scale = 100 if metric_display(metric).percent else 1
     texts = [f"{scale * value:.10g}" for value in values if math.isfinite(value)]
     return max((len(text.partition(".")[2]) for text in texts), default=0)
 
@@ -361,7 +312,7 @@ def format_value(metric: str, value: float, places: int) -> str:
     """Return a value as readers see it (fractions of cases in percent), "" for NaN."""
     if not math.isfinite(value):
         return ""
-    if metric in PERCENT_METRICS:
+    if metric_display(metric).percent:
         return f"{100 * value:.{places}f}"
     text = f"{value:.{places}f}"
     return text[1:] if text.startswith("-") and float(text) == 0 else text

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from editfrontier.scoring.metrics.registry import METRICS
+from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.set_bootstrap import SetBootstrap
