@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.fingerprints import canonical, code_hash, import_closure, spec_hash, variant_name
+from workspace import ROOT
 
 
 def test_canonical_text_does_not_depend_on_order() -> None:
@@ -63,7 +65,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def hash_in_new_process(package: Path, module: str = "plugin_package.method") -> str:
     code = f"from editfrontier.base.fingerprints import code_hash; print(code_hash({module!r}))"
-    environment = {"PYTHONPATH": str(package.parent)}
+    environment = os.environ | {"PYTHONPATH": f"{package.parent}{os.pathsep}{ROOT / 'src'}"}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, text=True, check=True, stdout=subprocess.PIPE
     ).stdout.strip()
@@ -109,3 +111,16 @@ def test_editors_do_not_depend_on_each_other() -> None:
 def test_unknown_module_is_named() -> None:
     with pytest.raises(UserError, match=r"editfrontier\.nothing"):
         code_hash("editfrontier.nothing")
+
+
+def test_hashes_that_are_kept_are_those_of_the_files(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier process found is taken from the cache; a cache that cannot be read or written changes nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(package.parent / "cache"))
+    first = hash_in_new_process(package)
+    (file,) = (package.parent / "cache/editfrontier").iterdir()
+    assert hash_in_new_process(package) == first
+    for content in (file.read_bytes()[:-9], b"[]", b""):
+        file.write_bytes(content)
+        assert hash_in_new_process(package) == first
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    assert hash_in_new_process(package) == first

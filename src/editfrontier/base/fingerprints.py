@@ -6,17 +6,21 @@ Everything here reads source files without importing them, because Snakemake cal
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
 import math
+import os
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.files import write_bytes
 from editfrontier.base.places import LIBRARY
 
 PACKAGE = "editfrontier"
@@ -148,7 +152,8 @@ def code_hash(*modules: str) -> str:
         12 hexadecimal digits.
     """
     closure = sorted(set().union(*(import_closure(module) for module in modules)))
-    text = "\n".join(f"{module} {_module_hash(_module_file(module))}" for module in closure)
+    text = "\n".join(f"{module} {_facts(_module_file(module))[0]}" for module in closure)
+    _keep_facts()
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -194,17 +199,49 @@ def _module_file(module: str) -> Path | None:
     return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
 
 
+# Parsing the library takes half the time of a dry run, so what was found is kept in the user's cache: hash of a file ->
+# hash of its code, and what it imports. The name holds what else decides: this file and the version of Python.
+_VERSION = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()[:12]
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+_KEPT = _CACHE / "editfrontier" / f"code-{_VERSION}.json"
+_MOST = 5000  # entries, of which each change of a file adds one
+_new: dict[str, list[Any]] = {}
+
+
 @cache
-def _tree(file: Path) -> ast.Module:
+def _kept() -> dict[str, list[Any]]:
     try:
-        return ast.parse(file.read_bytes(), filename=str(file))
-    except SyntaxError as error:
-        raise UserError(f"{file}, line {error.lineno}: {error.msg}. Correct the Python source.") from None
+        return dict(json.loads(_KEPT.read_bytes()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _keep_facts() -> None:
+    if _new:
+        _kept.cache_clear()  # other processes may have written meanwhile
+        kept = _kept() if len(_kept()) < _MOST else {}
+        with contextlib.suppress(OSError):  # where nothing can be written, files are parsed again
+            write_bytes(_KEPT, json.dumps(kept | _new).encode())
+    _new.clear()
 
 
 @cache
-def _module_hash(file: Path) -> str:
-    tree = ast.parse(file.read_bytes())
+def _facts(file: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the hash of a module's code, and the names that it imports when it runs, relative ones with their dots."""
+    content = file.read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    if key not in _kept():
+        try:
+            tree = ast.parse(content, filename=str(file))
+        except SyntaxError as error:
+            raise UserError(f"{file}, line {error.lineno}: {error.msg}. Correct the Python source.") from None
+        names = sorted(_named(tree))  # before the docstrings go
+        _kept()[key] = _new[key] = [_tree_hash(tree), names]
+    found, names = _kept()[key]
+    return found, tuple(names)
+
+
+def _tree_hash(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_docstring(
             node.body
@@ -232,30 +269,37 @@ def _run_time_nodes(tree: ast.AST) -> list[ast.AST]:
     return nodes
 
 
+def _named(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in _run_time_nodes(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names.add(base)
+            names.update(f"{base}{'.' if node.module else ''}{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAMED.fullmatch(node.value):
+            names.add(node.value.partition(":")[0])
+    return names
+
+
 @cache
 def _imports(module: str) -> frozenset[str]:
     file = _module_file(module)
     assert file is not None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     roots = {PACKAGE, module.split(".")[0]}
-    names: set[str] = set()
-    for node in _run_time_nodes(_tree(file)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(package, node.level, node.module)
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAMED.fullmatch(node.value):
-            names.add(node.value.partition(":")[0])
+    names = {_absolute(package, name) for name in _facts(file)[1]}
     return frozenset(name for name in names if name.split(".")[0] in roots and _module_file(name) is not None)
 
 
-def _absolute(package: str, level: int, module: str | None) -> str:
+def _absolute(package: str, name: str) -> str:
+    rest = name.lstrip(".")
+    level = len(name) - len(rest)
     if level == 0:
-        return module or ""
+        return name
     parts = package.split(".")
-    return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+    return ".".join([*parts[: len(parts) - level + 1], *([rest] if rest else [])])
 
 
 # Weights -------------------------------------------------------------------------------------------------------------
