@@ -28,7 +28,7 @@ from test_datasets_files import CONTENT, make_tar, make_zip, tree
 def test_paths_outside_of_the_folder_are_refused(tmp_path: Path, name: str, kind: str) -> None:
     make = make_zip if kind == "zip" else make_tar
     archive = make(tmp_path / f"a.{kind}", {"good.txt": b"good", name: b"evil"})
-    with pytest.raises(UserError, match="leads outside of the folder"):
+    with pytest.raises(UserError, match="leads outside the folder"):
         unpack(archive, tmp_path / "deep" / "out")
     assert tree(tmp_path) == {f"a.{kind}"}
 
@@ -141,7 +141,7 @@ def test_what_a_job_of_another_machine_unpacks_is_left_alone(tmp_path: Path, cap
         folder.mkdir()
     unpack(make_zip(tmp_path / "a.zip", {"1.png": b"1"}), tmp_path)
     assert theirs.is_dir() and own.is_dir()
-    assert f"{theirs}: is of a job on another machine" in caplog.text and str(own) not in caplog.text
+    assert f"{theirs}: belongs to a job on another machine" in caplog.text and str(own) not in caplog.text
 
 
 def test_a_web_page_in_place_of_an_archive_is_no_archive(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_folder_counts_as_the_nearest_one_that_is_there(home: Path, tmp_path: 
     (tmp_path / "file").touch()
     assert writing_problem(tmp_path / "results/micro") == ""
     assert not (tmp_path / "results").exists()
-    assert writing_problem(home / "a/b") == f"{home}: cannot be written, expected a folder that can. {NAMED}"
+    assert writing_problem(home / "a/b") == f"{home}: cannot be written, expected a writable folder. {NAMED}"
     assert writing_problem(tmp_path / "file/a").startswith(f"{tmp_path / 'file'}: is no folder, expected one")
 
 
@@ -42,7 +42,7 @@ def test_the_doctor_names_each_folder_and_the_variable_of_caches(home: Path, tmp
     models = home / ".cache/huggingface"
     fix = f"Set XDG_CACHE_HOME to a folder that can be written, and HF_HOME to {models} if models are in it."
     assert (found.name, found.state) == ("cache", "wrong")
-    assert found.text == f"{home}: cannot be written, expected a folder that can. {fix}"
+    assert found.text == f"{home}: cannot be written, expected a writable folder. {fix}"
     assert [check.name for check in here.check_writing(home / "results")] == ["results", "cache"]
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from editfrontier.diffusion import flow as core
-from editfrontier.microworld.zoo import build, flow, flux, t5, ultraedit
+from editfrontier.microworld.zoo import build, diffusion, flow, flux, t5, ultraedit
 from editfrontier.microworld.zoo.autoencoder import build_autoencoder
 from editfrontier.microworld.zoo.data import DataSettings, load_data
 from editfrontier.microworld.zoo.editing_data import InstructionBatches, cached_latents, edit_masks, scene_pairs
@@ -222,7 +222,7 @@ def test_widened_patches_predict_the_same() -> None:
     wide = ultraedit.build_ultraedit({"layers": 2, **SHAPE}, 48, 256, 256).eval()
     for parameter in base.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    ultraedit.widen_patches(base.state_dict(), wide)
+    diffusion.widen_input(base.state_dict(), wide, ultraedit.PATCHES)
     latents, mask = torch.randn(2, 32, 16, 16), torch.randn(2, 16, 16, 16)
     common = {"encoder_hidden_states": torch.randn(2, 5, 256), "pooled_projections": torch.randn(2, 256)}
     with torch.no_grad():

@@ -44,7 +44,7 @@ def test_folders_that_cannot_be_written_stop_a_run_with_one_line(
         ended = fresh.run("edits", "--cores", "1", "--quiet", check=False)
         assert ended.returncode == 1
         (line,) = [line for line in ended.stdout.splitlines() if "cannot be written" in line]
-        assert line.startswith(f"error: {folder}: cannot be written, expected a folder that can. Correct")
+        assert line.startswith(f"error: {folder}: cannot be written, expected a writable folder. Correct")
         assert "Traceback" not in ended.stdout
         assert "Error in" not in ended.stdout
         assert not list(results.iterdir())

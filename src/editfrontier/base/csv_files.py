@@ -1,7 +1,7 @@
-"""CSV files with texts of configs and data sets, which a spreadsheet shall show and not compute.
+"""CSV files with texts of configs and data sets, which a spreadsheet must show and not compute.
 
-A spreadsheet takes a cell that begins with =, +, - or @ for a formula, whether it stands in quotes or not, and formulas
-may start programs. Such a text gets an apostrophe before it, as people type it there; `read_rows` takes it away again.
+A spreadsheet takes a cell that begins with =, +, - or @ for a formula, even in quotes, and formulas may start programs.
+Such a text gets an apostrophe before it, as people type it in a spreadsheet; `read_rows` removes it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-# The wide forms of these signs, and line breaks or tabs before anything, are taken alike by some programs.
+# Some programs also accept the wide forms of these signs, and any text after line breaks or tabs.
 _FORMULA = re.compile("'*(?:[\t\r\n]|\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?")  # or a sign alone
 
 
 def as_text(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula; numbers, also as texts, stay as they are."""
+    """Return a cell that no spreadsheet takes for a formula; numbers, also in texts, do not change."""
     return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
 
 
 def without_mark(cell: str) -> str:
-    """Return the text that `as_text` was given."""
+    """Return the text before `as_text`."""
     return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
 
 
@@ -36,7 +36,7 @@ def _is_formula(text: str) -> bool:
 
 
 def _quoting(values: Iterable[Any]) -> Literal[0, 2]:
-    # Python writes a lone carriage return without quotes, and readers take it for the end of the row.
+    # Python writes a single carriage return without quotes, and readers take it for the end of the row.
     split = any(isinstance(value, str) and "\r" in value for value in values)
     return csv.QUOTE_NONNUMERIC if split else csv.QUOTE_MINIMAL
 
@@ -62,14 +62,14 @@ def rows_as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> by
 
 
 def read_rows(path: Path, columns: list[str] | None = None) -> list[dict[str, str]]:
-    """Return the rows of a CSV file that this module wrote, with every text as it was given; "" for an empty cell.
+    """Return the rows of a CSV file that this module wrote, with the original texts; "" for an empty cell.
 
     Args:
-        path: of the file, in UTF-8, with or without the mark that programs for tables put before the text.
-        columns: if given, gets the names of the columns.
+        path: the file, in UTF-8, with or without a byte order mark.
+        columns: a list that the names of the columns are added to.
 
     Raises:
-        OSError, UnicodeDecodeError, csv.Error: it cannot be read.
+        OSError, UnicodeDecodeError, csv.Error: the file cannot be read.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)

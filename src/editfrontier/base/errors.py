@@ -1,4 +1,4 @@
-"""The one exception that is meant for users, and what its messages share."""
+"""The exception for users, and the words that its messages share."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 FETCH_WEIGHTS = "`editfrontier weights --pin --config <config file>`"
-"""What messages say to run where weights are missing: it fetches those of a config, pinned or not."""
+"""Command that messages name where weights are missing: it fetches those of a config, pinned or not."""
 
 
 class UserError(Exception):
-    """A problem that the user can mend.
+    """A problem that the user can solve.
 
-    The message is one sentence or two: what it is about (file, key or case), what is wrong, what was expected, the fix.
-    The command line prints it without a traceback; in an edit job it becomes the reason of a failed case.
+    The message has one or two sentences: the file, key or case, the problem, the expectation, the fix. The command line
+    prints it without a traceback; in an edit job it becomes the reason of a failed case.
     """
 
 
 class EditorError(UserError):
-    """An editor breaks the rules of `docs/adding_an_editor.md`: the fault of its code, never of a case."""
+    """An editor breaks the rules of `docs/adding_an_editor.md`: an error in its code, never in a case."""
 
 
 KILLED = (
     "error: a job was killed (status 137), mostly because memory ran out. Run fewer jobs at a time (--cores), take a "
     "smaller batch_size, or a machine with more memory."
 )
-"""What a run says of a job that ended by SIGKILL."""
+"""Message of a run about a job that ended by SIGKILL."""
 
 TERMINAL = "EDITFRONTIER_TERMINAL"
 """Variable with the number of a file descriptor: the terminal of a job whose standard error goes to a log."""
 
 
 def say_last(line: str) -> None:
-    """Print a job's last words on standard error, and on the terminal behind it: on a full disk the log stays empty."""
+    """Print a job's last line on standard error, and on the terminal behind it: on a full disk the log stays empty."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
     with contextlib.suppress(OSError, KeyError, ValueError):
@@ -45,7 +45,7 @@ def say_last(line: str) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the known name nearest to `name`, or the list of known names if none is near."""
+    """Return " Did you mean 'x'?" with the known name nearest to `name`, or the list of known names if none is near."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
@@ -54,13 +54,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def file_that_is_meant(path: Path, *, exactly: bool = False) -> str:
-    """Return " There is x ..." for the file or folder that a path means which is not there, "" if none is near.
+    """Return " There is x ..." with the file or folder that a missing path probably means, "" if none is near.
 
-    One that differs in its Unicode form, capitals or slashes alone is shown with escapes, for it looks alike.
+    A name that differs only in its Unicode form, capitals or slashes is shown with escapes, because it looks equal.
 
     Args:
         path: absolute or relative.
-        exactly: whether only such a one counts; else one of a similar name does too.
+        exactly: whether only such names count; otherwise similar names count too.
     """
     place = Path(path.anchor)
     parts = PurePosixPath(path.as_posix().replace("\\", "/")).parts[1 if path.anchor else 0 :]

@@ -18,7 +18,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        error.filename = str(path)  # that of a full disk names no file
+        error.filename = str(path)  # the error of a full disk names no file
         raise
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

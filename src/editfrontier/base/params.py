@@ -21,14 +21,14 @@ def fill_params(owner: str, params: type, overrides: Mapping[str, Any], word: st
     """Return `params` with some defaults replaced.
 
     Args:
-        owner: whose parameters they are, as messages name it, for example "editor 'sdedit'".
+        owner: owner of the parameters in messages, for example "editor 'sdedit'".
         params: frozen dataclass of fields of the types int, float, bool, str, Literal[...], one of these `| None`, or
             tuple[...] of one of them (a list in the config), all with defaults.
         overrides: values by name.
-        word: what messages call a parameter.
+        word: word for a parameter in messages.
 
     Raises:
-        UserError: an unknown name, a value of another type or outside its range; the message names owner and key.
+        UserError: an unknown name, a value of another type or out of range; the message names owner and key.
     """
     hints = typing.get_type_hints(params)
     known = [field.name for field in fields(params)]

@@ -1,4 +1,4 @@
-"""Where the files of the project are that stand beside its code."""
+"""Places of the project's files outside its code."""
 
 from __future__ import annotations
 

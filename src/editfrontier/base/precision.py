@@ -1,4 +1,4 @@
-"""Where networks run, and what float32 means there."""
+"""Devices of networks, and the precision of float32 on them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from editfrontier.base.errors import UserError
 
 
 def full_float32() -> None:
-    """Let convolutions in float32 have float32's digits, the same ones each time.
+    """Compute float32 convolutions with all digits of float32, equally in each run.
 
-    On cards that have TF32 (A100 and later) PyTorch by default multiplies them with 10 bits instead of 23, which is no
-    better than float16. Autoencoders and evaluators are kept in float32 for the sake of these bits. cuDNN may add up
-    in another order in each run, so that a job that ran again would give other last digits.
+    On cards with TF32 (A100 and later) PyTorch by default multiplies with 10 bits instead of 23, which is no better
+    than float16, and autoencoders and evaluators run in float32 because of these bits. cuDNN may sum in another order
+    in each run, so that a repeated job would give other last digits.
     """
     import torch
 
@@ -20,10 +20,10 @@ def full_float32() -> None:
 
 
 def choose_device(name: str) -> str:
-    """Return the device that networks run on ("auto": a GPU if there is one), after saying how they compute there.
+    """Return the device of networks ("auto": a GPU if there is one), and set their precision on a GPU.
 
     Raises:
-        UserError: it is a GPU and there is none, or no device.
+        UserError: the name is no device, or a GPU and there is none.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Seeds that depend on what is drawn, never on where it stands in a batch, a shard or a list."""
+"""Seeds that depend on the object that is drawn, never on its place in a batch, a shard or a list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stable_seed(*parts: str | int) -> int:
 
 
 def case_generator(case_id: str, variant: str, seed: int) -> torch.Generator:
-    """Return the CPU generator of one case under one variant, so that a case gives one image in any batch and shard."""
+    """Return the CPU generator of a case under a variant: the case gives the same image in any batch and shard."""
     import torch
 
     return torch.Generator("cpu").manual_seed(stable_seed("case", case_id, variant, seed))

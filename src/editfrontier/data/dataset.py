@@ -2,7 +2,7 @@
 
 A data set is a module of `data/datasets/` with a constant `DATASET` of the class below, or an installed package with an
 entry point of the group `editfrontier.datasets`. A task of the config names it; `build.build_task` turns its raw files,
-which nobody but their owners may hand out, into cases. This module imports nothing heavy, so that a config can be
+which only their owners may distribute, into cases. This module imports nothing heavy, so that a config can be
 checked without loading numpy or pandas; the modules of data sets import such libraries inside their functions.
 
 The data sets of the micro world are rendered instead of read; `microworld.dataset` builds them.
@@ -35,10 +35,10 @@ RENDERED = {
     "chains": "Chains of edits of portraits",
     "wordings": "Attribute edits of portraits, each in several wordings",
 }
-"""Data sets of the micro world (`microworld.dataset.DATASETS`), no modules of this package -> their titles."""
+"""Rendered data set (`microworld.dataset.DATASETS`), which is no module of this package -> title."""
 
 SPLITS = ("kind", "size", "attribute")
-"""What tables may be split by (`statistics.subsets`)."""
+"""Keys that tables may be split by (`statistics.subsets`)."""
 
 _RENDERED_SPLITS = dict.fromkeys(RENDERED, ("kind", "attribute")) | {"scenes": ("kind",), "drags": ("kind", "size")}
 
@@ -66,15 +66,15 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions(Options):
-    """Options of data sets whose edit masks are drawn by people; `build.build_task` sees to them.
+    """Options of data sets whose edit masks are drawn by people; `build.build_task` applies them.
 
     Attributes:
-        masks: "human" = those; "automatic" = what a segmenter finds in their bounding boxes; "all" = each edit once
-            with every mask of `microworld.mask_quality`, where those drawn by people stand for "exact".
+        masks: "human" = the drawn masks; "automatic" = a segmenter's masks in their bounding boxes; "all" = each edit
+            once with every mask of `mask_quality`, with the drawn mask as "exact".
         sam: a segmenter of the registry of models (`sam_vit_huge`), or the folder of a SAM or SAM 2 checkpoint in the
             format of transformers; needed for masks that are not "human". With "human" masks it fills the column
             `automatic_mask`.
-        sam_device: where it runs: "cpu", "cuda", or "auto" = a GPU if there is one.
+        sam_device: its device: "cpu", "cuda", or "auto" = a GPU if there is one.
     """
 
     masks: Literal["human", "automatic", "all"] = "human"
@@ -92,13 +92,13 @@ class MaskOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a task asks of a data set.
+    """A task's request to a data set.
 
     Attributes:
         task: name of the task, the start of its case ids.
         cases: number of cases, at least 1.
-        seed: of the data.
-        folder: where the images of the cases go (`<role>/<case id>.png`); paths of cases are relative to it.
+        seed: seed of the data.
+        folder: folder of the images (`<role>/<case id>.png`), which the paths of cases are relative to.
         raw: folder of the raw files.
         language: captions and instructions.
         options: an instance of the data set's `options`.
@@ -115,29 +115,29 @@ class Request:
     sources: dict[str, set[str]] = field(default_factory=dict)
 
     def note_source(self, cluster: str, pixels: Pixels) -> None:
-        """Note a whole source picture, uint8 [H, W, 3], of a cluster, so that twins are found that are cropped
-        differently; a data set that crops all its pictures alike need not."""
+        """Note a whole source picture, uint8 [H, W, 3], of a cluster, to find twins with another crop; a data set that
+        crops all its pictures in the same way need not."""
         self.sources.setdefault(cluster, set()).add(pixel_hash(pixels))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set of others, as it is published.
+    """A published data set.
 
     Attributes:
-        name: the module's name.
-        title: as its authors call it.
-        home: address of the page that it is published on.
-        licence: of the data, in a few words; stands in every case.
-        terms: what a user agrees to, one or two sentences.
+        name: name of the module.
+        title: the authors' title.
+        home: address of its page.
+        licence: licence of the data in a few words, which every case holds.
+        terms: terms that a user agrees to, one or two sentences.
         files: the raw files, by path relative to the folder of raw files.
-        by_hand: what a person must do, which no program can: accept terms, fill in a form, download by a browser.
-        build: (request) -> cases, at most as many as it asks for, whose images are written. Raises `UserError` if the
-            data cannot give one case of what is asked; `build.build_task` says if there are fewer.
+        by_hand: the steps that only a person can do: accept terms, fill in a form, download by a browser.
+        build: (request) -> cases, at most as many as requested, whose images are written. Raises `UserError` if the
+            data have no case for the request; `build.build_task` reports fewer cases.
         images: (request) -> names and images uint8 [size, size, 3] without edits, in an order that depends on the seed
             alone, for the reference of FID and KID; None = the data set is no such reference.
         options: frozen dataclass that inherits from `Options` (types as in `params.fill_params`).
-        splits: what tables of its cases may be split by: those of `SPLITS` that any case can have.
+        splits: the keys of `SPLITS` that tables of its cases may be split by.
     """
 
     name: str
@@ -154,7 +154,7 @@ class Dataset:
 
 
 def splits_of(name: str) -> tuple[str, ...]:
-    """Return what tables of the cases of a data set, a rendered one or another, may be split by."""
+    """Return the keys that tables of the cases of a data set may be split by."""
     return _RENDERED_SPLITS[name] if name in RENDERED else get_dataset(name).splits
 
 

@@ -1,8 +1,7 @@
-"""The one reader of pictures: which files are taken for one, and what of them is pixels.
+"""The reader of all pictures: the accepted files, and their pixels.
 
-Everything that opens a picture does it here, so that a mask of one data set and an edit of another are read alike: a
-few formats only, never a device; colours as sRGB; transparent pixels as white paper in a picture, as not painted in a
-mask.
+All code opens pictures here, so that masks and edits of all data sets are read in the same way: few formats, never a
+device; colours as sRGB; transparent pixels as white paper in a picture, as not painted in a mask.
 """
 
 from __future__ import annotations
@@ -27,24 +26,16 @@ Mask = npt.NDArray[np.bool_]
 log = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""What is opened. Pillow knows forty formats by their content, and starts another program for one (EPS)."""
+"""Accepted formats. Pillow knows forty by their content, and starts another program for one (EPS)."""
 
 MOST_BYTES = 1 << 30
-"""Of a file; a picture of the most pixels that Pillow opens has fewer in all formats but raw ones."""
+"""Largest file; the largest picture that Pillow opens has fewer bytes in all formats but raw ones."""
 
 _DAMAGES = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    RuntimeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    TypeError,
-    struct.error,
+    *(OSError, SyntaxError, ValueError, RuntimeError, EOFError),
+    *(IndexError, KeyError, OverflowError, TypeError, struct.error),
 )
-"""What Pillow and its codecs raise for files that are damaged."""
+"""Exceptions of Pillow and its codecs for damaged files."""
 
 _POINTER = b"version https://git-lfs"
 _OTHERS = {
@@ -57,25 +48,25 @@ _OTHERS = {
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
 }
-"""How files start that people take for pictures and that are not read."""
+"""First bytes of other formats that people take for pictures."""
 
 
 def read_rgb(source: Path | bytes, where: str = "", *, upright: bool = False) -> Pixels:
-    """Read a picture as uint8 [H, W, 3]; arguments and errors as of `open_picture` and `rgb`."""
+    """Read a picture as uint8 [H, W, 3]; arguments and errors as for `open_picture` and `rgb`."""
     return rgb(open_picture(source, where), upright=upright, where=where or str(source))
 
 
 def open_picture(source: Path | bytes, where: str = "", *, missing: str = "") -> Image.Image:
-    """Read a picture whole.
+    """Read a picture completely.
 
     Args:
         source: a file, or its content.
-        where: what messages call it, the path by default.
-        missing: what to do if there is no such file, "" = to look for one of nearly that name.
+        where: name of the picture in messages, by default its path.
+        missing: the fix that messages name if there is no such file, "" = a file of nearly that name.
 
     Raises:
-        UserError: it is missing, no file (a pipe, a device), no picture of `FORMATS`, truncated, of another depth than
-            8 or 16 bits, too large, or a pointer of Git LFS in its place.
+        UserError: the file is missing, no regular file (a pipe, a device), no picture of `FORMATS`, truncated, of
+            another depth than 8 or 16 bits, too large, or a pointer of Git LFS.
     """
     where = where or str(source)
     content = source if isinstance(source, bytes) else _content(source, where, missing)
@@ -90,7 +81,7 @@ def open_picture(source: Path | bytes, where: str = "", *, missing: str = "") ->
         image.load()
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise UserError(f"{where}: has more than {most} pixels, which nobody edits whole. Scale it down.") from None
+        raise UserError(f"{where}: has more than {most} pixels, expected fewer. Scale it down.") from None
     except _DAMAGES as error:
         why = _seen(content) if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise UserError(f"{where}: is no readable image{why}. Replace the file, or download it again.") from None
@@ -102,7 +93,7 @@ def open_picture(source: Path | bytes, where: str = "", *, missing: str = "") ->
 def _content(path: Path, where: str, missing: str) -> bytes:
     try:
         about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # opening a pipe waits for ever, and a device has no end
+        if not stat.S_ISREG(about.st_mode):  # opening a pipe waits forever, and a device has no end
             kind = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
             raise UserError(f"{where}: is {kind}, expected an image file. Put one there.")
         if about.st_size > MOST_BYTES:
@@ -117,23 +108,23 @@ def _content(path: Path, where: str, missing: str) -> bytes:
 
 
 def _seen(content: bytes) -> str:
-    """Return what a file is instead, in brackets, as far as its first bytes say."""
-    found = next((name for start, name in _OTHERS.items() if content.startswith(start)), "")
+    """Return the format of a file that is no picture, in brackets, if its first bytes name it."""
+    other = next((name for start, name in _OTHERS.items() if content.startswith(start)), "")
     if content[4:8] == b"ftyp":
-        found = "HEIC" if content[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis") else "a film"
-    return f" (it is {found}, expected {', '.join(FORMATS)})" if found else ""
+        other = "HEIC" if content[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis") else "a film"
+    return f" (it is {other}, expected {', '.join(FORMATS)})" if other else ""
 
 
 def _eight_bits(image: Image.Image, where: str) -> Image.Image:
-    """Return a picture of one channel of 16 bits as one of 8; Pillow would make all above 255 white.
+    """Convert a picture of one channel of 16 bits to 8 bits; Pillow would make all values above 255 white.
 
     Raises:
-        UserError: it has 32 bits a pixel, of which nobody knows which number is white.
+        UserError: it has 32 bits a pixel, whose white is unknown.
     """
     if image.mode.startswith("I;16"):
-        made = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
-        made.info = {key: value for key, value in image.info.items() if key in ("exif", "icc_profile")}
-        return made
+        lowered = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
+        lowered.info = {key: value for key, value in image.info.items() if key in ("exif", "icc_profile")}
+        return lowered
     if image.mode in ("I", "F"):
         raise UserError(f"{where}: has 32 bits a pixel, expected 8 or 16 a channel. Save it as an 8-bit PNG.")
     return image
@@ -153,14 +144,14 @@ _TURNS = (
     Image.Transpose.TRANSVERSE,
     Image.Transpose.ROTATE_90,
 )
-"""By the orientation in EXIF data, 1 to 8, what makes a picture upright."""
+"""Orientation in EXIF data, 1 to 8 -> operation that makes the picture upright."""
 
 
 def turned(image: Image.Image) -> Image.Image:
-    """Return a picture upright, as its EXIF data say, if they can be read."""
+    """Return a picture upright, by its EXIF data if they can be read."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # damaged EXIF data fail in many ways, and programs that show pictures pass over them
+    except Exception:  # damaged EXIF data fail in many ways, and viewers ignore them
         return image
     turn = _TURNS[orientation] if isinstance(orientation, int) and 0 <= orientation < len(_TURNS) else None
     return image if turn is None else image.transpose(turn)
@@ -173,10 +164,10 @@ def rgb(image: Image.Image, *, upright: bool = False, where: str = "a picture") 
     """Return a picture as uint8 [H, W, 3] in sRGB.
 
     Args:
-        image: of any mode. One with another colour profile is converted, one with transparent pixels is laid on white;
-            a line of the log says so.
-        upright: whether it is turned as its EXIF data say.
-        where: what the log calls it.
+        image: image of any mode. Another colour profile is converted, transparent pixels are laid on white, with a note
+            in the log.
+        upright: whether to turn it by its EXIF data.
+        where: name of the picture in the log.
     """
     image = turned(image) if upright else image
     colours = _srgb(image, where)
@@ -189,33 +180,34 @@ def rgb(image: Image.Image, *, upright: bool = False, where: str = "a picture") 
 
 
 def grey(image: Image.Image, *, upright: bool = False, where: str = "a mask") -> Pixels:
-    """Return a mask that was drawn in grey as uint8 [H, W]; paint counts by its opacity, for programs that paint keep
-    colours below pixels that nobody painted. Arguments as of `rgb`."""
+    """Return a grey mask as uint8 [H, W], with arguments as for `rgb`.
+
+    Paint counts by its opacity, because painting programs keep colours in pixels that nobody painted.
+    """
     image = turned(image) if upright else image
-    image = _srgb(image, where) if image.mode == "LAB" else image  # Pillow knows no way from LAB to grey
+    image = _srgb(image, where) if image.mode == "LAB" else image  # Pillow cannot convert LAB to grey
     alpha = _alpha(image)
     levels = np.asarray((image if alpha is None else image.convert("RGBA")).convert("L"))
     if alpha is None:
         return levels
-    made: Pixels = np.rint(levels.astype(np.float64) * alpha / 255).astype(np.uint8)
-    if ((levels > 127) != (made > 127)).any():
+    painted_levels: Pixels = np.rint(levels.astype(np.float64) * alpha / 255).astype(np.uint8)
+    if ((levels > 127) != (painted_levels > 127)).any():
         log.info("%s: has transparent pixels, which count as not painted", where)
-    return made
+    return painted_levels
 
 
 def grey_mask(image: Image.Image, *, upright: bool = False, where: str = "a mask") -> Mask:
-    """Return bool [H, W], True where a mask is brighter than the middle of the grey range; arguments as of `grey`."""
-    found: Mask = grey(image, upright=upright, where=where) > 127
-    return found
+    """Return bool [H, W], True where a mask is brighter than the middle of the grey range; arguments as for `grey`."""
+    return np.asarray(grey(image, upright=upright, where=where) > 127)
 
 
 def painted(image: Image.Image, *, where: str = "a mask") -> Mask:
-    """Return bool [H, W], True where a mask has any colour but black; arguments as of `grey`."""
+    """Return bool [H, W], True where a mask has another colour than black; arguments as for `grey`."""
     if image.mode == "LAB":
         raise UserError(f"{where}: is in LAB, whose black is not exact. Save it as PNG in sRGB.")
     alpha = _alpha(image)
-    found: Mask = np.asarray(image.convert("RGBA").convert("RGB")).max(axis=2) > 0
-    return found if alpha is None else found & (alpha > 0)
+    coloured: Mask = np.asarray(image.convert("RGBA").convert("RGB")).max(axis=2) > 0
+    return coloured if alpha is None else coloured & (alpha > 0)
 
 
 def alpha_mask(image: Image.Image, *, upright: bool = False) -> Mask | None:
@@ -223,12 +215,11 @@ def alpha_mask(image: Image.Image, *, upright: bool = False) -> Mask | None:
     if not image.has_transparency_data:
         return None
     image = turned(image) if upright else image
-    clear: Mask = np.asarray(image.convert("RGBA").getchannel("A")) < 128
-    return clear
+    return np.asarray(np.asarray(image.convert("RGBA").getchannel("A")) < 128)
 
 
 def _alpha(image: Image.Image) -> Pixels | None:
-    """Return the opacity uint8 [H, W], None if all of it is 255."""
+    """Return the opacity uint8 [H, W], None if it is 255 everywhere."""
     if not image.has_transparency_data:
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))
@@ -238,8 +229,8 @@ def _alpha(image: Image.Image) -> Pixels | None:
 # --- colours ---------------------------------------------------------------------------------------------------------
 
 SAME_COLOURS = 2
-"""Levels of 255 by which a profile may differ from sRGB and count as it. Programs write many versions of sRGB, and to
-convert between these would change pixels by rounding alone."""
+"""Largest difference, in levels of 255, of a profile that counts as sRGB. Programs write many versions of sRGB, and a
+conversion between them would only round pixels."""
 
 
 def _srgb(image: Image.Image, where: str) -> Image.Image:
@@ -259,17 +250,17 @@ def _srgb(image: Image.Image, where: str) -> Image.Image:
     if transform is None:
         return opaque.convert("RGB")
     log.info("%s: is converted from the colour profile %r to sRGB", where, name)
-    made = ImageCms.applyTransform(opaque.convert(transform.input_mode), transform)
-    assert made is not None  # only a transform in place gives None
-    return made
+    converted = ImageCms.applyTransform(opaque.convert(transform.input_mode), transform)
+    assert converted is not None  # only a transform in place returns None
+    return converted
 
 
 @lru_cache(maxsize=16)
 def _to_srgb(profile: bytes, mode: str) -> tuple[Any, str]:
-    """Return the transform of Pillow from a profile to sRGB, None if both are the same, and the profile's name.
+    """Return Pillow's transform from a profile to sRGB, None if both are the same, and the profile's name.
 
     Raises:
-        PyCMSError, OSError, ValueError: it is damaged, or of another kind than the mode of the image.
+        PyCMSError, OSError, ValueError: the profile is damaged, or of another kind than the mode of the image.
     """
     if mode == "LAB":
         source, name = ImageCms.createProfile("LAB"), "LAB"
@@ -277,7 +268,7 @@ def _to_srgb(profile: bytes, mode: str) -> tuple[Any, str]:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
         name, space = (source.profile_description or "").strip(), source.xcolor_space.strip()
         theirs = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space, space)
-        if theirs != mode and (mode, theirs) != ("L", "RGB"):  # a grey picture may keep the one of its colour picture
+        if theirs != mode and (mode, theirs) != ("L", "RGB"):  # a grey picture may keep the profile of its colours
             raise ValueError(f"it is one of {space}, its image is {mode}")
         mode = theirs
     transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
@@ -292,6 +283,6 @@ def _keeps(transform: Any, mode: str) -> bool:
     else:
         colours = levels[None]
     probe = Image.fromarray(colours)
-    made = ImageCms.applyTransform(probe, transform)
-    change = np.asarray(made).astype(int) - np.asarray(probe.convert("RGB")).astype(int)
+    converted = ImageCms.applyTransform(probe, transform)
+    change = np.asarray(converted).astype(int) - np.asarray(probe.convert("RGB")).astype(int)
     return bool(np.abs(change).max() <= SAME_COLOURS)

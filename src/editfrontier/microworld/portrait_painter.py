@@ -142,7 +142,7 @@ def _background(look: _Look, page: Plane) -> Tensor:
 
 
 def _draw_behind(canvas: Canvas, look: _Look, p: Plane, face: _Face, hair: Tensor) -> None:
-    """Long hair falls behind the neck to the shoulders."""
+    """Draw long hair, which falls behind the neck to the shoulders."""
     volume = look.between("hair_shape", 0.06, 0.16)
     fall = draw.box(p, 0.0, 0.20, face.width + volume + 0.04, 0.66, 0.25)
     canvas.paint(coverage(fall, p.pixel), hair * 0.86, REGIONS.index("hair"), look.has["long_hair"])
@@ -268,7 +268,7 @@ def _draw_eyes(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor,
 
 
 def _draw_top(canvas: Canvas, look: _Look, p: Plane, face: _Face, hair: Tensor) -> None:
-    """What lies over the face: glasses, sunglasses and the hat."""
+    """Draw the parts over the face: glasses, sunglasses and the hat."""
     accent = _pick(_ACCESSORY, look.nuisance["accessory"][:, 0, 0])
     frame = _constant(0.10, 0.10, 0.14)
     for side in (-1.0, 1.0):
@@ -293,7 +293,7 @@ def _draw_top(canvas: Canvas, look: _Look, p: Plane, face: _Face, hair: Tensor) 
 
 
 def _light(image: Tensor, look: _Look, page: Plane) -> Tensor:
-    """Light falls from one side, stronger outdoors."""
+    """Apply light from one side, stronger outdoors."""
     angle = 6.2832 * look.nuisance["light_angle"]
     reach = torch.where(look.outdoor, 0.26, 0.12)[:, None, None] * look.nuisance["light_strength"]
     shade = 1.0 + reach * (torch.cos(angle) * page.x + 0.5 * torch.sin(angle) * page.y)
@@ -302,16 +302,14 @@ def _light(image: Tensor, look: _Look, page: Plane) -> Tensor:
 
 def render_portraits(portraits: Portraits, batch: int = 24) -> Rendered:
     """Draw the portraits, `batch` at a time. The same parameters give the same image."""
-    from editfrontier.microworld.portrait_painter import paint  # it needs the parameters that this module defines
-
     parts = [paint(portraits[start : start + batch]) for start in range(0, len(portraits), batch)]
     return Rendered(torch.cat([part.images for part in parts]), torch.cat([part.regions for part in parts]))
 
 
 def portrait_regions(portraits: Portraits) -> list[dict[str, npt.NDArray[np.bool_]]]:
-    """Return, for each portrait, the masks bool [64, 64] of the regions that it shows, in the order of `REGIONS`.
+    """Return, for each portrait, the masks bool [64, 64] of its visible regions, in the order of `REGIONS`.
 
-    A pixel belongs to what lies in front: eyes behind sunglasses are no region of their picture.
+    A pixel belongs to the part in front: eyes behind sunglasses are no region.
     """
     names = dict(enumerate(REGIONS))
     return [

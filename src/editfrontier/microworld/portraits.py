@@ -1,4 +1,4 @@
-"""Portraits drawn from parameters: who it is (identity), what can be edited (attributes), and the rest (nuisance)."""
+"""Portraits drawn from parameters: identity, attributes, which can be edited, and nuisance, all the rest."""
 
 from __future__ import annotations
 
@@ -14,19 +14,8 @@ from editfrontier.base.seeding import stable_seed
 SIZE = 64
 HAIR_COLOURS = ("black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair")
 ATTRIBUTES = (
-    *(
-        "smile",
-        "open_mouth",
-        "eyes_closed",
-        "glasses",
-        "sunglasses",
-        "hat",
-        "beard",
-        "moustache",
-        "earrings",
-        "lipstick",
-    ),
-    *("old", "long_hair", "bangs", "necklace", "scarf"),
+    *("smile", "open_mouth", "eyes_closed", "glasses", "sunglasses", "hat", "beard", "moustache"),
+    *("earrings", "lipstick", "old", "long_hair", "bangs", "necklace", "scarf"),
     *HAIR_COLOURS,
 )
 """Editable attributes, in the order of the columns of `Portraits.attributes`. Exactly one hair colour is true."""
@@ -35,18 +24,17 @@ CONFLICTS = {"glasses": ("sunglasses",), "sunglasses": ("glasses", "eyes_closed"
 """Attributes that cannot be seen together: setting one clears the others."""
 
 IDENTITY = (
+    *("skin_tone", "face_width", "jaw", "eye_spacing", "eye_size", "eye_colour", "eye_height", "brow_thickness"),
     *(
-        "skin_tone",
-        "face_width",
-        "jaw",
-        "eye_spacing",
-        "eye_size",
-        "eye_colour",
-        "eye_height",
-        "brow_thickness",
         "brow_angle",
+        "brow_height",
+        "nose_length",
+        "nose_width",
+        "mouth_width",
+        "lip_thickness",
+        "ear_size",
+        "hair_shape",
     ),
-    *("brow_height", "nose_length", "nose_width", "mouth_width", "lip_thickness", "ear_size", "hair_shape"),
 )
 """Identity parameters, each in [0, 1]. No attribute hides more than a few of them."""
 IDENTITY_SIZE = len(IDENTITY)
@@ -55,21 +43,16 @@ NUISANCE = (
     *("shift_x", "shift_y", "tilt", "scale", "light_angle", "light_strength", "background", "background_blend"),
     *("pattern", "pattern_phase", "clothes", "accessory"),
 )
-"""Nuisance parameters, each in [0, 1]: what two pictures of one person differ in."""
+"""Nuisance parameters, each in [0, 1], in which two pictures of one person differ."""
 
 POPULATIONS = ("studio", "outdoor")
 """Two ways of taking pictures: "studio" stands for CelebA-HQ, "outdoor" (patterns, more pose and light) for FFHQ."""
 
 REGIONS = ("background", "skin", "eyes", "brows", "nose", "mouth", "ears", "hair", "clothes", "accessory")
-MAX_PRESENT = 6  # binary attributes of one sampled portrait: more would not fit into one caption
+MAX_PRESENT = 6  # binary attributes of one sampled portrait: more do not fit into one caption
 _RARE = {
-    "open_mouth": 0.2,
-    "eyes_closed": 0.15,
-    "sunglasses": 0.15,
-    "glasses": 0.25,
-    "hat": 0.2,
-    "scarf": 0.2,
-    "necklace": 0.2,
+    **dict.fromkeys(("open_mouth", "hat", "scarf", "necklace"), 0.2),
+    **{"eyes_closed": 0.15, "sunglasses": 0.15, "glasses": 0.25},
 }
 
 
@@ -100,7 +83,12 @@ class Portraits:
 
     def attributes_of(self, index: int) -> dict[str, bool]:
         """Return the attributes of one portrait by name."""
-        return dict(zip(ATTRIBUTES, self.attributes[index].tolist(), strict=True))
+        return named_attributes(self.attributes[index])
+
+
+def named_attributes(row: Tensor) -> dict[str, bool]:
+    """Return the attributes of one portrait, bool [20], by name."""
+    return dict(zip(ATTRIBUTES, row.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

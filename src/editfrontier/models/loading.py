@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,8 +157,10 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != PROVENANCE)
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file below a model's folder but its provenance, by relative POSIX path, sorted."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != PROVENANCE)
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
@@ -207,17 +209,10 @@ def weights_sha256(folder: Path | str) -> str:
     if not isinstance(reference, Path):
         return reference_hash(reference)
     folder = reference
-    if (folder / PROVENANCE).exists():
-        hashes = dict(verify_provenance(folder)["files"])
-    else:
-        hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in _files(folder)}
+    hashes = verify_provenance(folder)["files"] if (folder / PROVENANCE).exists() else file_hashes(folder)
     if not hashes:
         raise UserError(f"{folder}: holds no file, expected a model. {REMEDY.format(folder=folder)}")
-    return _digest(hashes.items())
-
-
-def _digest(hashes: Iterable[tuple[str, str]]) -> str:
-    return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
 
 
 def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:

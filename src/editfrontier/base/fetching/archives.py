@@ -1,6 +1,6 @@
-"""Unpacking the archives of data sets: nothing half-written is taken for whole, nothing lands outside of its folder.
+"""Unpacking the archives of data sets: files appear only when all are whole, and only inside their folder.
 
-Only the standard library is used, so that a plan of a run can ask what is missing without loading anything heavy.
+Uses the standard library alone, so that a plan of a run can check for missing files without heavy imports.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, struct.error)
 _UNPACKING = re.compile(r"\.unpacking-(?P<pid>\d+)@(?P<host>.+)-\w+")
 
 
@@ -48,13 +49,13 @@ def unpack(archive: Path, folder: Path, *, inside: str = "") -> None:
 
     Args:
         archive: the archive.
-        folder: where its files go; files that are there already stay as they are.
-        inside: only this folder of the archive is unpacked, as `folder` itself; "" = all of it.
+        folder: folder of its files; existing files do not change.
+        inside: folder of the archive that is unpacked as `folder`; "" = the whole archive.
 
     Raises:
-        UserError: it is no archive, truncated or damaged, has a path outside of the folder or a link, is encrypted, or
-            the disk is full, or the folder cannot be written. Nothing of it is left then; what a job leaves that is
-            killed meanwhile is no folder of data, and the next one on the same machine removes it.
+        UserError: the file is no archive, truncated or damaged, has a path outside the folder or a link, is encrypted,
+            or the disk is full, or the folder cannot be written. Then no file is left. A job that is killed meanwhile
+            leaves a hidden folder, which the next job on the same machine removes.
     """
     with _damage_explained(archive, folder), _opened(archive) as opened:
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,12 +84,12 @@ def unpack(archive: Path, folder: Path, *, inside: str = "") -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what jobs of this machine that were killed had unpacked, which may be gigabytes."""
+    """Remove the files of killed jobs of this machine, which may be gigabytes."""
     for entry in folder.glob(".unpacking-*"):
-        found = _UNPACKING.fullmatch(entry.name)
-        if found is None or found["host"] != socket.gethostname():
-            log.warning("%s: is of a job on another machine; delete it if none unpacks there any more", entry)
-        elif not _runs(int(found["pid"])):
+        job = _UNPACKING.fullmatch(entry.name)
+        if job is None or job["host"] != socket.gethostname():
+            log.warning("%s: belongs to a job on another machine; delete it if that job has ended", entry)
+        elif not _runs(int(job["pid"])):
             shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -96,7 +97,7 @@ def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except OSError as error:
-        return error.errno != errno.ESRCH  # another error is that of a process of somebody else
+        return error.errno != errno.ESRCH  # another error: a process of somebody else
     return True
 
 
@@ -104,7 +105,7 @@ def _runs(pid: int) -> bool:
 def _damage_explained(archive: Path, folder: Path) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, NotImplementedError) as error:  # zipfile's words for encryption and unknown compression
+    except (RuntimeError, NotImplementedError) as error:  # zipfile's exceptions for encryption and unknown compression
         raise UserError(f"{archive}: cannot be unpacked ({error}). Unpack it by hand into {folder}.") from None
     except OSError as error:
         if error.errno in _FULL:
@@ -113,20 +114,12 @@ def _damage_explained(archive: Path, folder: Path) -> Iterator[None]:
             ) from None
         if error.errno in _REFUSED:
             raise UserError(
-                f"{archive}: cannot be unpacked, for {folder} cannot be written ({error.strerror}). Let somebody "
-                "unpack it who may, or link to it in another folder and give that one by the option `root`."
+                f"{archive}: cannot be unpacked, since {folder} cannot be written ({error.strerror}). Ask its owner "
+                "to unpack it, or link to it in another folder and name that by the option `root`."
             ) from None
-        raise _damaged(archive, error) from None  # of gzip and bz2, or a place in the file that is none
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        ValueError,
-        struct.error,
-    ) as err:
-        raise _damaged(archive, err) from None
+        raise _damaged(archive, error) from None  # an error of gzip or bz2, or a wrong offset in the file
+    except _DAMAGES as error:
+        raise _damaged(archive, error) from None
 
 
 def _damaged(archive: Path, error: Exception) -> UserError:
@@ -138,8 +131,8 @@ def _damaged(archive: Path, error: Exception) -> UserError:
 @contextmanager
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as found:
-            yield found
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
         return
     if archive.suffix == ".zip":
         raise zipfile.BadZipFile("it has no directory of a zip file at its end")
@@ -148,15 +141,15 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
 
 
 def _members(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, inside: str) -> list[_Member]:
-    found = []
+    members = []
     top = PurePosixPath(inside)
     for entry in opened.infolist() if isinstance(opened, zipfile.ZipFile) else opened.getmembers():
         name = entry.filename if isinstance(entry, zipfile.ZipInfo) else entry.name
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in (path.parts[0] if path.parts else ""):
             raise UserError(
-                f"{archive}: the path {name!r} leads outside of the folder that it is unpacked into. It was not made "
-                "by the authors of the data set: delete it and download it from the address that its page names."
+                f"{archive}: the path {name!r} leads outside the folder of its files. It was not made by the "
+                "authors of the data set: delete it and download it from the address that its page names."
             )
         if isinstance(entry, zipfile.ZipInfo):
             plain, is_folder, size = not stat.S_ISLNK(entry.external_attr >> 16), entry.is_dir(), entry.file_size
@@ -168,8 +161,8 @@ def _members(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, inside: s
                 "authors of the data set: delete it and download it from the address that its page names."
             )
         if not is_folder and path.is_relative_to(top) and "__MACOSX" not in path.parts:
-            found.append(_Member(path.relative_to(top), size, entry))
-    return found
+            members.append(_Member(path.relative_to(top), size, entry))
+    return members
 
 
 def _write_member(opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, target: Path) -> None:
@@ -189,10 +182,10 @@ def _write_member(opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, ta
 
 
 def _move_all(source: Path, folder: Path) -> None:
-    """Move files into a folder; whole new folders by one rename, so that another job never sees half of one.
+    """Move files into a folder; new folders by one rename, so that another job never sees half of one.
 
-    Folders that are there already are filled first: a job that is killed meanwhile leaves something missing by which
-    the next one sees that it has to unpack again.
+    Existing folders are filled first: if the job is killed meanwhile, the next job sees a missing folder and unpacks
+    again.
     """
     for entry in sorted(source.iterdir(), key=lambda entry: (not (folder / entry.name).is_dir(), entry.name)):
         target = folder / entry.name
@@ -202,7 +195,7 @@ def _move_all(source: Path, folder: Path) -> None:
             try:
                 os.rename(entry, target)
             except OSError:
-                # Another job that unpacks the same archive was faster; its files are the same.
+                # Another job that unpacks the same archive was faster; its files are equal.
                 if not target.exists():
                     raise
                 if entry.is_dir():

@@ -1,4 +1,4 @@
-"""Downloads that go on where they stopped and are checked before they get their names."""
+"""Resumable downloads, which are checked before they get their names."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def download(
     tries: int = _TRIES,
     wait: float = 2.0,
 ) -> None:
-    """Download a file to `<path>.part`, check it, and give it its name; a part that is there already is continued.
+    """Download a file to `<path>.part`, or resume this part, check it, and give it its name.
 
     Args:
         url: address (http, https or file).
-        path: where the whole file goes; if it is there already, nothing is done.
+        path: path of the whole file; if it exists, nothing is done.
         size: bytes, 0 = not known.
         md5, sha256: expected checksums, "" = not known.
         by_hand: what a person can do instead, for messages.
-        tries: how often a broken connection is taken up again.
-        wait: seconds before the second try; each further one waits twice as long.
+        tries: number of tries after broken connections.
+        wait: seconds before the second try; each further try waits twice as long.
 
     Raises:
         UserError: no network, a refusal or an address that is gone, a full disk, or a file with another checksum. The
@@ -118,10 +118,10 @@ def _continue(url: str, part: Path, size: int) -> None:
     if done and (tag or size > done):
         request.add_header("Range", f"bytes={done}-")
         if tag:
-            # Without this, the rest of a file that has changed since would be put behind the start of the old one.
+            # Otherwise the rest of a changed file would follow the start of the old one.
             request.add_header("If-Range", tag)
     elif done:
-        done = 0  # whether the rest fits to it cannot be known
+        done = 0  # the rest may belong to another version
     try:
         response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
@@ -138,10 +138,8 @@ def _continue(url: str, part: Path, size: int) -> None:
             free = shutil.disk_usage(part.parent).free
             if total - done > free:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        found = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        if found.startswith("W/"):
-            found = ""
-        _tag_file(part).write_text(found, encoding="utf-8")
+        tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        _tag_file(part).write_text("" if tag.startswith("W/") else tag, encoding="utf-8")
         report = reporter(f"downloading {part.name.removesuffix(PART)}")
         with part.open("ab" if done else "wb") as file:
             while block := response.read(_CHUNK):

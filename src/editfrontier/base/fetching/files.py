@@ -1,6 +1,6 @@
-"""The raw files of data sets: where they lie, and whether they are whole.
+"""The raw files of data sets: their places, and checks that they are whole.
 
-Only the standard library is used, so that a plan of a run can ask what is missing without loading anything heavy.
+Uses the standard library alone, so that a plan of a run can check for missing files without heavy imports.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class ExpectedFile:
     """A raw file or folder that a data set is read from.
 
     Attributes:
-        path: where it is read, relative to the folder of raw files; a folder ends with "/".
-        what: what it holds, in a few words.
-        archive: name of the archive that holds it, beside which it is unpacked; "" = it is published as it is.
-        inside: folder inside of the archive that corresponds to the folder of raw files, "" = its root.
-        url: where the archive, or the file, can be downloaded by a program; "" = only by hand.
+        path: its path, relative to the folder of raw files; a folder ends with "/".
+        what: its content in a few words.
+        archive: name of its archive, beside which it is unpacked; "" = it is published as it is.
+        inside: folder of the archive that corresponds to the folder of raw files, "" = its root.
+        url: address where a program can download the archive, or the file; "" = only by hand.
         size: bytes of the archive, or of the file; 0 = not known.
-        md5, sha256: of the archive, or of the file, lower-case hexadecimal digits; "" = not known.
+        md5, sha256: checksums of the archive, or of the file, lower-case hexadecimal digits; "" = not known.
         optional: whether cases can be built without it.
     """
 
@@ -50,7 +50,7 @@ class ExpectedFile:
 
     @property
     def download(self) -> str:
-        """The name under which what is downloaded lies in the folder of raw files."""
+        """Name of the downloaded file in the folder of raw files."""
         return self.archive or self.path
 
 
@@ -58,7 +58,7 @@ def data_folder(name: str, root: str = "") -> Path:
     """Return the folder of the raw files of a data set.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         root: the option `root`; "" = `$EDITFRONTIER_DATA/<name>`, or `data/<name>` if the variable is not set.
     """
     return Path(root).expanduser() if root else Path(os.environ.get(VARIABLE) or "data").expanduser() / name
@@ -68,34 +68,34 @@ def data_folder(name: str, root: str = "") -> Path:
 
 
 def present(folder: Path, file: ExpectedFile) -> bool:
-    """Return whether a file is there, unpacked or in its archive; nothing is opened."""
+    """Return whether a file is there, unpacked or in its archive, without opening it."""
     return _is_there(folder, file) or bool(file.archive and (folder / file.archive).is_file())
 
 
 def missing(folder: Path, files: Sequence[ExpectedFile]) -> list[ExpectedFile]:
-    """Return the files, optional ones aside, that are neither there nor in an archive that is."""
+    """Return the required files that are not there, unpacked or in an archive."""
     return [file for file in files if not file.optional and not present(folder, file)]
 
 
 def complete(folder: Path, files: Sequence[ExpectedFile]) -> bool:
-    """Return whether cases can be built: no file is missing, and the folder holds something if all are optional."""
+    """Return whether cases can be built: no file is missing; if all are optional, the folder is not empty."""
     if all(file.optional for file in files):
         return folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())
     return not missing(folder, files)
 
 
 def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str) -> Path:
-    """Return where a raw file or folder is, after unpacking its archive where only that is there.
+    """Return the path of a raw file or folder; unpack its archive if only that is there.
 
     Args:
-        name: of the data set, for messages.
-        folder: of the raw files.
-        file: what is wanted.
+        name: name of the data set in messages.
+        folder: folder of the raw files.
+        file: the file.
         by_hand: what a person must do to get it.
 
     Raises:
-        UserError: it is not there (the message says what goes where, and whether it lies one folder too deep), or its
-            archive is damaged.
+        UserError: it is not there (the message names the right place, and a copy one folder too deep), or its archive
+            is damaged.
     """
     if _is_there(folder, file):
         return _checked(folder / file.path, file)
@@ -113,7 +113,7 @@ def find_file(name: str, folder: Path, file: ExpectedFile, by_hand: str) -> Path
 
 
 def _is_there(folder: Path, file: ExpectedFile) -> bool:
-    """Whether it is there; an empty folder is none, so that somebody who made it beforehand is not told it is."""
+    """Return whether it is there; an empty folder, which a user may have prepared, does not count."""
     place = folder / file.path
     if not file.path.endswith("/"):
         return place.is_file()
@@ -124,7 +124,7 @@ def _is_there(folder: Path, file: ExpectedFile) -> bool:
 
 
 def _checked(place: Path, file: ExpectedFile) -> Path:
-    """Return a raw file or folder; warn of a file with another checksum, refuse a folder that holds just itself."""
+    """Return a raw file or folder; warn of a file with another checksum, refuse a folder one level too deep."""
     inner = place / place.name
     if inner.is_dir() and all(entry == inner or entry.name.startswith(".") for entry in place.iterdir()):
         raise UserError(f"{inner}: lies one folder too deep. Move the content of {inner} to {place}.")
@@ -139,7 +139,7 @@ def _checked(place: Path, file: ExpectedFile) -> Path:
 def _missing_message(name: str, folder: Path, file: ExpectedFile, by_hand: str) -> str:
     place = folder / file.path
     if folder.is_dir():
-        # Hidden folders hold what a job unpacks, or one that was killed has left.
+        # Hidden folders hold the files of a job that unpacks, or was killed.
         for inner in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
             if present(inner, file):
                 if (again := inner / inner.name).is_dir():
@@ -161,8 +161,8 @@ def _missing_message(name: str, folder: Path, file: ExpectedFile, by_hand: str) 
     )
     fetch = f" `editfrontier datasets {name} --fetch` downloads it." if file.url else ""
     return (
-        f"dataset '{name}': there is no {wanted}.{meant}{fetch} {by_hand} Another folder is given by the option "
-        f"`root` or the environment variable {VARIABLE}."
+        f"dataset '{name}': there is no {wanted}.{meant}{fetch} {by_hand} The option `root` or the "
+        f"environment variable {VARIABLE} names another folder."
     )
 
 
@@ -182,13 +182,12 @@ def digest(path: Path, algorithm: str, progress: Progress | None = None) -> str:
 
 
 def verify_file(path: Path, *, size: int = 0, md5: str = "", sha256: str = "") -> None:
-    """Raise `UserError` unless a file has the expected size in bytes and the expected checksums; what is not known
-    (0 or "") is not checked."""
-    found = path.stat().st_size
-    if size and found != size:
-        state = "truncated" if found < size else "too long"
+    """Raise `UserError` unless a file has the expected size in bytes and checksums; 0 and "" are not checked."""
+    actual_size = path.stat().st_size
+    if size and actual_size != size:
+        state = "truncated" if actual_size < size else "too long"
         raise UserError(
-            f"{path}: is {state}, it has {found} bytes and {size} were expected. Delete it and download it again."
+            f"{path}: is {state}, it has {actual_size} bytes and {size} were expected. Delete it and download it again."
         )
     for algorithm, expected in (("md5", md5), ("sha256", sha256)):
         if expected and (actual := digest(path, algorithm, reporter(f"checking {path.name}"))) != expected:

@@ -1,4 +1,4 @@
-"""Lines of the log that say how far a download, a check or an archive is."""
+"""Lines of the log with the progress of a download, a check or an archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Progress = Callable[[int, int], None]
 
 
 def reporter(what: str, period: float = PERIOD, clock: Callable[[], float] = time.monotonic) -> Progress:
-    """Return a function that logs how far something is, at most once in `period` seconds."""
+    """Return a function that logs progress, at most once in `period` seconds."""
     started = last = clock()
 
     def report(done: int, total: int) -> None:

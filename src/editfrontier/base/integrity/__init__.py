@@ -1,1 +1,1 @@
-"""Whether results are whole: what a table says of the files beside it, and what each file says of itself."""
+"""Checks that results are whole: a table's list of its files, and the end of each file."""

@@ -13,7 +13,7 @@ import numpy as np
 from editfrontier.base.errors import UserError
 
 DAMAGED = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged .npz raises."""
+"""Exceptions of numpy for a damaged .npz."""
 
 
 def read_npz(path: Path, fix: str, keys: Iterable[str] | None = None) -> dict[str, np.ndarray[Any, Any]]:
@@ -21,8 +21,8 @@ def read_npz(path: Path, fix: str, keys: Iterable[str] | None = None) -> dict[st
 
     Args:
         path: .npz file.
-        fix: what a user should do when it is missing or damaged, for the `UserError`.
-        keys: arrays that are wanted, if the file has them; None = all.
+        fix: the user's remedy if the file is missing or damaged, for the `UserError`.
+        keys: arrays to read, if the file has them; None = all.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -1,8 +1,8 @@
-"""What a results folder holds that is missing or cut short, seen by names, sizes and last bytes only.
+"""Missing or truncated files of a results folder, found by names, sizes and last bytes.
 
 Snakemake knows its declared outputs by name and time. Images are content of a table (the cases of a task, the record of
-a shard), and a list beside the table, `<table>.contents`, names them with their sizes. Snakemake reads these while it
-builds its graph: nothing here reads an image, and nothing heavy is imported.
+a shard), and a list beside the table, `<table>.contents`, names them with their sizes. Snakemake reads these lists
+while it builds its graph, so that this module reads no image and imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from editfrontier.base.files import write_bytes
 
 SUFFIX = ".contents"
-_TAIL = 64  # bytes at the end of a file that are looked at
+_TAIL = 64  # bytes at the end of a file that are compared
 _ENDS = {
     ".parquet": b"PAR1",
     ".png": b"IEND\xaeB`\x82",
@@ -24,17 +24,17 @@ _ENDS = {
     ".json": b"}",
     ".yaml": b"\n...",
 }
-"""What a whole file of a kind ends with, white space aside."""
+"""Ending -> last bytes of a whole file, before white space."""
 
 _LINES = {".csv", ".md", ".tex"}
 _ZIP_END, _ZIP_END_SIZE = b"PK\x05\x06", 22
 
 Listing = dict[str, dict[str, int]]
-"""Folder -> file name -> size in bytes; a folder that was listed once is not read again."""
+"""Folder -> file name -> size in bytes; a listed folder is not read again."""
 
 
 def write_contents(table: Path, files: Iterable[Path]) -> None:
-    """Note the files that belong to a table, with their sizes, beside it; files that are not there are left out."""
+    """Write the list of the files of a table, with their sizes, beside it; missing files are left out."""
     lines = []
     for file in dict.fromkeys(files):
         if file.is_file():
@@ -43,11 +43,11 @@ def write_contents(table: Path, files: Iterable[Path]) -> None:
 
 
 def damage(output: Path, listed: Listing) -> str:
-    """Return what is wrong with a file of results or with the files that belong to it, "" if nothing is seen.
+    """Return the damage of a file of results or of the files in its list, "" if none is visible.
 
     Args:
-        output: a declared output; one that does not exist is not damaged.
-        listed: folders that were read before; it grows.
+        output: a declared output; a missing one is not damaged.
+        listed: folders that were read before; new ones are added.
     """
     try:
         if not ends_whole(output):
@@ -60,16 +60,16 @@ def damage(output: Path, listed: Listing) -> str:
     for line in lines:
         size, _, name = line.partition("\t")
         folder, _, file = str(output.parent / name).rpartition("/")
-        found = _sizes(folder, listed).get(file)
-        if found is None:
+        actual = _sizes(folder, listed).get(file)
+        if actual is None:
             return f"{name} is missing"
-        if str(found) != size:
-            return f"{name} has {found} bytes, expected {size}"
+        if str(actual) != size:
+            return f"{name} has {actual} bytes, expected {size}"
     return ""
 
 
 def ends_whole(path: Path) -> bool:
-    """Return whether a file ends as files of its kind do, which one that was cut short does not."""
+    """Return whether a file ends like whole files of its kind."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - _TAIL, 0))

@@ -20,7 +20,7 @@ from editfrontier.data.masks import iou
 log = logging.getLogger(__name__)
 
 TABLE = "automatic_masks.csv"
-"""Beside the case table: the intersection over union of each automatic mask with the one drawn by people."""
+"""File beside the case table: the intersection over union of each automatic mask with the one drawn by people."""
 
 Box = tuple[float, float, float, float]
 Segmenter = Callable[[Pixels, Sequence[Box]], list[Mask]]
@@ -28,7 +28,7 @@ Segmenter = Callable[[Pixels, Sequence[Box]], list[Mask]]
 
 
 def edits_behind(cases: int, options: MaskOptions) -> int:
-    """Return how many edits a number of cases is made of."""
+    """Return the number of edits that a number of cases is made of."""
     return -(-cases // len(MASK_KINDS)) if options.masks == "all" else cases
 
 
@@ -36,37 +36,38 @@ def with_masks(cases: Sequence[Case], folder: Path, options: MaskOptions, segmen
     """Return cases with automatic masks, and write those.
 
     Args:
-        cases: with a mask each, drawn by people.
-        folder: that their paths are relative to.
-        options: which masks they shall be edited with.
+        cases: cases with a mask each, drawn by people.
+        folder: the folder that their paths are relative to.
+        options: options that name the masks of the edits.
         segment: the segmenter.
 
     Returns:
-        as many cases, or with masks = "all" one for each kind of mask. What is to be kept stays the complement of the
-        mask drawn by people, so that metrics of the background compare masks on the same pixels. Where the segmenter
-        finds nothing in a box, the mask is the box: an editor needs a mask, and the table of masks shows how bad it is.
+        As many cases, or with masks = "all" one for each kind of mask. The background stays the complement of the mask
+        drawn by people, so that its metrics compare masks on the same pixels. If the segmenter finds nothing in a box,
+        the mask is the box: an editor needs a mask, and the table of masks shows how bad it is.
     """
-    made, rows = [], []
+    with_automatic, rows = [], []
     for number, case in enumerate(cases, start=1):
         image = read_image(folder / case.image)
         human = read_mask(folder / case.mask, (image.shape[0], image.shape[1]))
         box = bounding_box(human)
-        (found,) = segment(image, [box])
-        empty = not found.any()
-        mask = box_mask(box, human.shape) if empty else found
+        (mask,) = segment(image, [box])
+        empty = not mask.any()
+        mask = box_mask(box, human.shape) if empty else mask
         path = write_images(folder, case.case_id, {"automatic_mask": mask})["automatic_mask"]
-        made.append(replace(case, automatic_mask=path))
+        with_automatic.append(replace(case, automatic_mask=path))
         rows.append([case.case_id, f"{iou(mask, human):.4f}", "yes" if empty else "no"])
         if number % 100 == 0:
             log.info("automatic masks: %d of %d", number, len(cases))
-    _write_table(folder / TABLE, rows)
+    columns = ("case_id", "iou", "box_only")
+    write_bytes(folder / TABLE, rows_as_csv(columns, [dict(zip(columns, row, strict=True)) for row in rows]))
     if options.masks == "human":
-        return made
+        return with_automatic
     if options.masks == "automatic":
-        return [_automatic(case, folder) for case in made]
+        return [_automatic(case, folder) for case in with_automatic]
     return [
         replace(masked, mask_origin="human") if masked.mask_origin == "exact" else masked
-        for case in made
+        for case in with_automatic
         for masked in masked_cases(case, folder)
     ]
 
@@ -80,17 +81,12 @@ def bounding_box(mask: Mask) -> Box:
 def box_mask(box: Box, shape: tuple[int, ...]) -> Mask:
     """Return the mask of a box."""
     left, top, right, bottom = (round(side) for side in box)
-    found = np.zeros(shape, dtype=np.bool_)
-    found[top:bottom, left:right] = True
-    return found
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[top:bottom, left:right] = True
+    return mask
 
 
 def _automatic(case: Case, folder: Path) -> Case:
     human = np.asarray(read_mask(folder / case.mask, read_image(folder / case.image).shape[:2]))
     background = write_images(folder, case.case_id, {"background_mask": ~human})["background_mask"]
     return replace(case, mask=case.automatic_mask, mask_origin="automatic", background_mask=background)
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    columns = ("case_id", "iou", "box_only")
-    write_bytes(path, rows_as_csv(columns, [dict(zip(columns, row, strict=True)) for row in rows]))

@@ -1,4 +1,4 @@
-"""Cases balanced over what they ask for: each image once, the rarest request no later than the others."""
+"""Cases balanced over their requests: each image once, the rarest request no later than the others."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 Request = TypeVar("Request", bound=Hashable)
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def balanced(
-    candidates: Mapping[Request, Sequence[str]], n: int, make: Callable[[str, Request], Made | None]
-) -> Iterator[tuple[str, Request, Made]]:
+    candidates: Mapping[Request, Sequence[str]], n: int, make: Callable[[str, Request], Result | None]
+) -> Iterator[tuple[str, Request, Result]]:
     """Yield up to `n` pairs of an image and a request, in rounds over the requests.
 
     Args:
-        candidates: request -> the images that it suits, the first choice first; rounds follow the order of the mapping.
+        candidates: request -> images that suit it, the first choice first; rounds follow the order of the mapping.
         n: number of pairs.
-        make: (image, request) -> what is made of the pair, None if it turns out not to be possible; called only for
-            pairs that are about to be yielded, because it may read files.
+        make: (image, request) -> the result of the pair, None if it is not possible; called only for pairs that are
+            about to be yielded, because it may read files.
 
     Yields:
-        (image, request, what was made). No image comes twice. Counts of requests differ by at most one until a request
-        has no image left. A larger `n` starts with the same pairs.
+        (image, request, result of `make`). No image is repeated. Counts of requests differ by at most one until a
+        request has no image left. A larger `n` starts with the same pairs.
     """
     places = {request: iter(images) for request, images in candidates.items()}
     used: set[str] = set()
@@ -34,11 +34,11 @@ def balanced(
             for image in places[request]:
                 if image in used:
                     continue
-                made = make(image, request)
-                if made is not None:
+                result = make(image, request)
+                if result is not None:
                     used.add(image)
                     count += 1
-                    yield image, request, made
+                    yield image, request, result
                     break
             else:
                 del places[request]

@@ -1,4 +1,4 @@
-"""From the raw files of a data set to the cases of a task: what all data sets have in common."""
+"""From the raw files of a data set to the cases of a task: the steps that all data sets share."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ def build_task(
 
     Args:
         task: name of the task, the start of its case ids.
-        n: number of cases, at least 1. Where the data gives fewer, there are fewer, and a line of the log says so.
-        seed: of the data.
-        out_dir: folder for the table and the images.
-        dataset: name of a data set (None: the name of the task).
-        language: language file (None: the default one).
-        repeats: seeds that every case is edited with, at least 1 (see `repeats.repeated`).
-        options: of the data set.
+        n: number of cases, at least 1. If the data give fewer, the log says so.
+        seed: seed of the data.
+        out_dir: folder of the table and the images.
+        dataset: name of a data set, None = the name of the task.
+        language: language file, None = the default one.
+        repeats: number of seeds that every case is edited with, at least 1 (see `repeats.repeated`).
+        options: options of the data set.
 
     Returns:
-        the cases, as written.
+        The cases as written.
 
     Raises:
         UserError: unknown data set or option, a value out of range, raw files that are missing or damaged, or no case.
     """
-    found = get_dataset(dataset if dataset is not None else task)
-    chosen = dataset_options(found, options)
+    adapter = get_dataset(dataset if dataset is not None else task)
+    chosen = dataset_options(adapter, options)
     for name, value in (("cases", n), ("repeats", repeats)):
         if value < 1:
             raise UserError(f"task '{task}': {name} is {value}, expected at least 1. Raise it.")
-    raw = raw_folder(found, chosen)
+    raw = raw_folder(adapter, chosen)
     request = Request(
         task=task, cases=n, seed=seed, folder=out_dir, raw=raw, language=load_language(language), options=chosen
     )
-    # Read first: the one beside the case table is written anew, and would be compared with itself.
+    # Read before building, which writes the manifest beside the case table again: it may be this file.
     wanted = read_manifest(Path(chosen.manifest)) if chosen.manifest else None
-    cases = _cases(found, request)
+    cases = _cases(adapter, request)
     if len(cases) < n:
-        log.warning("task '%s': dataset '%s' gives %d cases, %d were asked for", task, found.name, len(cases), n)
+        log.warning("task '%s': dataset '%s' gives %d cases, %d were asked for", task, adapter.name, len(cases), n)
     rows = manifest_rows(cases)
     if wanted is not None:
         check_manifest(Path(chosen.manifest), wanted, rows)
@@ -93,7 +93,7 @@ def _cases(dataset: Dataset, request: Request) -> list[Case]:
 
 
 def manifest_rows(cases: Sequence[Case]) -> list[dict[str, str]]:
-    """Return what a manifest says of cases: the image of each and its licence, and what is asked of it."""
+    """Return the rows of a manifest: the image of each case, its licence and its edit."""
     return [
         {
             "id": case.cluster,
@@ -122,21 +122,16 @@ def _check_cases(dataset: Dataset, request: Request, cases: list[Case]) -> None:
 
 
 def raw_file(dataset: Dataset, folder: Path, path: str) -> Path:
-    """Return where a raw file of a data set is, unpacking its archive where only that is there.
-
-    Args:
-        dataset: it.
-        folder: of its raw files.
-        path: of one of its expected files.
+    """Return the path of an expected file in the folder of raw files; unpack its archive if only that is there.
 
     Raises:
-        UserError: the file is not there, and what to do, or its archive is damaged.
+        UserError: the file is missing, or its archive is damaged; the message says what to do.
     """
     (file,) = (file for file in dataset.files if file.path == path)
     return find_file(dataset.name, folder, file, dataset.by_hand)
 
 
 def optional_file(dataset: Dataset, folder: Path, path: str) -> Path | None:
-    """Return where a raw file of a data set is as `raw_file` does, None if it is not there."""
+    """Return the path of a raw file as `raw_file` does, None if it is not there."""
     (file,) = (file for file in dataset.files if file.path == path)
     return find_file(dataset.name, folder, file, dataset.by_hand) if present(folder, file) else None

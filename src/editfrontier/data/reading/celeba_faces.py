@@ -1,7 +1,7 @@
-"""The raw files of CelebAMask-HQ: labels, the way from CelebA-HQ to CelebA, its parts and people.
+"""The raw files of CelebAMask-HQ: labels, the mapping from CelebA-HQ to CelebA, its parts and people.
 
-Numbers of images are those of CelebA-HQ, which were shuffled: image `<idx>.jpg` is `orig_file` of CelebA, by the
-mapping file. Its column `orig_idx` counts from 0 while file names count from 1, so everything is joined on `orig_file`.
+CelebA-HQ has its own, shuffled numbers: by the mapping file, image `<idx>.jpg` is `orig_file` of CelebA. Its column
+`orig_idx` counts from 0 while file names count from 1, so that tables are joined on `orig_file`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SPLITS = {"train": "0", "val": "1", "test": "2"}
 
 @dataclass(frozen=True)
 class Faces:
-    """The tables of the data set, and where its images and masks are.
+    """The tables of the data set, and the folders of its images and masks.
 
     Attributes:
         images, masks: folders.
         labels: number -> attribute of CelebA -> value.
-        identities: number -> person, empty if that is not known.
-        numbers: of the images of the split, in increasing order.
+        identities: number -> person, empty if it is not known.
+        numbers: numbers of the images of the split, in increasing order.
     """
 
     images: Path
@@ -49,15 +49,10 @@ class Faces:
 
 
 def read_faces(dataset: Dataset, raw: Path, split: str) -> Faces:
-    """Read the tables of a data set and find its folders.
-
-    Args:
-        dataset: CelebA-HQ.
-        raw: folder of the raw files.
-        split: a key of `SPLITS`, or "all".
+    """Read the tables of CelebA-HQ and find its folders; `split` is a key of `SPLITS`, or "all".
 
     Raises:
-        UserError: a file is missing or damaged, or the tables do not fit.
+        UserError: a file is missing or damaged, or the tables do not match.
     """
     folders = raw_file(dataset, raw, IMAGES), raw_file(dataset, raw, MASKS)
     table = raw_file(dataset, raw, ATTRIBUTES)
@@ -97,12 +92,12 @@ def read_mapping(path: Path) -> dict[str, str]:
     """Read `CelebA-HQ-to-CelebA-mapping.txt`: number in CelebA-HQ -> file name in CelebA.
 
     Raises:
-        UserError: another format, a number twice, or rows whose `orig_idx` and `orig_file` do not differ by one.
+        UserError: another format, a repeated number, or a row whose `orig_idx` and `orig_file` do not differ by one.
     """
     lines = read_lines(path)
     if lines[0].split() != ["idx", "orig_idx", "orig_file"]:
         raise UserError(f"{path}: starts with {lines[0][:40]!r}, expected 'idx orig_idx orig_file'. Unpack it again.")
-    found: dict[str, str] = {}
+    originals: dict[str, str] = {}
     for number, line in enumerate(lines[1:], start=2):
         words = line.split()
         if not words:
@@ -113,15 +108,15 @@ def read_mapping(path: Path) -> dict[str, str]:
                 f"{path}, line {number}: {line.strip()[:60]!r}, expected a number, the number of CelebA from 0, and "
                 "its file name, which counts from 1. It is damaged: unpack it again."
             )
-        if words[0] in found:
+        if words[0] in originals:
             raise UserError(f"{path}, line {number}: image {words[0]} comes twice. It is damaged: unpack it again.")
-        found[words[0]] = words[2]
-    return found
+        originals[words[0]] = words[2]
+    return originals
 
 
 def read_pairs(path: Path) -> dict[str, str]:
     """Read lines of a file name of CelebA and a value; raise `UserError` for another format."""
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
         if len(words) not in (0, 2):
@@ -129,8 +124,8 @@ def read_pairs(path: Path) -> dict[str, str]:
                 f"{path}, line {number}: {line[:60]!r}, expected a file name and a number. Download it again."
             )
         if words:
-            found[words[0]] = words[1]
-    return found
+            pairs[words[0]] = words[1]
+    return pairs
 
 
 def read_face(faces: Faces, name: str, size: int) -> Pixels:

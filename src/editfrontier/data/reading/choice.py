@@ -1,7 +1,7 @@
-"""Which images of a data set are taken: by a salted hash of their ids, and a manifest of those that were.
+"""The choice of images of a data set, by a salted hash of their ids, and its manifest.
 
-A hash needs neither the data nor a random generator, so that the choice is the same on every machine, and any prefix
-of it is a choice too: more cases leave the earlier ones as they are.
+A hash needs neither the data nor a random generator: the choice is the same on every machine, and more cases do not
+change the earlier ones.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ def salted(ids: Iterable[str | int], salt: str) -> list[str]:
 
 
 def write_manifest(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write which images stand behind which cases.
-
-    Args:
-        path: CSV file.
-        rows: one mapping each, with the same keys; the key "id" names the image in its data set.
-    """
+    """Write the images of cases to a CSV file; rows have the same keys, "id" names the image in its data set."""
     write_bytes(path, rows_as_csv(list(rows[0]) if rows else ["id"], rows))
 
 
@@ -45,22 +40,22 @@ def read_manifest(path: Path) -> list[dict[str, str]]:
 
 
 def check_manifest(path: Path, wanted: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, str]]) -> None:
-    """Raise `UserError` unless the rows are the first of those of a manifest, whose columns alone are compared.
+    """Raise `UserError` unless `rows` are the first rows of a manifest, in its columns.
 
     Args:
-        path: of the manifest, for messages.
-        wanted: what `read_manifest` gave.
-        rows: as of `write_manifest`.
+        path: path of the manifest, which messages name.
+        wanted: rows of the manifest.
+        rows: rows as for `write_manifest`.
     """
     if len(rows) > len(wanted):
         raise UserError(
-            f"{path}: names {len(wanted)} images, {len(rows)} were chosen. Ask for fewer cases, or write the manifest "
-            "anew from the file manifest.csv beside the case table."
+            f"{path}: names {len(wanted)} images, {len(rows)} were chosen. Ask for fewer cases, or replace the "
+            "manifest by the file manifest.csv beside the case table."
         )
     for number, (row, expected) in enumerate(zip(rows, wanted, strict=False), start=1):
         for key, value in expected.items():
             if str(row.get(key, "")) != value:
                 raise UserError(
                     f"{path}: row {number} has {key} {value!r} but the data give {row.get(key, '')!r}. The raw files "
-                    "or options are not those that the manifest was made with: compare them, or write it anew."
+                    "or options differ from those of the manifest: compare them, or write it again."
                 )

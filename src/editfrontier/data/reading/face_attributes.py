@@ -10,7 +10,7 @@ from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.data.language import HAIR_COLOURS, Language, join, pick
 
 Row = Mapping[str, bool]
-"""Attribute -> value, of one image, as CelebA names them or as the language does."""
+"""Attribute, by its name in CelebA or in the language, -> value, of one image."""
 
 CELEBA: Mapping[str, tuple[str, bool]] = {
     "smile": ("Smiling", True),
@@ -29,18 +29,18 @@ CELEBA: Mapping[str, tuple[str, bool]] = {
     "blond_hair": ("Blond_Hair", True),
     "grey_hair": ("Gray_Hair", True),
 }
-"""Attribute of the language -> (that of CelebA, its value where ours is true). CelebA knows no sunglasses apart from
-other eyeglasses, no scarf, no closed eyes, no red and no long hair; those are left out rather than guessed."""
+"""Attribute of the language -> (attribute of CelebA, its value where ours is true). CelebA labels no sunglasses apart
+from other eyeglasses, no scarf, no closed eyes, no red and no long hair; these are left out rather than guessed."""
 
 NEEDED = (*(theirs for theirs, _ in CELEBA.values()), "Male", "Bald")
-"""Attributes of CelebA without which edits would be left out or made of the wrong faces, in silence."""
+"""Attributes of CelebA without which edits would silently be missing, or start from the wrong faces."""
 
 USUAL = tuple(name for name in CELEBA if name != "open_mouth")
-"""Attributes that are edited unless others are named: about a fifth of the labels "mouth open" are wrong (Wu et al.
-2023, arXiv 2210.07356), too many to start an edit from."""
+"""Attributes that are edited by default: about a fifth of the labels "mouth open" are wrong (Wu et al. 2023, arXiv
+2210.07356), too many to start an edit from."""
 
 PLAIN = ("a portrait of {person}", "a photo of {person}", "a picture of {person}", "a close photo of {person}")
-"""Captions where no detail is known, which the frames of the language need; the first one is canonical."""
+"""Captions for faces without known details, which the frames of the language need; the first one is canonical."""
 
 
 def read_attribute_table(path: Path) -> dict[str, dict[str, bool]]:
@@ -88,12 +88,12 @@ def read_lines(path: Path) -> list[str]:
 
 
 def known_attributes(row: Row) -> dict[str, bool]:
-    """Return the attributes of the language that labels of CelebA tell, in the order of `CELEBA`."""
+    """Return the attributes of the language that follow from labels of CelebA, in the order of `CELEBA`."""
     return {name: row[theirs] == sense for name, (theirs, sense) in CELEBA.items() if theirs in row}
 
 
 def check_names(names: Iterable[str], option: str) -> None:
-    """Raise `UserError` for an attribute that the labels of CelebA do not tell."""
+    """Raise `UserError` for an attribute that CelebA does not label."""
     for name in names:
         if name not in CELEBA:
             raise UserError(f"option '{option}': CelebA has no '{name}'.{did_you_mean(name, CELEBA)} Correct it.")
@@ -105,17 +105,17 @@ def directions(names: Iterable[str]) -> list[tuple[str, bool]]:
 
 
 def editable(row: Row, attribute: str, desired: bool) -> bool:
-    """Return whether an edit changes a face and is one that a person could have made.
+    """Return whether an edit changes a face and is plausible.
 
     Args:
-        row: the labels of CelebA, with "Male", "Bald" and "Wearing_Hat" beside those that `CELEBA` names.
+        row: the labels of CelebA, also "Male", "Bald" and "Wearing_Hat".
         attribute: a name of `CELEBA`.
         desired: the value after the edit.
 
     Returns:
         False if the face has the value already; for a hair colour unless it has exactly one other; for hair and bangs
-        if it is bald or wears a hat; for a beard or moustache to be added unless it is labelled male, for on other
-        faces hardly anybody asks for one.
+        if it is bald or wears a hat; for adding a beard or moustache unless it is labelled male, because hardly anybody
+        asks for one on other faces.
     """
     values = known_attributes(row)
     if values.get(attribute) is not (not desired):
@@ -139,10 +139,9 @@ def edited_attributes(values: Row, attribute: str, desired: bool) -> dict[str, b
 
 
 def face_caption(lang: Language, values: Row, rng: random.Random | None = None) -> str:
-    """Return a caption of a face: what is known to be true of it, and the colour of its hair if it has one.
+    """Return a caption of a face: its true attributes, and the colour of its hair if exactly one is labelled.
 
-    It differs from `language.portrait_caption` in that it says nothing of the length of the hair, which CelebA does not
-    label.
+    Unlike `language.portrait_caption` it omits the length of the hair, which CelebA does not label.
 
     Args:
         lang: the language.

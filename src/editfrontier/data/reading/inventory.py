@@ -1,4 +1,4 @@
-"""What a data set is, on which terms it is given, which of its raw files are here, and getting the others."""
+"""Descriptions of data sets and their terms, the state of their raw files, and the download of missing ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.downloads import download
-from editfrontier.base.fetching.files import ExpectedFile, complete, data_folder, missing, present
+from editfrontier.base.fetching.files import complete, data_folder, missing, present
 from editfrontier.data.dataset import DATASETS, RENDERED, Dataset, get_dataset
 
 
 def summary() -> str:
-    """Return a line for each data set: its name, what is missing of it, and its title; the rendered ones come last."""
+    """Return a line for each data set: its name, its state and its title; the rendered ones come last."""
     lines = [(name, _state(get_dataset(name)), get_dataset(name).title) for name in DATASETS]
     lines += [(name, "rendered", title) for name, title in RENDERED.items()]
     return "\n".join(f"{name:<12} {state:<18} {title}" for name, state, title in lines)
@@ -26,7 +26,7 @@ def _state(dataset: Dataset) -> str:
 
 
 def describe(name: str, root: str = "") -> str:
-    """Return what a person should know of a data set, and the state of each raw file; `root` as of the option."""
+    """Return the description and terms of a data set, and the state of each raw file; `root` as for the option."""
     if name in RENDERED:
         text = "rendered by the micro world: no raw files, nothing to fetch, every case with its true edit"
         return f"{RENDERED[name]}\n  licence  CC0-1.0\n  origin   {text} (docs/microworld.md)"
@@ -55,32 +55,20 @@ def _absence(folder: Path) -> str:
 
 
 def fetch_files(name: str, root: str = "") -> list[Path]:
-    """Download the raw files of a data set that a program may download and that are not here.
-
-    Returns:
-        the files that were downloaded.
+    """Download the missing raw files of a data set that a program may download; return their paths.
 
     Raises:
-        UserError: none of the missing files can be downloaded by a program, or a download failed; the message says what
-            to do by hand.
+        UserError: a program may download none of the missing files, or a download failed; the message says what to do
+            by hand.
     """
     dataset, folder = get_dataset(name), data_folder(name, root)
     absent = [file for file in dataset.files if not present(folder, file)]
-    found = _downloads(absent)
-    if absent and not found and not complete(folder, dataset.files):
+    downloads = {file.download: file for file in absent if file.url}  # files of one archive have one download
+    if absent and not downloads and not complete(folder, dataset.files):
         raise UserError(
             f"dataset '{name}': nothing of it may be downloaded by a program. {dataset.by_hand} Files go to {folder}."
         )
-    for file in found:
-        _download(dataset, folder, file)
-    return [folder / file.download for file in found]
-
-
-def _downloads(files: list[ExpectedFile]) -> list[ExpectedFile]:
-    """Return one file for each archive that can be downloaded."""
-    return list({file.download: file for file in reversed(files) if file.url}.values())[::-1]
-
-
-def _download(dataset: Dataset, folder: Path, file: ExpectedFile) -> None:
-    target = folder / file.download
-    download(file.url, target, size=file.size, md5=file.md5, sha256=file.sha256, by_hand=dataset.by_hand)
+    for target, file in downloads.items():
+        checks = {"size": file.size, "md5": file.md5, "sha256": file.sha256}
+        download(file.url, folder / target, **checks, by_hand=dataset.by_hand)  # type: ignore[arg-type]
+    return [folder / target for target in downloads]

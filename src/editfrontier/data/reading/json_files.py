@@ -10,7 +10,7 @@ from editfrontier.base.errors import UserError
 
 
 class _Twice(Exception):
-    """A key of a JSON object stands twice; json would keep the last one without a word."""
+    """A key of a JSON object is repeated; json would silently keep the last value."""
 
 
 def read_object(path: Path, fix: str) -> dict[str, Any]:
@@ -18,10 +18,10 @@ def read_object(path: Path, fix: str) -> dict[str, Any]:
 
     Args:
         path: the file, UTF-8.
-        fix: how to get it again, for messages.
+        fix: how to get the file again, as messages say it.
 
     Raises:
-        UserError: it is missing, truncated, no object, a pointer of Git LFS, or has a key twice.
+        UserError: the file is missing, truncated, no object, a pointer of Git LFS, or repeats a key.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -1,4 +1,4 @@
-"""The files of MagicBrush: its turns, their images, and captions, in both layouts that it is published in."""
+"""The files of MagicBrush: its turns, their images, and captions, in both published layouts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGES = ("source_img", "mask_img", "target_img")
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a session; `names`: of the files of source, mask and target in the archive."""
+    """One turn of a session; `names`: file names of source, mask and target in the archive."""
 
     session: str
     number: int
@@ -33,12 +33,12 @@ class SessionCaptions:
     local: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def of(self, session: str, name: str, kind: str) -> str:
-        found = (self.local if kind == "local" else self.whole).get(session, {})
-        return str(found.get(name, "")).strip()
+        captions = (self.local if kind == "local" else self.whole).get(session, {})
+        return str(captions.get(name, "")).strip()
 
 
 def read_index(files: Sequence[Path]) -> list[Turn]:
-    """Read the turns of parquet files without their images; raise `UserError` for a file that is damaged or another."""
+    """Read the turns of parquet files without their images; raise `UserError` for a damaged or wrong file."""
     turns = []
     for path in files:
         with _parquet(path) as file:
@@ -56,14 +56,14 @@ def read_index(files: Sequence[Path]) -> list[Turn]:
 
 
 def _names(session: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The names that the archive gives to the images of a turn, by which captions are found."""
+    """Return the names of a turn's images in the archive, which captions are filed under."""
     turn = int(row["turn_index"])
     source = f"{session}-input.png" if turn == 1 else f"{session}-output{turn - 1}.png"
     return source, f"{session}-mask{turn}.png", f"{session}-output{turn}.png"
 
 
 def read_images(files: Sequence[Path], turns: Sequence[Turn]) -> Iterator[tuple[Turn, tuple[bytes, bytes, bytes]]]:
-    """Read the images of some turns of parquet files, a few rows at a time: a file holds hundreds of megabytes."""
+    """Read the images of some turns of parquet files, a few rows at a time: files are large."""
     wanted = {(turn.session, turn.number): turn for turn in turns}
     for path in files:
         with _parquet(path) as file:
@@ -140,14 +140,14 @@ def _texts(entry: Any, key: str) -> bool:
 
 
 def image_files(folder: Path, turn: Turn) -> tuple[Path, Path, Path]:
-    """Return the files of a turn: its source, its mask and the true edit."""
+    """Return the files of a turn: source, mask and true edit."""
     source, mask, target = (folder / "images" / turn.session / name for name in turn.names)
     return source, mask, target
 
 
 def read_captions(folder: Path) -> SessionCaptions:
-    """Read the caption files of an archive, as far as they are there (two names of each are known)."""
-    found: list[Mapping[str, Mapping[str, str]]] = []
+    """Read the caption files of an archive that are there, by any of their known names."""
+    both: list[Mapping[str, Mapping[str, str]]] = []
     for names in (
         ("global_descriptions.json", "global_description.json", "global_captions.json"),
         ("local_descriptions.json", "local_captions.json", "local_description.json"),
@@ -157,5 +157,5 @@ def read_captions(folder: Path) -> SessionCaptions:
         for session, captions in content.items():
             if not isinstance(captions, dict):
                 raise UserError(f"{path}, session {session}: is {captions!r:.60}, expected captions by file name.")
-        found.append(content)
-    return SessionCaptions(*found)
+        both.append(content)
+    return SessionCaptions(*both)

@@ -1,8 +1,8 @@
-"""Face parsing of CelebAMask-HQ: the masks of the parts of a face, the regions that they make up, and edit masks.
+"""Face parsing of CelebAMask-HQ: masks of the parts of a face, the regions made of them, and edit masks.
 
-The masks are drawn by people (Lee et al. 2020, MaskGAN): one PNG a part, 512x512, not 0 = part, no file where a part is
-not seen. Lengths below are pixels at an image height of 256, as in `masks`; the shapes of edit masks are our choice,
-for the data set has none.
+People drew the masks (Lee et al. 2020, MaskGAN): one PNG a part, 512x512, not 0 = part, no file for a hidden part.
+Lengths below are pixels at an image height of 256, as in `masks`; the shapes of edit masks are our choice, because the
+data set has none.
 """
 
 from __future__ import annotations
@@ -18,26 +18,10 @@ from editfrontier.data.masks import Mask, dilated, pixels
 from editfrontier.data.pictures import open_picture, painted
 
 PARTS = (
-    "skin",
-    "nose",
-    "eye_g",
-    "l_eye",
-    "r_eye",
-    "l_brow",
-    "r_brow",
-    "l_ear",
-    "r_ear",
-    "mouth",
-    "u_lip",
-    "l_lip",
-    "hair",
-    "hat",
-    "ear_r",
-    "neck_l",
-    "neck",
-    "cloth",
+    *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"),
+    *("mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth"),
 )
-"""Names of the files, in the order of the authors' script: where masks overlap, the later part owns the pixel."""
+"""Names of the files, in the order of the authors' script: where masks overlap, the pixel belongs to the later part."""
 
 FOLDER_SIZE = 2000
 """Images whose masks share a folder, named 0 to 14."""
@@ -53,13 +37,13 @@ REGIONS: Mapping[str, tuple[str, ...]] = {
     "clothes": ("cloth",),
     "accessory": ("eye_g", "hat", "ear_r", "neck_l"),
 }
-"""Regions as the metrics name them, and the parts that make them up. The neck belongs to none of them."""
+"""Region of the metrics -> its parts. The neck belongs to no region."""
 
 LEAST_PIXELS_AT_256 = 64
-"""Of an edit mask; where there are fewer, the part is as good as hidden."""
+"""Least pixels of an edit mask; a part with fewer counts as hidden."""
 
 Parts = Mapping[str, Mask]
-"""Part -> bool [H, W]; a part that is not seen is all False."""
+"""Part -> bool [H, W]; a hidden part is all False."""
 
 
 def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
@@ -67,26 +51,26 @@ def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
 
     Args:
         folder: `CelebAMask-HQ-mask-anno`.
-        number: of the image, from 0.
+        number: number of the image, from 0.
         size: height and width of the result, pixels.
 
     Returns:
-        part -> bool [size, size] for all `PARTS`; they may overlap.
+        Part -> bool [size, size] for all `PARTS`; they may overlap.
 
     Raises:
-        UserError: the folder of the masks or all masks of the face are not there, a mask is no image or not square, or
+        UserError: the folder of the masks or all masks of the face are missing, a mask is no image or not square, or
             masks differ in size.
     """
     place = folder / str(number // FOLDER_SIZE)
     if not place.is_dir():
         raise UserError(f"{place}: there is no such folder of parsing masks. Unpack CelebAMask-HQ.zip again.")
-    found: dict[str, Mask] = {}
+    parts: dict[str, Mask] = {}
     frame: Frame | None = None
     first = ""
     for part in PARTS:
         path = place / f"{number:05d}_{part}.png"
         if not path.is_file():
-            found[part] = np.zeros((size, size), dtype=np.bool_)
+            parts[part] = np.zeros((size, size), dtype=np.bool_)
             continue
         raw: Mask = painted(open_picture(path), where=str(path))
         if raw.shape[0] != raw.shape[1]:
@@ -98,37 +82,32 @@ def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
                 f"{path}: is {raw.shape[1]}x{raw.shape[0]} pixels but {first} of the same face is "
                 f"{frame.picture[1]}x{frame.picture[0]}. Unpack CelebAMask-HQ.zip again."
             )
-        found[part] = frame.mask(raw)
+        parts[part] = frame.mask(raw)
     if frame is None:
         raise UserError(
             f"{place}: has no mask of image {number}, expected {number:05d}_skin.png and others. The archive was not "
             f"unpacked to its end: delete {folder} and unpack CelebAMask-HQ.zip again."
         )
-    return found
+    return parts
 
 
 def face_regions(parts: Parts) -> dict[str, Mask]:
-    """Return the regions that a face shows, disjoint, and the background, by name."""
+    """Return the visible regions of a face, disjoint, and the background, by name."""
     owner = np.zeros(parts["skin"].shape, dtype=np.int64)
     for number, part in enumerate(PARTS, start=1):
         owner[parts[part]] = number
-    found = {name: np.isin(owner, [PARTS.index(part) + 1 for part in names]) for name, names in REGIONS.items()}
-    return {name: mask for name, mask in {**found, "background": owner == 0}.items() if mask.any()}
+    regions = {name: np.isin(owner, [PARTS.index(part) + 1 for part in names]) for name, names in REGIONS.items()}
+    return {name: mask for name, mask in {**regions, "background": owner == 0}.items() if mask.any()}
 
 
 # --- edit masks ------------------------------------------------------------------------------------------------------
 
 
 def edit_mask(parts: Parts, attribute: str, desired: bool) -> Mask | None:
-    """Return where an attribute of a face may be changed.
-
-    Args:
-        parts: of the face.
-        attribute: a name of `EDIT_MASKS`.
-        desired: the value that it shall have.
+    """Return the mask of an edit that gives an attribute of `EDIT_MASKS` a desired value.
 
     Returns:
-        bool [H, W]; None if the parts that the mask is made of are not seen.
+        bool [H, W]; None if the parts that the mask is made of are hidden.
     """
     mask = EDIT_MASKS[attribute](parts, desired)
     height = len(parts["skin"])
@@ -136,8 +115,8 @@ def edit_mask(parts: Parts, attribute: str, desired: bool) -> Mask | None:
 
 
 def _union(parts: Parts, *names: str) -> Mask:
-    found: Mask = np.logical_or.reduce([parts[name] for name in names])
-    return found
+    union: Mask = np.logical_or.reduce([parts[name] for name in names])
+    return union
 
 
 def _grown(mask: Mask, at_256: float) -> Mask | None:
@@ -145,20 +124,20 @@ def _grown(mask: Mask, at_256: float) -> Mask | None:
 
 
 def _box(mask: Mask) -> tuple[int, int, int, int]:
-    """First and last row, first and last column of a mask that is not empty."""
+    """Return the first and last row, and the first and last column, of a mask that is not empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
 
 
 def _rectangle(shape: tuple[int, ...], top: float, bottom: float, left: float, right: float) -> Mask:
-    """The pixels from (top, left) to (bottom, right), both included, as far as they lie in the image."""
-    found = np.zeros(shape, dtype=np.bool_)
-    found[max(round(top), 0) : max(round(bottom) + 1, 0), max(round(left), 0) : max(round(right) + 1, 0)] = True
-    return found
+    """Return the pixels of the image from (top, left) to (bottom, right), both included."""
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[max(round(top), 0) : max(round(bottom) + 1, 0), max(round(left), 0) : max(round(right) + 1, 0)] = True
+    return mask
 
 
 def _mouth(parts: Parts, desired: bool) -> Mask | None:
-    """Mouth and lips with the cheeks beside them, which move with the corners of the mouth."""
+    """Return mouth and lips with the cheeks beside them, which move with the corners of the mouth."""
     return _grown(_union(parts, "mouth", "u_lip", "l_lip"), 14)
 
 
@@ -167,7 +146,7 @@ def _lips(parts: Parts, desired: bool) -> Mask | None:
 
 
 def _glasses(parts: Parts, desired: bool) -> Mask | None:
-    """The glasses that are there; else the rectangle around eyes and brows, where they would be."""
+    """Return the glasses to remove, or the rectangle around eyes and brows for new ones."""
     if not desired and parts["eye_g"].any():
         return _grown(parts["eye_g"], 6)
     eyes = _union(parts, "l_eye", "r_eye", "l_brow", "r_brow")
@@ -175,7 +154,7 @@ def _glasses(parts: Parts, desired: bool) -> Mask | None:
 
 
 def _hat(parts: Parts, desired: bool) -> Mask | None:
-    """All above the brows over the head and a tenth of its width beside it; with the hat, and the hair below it."""
+    """Return hat and hair to remove a hat; else all above the brows, a tenth wider than the head."""
     head, brows = _union(parts, "skin", "hair", "hat", "l_ear", "r_ear"), _union(parts, "l_brow", "r_brow")
     if not desired:
         return _grown(_union(parts, "hat", "hair"), 6) if parts["hat"].any() else None
@@ -187,7 +166,7 @@ def _hat(parts: Parts, desired: bool) -> Mask | None:
 
 
 def _beard(parts: Parts, desired: bool) -> Mask | None:
-    """Cheeks and chin below the nose, and what hangs below the chin; not the lips."""
+    """Return cheeks and chin below the nose and the area below the chin, without the lips."""
     if not parts["nose"].any() or not parts["skin"].any():
         return None
     below = np.zeros_like(parts["skin"])
@@ -197,7 +176,7 @@ def _beard(parts: Parts, desired: bool) -> Mask | None:
 
 
 def _moustache(parts: Parts, desired: bool) -> Mask | None:
-    """Between nose and mouth, a little wider than the mouth, with the upper lip."""
+    """Return the area between nose and mouth, a little wider than the mouth, with the upper lip."""
     lips = _union(parts, "mouth", "u_lip", "l_lip")
     if not parts["nose"].any() or not parts["u_lip"].any():
         return None
@@ -209,7 +188,7 @@ def _moustache(parts: Parts, desired: bool) -> Mask | None:
 
 
 def _bangs(parts: Parts, desired: bool) -> Mask | None:
-    """Forehead, brows, and the hair above the eyes."""
+    """Return forehead, brows, and the hair above the eyes."""
     eyes = _union(parts, "l_eye", "r_eye")
     if not eyes.any():
         return None
@@ -224,13 +203,13 @@ def _hair(parts: Parts, desired: bool) -> Mask | None:
 
 
 def _face(parts: Parts, desired: bool) -> Mask | None:
-    """Face and neck, where wrinkles are."""
+    """Return face and neck, where wrinkles are."""
     names = ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip", "neck")
     return _grown(_union(parts, *names), 3)
 
 
 def _earrings(parts: Parts, desired: bool) -> Mask | None:
-    """The earrings that are there; else from the middle of each ear down, where they would hang."""
+    """Return the earrings to remove, or the area from the middle of each ear down for new ones."""
     if not desired and parts["ear_r"].any():
         return _grown(parts["ear_r"], 5)
     masks = []
@@ -261,9 +240,6 @@ EDIT_MASKS: Mapping[str, Callable[[Parts, bool], Mask | None]] = {
     "old": _face,
     "bangs": _bangs,
     "necklace": _necklace,
-    "black_hair": _hair,
-    "brown_hair": _hair,
-    "blond_hair": _hair,
-    "grey_hair": _hair,
+    **dict.fromkeys(("black_hair", "brown_hair", "blond_hair", "grey_hair"), _hair),
 }
-"""Attribute of the language -> (parts, desired value) -> where it may be changed."""
+"""Attribute of the language -> (parts, desired value) -> edit mask."""

@@ -22,29 +22,29 @@ def build_reference(dataset: str, n: int, seed: int, out_path: Path, **options: 
     Args:
         dataset: name of a data set with `images`.
         n: number of images.
-        seed: of the data, which decides which images they are.
+        seed: seed of the choice of images.
         out_path: `.npz` file that takes the array `files`, names relative to its folder; `sources` reads it.
-        options: of the data set.
+        options: options of the data set.
 
     Raises:
         UserError: the data set is no reference, or has fewer images.
     """
-    found = get_dataset(dataset)
-    if found.images is None:
+    adapter = get_dataset(dataset)
+    if adapter.images is None:
         raise UserError(f"reference: the dataset '{dataset}' has no images apart from edits. Name another one.")
-    chosen = dataset_options(found, options)
+    chosen = dataset_options(adapter, options)
     folder = out_path.parent / "reference"
     request = Request(
         task="reference",
         cases=n,
         seed=seed,
         folder=folder,
-        raw=raw_folder(found, chosen),
+        raw=raw_folder(adapter, chosen),
         language=load_language(),
         options=chosen,
     )
     names: list[str] = []
-    for name, pixels in islice(found.images(request), n):
+    for name, pixels in islice(adapter.images(request), n):
         write_png(folder / f"{name}.png", pixels)
         names.append(f"{folder.name}/{name}.png")
     if len(names) < n:
@@ -53,7 +53,7 @@ def build_reference(dataset: str, n: int, seed: int, out_path: Path, **options: 
         )
     for old in folder.glob("*.png"):
         if f"{folder.name}/{old.name}" not in set(names):
-            old.unlink()  # of another choice before
+            old.unlink()  # from an earlier choice
     buffer = io.BytesIO()
     np.savez(buffer, files=np.array(names))
     write_bytes(out_path, buffer.getvalue())

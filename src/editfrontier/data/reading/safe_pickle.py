@@ -1,8 +1,8 @@
 """Reading pickles of plain data without letting them run anything.
 
-A pickle is a program: `pickle.load` calls whatever it names. The one that reads here knows numbers, texts, lists,
-tuples, dicts and numpy arrays of numbers and nothing else; the arrays are put together by the functions of this module,
-so that no function of another library can be reached from a file.
+A pickle is a program: `pickle.load` calls whatever it names. The reader here accepts only numbers, texts, lists,
+tuples, dicts and numpy arrays of numbers; functions of this module build the arrays, so that a file can reach no
+function of another library.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def _scalar(kind: Any, content: Any) -> Any:
 
 
 def _from_buffer(content: Any, kind: Any, shape: Any, order: str, *_: Any) -> _Array:
-    made = _Array()
-    made.value = _array(content, kind, shape, order)
-    return made
+    placeholder = _Array()
+    placeholder.value = _array(content, kind, shape, order)
+    return placeholder
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
@@ -110,10 +110,10 @@ def load_plain(path: Path) -> Any:
         path: the file, at most `MAX_BYTES` long.
 
     Returns:
-        numbers, texts, lists, tuples, dicts, and arrays of bool, int or float.
+        Numbers, texts, lists, tuples, dicts, and arrays of bool, int or float.
 
     Raises:
-        UserError: it is missing, too long, truncated, or names a class or function; nothing of that was run.
+        UserError: the file is missing, too long, truncated, or names a class or function, which is not run.
     """
     try:
         size = path.stat().st_size
@@ -127,7 +127,7 @@ def load_plain(path: Path) -> Any:
     except _Refused as error:
         raise UserError(
             f"{path}: this pickle wants to load '{error}', expected plain numbers, texts and arrays. It was not "
-            "opened: whoever made it could run programs on this machine. Get the file from the authors of the data set."
+            "opened: it could run programs on this machine. Get the file from the authors of the data set."
         ) from None
     except UserError:
         raise
@@ -139,7 +139,7 @@ def load_plain(path: Path) -> Any:
 
 
 def _unwrapped(value: Any, left: list[int]) -> Any:
-    """Return a value with the arrays in the place of what stands for them; `left` counts values down."""
+    """Return a value with the arrays in place of their placeholders; `left` counts the values that may follow."""
     left[0] -= 1
     if left[0] < 0:
         raise pickle.UnpicklingError("too many values")

@@ -21,7 +21,7 @@ CLASSES = {
     "sam": ("SamModel", "SamProcessor"),
     "sam_hq": ("SamHQModel", "SamHQProcessor"),
     "sam2": ("Sam2Model", "Sam2Processor"),
-    "sam2_video": ("Sam2Model", "Sam2Processor"),  # what the hub's sam2.1-hiera-* call themselves
+    "sam2_video": ("Sam2Model", "Sam2Processor"),  # the type of the hub's sam2.1-hiera-*
 }
 """`model_type` of a checkpoint -> classes of transformers."""
 
@@ -30,15 +30,15 @@ def load_segmenter(folder: Path, device: str = "auto") -> Segmenter:
     """Load a checkpoint.
 
     Args:
-        folder: with config.json, model.safetensors and the config of the processor, as on the hub.
+        folder: folder with config.json, model.safetensors and the config of the processor, as on the hub.
         device: "cpu", "cuda", or "auto" = a GPU if there is one.
 
     Returns:
-        (image, boxes) -> masks; one mask a box ("multimask_output" off, as the authors advise for prompts that are not
-        ambiguous), at the size of the image.
+        (image, boxes) -> masks in the size of the image, one a box ("multimask_output" off, as the authors advise for
+        prompts that are not ambiguous).
 
     Raises:
-        UserError: the folder is no such checkpoint, or has pickled weights only.
+        UserError: the folder is no such checkpoint, or has only pickled weights.
     """
     place = torch.device(choose_device(device))
     with named_if_broken(folder):
@@ -56,8 +56,7 @@ def load_segmenter(folder: Path, device: str = "auto") -> Segmenter:
         if "reshaped_input_sizes" in inputs:
             sizes.append(inputs["reshaped_input_sizes"])
         (masks,) = processor.image_processor.post_process_masks(outputs.pred_masks.cpu(), *sizes)
-        found = np.asarray(masks[:, 0], dtype=np.bool_)
-        return [found[number] for number in range(len(boxes))]
+        return list(np.asarray(masks[:, 0], dtype=np.bool_))
 
     return segment
 
@@ -79,7 +78,7 @@ def _kind(folder: Path) -> str:
 
 
 def _read(folder: Path) -> tuple[Any, Any]:
-    """Read the network and what prepares its inputs."""
+    """Read the network and its processor."""
     import transformers
     from huggingface_hub.errors import StrictDataclassError
 
@@ -97,7 +96,7 @@ def _read(folder: Path) -> tuple[Any, Any]:
             "again, with model.safetensors and the config of its processor."
         ) from None
     if lacking := sorted(report["missing_keys"]):
-        # transformers fills them with random numbers, and the masks would be as random.
+        # transformers fills them with random numbers, and the masks would be random too.
         raise UserError(
             f"{folder}: its weights lack {lacking[0]} (and {len(lacking) - 1} others). They are truncated or of "
             "another model: download the whole folder again."

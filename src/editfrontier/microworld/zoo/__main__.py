@@ -13,7 +13,7 @@ from typing import Any
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.yaml_files import read_yaml
-from editfrontier.microworld.zoo.provenance import update_scores
+from editfrontier.microworld.zoo.provenance import install, update_scores
 from editfrontier.models.loading import verify_provenance
 
 GENERATORS = (
@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m editfrontier.microworld.zoo", description="Train the micro zoo.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("train", "train a model, or go on where it was stopped"),
+        ("train", "train a model, or resume its training"),
         ("evaluate", "score a trained model"),
     ):
         command = commands.add_parser(name, help=text)
@@ -44,19 +44,19 @@ def _parser() -> argparse.ArgumentParser:
                 "--scores", type=Path, help="JSON file for the scores; default: merged into the provenance"
             )
             command.add_argument("--samples", type=Path, help="PNG file for a grid of held-out results")
-    install = commands.add_parser("install", help="copy a trained model to where the study reads it")
-    install.add_argument("source", type=Path)
-    install.add_argument("target", type=Path)
-    install.add_argument("--scores", type=Path, help="JSON file of held-out scores to merge into the provenance")
+    copy = commands.add_parser("install", help="copy a trained model to the folder that the study reads")
+    copy.add_argument("source", type=Path)
+    copy.add_argument("target", type=Path)
+    copy.add_argument("--scores", type=Path, help="JSON file of held-out scores to merge into the provenance")
     check = commands.add_parser("check", help="compare the files of models with their provenance")
     check.add_argument("folders", nargs="+", type=Path)
     return parser
 
 
 def keep_memory() -> None:
-    """Tell glibc to keep freed memory: training frees and takes large blocks all the time, and fresh ones are slow."""
+    """Tell glibc to keep freed memory: training frees and takes large blocks in every step, and new ones are slow."""
     keep, trim, largest = -4, -1, 2**31 - 1  # M_MMAP_MAX, M_TRIM_THRESHOLD of <malloc.h>
-    with contextlib.suppress(OSError, AttributeError):  # another C library: nothing to tell
+    with contextlib.suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(keep, 0)
         mallopt(trim, largest)
@@ -64,15 +64,11 @@ def keep_memory() -> None:
 
 def _run(args: argparse.Namespace) -> None:
     if args.command == "check":
-        from editfrontier.models.loading import verify_provenance
-
         for folder in args.folders:
             verify_provenance(folder)
             print(f"{folder}: files match their provenance")
         return
     if args.command == "install":
-        from editfrontier.microworld.zoo.provenance import install
-
         install(args.source, args.target, read_scores(args.scores) if args.scores else {})
         return
     name = args.name

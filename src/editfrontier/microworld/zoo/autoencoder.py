@@ -1,7 +1,7 @@
 """Training and scoring of the zoo's `AutoencoderKL`s: 64x64 RGB to 16x16 latents, no attention.
 
-One has 4 channels, as that of Stable Diffusion; the other, in the layout of FLUX, has 16, no 1x1 convolutions around
-the latents, and a shift beside the scale.
+One has 4 channels, like Stable Diffusion's; the other, in the layout of FLUX, has 16, no 1x1 convolutions around the
+latents, and a shift in addition to the scale.
 
 Loss: L1 + MSE + L1 of image gradients (crisp edges) + a small KL term, as in the first stage of latent diffusion
 (Rombach et al., 2022) without its discriminator, which images of flat shapes do not need.
@@ -30,8 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def build_autoencoder(config: Mapping[str, Any]) -> AutoencoderKL:
-    """A new model of the config's `channels`, `layers` and `latent_channels`; 64x64 images, one latent per 4x4
-    pixels."""
+    """Build a model of the config's `channels`, `layers` and `latent_channels`; 4x4 pixels make a latent."""
     from diffusers import AutoencoderKL
 
     levels = len(config["channels"])
@@ -57,7 +56,7 @@ def _gradients(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, gradient: float) -> Tensor:
-    """L1 + MSE + `gradient` times the L1 of finite differences, in [-1, 1] units."""
+    """Return L1 + MSE + `gradient` times the L1 of finite differences, in [-1, 1] units."""
     loss = (output - target).abs().mean() + (output - target).pow(2).mean()
     if gradient:
         pairs = zip(_gradients(output), _gradients(target), strict=True)
@@ -68,7 +67,7 @@ def reconstruction_loss(output: Tensor, target: Tensor, gradient: float) -> Tens
 def train_autoencoder(
     name: str, config: Mapping[str, Any], data: TrainingData, work: Path
 ) -> tuple[AutoencoderKL, TrainResult]:
-    """Train the autoencoder `name` on `data` -> model with averaged weights, result.
+    """Train the autoencoder `name` on `data`; return the model with averaged weights, and the result.
 
     scaling_factor is 1 / std of the latents; with `shift` in the config, shift_factor is their mean, otherwise None.
     """
@@ -112,31 +111,27 @@ def train_autoencoder(
 
 @torch.no_grad()
 def encode_images(model: AutoencoderKL, images: Tensor, batch: int = 64, *, bf16: bool = False) -> Tensor:
-    """uint8 [N, 3, 64, 64] -> posterior means, unscaled, fp32 [N, C, 16, 16]."""
-    blocks = []
-    for start in range(0, len(images), batch):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            block = model.encode(to_float(images[start : start + batch]).to(model.device)).latent_dist.mode()
-        blocks.append(block.float().cpu())
-    return torch.cat(blocks)
+    """Encode uint8 [N, 3, 64, 64] to posterior means, unscaled, fp32 [N, C, 16, 16]."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        blocks = [model.encode(to_float(part).to(model.device)).latent_dist.mode() for part in images.split(batch)]
+    return torch.cat([block.float().cpu() for block in blocks])
 
 
 def psnr(output: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per image, in dB, of [B, 3, H, W] in [-1, 1] (peak to peak 2) after rounding to
-    uint8."""
+    """Return the PSNR of each image, in dB, of [B, 3, H, W] in [-1, 1] after rounding to uint8."""
     error = (to_uint8(output).float() - to_uint8(target).float()).pow(2).mean((1, 2, 3)).clamp_min(1e-6)
     return 10 * torch.log10(255.0**2 / error)
 
 
 @torch.no_grad()
 def score_autoencoder(model: AutoencoderKL, images: Tensor, prefix: str = "") -> dict[str, float]:
-    """Mean PSNR (dB), SSIM and L1 (in [-1, 1] units) of the round trip of uint8 [N, 3, 64, 64]."""
+    """Return mean PSNR (dB), SSIM and L1 (in [-1, 1] units) of the round trip of uint8 [N, 3, 64, 64]."""
     values: dict[str, list[float]] = {"psnr": [], "ssim": [], "l1": []}
-    for start in range(0, len(images), 64):
-        source = to_float(images[start : start + 64])
+    for block in images.split(64):
+        source = to_float(block)
         output = model.decode(model.encode(source).latent_dist.mode()).sample.clamp(-1, 1)
         values["psnr"] += psnr(output, source).tolist()
         values["l1"] += (output - source).abs().mean((1, 2, 3)).tolist()
-        for a, b in zip(to_uint8(output).numpy(), images[start : start + 64].numpy(), strict=True):
+        for a, b in zip(to_uint8(output).numpy(), block.numpy(), strict=True):
             values["ssim"].append(float(structural_similarity(a, b, channel_axis=0, data_range=255)))
     return {prefix + name: round(float(np.mean(value)), 4) for name, value in values.items()}

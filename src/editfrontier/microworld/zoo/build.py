@@ -1,10 +1,10 @@
-"""From a config to a shipped folder: train one generator, write its files and its provenance."""
+"""From a config to a shipped folder: train a generator, write its files and its provenance."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ from editfrontier.models.loading import weights_sha256
 
 log = logging.getLogger(__name__)
 
+Built = tuple[TrainResult, dict[str, Any]]
+"""The result of a training, and further entries of the provenance."""
+
 AUTOENCODERS = ("autoencoder", "flow-autoencoder")
+FROZEN_PARTS = ("flow-autoencoder", "clip", "t5")
 ULTRAEDIT = ("ultraedit-freeform", "ultraedit-mask")
 
 
@@ -34,102 +38,90 @@ def build(name: str, config: Mapping[str, Any], out: Path, models: Path, work: P
     models: folder that holds the models that this one is trained on (ZOO_BASE in rules/zoo.smk).
     """
     if name in AUTOENCODERS:
-        _build_autoencoder(name, config, out, work)
+        builder: Callable[[str, Mapping[str, Any], Path, Path, Path], Built] = _autoencoder
     elif name == "t5":
-        _build_t5(config, out, work)
+        builder = _t5
     elif name == "flux":
-        _build_flux(config, out, models, work)
-    elif name in ULTRAEDIT:
-        _build_ultraedit(name, config, out, models, work)
+        builder = _flux
     else:
-        _build_diffusion(name, config, out, models, work)
+        builder = _ultraedit if name in ULTRAEDIT else _diffusion
+    result, extra = builder(name, config, out, models, work)
+    used = {"data": config["data"], name: config[name]}
+    if name in ("inpainting", "instruct-pix2pix"):
+        used["text-to-image"] = {key: config["text-to-image"][key] for key in ("unet", "text", "tokens")}
+    if name == "ultraedit-mask":
+        used["ultraedit-freeform"] = config["ultraedit-freeform"]
+    write_provenance(out, name, used, config["data"]["seed"], result, extra.pop("scores", {}), **extra)
+    log.info("%s: written to %s", name, out)
 
 
-def _build_autoencoder(name: str, config: Mapping[str, Any], out: Path, work: Path) -> None:
+def _autoencoder(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> Built:
     data = load_data(DataSettings(**config["data"]), work.parent / "data")
     model: Any
     model, result = train_autoencoder(name, config[name], data, work)
     with half_precision(model):
         model.save_pretrained(str(out), safe_serialization=True)
-    _provenance(name, config, out, result)
+    return result, {}
 
 
-def _build_t5(config: Mapping[str, Any], out: Path, work: Path) -> None:
+def _t5(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> Built:
     encoder: Any
     encoder, tokenizer, result, scores = train_t5(config, work)
     with half_precision(encoder):
         encoder.save_pretrained(str(out))
     tokenizer.save_pretrained(str(out))
-    _provenance("t5", config, out, result, scores)
+    return result, {"scores": scores}
 
 
-def _build_flux(config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
+def _flux(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> Built:
     model, vae, text, result = train_flux(config, models, work)
     save_flux(model, vae, text, out)
-    share_autoencoder(out, models / "flow-autoencoder")
+    share_weights(out / "vae", models / "flow-autoencoder")
     share_weights(out / "text_encoder_2", models / "t5", "model.safetensors")
-    _provenance("flux", config, out, result, frozen_parts=_frozen_parts(models))
+    return result, {"frozen_parts": [_origin(models, part) for part in FROZEN_PARTS]}
 
 
-def _frozen_parts(models: Path) -> list[dict[str, str]]:
-    names = ("flow-autoencoder", "clip", "t5")
-    return [{"name": name, "weights_sha256": weights_sha256(models / name)} for name in names]
-
-
-def _build_ultraedit(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
+def _ultraedit(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> Built:
     model, vae, text, result = train_ultraedit(name, config, models, work)
     save_ultraedit(model, vae, text, out)
-    share_autoencoder(out, models / "flow-autoencoder")
+    share_weights(out / "vae", models / "flow-autoencoder")
     share_weights(out / "text_encoder_3", models / "t5", "model.safetensors")
-    free_form = models / "ultraedit-freeform"
-    started: dict[str, Any] = {}
+    extra: dict[str, Any] = {"frozen_parts": [_origin(models, part) for part in FROZEN_PARTS]}
     if name == "ultraedit-mask":
-        share_weights(out / "text_encoder", free_form / "text_encoder", "model.safetensors")
-        started = {"fine_tuned_from": {"name": free_form.name, "weights_sha256": weights_sha256(free_form)}}
+        share_weights(out / "text_encoder", models / "ultraedit-freeform" / "text_encoder", "model.safetensors")
+        extra["fine_tuned_from"] = _origin(models, "ultraedit-freeform")
     share_weights(out / "text_encoder_2", out / "text_encoder", "model.safetensors")
-    _provenance(name, config, out, result, frozen_parts=_frozen_parts(models), **started)
+    return result, extra
 
 
-def _build_diffusion(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> None:
-    weights = work / "weights.pt"
-    base = None
-    if name != "text-to-image":
-        base = base_weights(models / "text-to-image")
+def _diffusion(name: str, config: Mapping[str, Any], out: Path, models: Path, work: Path) -> Built:
+    base = None if name == "text-to-image" else base_weights(models / "text-to-image")
     model, vae, tokenizer, result = train_diffusion(name, config, models / "autoencoder", base, work)
-    partial = weights.with_suffix(".partial")
-    torch.save(result.model_state, partial)
-    os.replace(partial, weights)
-    model.cpu()
-    save_pipeline(name, model, vae, tokenizer, out)
-    share_autoencoder(out, models / "autoencoder")
-    started: dict[str, Any] = {}
+    save_pipeline(name, model.cpu(), vae, tokenizer, out)
+    share_weights(out / "vae", models / "autoencoder")
     if base is not None:
-        origin = {"name": "text-to-image", "weights_sha256": weights_sha256(models / "text-to-image")}
-        started = {"fine_tuned_from": origin}
-    elif "text_encoder" in config[name].get("second", {}):
-        clip = config[name]["second"]["text_encoder"]
-        started = {"text_encoder_from": {"name": clip, "weights_sha256": weights_sha256(models / clip)}}
-    _provenance(name, config, out, result, **started)
+        return result, {"fine_tuned_from": _origin(models, "text-to-image")}
+    clip = config[name].get("second", {}).get("text_encoder")
+    return result, {"text_encoder_from": _origin(models, clip)} if clip else {}
 
 
-def share_autoencoder(folder: Path, autoencoder: Path) -> None:
-    """Link the autoencoder's weights in a pipeline folder to those of the zoo, if they are equal: they ship once.
-
-    The link is relative, so that both folders can be copied together.
-    """
-    share_weights(folder / "vae", autoencoder)
+def _origin(models: Path, name: str) -> dict[str, str]:
+    return {"name": name, "weights_sha256": weights_sha256(models / name)}
 
 
 def share_weights(part: Path, original: Path, name: str = "diffusion_pytorch_model.safetensors") -> None:
-    """Link the file `name` in the folder `part` to that in `original`, if they are equal. The link is relative."""
-    own, shared = part / name, original / name
-    if not own.is_symlink() and shared.is_file() and own.read_bytes() == shared.read_bytes():
-        own.unlink()
-        own.symlink_to(os.path.relpath(shared.resolve(), own.parent.resolve()))
+    """Link the file `name` in the folder `part` to the file in `original` if both are equal, so that it ships once.
+
+    The link is relative, so that both folders can be copied together.
+    """
+    file, shared = part / name, original / name
+    if not file.is_symlink() and shared.is_file() and file.read_bytes() == shared.read_bytes():
+        file.unlink()
+        file.symlink_to(os.path.relpath(shared.resolve(), file.parent.resolve()))
 
 
 def base_weights(folder: Path) -> dict[str, Tensor]:
-    """Weights of a shipped text-to-image folder under the names of `TextConditioned`, fp32."""
+    """Return the weights of a shipped text-to-image folder under the names of `TextConditioned`, fp32."""
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
@@ -137,20 +129,3 @@ def base_weights(folder: Path) -> dict[str, Tensor]:
     encoder = CLIPTextModel.from_pretrained(str(folder / "text_encoder"), dtype=torch.float32)
     state = {f"unet.{key}": value for key, value in unet.state_dict().items()}
     return {**state, **{f"text_encoder.{key}": value for key, value in encoder.state_dict().items()}}
-
-
-def _provenance(
-    name: str,
-    config: Mapping[str, Any],
-    out: Path,
-    result: TrainResult,
-    scores: Mapping[str, float] | None = None,
-    **extra: Any,
-) -> None:
-    used = {"data": config["data"], name: config[name]}
-    if name in ("inpainting", "instruct-pix2pix"):
-        used["text-to-image"] = {key: config["text-to-image"][key] for key in ("unet", "text", "tokens")}
-    if name == "ultraedit-mask":
-        used["ultraedit-freeform"] = config["ultraedit-freeform"]
-    write_provenance(out, name, used, config["data"]["seed"], result, scores or {}, **extra)
-    log.info("%s: written to %s", name, out)

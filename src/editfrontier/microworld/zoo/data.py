@@ -1,15 +1,14 @@
 """Training data of the zoo: portraits with single-attribute flips, and scenes, rendered once and kept as one file.
 
 Each source portrait comes with `flips` further portraits of the same identity and nuisance in which one attribute
-was set or unset, so that the same images serve the autoencoder and the text-to-image model (all of them) and the
-editing models (pairs). Seeds lie in the space stable_seed("train", ...), which no evaluation data uses.
+was set or unset: all images serve the autoencoder and the text-to-image model, pairs of them the editing models. Seeds
+lie in the space stable_seed("train", ...), which no evaluation data use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from editfrontier.data.cases import write_png
 from editfrontier.microworld import portraits as world
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import ATTRIBUTES
+from editfrontier.microworld.zoo.loop import cached
 
 if TYPE_CHECKING:
     from editfrontier.microworld.scenes import Scene
@@ -82,7 +82,7 @@ class TrainingData:
 
 
 def portraits_with_flips(n: int, flips: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Render n sources and flips * n flipped portraits -> images, attributes, source, changed (see TrainingData).
+    """Render n sources and flips * n flipped portraits; return images, attributes, source, changed (`TrainingData`).
 
     Attributes are flipped in equal shares, drawn with a seeded generator; a hair colour is replaced by another one.
     """
@@ -137,8 +137,7 @@ def scene_images(n: int, seed: int) -> Tensor:
 
 
 def training_scenes(n: int, start: int, seed: int) -> list[Scene]:
-    """The n scenes of the training set that begin at row `start`, a multiple of 1000 (rows are drawn in blocks of
-    1000)."""
+    """Return the n scenes of the training set from row `start` on, a multiple of 1000, the size of its blocks."""
     from editfrontier.microworld import scenes as world
 
     blocks = [
@@ -149,7 +148,7 @@ def training_scenes(n: int, start: int, seed: int) -> list[Scene]:
 
 
 def _probe(settings: DataSettings) -> str:
-    """A hash of the settings and of a few renders: another renderer gives another file of training data."""
+    """Return a hash of the settings and of a few renders: another renderer gives another file of training data."""
     images = [portraits_with_flips(4, 1, settings.seed)[0]]
     if settings.scenes:
         images.append(scene_images(4, settings.seed))
@@ -160,27 +159,24 @@ def _probe(settings: DataSettings) -> str:
 
 
 def load_data(settings: DataSettings, folder: Path) -> TrainingData:
-    """Read the training data from `folder`, rendering and saving them first if they are not there."""
-    path = folder / f"data-{_probe(settings)}.pt"
-    if not path.exists():
+    """Read the training data from `folder`, rendered and saved first if they are not there."""
+
+    def render() -> dict[str, Tensor]:
         log.info("rendering %d portraits and %d scenes", settings.portraits * (1 + settings.flips), settings.scenes)
         images, attributes, source, changed = portraits_with_flips(settings.portraits, settings.flips, settings.seed)
-        scenes = scene_images(settings.scenes, settings.seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        rows = {"attributes": attributes, "source": source, "changed": changed}
-        torch.save({"images": torch.cat([images, scenes]), **rows}, partial)
-        os.replace(partial, path)
-    return TrainingData(**torch.load(path, weights_only=True))
+        images = torch.cat([images, scene_images(settings.scenes, settings.seed)])
+        return {"images": images, "attributes": attributes, "source": source, "changed": changed}
+
+    return TrainingData(**cached(folder / f"data-{_probe(settings)}.pt", render))
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] -> float32 in [-1, 1]."""
+    """Turn uint8 [B, 3, H, W] into float32 in [-1, 1]."""
     return images.float() / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """float [B, 3, H, W] in [-1, 1] -> uint8, rounded."""
+    """Turn float [B, 3, H, W] in [-1, 1] into uint8, rounded."""
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
@@ -198,7 +194,7 @@ def image_grid(images: Tensor, columns: int, path: Path, scale: int = 2) -> None
 
 
 def rows_for_step(count: int, batch: int, step: int, name: str, seed: int) -> Tensor:
-    """Rows of one step: each pass over the data is one seeded permutation, cut into batches."""
+    """Return the rows of one step: each pass over the data is one seeded permutation, cut into batches."""
     per_epoch = count // batch
     epoch, place = divmod(step, per_epoch)
     generator = torch.Generator().manual_seed(stable_seed("train", name, "order", seed, epoch))

@@ -7,17 +7,15 @@ channels (Brooks et al., 2023).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from editfrontier.microworld.zoo.provenance import half_precision
-from editfrontier.microworld.zoo.tokenizer import save_tokenizer
+from editfrontier.microworld.zoo.provenance import save_pipeline_folder
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler
@@ -31,7 +29,7 @@ PIPELINES = {
 
 
 class TextConditioned(nn.Module):
-    """UNet and text encoder as one module, so that both are trained, averaged and saved together."""
+    """UNet and text encoder as one module, which is trained, averaged and saved as a whole."""
 
     def __init__(self, unet: nn.Module, text_encoder: nn.Module) -> None:
         super().__init__()
@@ -39,7 +37,7 @@ class TextConditioned(nn.Module):
         self.text_encoder = text_encoder
 
     def forward(self, sample: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """Noise prediction [B, 4, h, w] for sample [B, C, h, w], timesteps int64 [B] and tokens int64 [B, L]."""
+        """Predict noise [B, 4, h, w] from sample [B, C, h, w], timesteps int64 [B] and tokens int64 [B, L]."""
         context = self.text_encoder(tokens)[0]
         output: Tensor = self.unet(sample, timesteps, encoder_hidden_states=context).sample
         return output
@@ -56,16 +54,12 @@ class DiffusionBatch:
     extra: Tensor | None = None
 
     def to(self, device: torch.device | str) -> DiffusionBatch:
-        """The batch on a device."""
-        extra = None if self.extra is None else self.extra.to(device)
-        latents, noise, timesteps, tokens = (
-            part.to(device) for part in (self.latents, self.noise, self.timesteps, self.tokens)
-        )
-        return DiffusionBatch(latents, noise, timesteps, tokens, extra)
+        """Return the batch on a device."""
+        return replace(self, **{name: part.to(device) for name, part in vars(self).items() if part is not None})
 
 
 def build_scheduler() -> DDIMScheduler:
-    """DDIM with Stable Diffusion's noise schedule (T = 1000, scaled linear .00085 to .012)."""
+    """Return DDIM with Stable Diffusion's noise schedule (T = 1000, scaled linear .00085 to .012)."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -82,8 +76,7 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def build_model(config: Mapping[str, Any], tokenizer: CLIPTokenizer, in_channels: int = 4) -> TextConditioned:
-    """A new model of the config's `unet` (channels, layers, attention, head_width) and `text` (width, layers,
-    heads)."""
+    """Build a model of the config's `unet` (channels, layers, attention, head_width), `text` (width, layers, heads)."""
     from diffusers import UNet2DConditionModel
     from diffusers.models.attention_processor import AttnProcessor
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -102,8 +95,7 @@ def build_model(config: Mapping[str, Any], tokenizer: CLIPTokenizer, in_channels
         attention_head_dim=tuple(max(1, width // unet["head_width"]) for width in unet["channels"]),
         norm_num_groups=16,
     )
-    # PyTorch's fused attention has a slow backward pass on CPUs; the plain one halves the time of a step at these
-    # sizes.
+    # PyTorch's fused attention has a slow backward pass on CPUs; the plain one halves the time of a step here.
     model.set_attn_processor(AttnProcessor())
     encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -122,19 +114,15 @@ def build_model(config: Mapping[str, Any], tokenizer: CLIPTokenizer, in_channels
     return TextConditioned(model, encoder)
 
 
-def widen_input(source: Mapping[str, Tensor], target: TextConditioned) -> None:
-    """Load the weights of a 4-channel model into one with more input channels; the new channels start at zero."""
-    state = {name: value.clone() for name, value in source.items()}
-    name = "unet.conv_in.weight"
-    old = state[name]
+def widen_input(source: Mapping[str, Tensor], target: nn.Module, name: str = "unet.conv_in.weight") -> None:
+    """Load weights into a model whose weight `name` has more input channels; the new channels start at zero."""
     wide = torch.zeros_like(target.state_dict()[name])
-    wide[:, : old.shape[1]] = old
-    state[name] = wide
-    target.load_state_dict(state)
+    wide[:, : source[name].shape[1]] = source[name]
+    target.load_state_dict({**source, name: wide})
 
 
 def tokenise(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
-    """Texts -> int64 [B, L], padded to the longest length that the model takes, as diffusers' pipelines do."""
+    """Return tokens int64 [B, L], padded to the longest length that the model takes, as diffusers' pipelines do."""
     encoded = tokenizer(
         list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     )
@@ -143,14 +131,13 @@ def tokenise(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
 
 
 def min_snr_weight(alpha_bar: Tensor, gamma: float) -> Tensor:
-    """Loss weight min(SNR, gamma) / SNR of noise prediction (Hang et al., 2023, eq. 9); alpha_bar is cumulative,
-    [B]."""
+    """Return the loss weight min(SNR, gamma) / SNR of noise prediction (Hang et al., 2023, eq. 9); alpha_bar [B]."""
     snr = alpha_bar / (1 - alpha_bar)
     return snr.clamp(max=gamma) / snr
 
 
 def diffusion_loss(model: nn.Module, batch: DiffusionBatch, alphas: Tensor, gamma: float) -> Tensor:
-    """Weighted squared error of the predicted noise. alphas: cumulative products, [T]; gamma 0 = no weighting."""
+    """Return the weighted squared error of the noise. alphas: cumulative products, [T]; gamma 0 = no weighting."""
     alpha_bar = alphas.to(batch.latents.device)[batch.timesteps]
     level = alpha_bar.view(-1, 1, 1, 1)
     sample = level.sqrt() * batch.latents + (1 - level).sqrt() * batch.noise
@@ -165,31 +152,12 @@ def diffusion_loss(model: nn.Module, batch: DiffusionBatch, alphas: Tensor, gamm
 def save_pipeline(
     kind: str, model: TextConditioned, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path
 ) -> None:
-    """Write a folder that `from_pretrained` of the pipeline of this kind loads: fp16 safetensors, no safety checker."""
+    """Write a folder that `from_pretrained` of the pipeline of this kind loads, without a safety checker."""
     from diffusers.models.attention_processor import AttnProcessor2_0
 
-    folder.mkdir(parents=True, exist_ok=True)
     unet: Any = model.unet
-    encoder: Any = model.text_encoder
     unet.set_attn_processor(AttnProcessor2_0())
-    for part, name in ((unet, "unet"), (encoder, "text_encoder"), (vae, "vae")):
-        with half_precision(part):
-            part.save_pretrained(str(folder / name), safe_serialization=True)
-    save_tokenizer(tokenizer, folder / "tokenizer")
-    build_scheduler().save_pretrained(str(folder / "scheduler"))
-    from diffusers import __version__
-
-    index = {
-        "_class_name": PIPELINES[kind],
-        "_diffusers_version": __version__,
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    networks = {"unet": unet, "text_encoder": model.text_encoder, "vae": vae}
+    parts = {**networks, "tokenizer": tokenizer, "scheduler": build_scheduler()}
+    absent = ("feature_extractor", "image_encoder", "safety_checker")
+    save_pipeline_folder(folder, PIPELINES[kind], parts, absent, requires_safety_checker=False)

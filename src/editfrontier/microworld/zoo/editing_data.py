@@ -1,10 +1,9 @@
-"""Batches for the three diffusion models: captions, edit masks and instruction pairs of the training images."""
+"""Batches for the diffusion models: captions, edit masks and instruction pairs of the training images."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,13 @@ from torch.nn import functional as F
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.language import instructions, load_language, portrait_caption
-from editfrontier.microworld.portraits import ATTRIBUTES
+from editfrontier.microworld.portraits import ATTRIBUTES, named_attributes
 from editfrontier.microworld.scenes import scene_caption
 from editfrontier.microworld.sessions import session_pairs
 from editfrontier.microworld.zoo.autoencoder import encode_images
 from editfrontier.microworld.zoo.data import DataSettings, TrainingData, rows_for_step, to_float, training_scenes
 from editfrontier.microworld.zoo.diffusion import DiffusionBatch, tokenise
+from editfrontier.microworld.zoo.loop import cached
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -31,37 +31,33 @@ log = logging.getLogger(__name__)
 
 
 def cached_latents(vae: AutoencoderKL, images: Tensor, folder: Path) -> Tensor:
-    """Unscaled posterior means of uint8 [N, 3, 64, 64], kept in `folder` under a hash of the encoder and the images."""
+    """Return unscaled posterior means of uint8 [N, 3, 64, 64], cached in `folder` by a hash of encoder and images."""
     digest = hashlib.sha256(images[:: max(1, len(images) // 64)].contiguous().numpy().tobytes())
     convolution = {} if vae.quant_conv is None else vae.quant_conv.state_dict()  # autoencoders like FLUX's have none
     for value in [*vae.encoder.state_dict().values(), *convolution.values()]:
         digest.update(value.float().numpy().tobytes())
-    path = folder / f"latents-{len(images)}-{digest.hexdigest()[:12]}.pt"
-    if not path.exists():
+
+    def encode() -> dict[str, Tensor]:
         log.info("encoding %d images", len(images))
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        torch.save(encode_images(vae, images, bf16=True), partial)
-        os.replace(partial, path)
-    latents: Tensor = torch.load(path, weights_only=True)
+        return {"latents": encode_images(vae, images, bf16=True)}
+
+    latents: Tensor = cached(folder / f"latents-{len(images)}-{digest.hexdigest()[:12]}.pt", encode)["latents"]
     return latents
 
 
 class Captions:
-    """Captions of the rows of the training data, worded anew at each draw, with the caption left out now and then."""
+    """Captions of the rows of the training data, with new words at each draw; a share `drop` of them is left out."""
 
     def __init__(self, data: TrainingData, settings: DataSettings, tokenizer: CLIPTokenizer, drop: float) -> None:
         self.language = load_language()
-        self.names = ATTRIBUTES
         self.attributes = data.attributes
         self.scenes = training_scenes(settings.scenes, 0, settings.seed)
         self.tokenizer, self.drop = tokenizer, drop
 
     def text(self, row: int, rng: random.Random | None) -> str:
-        """One caption; rng None gives the canonical wording."""
+        """Return one caption; rng None gives the canonical wording."""
         if row < len(self.attributes):
-            values = dict(zip(self.names, self.attributes[row].tolist(), strict=True))
-            return portrait_caption(self.language, values, rng)
+            return portrait_caption(self.language, named_attributes(self.attributes[row]), rng)
         return scene_caption(self.scenes[row - len(self.attributes)], rng, self.language)
 
     def texts(self, rows: Tensor, rng: random.Random) -> list[str]:
@@ -72,12 +68,12 @@ class Captions:
 
 
 def _maybe(rng: random.Random) -> random.Random | None:
-    # The canonical wording is what the benchmark's target captions use, so it is seen in half of the draws.
+    # The benchmark's target captions use the canonical wording, so half of the draws show it.
     return rng if rng.random() < 0.5 else None
 
 
 def _noise(shape: Sequence[int], generator: torch.Generator, high_noise: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Noise and timesteps; the share `high_noise` of the timesteps is drawn from the noisiest 40% only."""
+    """Draw noise and timesteps, a share `high_noise` of the timesteps from the noisiest 40%."""
     noise = torch.randn(*shape, generator=generator)
     timesteps = torch.randint(0, 1000, (shape[0],), generator=generator)
     if high_noise:
@@ -103,13 +99,13 @@ class TextToImageBatches:
 
 
 def edit_masks(before: Tensor, after: Tensor) -> Tensor:
-    """Pixels that differ between uint8 [B, 3, H, W], closed with radius 1 -> float {0, 1} [B, 1, H, W]."""
+    """Return the pixels that differ between uint8 [B, 3, H, W], closed with radius 1, float {0, 1} [B, 1, H, W]."""
     changed = (before != after).any(1, keepdim=True).float()
     return 1 - F.max_pool2d(1 - F.max_pool2d(changed, 3, 1, 1), 3, 1, 1)
 
 
 def random_mask(size: int, rng: random.Random) -> Tensor:
-    """A box, or a union of a few ellipses, float {0, 1} [1, size, size]."""
+    """Draw a box, or a union of a few ellipses, float {0, 1} [1, size, size]."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     mask = torch.zeros(size, size, dtype=torch.bool)
     if rng.random() < 0.5:
@@ -127,9 +123,9 @@ def random_mask(size: int, rng: random.Random) -> Tensor:
 class InpaintingBatches:
     """Batches of target images with a mask and the latents of the image without its masked part.
 
-    Masks: two thirds of the portraits get the exact mask of an attribute edit, grown by 0 to 5 pixels; of the rest,
-    and of the scenes, 15% are masked as a whole and the others get boxes and blobs. Masked pixels are grey (0 in
-    [-1, 1]). `high_noise`: see `_noise`.
+    Two thirds of the portraits get the exact mask of an attribute edit, grown by 0 to 5 pixels; of the others and of
+    the scenes 15% are masked completely, the rest get boxes and blobs. Masked pixels are grey (0 in [-1, 1]).
+    `high_noise`: see `_noise`.
     """
 
     high_noise = 0.0
@@ -177,7 +173,7 @@ class InpaintingBatches:
 class InstructionBatches:
     """Batches of (source, instruction, target); scene pairs make up `scene_share` of each batch.
 
-    Wordings: all templates of the language file and, for `free_form_share` of the portraits, its free-form
+    The words are all templates of the language file and, for `free_form_share` of the portraits, its free-form
     instructions. The text, the source image, or both are left out with probability `drop` each (Brooks et al.,
     2023, sec. 3.2.1). `high_noise`: see `_noise`.
     """
@@ -195,7 +191,7 @@ class InstructionBatches:
         seed: int,
         name: str = "instruct-pix2pix",
     ) -> None:
-        self.names, self.language, self.tokenizer = ATTRIBUTES, load_language(), tokenizer
+        self.language, self.tokenizer = load_language(), tokenizer
         pairs = data.pairs()
         seen = torch.cat(
             [
@@ -207,14 +203,14 @@ class InstructionBatches:
         self.scenes, self.config, self.seed, self.name = scenes, config, seed, name
 
     def instruction(self, pair: Sequence[int], rng: random.Random) -> str:
-        name, desired = self.names[pair[2]], bool(pair[3])
+        name, desired = ATTRIBUTES[pair[2]], bool(pair[3])
         free = self.language.free_form(name, desired)
         if free and rng.random() < self.config["free_form_share"]:
             return rng.choice(free).text
         return rng.choice(instructions(self.language, name, desired))
 
     def examples(self, step: int, rng: random.Random) -> tuple[Tensor, Tensor, list[str], Tensor, Tensor]:
-        """One step's sources and targets (unscaled latents), instructions, rows of pairs and rows of scene pairs."""
+        """Return a step's sources and targets (unscaled latents), instructions, rows of pairs and of scene pairs."""
         batch = int(self.config["batch"])
         count = round(batch * self.config["scene_share"])
         pairs = self.pairs[rows_for_step(len(self.pairs), batch - count, step, self.name, self.seed)]
@@ -227,7 +223,7 @@ class InstructionBatches:
         return source, target, texts, pairs, rows
 
     def leave_out(self, texts: Sequence[str], generator: torch.Generator) -> tuple[list[str], Tensor]:
-        """Texts of which some are emptied, and {0, 1} [B, 1, 1, 1] that says which images stay."""
+        """Return the texts, some of them emptied, and {0, 1} [B, 1, 1, 1]: which images stay."""
         draw, drop = torch.rand(len(texts), generator=generator), float(self.config["drop"])
         kept = ["" if value < 2 * drop else text for text, value in zip(texts, draw.tolist(), strict=True)]
         return kept, ((draw < drop) | (draw >= 3 * drop)).float().view(-1, 1, 1, 1)
@@ -242,11 +238,11 @@ class InstructionBatches:
 
 
 def instruction_scenes(vae: AutoencoderKL, n: int, seed: int, folder: Path) -> tuple[Tensor, list[str], Tensor]:
-    """n scene pairs as latents, unscaled: source [n, 4, 16, 16], instructions, target."""
+    """Return n scene pairs as unscaled latents: source [n, 4, 16, 16], instructions, target."""
     source, texts, target = scene_pairs(n, seed)
     return cached_latents(vae, source, folder), texts, cached_latents(vae, target, folder)
 
 
 def scene_pairs(n: int, seed: int) -> tuple[Tensor, list[str], Tensor]:
-    """n scene pairs of the training: source uint8 [n, 3, 64, 64], instructions, target."""
+    """Draw n scene pairs of the training: source uint8 [n, 3, 64, 64], instructions, target."""
     return session_pairs(n, stable_seed("train", "instructions", seed), portrait_share=0.0)

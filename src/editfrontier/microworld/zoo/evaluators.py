@@ -1,8 +1,8 @@
-"""Training of the micro evaluators; TRAINERS is the entry of `python -m editfrontier.microworld.zoo train`.
+"""Training of the micro evaluators; `python -m editfrontier.microworld.zoo train` calls TRAINERS.
 
 Every trainer has the signature (config, out, work, threads): the entry of config/zoo_evaluators.yaml, the folder of the
-shipped model, a folder for resumable state (its parent holds the rendered pools) and the number of CPU threads.
-Held-out scores are measured on the files as shipped (fp16), with people that the training never saw.
+shipped model, a folder of resumable state (its parent holds the rendered pools) and the number of CPU threads. Held-out
+scores are measured on the shipped files (fp16), with people that the training never saw.
 """
 
 from __future__ import annotations
@@ -52,14 +52,19 @@ TRAINERS: dict[str, Trainer] = {name: _trainer(name) for name in _HOME}
 
 
 def settings_of(config: Mapping[str, Any]) -> TrainSettings:
-    """TrainSettings of an entry's keys `seed` and `settings`."""
+    """Return the settings of an entry's keys `seed` and `settings`."""
     return TrainSettings(seed=config["seed"], **config["settings"])
+
+
+def part_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the weights of a sub-module, under its own names."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
 def save_model(
     state: Mapping[str, Tensor], description: Mapping[str, Any], out: Path, weights: str = "model.safetensors"
 ) -> None:
-    """Write fp16 weights and config.json. Shared tensors are written once per name."""
+    """Write fp16 weights and config.json; a shared tensor is written once for each of its names."""
     out.mkdir(parents=True, exist_ok=True)
     half = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().clone()

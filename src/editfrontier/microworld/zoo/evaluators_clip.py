@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.language import DEFAULT_PATH, load_language, portrait_caption
-from editfrontier.microworld.portraits import ATTRIBUTES
+from editfrontier.microworld.portraits import named_attributes
 from editfrontier.microworld.scenes import Scene, scene_caption
-from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
-from editfrontier.microworld.zoo.evaluators_data import augment, held_out_seed, scene_pool, to_float
-from editfrontier.microworld.zoo.evaluators_features import HELD_OUT_SCENES
-from editfrontier.microworld.zoo.evaluators_portrait import pools, resampled
+from editfrontier.microworld.zoo.evaluators import part_of, record, save_model, settings_of
+from editfrontier.microworld.zoo.evaluators_data import augment, pools, resampled, scene_pools, to_float
 from editfrontier.microworld.zoo.loop import train
 from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words, save_tokenizer
 from editfrontier.scoring.evaluators.clip import CONFIG, ClipEvaluator
@@ -33,18 +32,17 @@ WORDS = re.compile(r"[a-z]+|[^\sa-z]")
 
 
 def portrait_captions(attributes: Tensor, seed: int | None) -> list[str]:
-    """Captions of portraits with attributes bool [N, 20]; seed None gives the canonical wording."""
+    """Return captions of portraits with attributes bool [N, 20]; seed None gives the canonical wording."""
     language = load_language()
     rng = random.Random(seed) if seed is not None else None
-    return [portrait_caption(language, dict(zip(ATTRIBUTES, row, strict=True)), rng) for row in attributes.tolist()]
+    return [portrait_caption(language, named_attributes(row), rng) for row in attributes]
 
 
 @dataclass
 class Captioned:
-    """Images with what their captions are made of; the first portraits, then scenes.
+    """Images of portraits, then of scenes, and the content of their captions.
 
-    canonical: canonical captions. caption_id [N]: equal for equal canonical captions. words [N, W]: which content words
-    the canonical caption holds.
+    caption_id [N]: equal for equal canonical captions. words [N, W]: the content words of the canonical caption.
     """
 
     images: Tensor
@@ -55,35 +53,31 @@ class Captioned:
     words: Tensor
 
     def captions(self, index: list[int], rng: random.Random) -> list[str]:
-        """Captions of some rows: mostly paraphrased, partly canonical."""
+        """Draw captions of some rows, mostly paraphrased, partly canonical."""
         language, count, texts = load_language(), len(self.attributes), []
         for row in index:
             if rng.random() < CANONICAL_SHARE:
                 texts.append(self.canonical[row])
             elif row < count:
-                values = dict(zip(ATTRIBUTES, self.attributes[row].tolist(), strict=True))
-                texts.append(portrait_caption(language, values, rng))
+                texts.append(portrait_caption(language, named_attributes(self.attributes[row]), rng))
             else:
                 texts.append(scene_caption(self.scenes[row - count], rng, language))
         return texts
 
 
 def captioned(images: Tensor, attributes: Tensor, scene_images: Tensor, scenes: list[Scene]) -> Captioned:
-    """Join portraits and scenes and derive what the objective needs."""
+    """Join portraits and scenes, and derive the labels of the objective."""
     language = load_language()
     canonical = portrait_captions(attributes, None) + [scene_caption(scene, None, language) for scene in scenes]
     ids = {text: number for number, text in enumerate(dict.fromkeys(canonical))}
     split = [set(text.replace(",", " ").split()) for text in canonical]
-    counts: dict[str, int] = {}
-    for found in split:
-        for word in found:
-            counts[word] = counts.get(word, 0) + 1
-    # Words that nearly every caption or hardly any holds teach nothing.
+    counts = Counter(word for content in split for word in content)
+    # Words of nearly every caption, or of hardly any, teach nothing.
     known = sorted(word for word, count in counts.items() if 0.002 < count / len(canonical) < 0.9)
     column = {word: number for number, word in enumerate(known)}
     words = torch.zeros(len(canonical), len(known), dtype=torch.bool)
-    for row, found in enumerate(split):
-        words[row, [column[word] for word in found if word in column]] = True
+    for row, content in enumerate(split):
+        words[row, [column[word] for word in content if word in column]] = True
     caption_id = torch.tensor([ids[text] for text in canonical])
     return Captioned(torch.cat([images, scene_images]), attributes, scenes, canonical, caption_id, words)
 
@@ -99,7 +93,7 @@ class ClipBatch:
 
 
 class ClipWithWords(nn.Module):
-    """CLIP and, for training only, a linear reading of the caption's content words from either embedding."""
+    """CLIP and, only for training, a linear reading of the caption's content words from both embeddings."""
 
     def __init__(self, clip: nn.Module, embedding: int, words: int) -> None:
         super().__init__()
@@ -109,14 +103,14 @@ class ClipWithWords(nn.Module):
 
 
 class WordTokens:
-    """The tokenizer with the ids of each word remembered: much faster on captions of few words, equal in result."""
+    """The tokenizer with a cache of the ids of each word: much faster on captions of few words, with equal results."""
 
     def __init__(self, tokenizer: Any, context: int) -> None:
         self.tokenizer, self.context = tokenizer, context
         self.known: dict[str, list[int]] = {}
 
     def __call__(self, texts: list[str]) -> Tensor:
-        """-> int [B, context]. Texts must fit."""
+        """Return int [B, context]; raise ValueError if a text is too long."""
         start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         rows = torch.full((len(texts), self.context), end)
         for row, text in enumerate(texts):
@@ -132,7 +126,7 @@ class WordTokens:
 
 
 def clip_loss(network: Any, data: ClipBatch, word_weight: float) -> Tensor:
-    """Symmetric contrastive loss (equal captions share the target) plus the reading of content words."""
+    """Return the symmetric contrastive loss (equal captions share the target) plus that of the content words."""
     image = network.clip.encode_image(data.images).float()
     text = network.clip.encode_text(data.tokens).float()
     with torch.autocast(image.device.type, enabled=False):
@@ -147,7 +141,7 @@ def clip_loss(network: Any, data: ClipBatch, word_weight: float) -> Tensor:
 
 
 def retrieval(judge: ClipEvaluator, images: Tensor, captions: list[str], seed: int) -> dict[str, float]:
-    """Accuracy of choosing the own caption among CHOICES random captions of which no other says the same, both ways."""
+    """Return the accuracy of choosing an image's caption among CHOICES different random captions, and the reverse."""
     image, text = judge.image(images), judge.text(captions)
     similarity = image @ text.T
     generator = Generator().manual_seed(stable_seed("clip retrieval", seed))
@@ -166,7 +160,7 @@ def retrieval(judge: ClipEvaluator, images: Tensor, captions: list[str], seed: i
 
 
 def clip_scores(judge: ClipEvaluator, held_out: Captioned, seed: int) -> dict[str, float]:
-    """Retrieval on portraits (canonical, paraphrased, mildly resampled images) and on scenes."""
+    """Return retrieval scores on portraits (canonical, paraphrased, mildly resampled images) and on scenes."""
     count = len(held_out.attributes)
     portraits, scenes = held_out.images[:count], held_out.images[count:]
     canonical = held_out.canonical[:count]
@@ -179,13 +173,11 @@ def clip_scores(judge: ClipEvaluator, held_out: Captioned, seed: int) -> dict[st
 
 
 def train_clip(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Contrastive training with paraphrased captions; writes open_clip's local-dir layout with the tokenizer."""
+    """Train contrastively with paraphrased captions; write open_clip's local-dir layout with the tokenizer."""
     from open_clip.model import CLIP
 
     pool, others = pools(config, work)
-    folder = work.parent / "pools"
-    scene_images, scenes = scene_pool(config["scenes"], config["seed"], folder)
-    other_images, other_scenes = scene_pool(HELD_OUT_SCENES, held_out_seed(config["seed"]), folder)
+    (scene_images, scenes), (other_images, other_scenes) = scene_pools(config, work)
     data = captioned(pool.images, pool.attributes, scene_images, scenes)
     held_out = captioned(others.images[::2], others.attributes[::2], other_images, other_scenes)
     context = config["text"]["context_length"]
@@ -220,18 +212,17 @@ def train_clip(config: dict[str, Any], out: Path, work: Path) -> None:
             return clip_loss(network, drawn, config["word_weight"])
 
     result = train("clip", model, batch, loss, settings, work)
-    prefix = "clip."
-    state = {name[len(prefix) :]: value for name, value in result.model_state.items() if name.startswith(prefix)}
     description = {
         "model_cfg": {
             "embed_dim": config["embedding"],
             "vision_cfg": config["vision"],
-            # A local-dir folder reads its own tokenizer whatever the name says; the name only asks for the HF class.
+            # open_clip reads the tokenizer of a local-dir folder, whatever its name; a name selects the HF class.
             "text_cfg": {**text_config, "hf_tokenizer_name": "micro"},
         },
         "preprocess_cfg": {"mean": list(MEAN), "std": list(STD), "interpolation": "bicubic"},
     }
-    save_model(state, {"architecture": "clip"}, out, "open_clip_model.safetensors")
+    weights = part_of(result.model_state, "clip")
+    save_model(weights, {"architecture": "clip"}, out, "open_clip_model.safetensors")
     (out / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     save_tokenizer(tokenizer, out)
     record("clip", out, config, settings, result, clip_scores(ClipEvaluator.load(out), held_out, config["seed"]))

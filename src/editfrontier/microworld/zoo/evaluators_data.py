@@ -1,15 +1,15 @@
-"""Rendered training data of the evaluators: pools that several trainings share, and their augmentation."""
+"""Rendered training data of the evaluators: pools that the trainings share, and their augmentation."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
 from editfrontier.base.seeding import stable_seed
@@ -18,17 +18,19 @@ from editfrontier.microworld import scenes as scene_world
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS
 from editfrontier.microworld.zoo import corruptions
+from editfrontier.microworld.zoo.loop import cached
 
 log = logging.getLogger(__name__)
 
 AUGMENTING = ("blur", "noise", "jpeg", "warp", "smear")
 AUGMENTED_SHARE = 0.4
 AUGMENTED_SEVERITY = 0.35
+HELD_OUT_PEOPLE, HELD_OUT_VIEWS, HELD_OUT_SCENES = 300, 8, 1000
 
 
 @dataclass(frozen=True)
 class PortraitPool:
-    """Portraits of known people: person [N] says who; each person is shown equally often in both populations.
+    """Portraits of known people, by number in person [N]; both populations show each person equally often.
 
     images uint8 [N, 3, 64, 64], identity [N, 16], attributes bool [N, 20], nuisance [N, 12], population [N].
     """
@@ -44,23 +46,15 @@ class PortraitPool:
         return len(self.images)
 
 
-def _renderer_hash() -> str:
-    """What the renderer draws of a few fixed portraits: changes with the pictures, not with the wording of the code."""
-    drawn = [render_portraits(world.sample_portraits(24, seed=0, population=name)).images for name in world.POPULATIONS]
-    return hashlib.sha256(torch.cat(drawn).numpy().tobytes()).hexdigest()[:12]
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file(tensors, partial)
-    os.replace(partial, path)
+def _render_hash(images: Tensor) -> str:
+    """Return a hash of a few rendered images, which changes with the renderer and not with the words of its code."""
+    return hashlib.sha256(images.numpy().tobytes()).hexdigest()[:12]
 
 
 def portrait_parameters(people: int, views: int, seed: int) -> tuple[world.Portraits, Tensor]:
-    """Parameters of people x views portraits and who they show; half of the views are from each population.
+    """Return the parameters of people x views portraits and their people; half of the views are of each population.
 
-    seed: the part "train" or "held out" is up to the caller through the seed; see `held_out_seed`.
+    seed: of training data, or `held_out_seed` of it.
     """
     generator = Generator().manual_seed(stable_seed("evaluator people", seed))
     identities = torch.rand(people, world.IDENTITY_SIZE, generator=generator)
@@ -75,76 +69,101 @@ def portrait_parameters(people: int, views: int, seed: int) -> tuple[world.Portr
 
 
 def held_out_seed(seed: int) -> int:
-    """Seed of the data that no training sees."""
+    """Return the seed of the data that no training sees."""
     return stable_seed("evaluator held out", seed)
 
 
 def portrait_pool(people: int, views: int, seed: int, folder: Path) -> PortraitPool:
-    """Render people x views portraits, or read them from `folder`, where they are kept for the other trainings.
+    """Render people x views portraits (views: even), or read them from `folder`, where the trainings share them.
 
-    views: even. The file name holds a hash of what the renderer draws: a changed renderer is not served old images.
+    The file name holds a hash of a few renders, so that a changed renderer does not use old images.
     """
-    names = [field.name for field in fields(PortraitPool)]
-    path = folder / f"portraits-{people}x{views}-{seed}-{_renderer_hash()}.safetensors"
-    if not path.exists():
+    probe = [render_portraits(world.sample_portraits(24, seed=0, population=name)).images for name in world.POPULATIONS]
+
+    def render() -> dict[str, Tensor]:
         portraits, person = portrait_parameters(people, views, seed)
         log.info("rendering %d portraits", len(portraits))
-        images = render_portraits(portraits).images
-        pool = PortraitPool(
-            images, portraits.identity, portraits.attributes, portraits.nuisance, portraits.population, person
-        )
-        _save({name: getattr(pool, name).contiguous() for name in names}, path)
-    tensors = load_file(path)
-    return PortraitPool(**{name: tensors[name] for name in names})
+        return {"images": render_portraits(portraits).images, "person": person, **vars(portraits)}
+
+    name = f"portraits-{people}x{views}-{seed}-{_render_hash(torch.cat(probe))}.pt"
+    return PortraitPool(**cached(folder / name, render))
 
 
 def scene_pool(count: int, seed: int, folder: Path) -> tuple[Tensor, list[scene_world.Scene]]:
-    """Rendered scenes uint8 [N, 3, 64, 64], kept in `folder`, and their descriptions."""
+    """Return rendered scenes uint8 [N, 3, 64, 64], cached in `folder`, and their descriptions."""
     probe = scene_world.render_scenes(scene_world.sample_scenes(24, 0))[0]
-    code = hashlib.sha256(probe.numpy().tobytes()).hexdigest()[:12]
-    path = folder / f"scenes-{count}-{seed}-{code}.safetensors"
     scenes = scene_world.sample_scenes(count, seed)
-    if not path.exists():
+
+    def render() -> dict[str, Tensor]:
         log.info("rendering %d scenes", count)
-        _save({"images": scene_world.render_scenes(scenes)[0].contiguous()}, path)
-    return load_file(path)["images"], scenes
+        return {"images": scene_world.render_scenes(scenes)[0]}
+
+    return cached(folder / f"scenes-{count}-{seed}-{_render_hash(probe)}.pt", render)["images"], scenes
+
+
+def pools(config: Mapping[str, Any], work: Path) -> tuple[PortraitPool, PortraitPool]:
+    """Return the training and the held-out portraits of a training."""
+    folder, seed = work.parent / "pools", config["seed"]
+    return (
+        portrait_pool(config["pool"]["people"], config["pool"]["views"], seed, folder),
+        portrait_pool(HELD_OUT_PEOPLE, HELD_OUT_VIEWS, held_out_seed(seed), folder),
+    )
+
+
+Scenes = tuple[Tensor, list[scene_world.Scene]]
+
+
+def scene_pools(config: Mapping[str, Any], work: Path) -> tuple[Scenes, Scenes]:
+    """Return the training and the held-out scenes of a training, each as `scene_pool`."""
+    folder, seed = work.parent / "pools", config["seed"]
+    return (
+        scene_pool(config["scenes"], seed, folder),
+        scene_pool(HELD_OUT_SCENES, held_out_seed(seed), folder),
+    )
+
+
+def resampled(images: Tensor, seed: int) -> Tensor:
+    """Return uint8 images after a mild round trip, like that of an autoencoder."""
+    generator = Generator().manual_seed(stable_seed("evaluator resampled", seed))
+    return to_bytes(corruptions.mild_resample(to_float(images), generator))
 
 
 SCENE_LABELS = (*CLASSES, *COLOURS, *BACKGROUNDS)
 
 
 def scene_labels(scenes: list[scene_world.Scene]) -> Tensor:
-    """What a scene shows: presence of each object class, object colour and background, float [N, len(SCENE_LABELS)]."""
-    names = list(SCENE_LABELS)
-    shapes, colours = len(CLASSES), len(COLOURS)
-    labels = torch.zeros(len(scenes), len(names))
+    """Return the presence of each object class, object colour and background, float [N, len(SCENE_LABELS)]."""
+    labels = torch.zeros(len(scenes), len(SCENE_LABELS))
     for row, scene in enumerate(scenes):
-        for thing in scene.objects:
-            labels[row, list(CLASSES).index(thing.shape)] = 1
-            labels[row, shapes + list(COLOURS).index(thing.colour)] = 1
-        labels[row, shapes + colours + list(BACKGROUNDS).index(scene.background)] = 1
+        shown = {scene.background, *(name for thing in scene.objects for name in (thing.shape, thing.colour))}
+        labels[row, [column for column, name in enumerate(SCENE_LABELS) if name in shown]] = 1
     return labels
 
 
 def subset(pool: PortraitPool, index: Tensor) -> PortraitPool:
-    """Some rows of a pool."""
+    """Return some rows of a pool."""
     return replace(pool, **{field.name: getattr(pool, field.name)[index] for field in fields(pool)})
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 -> float [0, 1]."""
+    """Turn uint8 into float in [0, 1]."""
     return images.float() / 255
 
 
+def to_bytes(images: Tensor) -> Tensor:
+    """Turn float in [0, 1] into uint8, rounded."""
+    return (images * 255).round().to(torch.uint8)
+
+
 def to_input(images: Tensor) -> Tensor:
-    """float [0, 1] -> [-1, 1] after rounding to 8 bits, as stored images are."""
+    """Turn float in [0, 1] into [-1, 1] after rounding to 8 bits, as in stored images."""
     return ((images.clamp(0, 1) * 255).round() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, generator: Generator, share: float = AUGMENTED_SHARE) -> Tensor:
-    """Slightly corrupt a share of the images float [B, 3, H, W] in [0, 1]: a network must also read generated images.
+    """Slightly corrupt a share of images, float [B, 3, H, W] in [0, 1]: networks must read generated images too.
 
-    Half of the augmented images take the round trip of a good autoencoder, the others a corruption of AUGMENTING.
+    Half of the augmented images get the round trip of a good autoencoder, the others a corruption of AUGMENTING.
     """
     count = round(share * len(images))
     chosen = torch.randperm(len(images), generator=generator)[:count]

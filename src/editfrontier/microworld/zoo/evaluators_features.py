@@ -13,31 +13,30 @@ from torch.nn import functional
 from editfrontier.base.seeding import stable_seed
 from editfrontier.microworld.portraits import ATTRIBUTES, IDENTITY_SIZE, NUISANCE
 from editfrontier.microworld.zoo import corruptions
-from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
+from editfrontier.microworld.zoo.evaluators import part_of, record, save_model, settings_of
 from editfrontier.microworld.zoo.evaluators_data import (
     SCENE_LABELS,
     PortraitPool,
     augment,
-    held_out_seed,
+    pools,
     scene_labels,
-    scene_pool,
+    scene_pools,
+    to_bytes,
     to_float,
     to_input,
 )
-from editfrontier.microworld.zoo.evaluators_portrait import pools
 from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy
 from editfrontier.microworld.zoo.loop import train
 from editfrontier.scoring.evaluators.features import FeatureEvaluator, build_features
 from editfrontier.scoring.metrics.distribution import fid
 
-HELD_OUT_SCENES = 1000
 SIZES = (IDENTITY_SIZE, len(NUISANCE), len(ATTRIBUTES), 1, len(SCENE_LABELS), 1)
 REGRESSION_WEIGHT = 6.0
 
 
 @dataclass
 class WorldBatch:
-    """Inputs float [B, 3, 64, 64], the first `portraits` of them portraits, the others scenes, and what they show."""
+    """Inputs float [B, 3, 64, 64], first `portraits` portraits, then scenes, with their parameters and labels."""
 
     images: Tensor
     portraits: int
@@ -75,16 +74,14 @@ class WorldData:
 
 
 def load_world(config: dict[str, Any], work: Path) -> tuple[WorldData, PortraitPool, Tensor, Tensor]:
-    """Training data, held-out portraits, held-out scenes and their labels."""
+    """Return training data, held-out portraits, held-out scenes and their labels."""
     pool, held_out = pools(config, work)
-    folder = work.parent / "pools"
-    images, scenes = scene_pool(config["scenes"], config["seed"], folder)
-    others, other_scenes = scene_pool(HELD_OUT_SCENES, held_out_seed(config["seed"]), folder)
+    (images, scenes), (others, other_scenes) = scene_pools(config, work)
     return WorldData(pool, images, scene_labels(scenes)), held_out, others, scene_labels(other_scenes)
 
 
 class WorldReader(nn.Module):
-    """A trunk (images -> [B, D]) with one linear layer that reads everything the renderer was told."""
+    """A trunk (images -> [B, D]) with one linear layer that reads all parameters of the renderer."""
 
     def __init__(self, trunk: nn.Module, features: int) -> None:
         super().__init__()
@@ -92,12 +89,12 @@ class WorldReader(nn.Module):
         self.reading = nn.Linear(features, sum(SIZES))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """-> identity, nuisance, attribute logits, population logit, scene logits, logit of being a portrait."""
+        """Return identity, nuisance and the logits of attributes, population, scenes and of being a portrait."""
         return list(self.reading(self.trunk(images)).float().split(SIZES, 1))
 
 
 def world_loss(network: nn.Module, data: WorldBatch) -> Tensor:
-    """Regression of identity and nuisance; binary cross-entropy of attributes, population, scenes and domain."""
+    """Return the regression error of identity and nuisance plus the cross-entropy of all logits, weighted."""
     identity, nuisance, attributes, population, scenes, domain = network(data.images)
     n, bce = data.portraits, functional.binary_cross_entropy_with_logits
     is_portrait = torch.zeros_like(domain)
@@ -114,7 +111,7 @@ def world_loss(network: nn.Module, data: WorldBatch) -> Tensor:
 
 @torch.no_grad()
 def reading_scores(network: WorldReader, held_out: PortraitPool, scenes: Tensor, labels: Tensor) -> dict[str, float]:
-    """How much of the world the trunk knows, on held-out images."""
+    """Return how well the trunk reads held-out images."""
     network.eval()
     read = [network(to_input(to_float(chunk))) for chunk in held_out.images.split(128)]
     identity, attributes = (torch.cat([part[index] for part in read]) for index in (0, 2))
@@ -128,7 +125,7 @@ def reading_scores(network: WorldReader, held_out: PortraitPool, scenes: Tensor,
 
 
 def distribution_scores(judge: FeatureEvaluator, held_out: PortraitPool, seed: int) -> dict[str, float]:
-    """FID between halves of the studio portraits, to the outdoor ones, and to corrupted ones (grows with severity)."""
+    """Return FIDs between halves of the studio portraits, to the outdoor ones, and to corrupted ones."""
     features = judge.features(held_out.images).numpy()
     studio, outdoor = (features[(held_out.population == value).numpy()] for value in (0, 1))
     half = len(studio) // 2
@@ -138,13 +135,12 @@ def distribution_scores(judge: FeatureEvaluator, held_out: PortraitPool, seed: i
         for severity in (0.15, 0.45):
             generator = Generator().manual_seed(stable_seed("feature scores", seed, name))
             corrupted = corruptions.CORRUPTIONS[name](images, torch.full((len(images),), severity), generator)
-            found = judge.features((corrupted * 255).round().to(torch.uint8)).numpy()
-            scores[f"fid_{name}_{severity}"] = fid(found, studio[half:])
+            scores[f"fid_{name}_{severity}"] = fid(judge.features(to_bytes(corrupted)).numpy(), studio[half:])
     return {name: float(value) for name, value in scores.items()}
 
 
 def train_features(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Multi-task training of the Inception-style trunk on portraits and scenes."""
+    """Train the Inception-style trunk on several tasks, on portraits and scenes."""
     data, held_out, scenes, labels = load_world(config, work)
     description = {"architecture": "features", "input_size": 64, **config["network"]}
     model = WorldReader(build_features(description), description["features"]).to(memory_format=torch.channels_last)
@@ -154,9 +150,7 @@ def train_features(config: dict[str, Any], out: Path, work: Path) -> None:
         return data.batch(config["batch"], config["scene_share"], generator)
 
     result = train("features", model, batch, world_loss, settings, work)
-    prefix = "trunk."
-    trunk = {name[len(prefix) :]: value for name, value in result.model_state.items() if name.startswith(prefix)}
-    save_model(trunk, description, out)
+    save_model(part_of(result.model_state, "trunk"), description, out)
     judge = FeatureEvaluator.load(out)
     scores = reading_scores(model, held_out, scenes, labels) | distribution_scores(judge, held_out, config["seed"])
     record("features", out, config, settings, result, scores)

@@ -1,8 +1,7 @@
-"""Training of LPIPS: a SqueezeNet trunk on what images show, then non-negative linear heads on known severities."""
+"""Training of LPIPS: a SqueezeNet trunk on the content of images, then non-negative heads on known severities."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.nn import functional
 from editfrontier.base.seeding import stable_seed
 from editfrontier.microworld.zoo import corruptions
 from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
-from editfrontier.microworld.zoo.evaluators_data import to_float, to_input
+from editfrontier.microworld.zoo.evaluators_data import to_bytes, to_float, to_input
 from editfrontier.microworld.zoo.evaluators_features import (
     WorldBatch,
     WorldReader,
@@ -27,7 +26,7 @@ from editfrontier.scoring.evaluators.lpips import LpipsEvaluator, build_lpips, n
 
 TEMPERATURE = 0.4
 UNRELATED_DISTANCE = 0.6
-"""Mean distance between two random portraits after calibration: about what LPIPS gives for two photographs of faces."""
+"""Mean distance between two random portraits after calibration, close to that of two photographs of faces."""
 Pairs = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -45,10 +44,12 @@ class SqueezeTrunk(nn.Module):
 
 
 def corrupted_pairs(images: Tensor, generator: Generator) -> Pairs:
-    """Of each image float [B, 3, H, W] in [0, 1] two corruptions, mostly of different families, of different severity.
+    """Draw two corruptions of each image, float [B, 3, H, W] in [0, 1], of different severity, mostly of two families.
 
-    Severities are alike in visibility across families (see `corruptions`), so the more severe one should be farther.
-    Returns inputs of the images and both corruptions in [-1, 1], and 1 where the second is the more severe one, [B].
+    Equal severities of two families are equally visible (see `corruptions`), so the more severe one should be farther.
+
+    Returns:
+        The images and both corruptions in [-1, 1], and 1 where the second is the more severe one, [B].
     """
     count = len(images)
     gap = 0.1 + 0.5 * torch.rand(count, generator=generator)
@@ -70,23 +71,20 @@ class PairRanker(nn.Module):
         self.network, self.input_size = network, input_size
 
     def forward(self, image: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Three batches in [-1, 1] -> [B], positive where the second is farther."""
+        """Return [B] for three batches in [-1, 1], positive where the second is farther."""
         image, first, second = (resize(x, self.input_size) for x in (image, first, second))
         near = self.network(image, first).float().mean((1, 2, 3))
         far = self.network(image, second).float().mean((1, 2, 3))
         return torch.log((far + 1e-6) / (near + 1e-6))
 
 
-def start_heads(network: nn.Module) -> None:
-    """Every channel counts alike at the start, every layer alike."""
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name.startswith("lin"):
-                parameter.fill_(1.0)
+def heads(network: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of the linear heads."""
+    return [parameter for name, parameter in network.named_parameters() if name.startswith("lin")]
 
 
 def ranking_loss(network: nn.Module, pairs: Pairs) -> Tensor:
-    """Two-alternative forced choice: logistic loss on the log-ratio of distances."""
+    """Return the logistic loss of the log-ratio of distances: a forced choice of two alternatives."""
     image, first, second, farther = pairs
     return functional.binary_cross_entropy_with_logits(network(image, first, second) / TEMPERATURE, farther)
 
@@ -94,15 +92,14 @@ def ranking_loss(network: nn.Module, pairs: Pairs) -> Tensor:
 def calibrate(network: nn.Module, input_size: int, images: Tensor) -> None:
     """Scale the heads in place so that two random images are UNRELATED_DISTANCE apart: distances stay comparable."""
     half = len(images) // 2
-    found = LpipsEvaluator(network, input_size).distance(images[:half], images[half : 2 * half]).mean()
+    distance = LpipsEvaluator(network, input_size).distance(images[:half], images[half : 2 * half]).mean()
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name.startswith("lin"):
-                parameter.mul_(UNRELATED_DISTANCE / float(found))
+        for parameter in heads(network):
+            parameter.mul_(UNRELATED_DISTANCE / float(distance))
 
 
 def lpips_scores(judge: LpipsEvaluator, images: Tensor, seed: int) -> dict[str, float]:
-    """Held-out forced choice (beside that of the squared error), and rank correlation with severity by family."""
+    """Return the held-out forced choice, also of the squared error, and rank correlations with severity by family."""
     generator = Generator().manual_seed(stable_seed("lpips scores", seed))
     image, one, two, farther = corrupted_pairs(to_float(images), generator)
     image8, one8, two8 = (((x + 1) * 127.5).round().to(torch.uint8) for x in (image, one, two))
@@ -111,7 +108,7 @@ def lpips_scores(judge: LpipsEvaluator, images: Tensor, seed: int) -> dict[str, 
     severity = torch.rand(len(images), generator=generator)
     correlations = {}
     for name, corruption in corruptions.CORRUPTIONS.items():
-        corrupted = (corruption(to_float(images), severity, generator) * 255).round().to(torch.uint8)
+        corrupted = to_bytes(corruption(to_float(images), severity, generator))
         correlations[f"spearman_{name}"] = spearman(judge.distance(images, corrupted), severity)
     return {
         "two_alternatives": float((chosen == farther.bool()).float().mean()),
@@ -123,7 +120,7 @@ def lpips_scores(judge: LpipsEvaluator, images: Tensor, seed: int) -> dict[str, 
 
 
 def train_lpips(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Two trainings: the trunk on what images show, then the heads on which of two corruptions is the more severe."""
+    """Train the trunk on the content of images, then the heads on which of two corruptions is more severe."""
     data, held_out, scenes, labels = load_world(config, work)
     description = {"architecture": "lpips", "net": "squeeze", "input_size": config["input_size"]}
     network = build_lpips(description, trainable=True)
@@ -136,7 +133,9 @@ def train_lpips(config: dict[str, Any], out: Path, work: Path) -> None:
     result = train("lpips", reader, batch, world_loss, settings, work)
     known = reading_scores(reader, held_out, scenes, labels)
     network.net.requires_grad_(False)
-    start_heads(network)
+    with torch.no_grad():
+        for parameter in heads(network):
+            parameter.fill_(1.0)  # every channel and layer counts equally at the start
     ranker = PairRanker(network, config["input_size"])
 
     def pairs(step: int, generator: Generator) -> Pairs:
@@ -145,17 +144,13 @@ def train_lpips(config: dict[str, Any], out: Path, work: Path) -> None:
 
     head_settings = TrainSettings(seed=config["seed"], **config["head_settings"])
     nonnegative = (1, lambda step, model: nonnegative_heads(model.network))
-    heads = train("lpips-heads", ranker, pairs, ranking_loss, head_settings, work / "heads", [nonnegative])
+    ranked = train("lpips-heads", ranker, pairs, ranking_loss, head_settings, work / "heads", [nonnegative])
     nonnegative_heads(network)
     network.eval()
-    calibrate(
-        network,
-        config["input_size"],
-        held_out.images[torch.randperm(len(held_out), generator=Generator().manual_seed(0))][:512],
-    )
+    order = torch.randperm(len(held_out), generator=Generator().manual_seed(0))
+    calibrate(network, config["input_size"], held_out.images[order][:512])
     save_model(network.state_dict(), description, out)
     judge = LpipsEvaluator.load(out)
     mixed = torch.cat([held_out.images[::12], scenes[:100]])
     scores = lpips_scores(judge, mixed, config["seed"]) | {f"trunk_{name}": value for name, value in known.items()}
-    total = replace(result, steps=result.steps + heads.steps, seconds=result.seconds + heads.seconds)
-    record("lpips", out, config, settings, total, scores)
+    record("lpips", out, config, settings, result.plus(ranked), scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from torch.nn import functional
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.microworld.portraits import ATTRIBUTES, IDENTITY_SIZE
-from editfrontier.microworld.zoo import corruptions, evaluators_data
-from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
+from editfrontier.microworld.zoo.evaluators import part_of, record, save_model, settings_of
 from editfrontier.microworld.zoo.evaluators_data import (
     PortraitPool,
     augment,
-    held_out_seed,
-    portrait_pool,
+    pools,
+    resampled,
+    subset,
     to_float,
     to_input,
 )
@@ -27,26 +28,9 @@ from editfrontier.microworld.zoo.loop import train
 from editfrontier.scoring.evaluators.attributes import AttributeEvaluator, build_attributes
 from editfrontier.scoring.evaluators.identity import IdentityEvaluator, build_identity
 
-HELD_OUT_PEOPLE, HELD_OUT_VIEWS = 300, 8
-
-
-def pools(config: dict[str, Any], work: Path) -> tuple[PortraitPool, PortraitPool]:
-    """Training and held-out portraits."""
-    folder, seed = work.parent / "pools", config["seed"]
-    return (
-        portrait_pool(config["pool"]["people"], config["pool"]["views"], seed, folder),
-        portrait_pool(HELD_OUT_PEOPLE, HELD_OUT_VIEWS, held_out_seed(seed), folder),
-    )
-
-
-def resampled(images: Tensor, seed: int) -> Tensor:
-    """uint8 images after a mild round trip, as an autoencoder leaves them."""
-    generator = Generator().manual_seed(stable_seed("evaluator resampled", seed))
-    return (corruptions.mild_resample(to_float(images), generator) * 255).round().to(torch.uint8)
-
 
 def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Binary cross-entropy on all attributes; thresholds calibrated on a part of the pool, clean and resampled."""
+    """Train by binary cross-entropy on all attributes; calibrate the thresholds on a part of the pool."""
     pool, held_out = pools(config, work)
     description = {"architecture": "attributes", "names": list(ATTRIBUTES), "input_size": 64, **config["network"]}
     model = build_attributes(description).to(memory_format=torch.channels_last)
@@ -65,7 +49,7 @@ def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
         return functional.binary_cross_entropy_with_logits(network(data[0]).float(), data[1])
 
     result = train("attributes", model, batch, loss, settings, work)
-    chosen = evaluators_data.subset(pool, order[:validation])
+    chosen = subset(pool, order[:validation])
     both = torch.cat([chosen.images, resampled(chosen.images, config["seed"])])
     logits = torch.logit(AttributeEvaluator(model, ATTRIBUTES).probabilities(both).clamp(1e-6, 1 - 1e-6))
     state = dict(result.model_state)
@@ -83,9 +67,9 @@ def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
 
 
 class ArcFace(nn.Module):
-    """Additive angular margin over the people of the training set (Deng et al. 2019), and a linear reading beside it.
+    """Additive angular margin over the people of the training set (Deng et al. 2019), and a linear reading.
 
-    The reading of the identity parameters keeps near people near, which the margin alone does not ask for.
+    The reading of the identity parameters keeps similar people close, which the margin alone does not.
     """
 
     def __init__(self, network: nn.Module, embedding: int, people: int, scale: float) -> None:
@@ -96,20 +80,20 @@ class ArcFace(nn.Module):
         self.scale = scale
 
     def forward(self, images: Tensor, person: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-        """-> ArcFace loss (scalar), identity parameters [B, 16] read from the unit embedding."""
+        """Return the ArcFace loss (scalar) and the identity parameters [B, 16] read from the unit embedding."""
         unit = functional.normalize(self.network(images).float(), dim=1)
         with torch.autocast(images.device.type, enabled=False):
             cosine = (unit @ functional.normalize(self.people, dim=1).T).clamp(-1 + 1e-6, 1 - 1e-6)
-            own = cosine.gather(1, person[:, None])
-            angle = torch.acos(own) + margin
+            target = cosine.gather(1, person[:, None])
+            angle = torch.acos(target) + margin
             # Beyond pi the cosine would rise again; the usual linear continuation keeps the loss monotonous.
-            shifted = torch.where(angle < math.pi, torch.cos(angle), own - margin * math.sin(math.pi - margin))
+            shifted = torch.where(angle < math.pi, torch.cos(angle), target - margin * math.sin(math.pi - margin))
             logits = self.scale * cosine.scatter(1, person[:, None], shifted)
             return functional.cross_entropy(logits, person), self.reading(unit)
 
 
 def identity_scores(judge: IdentityEvaluator, held_out: PortraitPool, seed: int) -> dict[str, float]:
-    """Same against different people over all pairs (across attributes, nuisance, populations), and correlations."""
+    """Compare same with different people over pairs (across attributes, nuisance, populations), with correlations."""
     unit = judge.embed(held_out.images)
     generator = Generator().manual_seed(stable_seed("identity scores", seed))
     count = 200_000
@@ -135,7 +119,7 @@ def identity_scores(judge: IdentityEvaluator, held_out: PortraitPool, seed: int)
 
 
 def train_identity(config: dict[str, Any], out: Path, work: Path) -> None:
-    """ArcFace over the people of the pool; the margin climbs over the first third of the steps."""
+    """Train ArcFace over the people of the pool; the margin climbs over the first third of the steps."""
     pool, held_out = pools(config, work)
     description = {"architecture": "identity", "input_size": 64, **config["network"]}
     model = ArcFace(build_identity(description), description["embedding"], config["pool"]["people"], config["scale"])
@@ -158,13 +142,10 @@ def train_identity(config: dict[str, Any], out: Path, work: Path) -> None:
         return arc + config["reading_weight"] * functional.mse_loss(read, parameters)
 
     result = train("identity", model, batch, loss, settings, work)
-    prefix = "network."
-    state = {name[len(prefix) :]: value for name, value in result.model_state.items() if name.startswith(prefix)}
-    save_model(state, description, out)
+    save_model(part_of(result.model_state, "network"), description, out)
     judge = IdentityEvaluator.load(out)
     scores = identity_scores(judge, held_out, config["seed"])
-    mild = evaluators_data.subset(held_out, torch.arange(len(held_out)))
-    mild = PortraitPool(**{**vars(mild), "images": resampled(held_out.images, config["seed"] + 1)})
+    mild = replace(held_out, images=resampled(held_out.images, config["seed"] + 1))
     scores["roc_auc_resampled"] = identity_scores(judge, mild, config["seed"])["roc_auc"]
     paired = (judge.embed(held_out.images) * judge.embed(mild.images)).sum(1)
     scores["cosine_resampled"] = float(paired.mean())

@@ -14,9 +14,7 @@ from editfrontier.base.seeding import stable_seed
 from editfrontier.microworld.zoo import corruptions
 from editfrontier.microworld.zoo.corruptions import CLEAN_SEVERITY, VISIBLE_SEVERITY
 from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
-from editfrontier.microworld.zoo.evaluators_data import held_out_seed, scene_pool, to_float, to_input
-from editfrontier.microworld.zoo.evaluators_features import HELD_OUT_SCENES
-from editfrontier.microworld.zoo.evaluators_portrait import pools, resampled
+from editfrontier.microworld.zoo.evaluators_data import pools, resampled, scene_pools, to_bytes, to_float, to_input
 from editfrontier.microworld.zoo.evaluators_scores import roc_auc, spearman
 from editfrontier.microworld.zoo.loop import TrainResult, train
 from editfrontier.scoring.evaluators.pyiqa import MusiqEvaluator, build_musiq
@@ -24,9 +22,9 @@ from editfrontier.scoring.evaluators.quality import QualityEvaluator, build_qual
 
 Loss = Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]
 RESAMPLED_SEVERITY = 0.04
-"""What a mild round trip through an autoencoder counts as: nearly clean."""
+"""Severity of a mild round trip through an autoencoder: nearly clean."""
 SHARES = (0.2, 0.25, 0.4, 0.15)
-"""Parts of a batch: untouched, mildly resampled, one corruption, a mild round trip and then a corruption."""
+"""Shares of a batch: untouched, mildly resampled, one corruption, a mild round trip and then a corruption."""
 
 
 def corrupted_batch(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -48,17 +46,17 @@ def corrupted_batch(images: Tensor, generator: Generator) -> tuple[Tensor, Tenso
 
 
 def artifact_target(severity: Tensor) -> Tensor:
-    """0 up to the clean severity, 1 from the visible one on, linear between."""
+    """Return 0 up to the clean severity, 1 from the visible one on, and linear values between."""
     return ((severity - CLEAN_SEVERITY) / (VISIBLE_SEVERITY - CLEAN_SEVERITY)).clamp(0, 1)
 
 
 def quality_scores(judge: QualityEvaluator | MusiqEvaluator, images: Tensor, seed: int) -> dict[str, float]:
-    """Rank correlation of quality with severity (negative sign turned), ROC AUC of visibly corrupted against clean."""
+    """Return the negative rank correlation of quality with severity, and ROC AUCs of visible corruptions."""
     generator = Generator().manual_seed(stable_seed("quality scores", seed))
     pixels = to_float(images)
     families = torch.randint(len(corruptions.CORRUPTIONS), (len(images),), generator=generator)
     severity = torch.rand(len(images), generator=generator)
-    corrupted = (corruptions.corrupt(pixels, families, severity, generator) * 255).round().to(torch.uint8)
+    corrupted = to_bytes(corruptions.corrupt(pixels, families, severity, generator))
     mild = resampled(images, seed)
     clean_quality, clean_artifact = judge.scores(images)
     mild_quality, mild_artifact = judge.scores(mild)
@@ -81,7 +79,7 @@ def quality_scores(judge: QualityEvaluator | MusiqEvaluator, images: Tensor, see
 
 
 def train_quality(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Binary cross-entropy against 1 - severity (quality) and visibility (artifact), on portraits and scenes."""
+    """Train by binary cross-entropy against 1 - severity (quality) and visibility (artifact)."""
     description = {"architecture": "quality", "input_size": 64, **config["network"]}
     model = build_quality(description).to(memory_format=torch.channels_last)
 
@@ -96,10 +94,10 @@ def train_quality(config: dict[str, Any], out: Path, work: Path) -> None:
 
 
 def train_musiq(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Squared error against 1 - severity, on portraits and scenes; the shipped head gives it in 0..100.
+    """Train by the squared error against 1 - severity; the shipped head scales it to 0..100.
 
-    The loss of the published MUSIQ is the absolute error. Its optimum, the median, would call an image clean wherever
-    more than half of those like it are.
+    The loss of the published MUSIQ is the absolute error. Its optimum, the median, would rate an image as clean if more
+    than half of the images like it are.
     """
     model = build_musiq(config["network"])
 
@@ -119,7 +117,7 @@ def train_musiq(config: dict[str, Any], out: Path, work: Path) -> None:
 def _train(name: str, config: dict[str, Any], model: nn.Module, loss: Loss, work: Path) -> TrainResult:
     """Train on batches of (images [B, 3, 64, 64] in [-1, 1], severity [B] in [0, 1])."""
     pool = pools(config, work)[0]
-    scenes = scene_pool(config["scenes"], config["seed"], work.parent / "pools")[0]
+    scenes = scene_pools(config, work)[0][0]
 
     def batch(step: int, generator: Generator) -> tuple[Tensor, Tensor]:
         count = round(config["batch"] * config["scene_share"])
@@ -140,7 +138,7 @@ def _record(
     work: Path,
 ) -> None:
     held_out = pools(config, work)[1].images
-    scenes = scene_pool(HELD_OUT_SCENES, held_out_seed(config["seed"]), work.parent / "pools")[0]
+    scenes = scene_pools(config, work)[1][0]
     scores = quality_scores(judge, torch.cat([held_out, scenes]), config["seed"])
     portraits = quality_scores(judge, held_out, config["seed"])
     scores |= {f"portraits_{key}": portraits[key] for key in ("spearman_severity", "artifact_roc_auc")}

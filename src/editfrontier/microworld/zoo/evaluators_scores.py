@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 
 def roc_auc(scores: Tensor, positive: Tensor) -> float:
-    """Area under the ROC curve (Mann-Whitney, ties count half): scores [N], positive bool [N]."""
-    ranks = rankdata(scores.numpy())
-    truth = positive.numpy().astype(bool)
-    hits, misses = int(truth.sum()), int((~truth).sum())
-    return float((ranks[truth].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    """Return the area under the ROC curve (ties count half): scores [N], positive bool [N]."""
+    return float(roc_auc_score(positive.numpy(), scores.numpy()))
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
-    """Rank correlation of two vectors."""
+    """Return the rank correlation of two vectors."""
     return float(spearmanr(a.numpy(), b.numpy()).statistic)
 
 
 def balanced_accuracy(probabilities: Tensor, truth: Tensor, threshold: float = 0.5) -> Tensor:
-    """Mean of sensitivity and specificity by column: [N, A], bool [N, A] -> [A]."""
+    """Return the mean of sensitivity and specificity by column: [N, A], bool [N, A] -> [A]."""
     said = probabilities > threshold
     sensitivity = (said & truth).sum(0) / truth.sum(0)
     specificity = (~said & ~truth).sum(0) / (~truth).sum(0)
@@ -30,10 +28,8 @@ def balanced_accuracy(probabilities: Tensor, truth: Tensor, threshold: float = 0
 
 
 def best_logit_shift(logits: Tensor, truth: Tensor) -> Tensor:
-    """For each column the shift that puts the threshold of the best balanced accuracy at 0: [N, A], bool [N, A] -> [A].
-
-    Where many thresholds are equally good, their middle is taken.
-    """
+    """Return the shift of each column [A] that moves the threshold of the best balanced accuracy to 0, or the middle of
+    equally good thresholds; logits [N, A], truth bool [N, A]."""
     shifts = []
     for column, labels in zip(logits.T.numpy(), truth.T.numpy(), strict=True):
         grid = np.unique(np.concatenate([np.quantile(column, np.linspace(0, 1, 401)), [0.0]]))

@@ -17,7 +17,7 @@ from editfrontier.microworld.scenes import MAX_OBJECTS, Scene, render_scenes, sa
 from editfrontier.microworld.shapes import CLASSES
 from editfrontier.microworld.zoo import corruptions
 from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
-from editfrontier.microworld.zoo.evaluators_data import augment, held_out_seed, to_float, to_input
+from editfrontier.microworld.zoo.evaluators_data import augment, held_out_seed, to_bytes, to_float, to_input
 from editfrontier.microworld.zoo.loop import train
 from editfrontier.scoring.evaluators.segmentation import SegmentationEvaluator, build_segmentation
 
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 HELD_OUT_SCENES = 600
 DRAGGED_SHARE = 0.6
-"""Part of the scenes in which a drag's affine map was applied to every object, whether it then fits or not."""
+"""Share of the scenes in which every object is dragged, whether it then fits or not."""
 
 
 def dragged(scene: Scene, rng: random.Random) -> Scene:
-    """The scene with a random drag of a random kind and size applied to each of its objects."""
+    """Apply a random drag of a random kind and size to each object of a scene."""
     for index, thing in enumerate(scene.objects):
         affine, _ = drags.sample_affine(thing, rng.choice(drags.KINDS), rng.choice(drags.GRADES), rng)
         scene = transform_object(scene, index, affine)
@@ -41,11 +41,11 @@ def labelled_scenes(count: int, seed: int, share: float = DRAGGED_SHARE) -> tupl
 
     Args:
         count: number of scenes.
-        seed: of the scenes and of the drags.
-        share: part of them to drag.
+        seed: seed of the scenes and of the drags.
+        share: share of the scenes to drag.
 
     Returns:
-        images uint8 [N, 3, 64, 64]; labels uint8 [N, 64, 64], 0 = background, 1 + k = the k-th of CLASSES.
+        Images uint8 [N, 3, 64, 64]; labels uint8 [N, 64, 64], 0 = background, 1 + k = the k-th of CLASSES.
     """
     scenes = sample_scenes(count, stable_seed("segmentation", seed))
     rng = random.Random(stable_seed("segmentation drags", seed))
@@ -60,14 +60,14 @@ def labelled_scenes(count: int, seed: int, share: float = DRAGGED_SHARE) -> tupl
     return images, (masks * codes).sum(1, dtype=torch.uint8)
 
 
-def mean_iou(found: Tensor, truth: Tensor, classes: int) -> float:
-    """Intersection over union of each class over all pixels of all images, averaged; the background counts as one."""
-    shared = [((found == k) & (truth == k)).sum() / ((found == k) | (truth == k)).sum() for k in range(classes)]
-    return float(torch.stack(shared).mean())
+def mean_iou(labels: Tensor, truth: Tensor, classes: int) -> float:
+    """Return the mean over classes, the background included, of the intersection over union over all pixels."""
+    ious = [((labels == k) & (truth == k)).sum() / ((labels == k) | (truth == k)).sum() for k in range(classes)]
+    return float(torch.stack(ious).mean())
 
 
 def segmentation_scores(judge: SegmentationEvaluator, images: Tensor, truth: Tensor, seed: int) -> dict[str, float]:
-    """Mean IoU on renders, on renders after a mild round trip, and on renders with visible corruptions."""
+    """Return mean IoUs on renders, on renders after a mild round trip, and on visibly corrupted renders."""
     generator = Generator().manual_seed(stable_seed("segmentation scores", seed))
     pixels = to_float(images)
     variants = {
@@ -76,14 +76,11 @@ def segmentation_scores(judge: SegmentationEvaluator, images: Tensor, truth: Ten
         "mean_iou_corrupted": augment(pixels, generator, share=1.0),
     }
     classes = 1 + len(judge.classes)
-    return {
-        name: mean_iou(judge.labels((values * 255).round().to(torch.uint8)), truth, classes)
-        for name, values in variants.items()
-    }
+    return {name: mean_iou(judge.labels(to_bytes(values)), truth, classes) for name, values in variants.items()}
 
 
 def train_segmentation(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Cross-entropy at every pixel; a share of each batch is corrupted, because edited images are not renders."""
+    """Train by cross-entropy at every pixel; a share of each batch is corrupted, as edited images are."""
     images, labels = labelled_scenes(config["scenes"], config["seed"])
     held_out, truth = labelled_scenes(HELD_OUT_SCENES, held_out_seed(config["seed"]))
     description = {"architecture": "segmentation", "classes": list(CLASSES), **config["network"]}

@@ -18,8 +18,7 @@ from editfrontier.microworld.portraits import ATTRIBUTES
 from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS
 from editfrontier.microworld.zoo.evaluators import record, settings_of
-from editfrontier.microworld.zoo.evaluators_data import held_out_seed
-from editfrontier.microworld.zoo.evaluators_portrait import resampled
+from editfrontier.microworld.zoo.evaluators_data import held_out_seed, resampled
 from editfrontier.microworld.zoo.evaluators_scores import roc_auc
 from editfrontier.microworld.zoo.evaluators_vqa_data import IGNORED, PATCH, VqaBatch, VqaBatches, build_pool
 from editfrontier.microworld.zoo.loop import train
@@ -35,7 +34,7 @@ _SYMBOLS = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?'\"()-/"
 
 
 def build_vqa_tokenizer(words: Sequence[str], max_length: int) -> Any:
-    """A word-piece tokenizer in BERT's format: one piece a word, letters for all others."""
+    """Build a word-piece tokenizer in BERT's format: one piece a word, letters for all others."""
     from transformers import BertTokenizerFast
 
     asked = [YES, NO, *QUESTION.replace('"{caption}"?', "").split()]
@@ -45,9 +44,9 @@ def build_vqa_tokenizer(words: Sequence[str], max_length: int) -> Any:
 
 
 def build_blip(config: Mapping[str, Any], tokenizer: Any) -> Any:
-    """A new BlipForQuestionAnswering of the config's `vision` and `text`.
+    """Build a BlipForQuestionAnswering of the config's `vision` and `text`.
 
-    As in the published model, the tokens [DEC] and [ENC] come after those of the tokenizer.
+    As in the published model, the tokens [DEC] and [ENC] follow those of the tokenizer.
     """
     from transformers import BlipConfig, BlipForQuestionAnswering
 
@@ -63,7 +62,7 @@ def build_blip(config: Mapping[str, Any], tokenizer: Any) -> Any:
                 "projection_dim": text["hidden_size"],
                 **text,
             },
-            # The class's own default of the range, 1e-10, is for weights that are loaded.
+            # The default of the range, 1e-10, is meant for weights that are loaded.
             vision_config={"image_size": IMAGE_SIZE, "patch_size": PATCH, "initializer_range": 0.02, **vision},
             projection_dim=text["hidden_size"],
             image_text_hidden_size=text["hidden_size"],
@@ -72,7 +71,7 @@ def build_blip(config: Mapping[str, Any], tokenizer: Any) -> Any:
 
 
 class VqaWithReadings(nn.Module):
-    """BLIP and, for training only, linear readings of what it should see.
+    """BLIP and, only for training, linear readings of the image.
 
     Of each patch: class, colour and size of its object; of the whole: background and attributes; of each token of the
     question: whether it agrees with the image.
@@ -89,7 +88,7 @@ class VqaWithReadings(nn.Module):
 
 
 def vqa_loss(network: Any, data: VqaBatch, answers: tuple[int, int], end: int, weights: Mapping[str, float]) -> Tensor:
-    """Cross-entropy of the answer (and of the token that ends it) and of the readings, weighted."""
+    """Return the weighted cross-entropies of the answer, of the token that ends it, and of the readings."""
     blip = network.blip
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     seen = blip.vision_model(pixel_values=(data.images - mean) / std).last_hidden_state
@@ -125,26 +124,27 @@ def vqa_loss(network: Any, data: VqaBatch, answers: tuple[int, int], end: int, w
 def choices(judge: VqaEvaluator, edits: Sequence[Edit], *, mild: int | None = None) -> tuple[Tensor, Tensor]:
     """Ask both images of each edit for both captions.
 
-    mild: seed of a mild round trip that the images take first; None = as rendered.
+    mild: seed of a mild round trip of the images; None = as rendered.
 
     Returns:
-        the answers before and after, [N, 2] each: P(yes) of the source caption and of the target caption.
+        The answers before and after, [N, 2] each: P(yes) of the source caption and of the target caption.
     """
     texts = [edit.source_caption for edit in edits], [edit.target_caption for edit in edits]
-    found = []
-    for name in ("before", "after"):
+
+    def answers(name: str) -> Tensor:
         images = torch.stack([torch.from_numpy(getattr(edit, name)).permute(2, 0, 1) for edit in edits])
-        found.append(judge.probability(images if mild is None else resampled(images, mild), *texts))
-    return found[0], found[1]
+        return judge.probability(images if mild is None else resampled(images, mild), *texts)
+
+    return answers("before"), answers("after")
 
 
 def choice_accuracy(before: Tensor, after: Tensor) -> Tensor:
-    """Balanced accuracy of the forced choice for each edit: 0, 0.5 or 1; answers as of `choices`."""
+    """Return the balanced accuracy of the forced choice for each edit, 0, 0.5 or 1; answers as from `choices`."""
     return ((before[:, 0] > before[:, 1]).float() + (after[:, 1] > after[:, 0]).float()) / 2
 
 
 def vqa_scores(judge: VqaEvaluator, seed: int, counts: Mapping[str, int] = HELD_OUT) -> dict[str, float]:
-    """Held-out forced choice by kind of edit, and how well P(yes) alone tells true captions from those of the edit."""
+    """Return the held-out forced choice by kind of edit, and how well P(yes) alone separates the two captions."""
     language, held_out = load_language(), held_out_seed(seed)
     scenes, portraits = (
         make(counts[name], held_out, language)
@@ -166,12 +166,12 @@ def vqa_scores(judge: VqaEvaluator, seed: int, counts: Mapping[str, int] = HELD_
         if name != "sessions":
             kinds = [edit.attribute or edit.edit_type for edit in edits]
             for kind in dict.fromkeys(kinds):
-                scores[f"choice_{kind}"] = float(right[torch.tensor([own == kind for own in kinds])].mean())
+                scores[f"choice_{kind}"] = float(right[torch.tensor([other == kind for other in kinds])].mean())
     return scores
 
 
 def save_vqa(blip: Any, tokenizer: Any, out: Path) -> None:
-    """Write the hub's layout, weights in half precision."""
+    """Write the layout of the hub, weights in half precision."""
     out.mkdir(parents=True, exist_ok=True)
     with half_precision(blip):
         blip.save_pretrained(str(out), safe_serialization=True)
@@ -197,7 +197,7 @@ def save_vqa(blip: Any, tokenizer: Any, out: Path) -> None:
 
 
 def train_vqa(config: dict[str, Any], out: Path, work: Path) -> None:
-    """Questions about both images of an edit with both captions, and the readings beside them."""
+    """Train on questions about both images of an edit with both captions, and on the readings."""
     settings = settings_of(config)
     tokenizer = build_vqa_tokenizer(language_words(DEFAULT_PATH), config["text"]["max_position_embeddings"])
     pool = build_pool(config["pairs"]["scenes"], config["pairs"]["portraits"], config["seed"], tokenizer)

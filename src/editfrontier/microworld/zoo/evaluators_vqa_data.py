@@ -1,7 +1,7 @@
-"""What the micro model for questions is trained on: pairs of images that differ by one edit, and their captions.
+"""Training data of the micro model for questions: pairs of images that differ by one edit, and their captions.
 
-Each caption of a pair is true of one image and false of the other, so that the caption alone says nothing about the
-answer. Seeds lie in the space stable_seed("train", ...), which no evaluation data uses.
+Each caption of a pair is true of one image and false of the other, so that the caption alone does not tell the answer.
+Seeds lie in the space stable_seed("train", ...), which no evaluation data use.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from editfrontier.microworld.portraits import (
     Portraits,
     concatenate,
     conflicts,
+    named_attributes,
     sample_portraits,
     set_attribute,
 )
@@ -37,20 +38,26 @@ from editfrontier.scoring.evaluators.vqa import QUESTION
 
 PATCH = 8
 COVERED = 0.35
-"""Share of a patch that an object must cover to be its content."""
+"""Least share of a patch that its object covers."""
 
 IGNORED = -100
-_EARLIER = 2  # edits that a scene may already have gone through: the images of a session's later turns
+_EARLIER = 2  # most earlier edits of a scene, as in the later turns of a session
 
 
 @dataclass(frozen=True)
 class EditPool:
     """P pairs: first of scenes, then of portraits. Image 2p is before the edit of pair p, image 2p + 1 after it.
 
-    images uint8 [2P, 3, 64, 64]. scenes: of the first images, two a pair. portraits: attributes bool of the others,
-    [N, 20]. captions: canonical, 2P. tokens: their questions. agrees: of caption 2p + 1 against image 2p and the other
-    way round, 1 for each token of the question that the own caption of the image has too, else 0.
-    patches int64 [2S, 3, 64]: class, colour and size + 1 of what each patch of a scene shows, 0 = the background.
+    Attributes:
+        images: uint8 [2P, 3, 64, 64].
+        scenes: scenes of the first images, two a pair.
+        portraits: attributes of the others, bool [N, 20].
+        captions: canonical captions, 2P.
+        tokens: questions of the captions.
+        agrees: for the other caption of the pair, 1 for each token of its question that the caption of the image has
+            too, else 0.
+        patches: int64 [2S, 3, 64], class, colour and size + 1 of the object in each patch of a scene, 0 = the
+            background.
     """
 
     images: Tensor
@@ -65,15 +72,14 @@ class EditPool:
         return len(self.captions) // 2
 
     def paraphrase(self, row: int, language: Language, rng: random.Random) -> str:
-        """Another caption of an image."""
+        """Draw another caption of an image."""
         if row < len(self.scenes):
             return scene_caption(self.scenes[row], rng, language)
-        values = self.portraits[row - len(self.scenes)].tolist()
-        return portrait_caption(language, dict(zip(ATTRIBUTES, values, strict=True)), rng)
+        return portrait_caption(language, named_attributes(self.portraits[row - len(self.scenes)]), rng)
 
 
 def training_scene_pairs(count: int, seed: int, language: Language) -> list[tuple[Scene, Scene]]:
-    """`count` scenes before and after an edit, kinds in round robin."""
+    """Draw `count` scenes before and after an edit, kinds in round robin."""
     pairs: list[tuple[Scene, Scene]] = []
     number = 0
     while len(pairs) < count:
@@ -89,7 +95,7 @@ def training_scene_pairs(count: int, seed: int, language: Language) -> list[tupl
 
 
 def training_portrait_pairs(count: int, seed: int) -> tuple[Portraits, Portraits]:
-    """Portraits before and after an edit that changes nothing but one attribute, in round robin over the attributes."""
+    """Draw portraits before and after an edit that changes one attribute alone, in round robin over the attributes."""
     before, after = [], []
     directions = attribute_directions()
     for place, (attribute, desired) in enumerate(directions):
@@ -107,7 +113,7 @@ def training_portrait_pairs(count: int, seed: int) -> tuple[Portraits, Portraits
 
 
 def build_pool(scenes: int, portraits: int, seed: int, tokenizer: Any) -> EditPool:
-    """Render the pairs; portraits whose edit is not seen are left out."""
+    """Render the pairs; portraits whose edit is not visible are left out."""
     language = load_language()
     pairs = training_scene_pairs(scenes, seed, language)
     flat = [scene for pair in pairs for scene in pair]
@@ -118,7 +124,7 @@ def build_pool(scenes: int, portraits: int, seed: int, tokenizer: Any) -> EditPo
     attributes = torch.stack([before.attributes[seen], after.attributes[seen]], dim=1).flatten(0, 1)
     portrait_images = torch.stack([first[seen], second[seen]], dim=1).flatten(0, 1)
     captions = [scene_caption(scene, None, language) for scene in flat]
-    captions += [portrait_caption(language, dict(zip(ATTRIBUTES, row, strict=True))) for row in attributes.tolist()]
+    captions += [portrait_caption(language, named_attributes(row)) for row in attributes]
     tokens = questions(tokenizer, captions)
     agrees = [agreement(tokens[row ^ 1], tokens[row]) for row in range(len(tokens))]
     images = torch.cat([scene_images, portrait_images])
@@ -126,21 +132,21 @@ def build_pool(scenes: int, portraits: int, seed: int, tokenizer: Any) -> EditPo
 
 
 def questions(tokenizer: Any, captions: Sequence[str]) -> list[list[int]]:
-    """Token ids of the question for each caption."""
+    """Return the token ids of the question for each caption."""
     rows: list[list[int]] = tokenizer([QUESTION.format(caption=text) for text in captions]).input_ids
     return rows
 
 
-def agreement(asked: Sequence[int], own: Sequence[int]) -> list[int]:
-    """For each token of `asked`, 1 if it stands in `own` too when the two are aligned, else 0."""
-    found = [0] * len(asked)
-    for block in difflib.SequenceMatcher(None, asked, own, autojunk=False).get_matching_blocks():
-        found[block.a : block.a + block.size] = [1] * block.size
-    return found
+def agreement(asked: Sequence[int], true: Sequence[int]) -> list[int]:
+    """Return, for each token of `asked`, 1 if `true` has it too when both are aligned, else 0."""
+    agrees = [0] * len(asked)
+    for block in difflib.SequenceMatcher(None, asked, true, autojunk=False).get_matching_blocks():
+        agrees[block.a : block.a + block.size] = [1] * block.size
+    return agrees
 
 
 def patch_labels(scenes: Sequence[Scene], masks: Tensor) -> Tensor:
-    """Class, colour and size + 1 of the object in each patch, int64 [N, 3, 64]; masks uint8 [N, 3, 64, 64]."""
+    """Return class, colour and size + 1 of the object in each patch, int64 [N, 3, 64]; masks uint8 [N, 3, 64, 64]."""
     cover = functional.avg_pool2d(masks.float(), PATCH).flatten(2)
     best, number = cover.max(1)
     names: tuple[list[str], ...] = (list(CLASSES), list(COLOURS), ["small", "large"])
@@ -157,8 +163,8 @@ def patch_labels(scenes: Sequence[Scene], masks: Tensor) -> Tensor:
 class VqaBatch:
     """I images and Q questions about them.
 
-    images float [I, 3, 64, 64] in [0, 1]; row int64 [Q]: which image; tokens, mask int64 [Q, L]; answer bool [Q].
-    agrees int64 [Q, L]: 1 or 0 for each token, IGNORED where nothing is known. patches int64 [I, 3, 64], background
+    images float [I, 3, 64, 64] in [0, 1]; row int64 [Q]: number of the image; tokens, mask int64 [Q, L]; answer bool
+    [Q]; agrees int64 [Q, L]: 1 or 0 for each token, IGNORED where it is not known; patches int64 [I, 3, 64], background
     int64 [I] (IGNORED for portraits), attributes float [I, 20] (NaN for scenes).
     """
 
@@ -177,8 +183,8 @@ class VqaBatches:
     """(step, generator) -> batch of `pairs` pairs, a `scene_share` of them scenes.
 
     Both images of a pair are asked for both captions. A share `paraphrased` of the pairs has other wordings than the
-    canonical ones, and for a share `foreign` the image before the edit is asked for a caption of another pair too, and
-    once more for its own.
+    canonical ones. In a share `foreign`, the image before the edit is also asked for a caption of another pair, and
+    again for its own caption.
     """
 
     def __init__(
@@ -194,22 +200,22 @@ class VqaBatches:
         chosen += (scenes + torch.randint(len(pool) - scenes, (self.pairs - seen,), generator=generator)).tolist()
         asked: list[tuple[int, list[int], list[int], bool]] = []
         for place, pair in enumerate(chosen):
-            own = [pool.tokens[2 * pair + side] for side in (0, 1)]
+            sides = [pool.tokens[2 * pair + side] for side in (0, 1)]
             plain = rng.random() >= self.paraphrased
             if not plain:
                 texts = [pool.paraphrase(2 * pair + side, self.language, rng) for side in (0, 1)]
-                own = questions(self.tokenizer, texts)
+                sides = questions(self.tokenizer, texts)
             for side in (0, 1):
                 row = 2 * place + side
-                asked.append((row, own[side], [1 if plain else IGNORED] * len(own[side]), True))
-                wrong = pool.agrees[2 * pair + side] if plain else [IGNORED] * len(own[1 - side])
-                asked.append((row, own[1 - side], wrong, False))
+                asked.append((row, sides[side], [1 if plain else IGNORED] * len(sides[side]), True))
+                wrong = pool.agrees[2 * pair + side] if plain else [IGNORED] * len(sides[1 - side])
+                asked.append((row, sides[1 - side], wrong, False))
             if rng.random() < self.foreign:
                 other = pool.tokens[
                     2 * rng.choice([p for p in chosen if pool.captions[2 * p] != pool.captions[2 * pair]])
                 ]
                 asked.append((2 * place, other, agreement(other, pool.tokens[2 * pair]), False))
-                asked.append((2 * place, own[0], [IGNORED] * len(own[0]), True))
+                asked.append((2 * place, sides[0], [IGNORED] * len(sides[0]), True))
         return self._batch(chosen, asked, generator)
 
     def _batch(

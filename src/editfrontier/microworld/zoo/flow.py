@@ -1,4 +1,4 @@
-"""What the zoo's two flow transformers share: text, times, batches, attention that trains fast, and their loss.
+"""The common parts of the zoo's two flow transformers: text, times, batches, attention that trains fast, the loss.
 
 Rectified flow (Liu et al., 2022; Esser et al., 2024): x_t = (1 - t) clean + t noise, and the network predicts the
 velocity noise - clean. Text encoders are frozen, so a batch carries their embeddings.
@@ -7,12 +7,10 @@ velocity noise - clean. Text encoders are frozen, so a batch carries their embed
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,14 +21,12 @@ from editfrontier.microworld.zoo.data import rows_for_step
 from editfrontier.microworld.zoo.diffusion import tokenise
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextConfig
-
     from editfrontier.microworld.zoo.editing_data import Captions
 
 SPACING = {"base_image_seq_len": 4, "max_image_seq_len": 64, "base_shift": 0.5, "max_shift": 1.15, "shift": 3.0}
-"""Dynamic shift of the times. FLUX goes from 0.5 at 256 tokens to 1.15 at 4096, those of its native 1024x1024 pixels.
-The micro model is native at 64 tokens, so both ends are divided by 64: at the same part of the native size the times
-agree."""
+"""Dynamic shift of the times. FLUX goes from 0.5 at 256 tokens to 1.15 at 4096, the tokens of its native 1024x1024
+pixels. The native size of the micro model is 64 tokens, so both numbers are divided by 64: the times agree at the same
+share of the native size."""
 
 
 @dataclass
@@ -53,31 +49,29 @@ class FlowBatch:
     empty: tuple[Tensor, Tensor] | None = None
 
     def noisy(self) -> Tensor:
-        """x_t."""
+        """Return x_t."""
         level = self.times.view(-1, 1, 1, 1)
         return (1 - level) * self.latents + level * self.noise
 
     def middle(self, count: int) -> FlowBatch:
-        """The `count` samples in its middle."""
+        """Return the `count` samples in the middle of the batch."""
         start = max(0, (len(self.times) - count) // 2)
-        cut = {
-            name: getattr(self, name)[start : start + count]
-            for name in ("latents", "noise", "times", "prompt", "pooled", "extra", "guidance", "weight")
-            if getattr(self, name) is not None
-        }
-        return replace(self, **cut)
+        return replace(self, **{name: value[start : start + count] for name, value in self._tensors().items()})
 
     def to(self, device: torch.device | str) -> FlowBatch:
-        """The batch on a device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        """Return the batch on a device."""
+        moved = {name: value.to(device) for name, value in self._tensors().items()}
         empty = None if self.empty is None else (self.empty[0].to(device), self.empty[1].to(device))
         return replace(self, **moved, empty=empty)
+
+    def _tensors(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 def flow_noise(
     shape: Sequence[int], generator: torch.Generator, *, mean: float, std: float, uniform: float
 ) -> tuple[Tensor, Tensor]:
-    """Noise and times: logit-normal (Esser et al., 2024, sec. 3.1), but the share `uniform` uniformly in [0, 1)."""
+    """Draw noise and times: logit-normal (Esser et al., 2024, sec. 3.1), a share `uniform` in [0, 1)."""
     noise = torch.randn(*shape, generator=generator)
     times = torch.sigmoid(mean + std * torch.randn(shape[0], generator=generator))
     even = torch.rand(shape[0], generator=generator)
@@ -86,42 +80,21 @@ def flow_noise(
 
 @contextlib.contextmanager
 def plain_attention() -> Iterator[None]:
-    """Attention as plain products: PyTorch's fused one has a slow backward pass on CPUs at these sizes."""
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # the switch is the CPU's too, whatever its name
+    """Compute attention by plain products: PyTorch's fused one has a slow backward pass on CPUs at these sizes."""
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # despite its name, the switch counts on CPUs too
     with sdpa_kernel(SDPBackend.MATH):
         yield
 
 
 def compiled(model: nn.Module, steps: int) -> Callable[..., Any]:
-    """The network, compiled if that pays: it halves the time of a step on a CPU, but takes a minute or two.
+    """Return the network, compiled if that pays: it halves the time of a step on a CPU, but takes a minute or two.
 
-    The result differs by rounding only. Without a C++ compiler, or for few steps, the network itself.
+    The results differ by rounding. Without a C++ compiler, or for few steps, the network is returned as it is.
     """
     if steps < 100 or not (shutil.which("g++") or shutil.which("clang++")):
         return model
     fast: Callable[..., Any] = torch.compile(model)
     return fast
-
-
-def clip_config(folder: Path, tokenizer: Any) -> CLIPTextConfig:
-    """Sizes of the text tower of the open_clip model in `folder`, for transformers."""
-    from transformers import CLIPTextConfig
-
-    model = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
-    text = model["text_cfg"]
-    return CLIPTextConfig(
-        vocab_size=text["vocab_size"],
-        hidden_size=text["width"],
-        intermediate_size=4 * text["width"],
-        projection_dim=model["embed_dim"],
-        num_hidden_layers=text["layers"],
-        num_attention_heads=text["heads"],
-        max_position_embeddings=text["context_length"],
-        hidden_act="gelu",  # what open_clip trained it with; transformers' default is another
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
 
 
 def start_transformer(model: nn.Module) -> None:
@@ -140,14 +113,14 @@ def start_transformer(model: nn.Module) -> None:
 
 
 class FlowTextEncoders:
-    """The frozen text encoders of FLUX: tokens' embeddings from T5, the pooled one from CLIP, as `FluxPipeline`."""
+    """The frozen text encoders of FLUX, as in `FluxPipeline`: T5 embeds the tokens, CLIP gives the pooled embedding."""
 
     def __init__(self, clip: Any, tokenizer: Any, t5: Any, tokenizer_2: Any) -> None:
         self.clip, self.tokenizer, self.t5, self.tokenizer_2 = clip, tokenizer, t5, tokenizer_2
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Texts -> [B, L, D] and [B, P]."""
+        """Return the embeddings of texts, [B, L, D] and [B, P]."""
         with torch.autocast("cpu", torch.bfloat16):
             prompt = self.t5(tokenise(self.tokenizer_2, texts))[0]
             pooled = self.clip(tokenise(self.tokenizer, texts)).pooler_output
@@ -179,7 +152,7 @@ class CaptionBatches:
         self.empty = text([""])
 
     def rows(self, step: int) -> Tensor:
-        """Rows of the training data that one step takes."""
+        """Return the rows of the training data that one step takes."""
         batch, portraits = int(self.config["batch"]), len(self.captions.attributes)
         if self.scene_share is None:
             return rows_for_step(len(self.latents), batch, step, self.name, self.seed)
@@ -201,6 +174,6 @@ class CaptionBatches:
 
 
 def flow_loss(velocity: Tensor, batch: FlowBatch) -> Tensor:
-    """Mean squared error of the predicted velocity [B, 16, h, w], weighted where the batch says so."""
+    """Return the mean squared error of the velocity [B, 16, h, w], weighted if the batch has weights."""
     error = (velocity.float() - (batch.noise - batch.latents)).pow(2)
     return error.mean() if batch.weight is None else (error * batch.weight).mean() / batch.weight.mean()

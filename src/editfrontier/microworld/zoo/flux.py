@@ -1,15 +1,14 @@
 """The zoo's text-to-image model in the layout of FLUX.1-dev: networks, training, the folder.
 
-Two stages of plain rectified flow with captions left out now and then, the second with more scenes. Then
-classifier-free guidance is distilled into the guidance embedding, as FLUX.1-dev's was (Meng et al., 2023, sec. 3.1): a
-student that is told w learns what its teacher, the frozen second stage, predicts with guidance w in two passes.
+Two stages of plain rectified flow with some captions left out, the second with more scenes. Then classifier-free
+guidance is distilled into the guidance embedding, as in FLUX.1-dev (Meng et al., 2023, sec. 3.1): a student that gets w
+learns the prediction of its teacher, the frozen second stage, with guidance w in two passes.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import DEFAULT_PATH
 from editfrontier.microworld.zoo.data import DataSettings, image_grid, load_data, to_uint8
 from editfrontier.microworld.zoo.editing_data import Captions, cached_latents
 from editfrontier.microworld.zoo.flow import (
@@ -27,17 +25,15 @@ from editfrontier.microworld.zoo.flow import (
     CaptionBatches,
     FlowBatch,
     FlowTextEncoders,
-    clip_config,
     compiled,
     flow_loss,
     plain_attention,
     start_transformer,
 )
 from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings, train
-from editfrontier.microworld.zoo.provenance import half_precision
+from editfrontier.microworld.zoo.provenance import save_pipeline_folder
 from editfrontier.microworld.zoo.t5 import load_t5
-from editfrontier.microworld.zoo.text_init import start_from_clip
-from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words, save_tokenizer
+from editfrontier.microworld.zoo.text_init import frozen_clip
 from editfrontier.microworld.zoo.train_diffusion import load_autoencoder
 
 if TYPE_CHECKING:
@@ -47,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 def build_flux(config: Mapping[str, Any], text_width: int, pooled_width: int) -> FluxTransformer2DModel:
-    """A new transformer of the config's `double`, `single`, `heads`, `head_width` and `rope`, for 16 channels."""
+    """Build a transformer of the config's `double`, `single`, `heads`, `head_width` and `rope`, for 16 channels."""
     from diffusers import FluxTransformer2DModel
 
     model = FluxTransformer2DModel(
@@ -68,7 +64,7 @@ def build_flux(config: Mapping[str, Any], text_width: int, pooled_width: int) ->
 def flux_velocity(
     model: Callable[..., Any], latents: Tensor, times: Tensor, prompt: Tensor, pooled: Tensor, guidance: Tensor
 ) -> Tensor:
-    """Velocity [B, 16, h, w] at times [B], as `FluxPipeline` calls the transformer (which multiplies by 1000)."""
+    """Return the velocity [B, 16, h, w] at times [B], as `FluxPipeline` asks for it (times 1000 inside)."""
     from diffusers import FluxPipeline
 
     batch, _, height, width = latents.shape
@@ -88,7 +84,7 @@ def flux_velocity(
 
 
 def predict(model: Callable[..., Any], batch: FlowBatch, noisy: Tensor | None = None) -> Tensor:
-    """Velocity at the batch's own noisy latents, or at others, with its embedded guidance."""
+    """Return the velocity with embedded guidance at the noisy latents of the batch, or at `noisy`."""
     assert batch.guidance is not None
     latents = batch.noisy() if noisy is None else noisy
     return flux_velocity(model, latents, batch.times, batch.prompt, batch.pooled, batch.guidance)
@@ -96,7 +92,7 @@ def predict(model: Callable[..., Any], batch: FlowBatch, noisy: Tensor | None = 
 
 @torch.no_grad()
 def guided(teacher: Callable[..., Any], batch: FlowBatch) -> Tensor:
-    """The teacher's velocity with classifier-free guidance of the batch's scales: free + w (conditional - free)."""
+    """Return the teacher's velocity with classifier-free guidance: free + w (conditional - free)."""
     assert batch.guidance is not None
     assert batch.empty is not None
     noisy, count = batch.noisy(), len(batch.latents)
@@ -113,84 +109,75 @@ def guided(teacher: Callable[..., Any], batch: FlowBatch) -> Tensor:
 
 
 def load_text(clip: Path, t5: Path, tokens: int) -> FlowTextEncoders:
-    """The frozen encoders: the text tower of the zoo's CLIP as `CLIPTextModel`, and the zoo's T5."""
+    """Return the frozen encoders: the text tower of the zoo's CLIP as `CLIPTextModel`, and the zoo's T5."""
     from transformers import CLIPTextModel
 
-    tokenizer = build_tokenizer(language_words(DEFAULT_PATH), tokens)
-    encoder = CLIPTextModel(clip_config(clip, tokenizer))
-    start_from_clip(encoder, clip)
-    return FlowTextEncoders(encoder.eval().requires_grad_(False), tokenizer, *load_t5(t5))
+    return FlowTextEncoders(*frozen_clip(clip, tokens, CLIPTextModel), *load_t5(t5))
 
 
 def train_flux(
     config: Mapping[str, Any], models: Path, work: Path
 ) -> tuple[FluxTransformer2DModel, Any, FlowTextEncoders, TrainResult]:
-    """Train `flux` of the zoo config -> transformer with averaged weights, autoencoder, text encoders, result.
+    """Train `flux` of the zoo config; return transformer with averaged weights, autoencoder, text encoders, result.
 
-    models: folder that holds `flow-autoencoder`, `clip` and `t5`. work: state and samples; renders and latents are
-    shared in its parent folder.
+    Args:
+        config: the zoo config.
+        models: folder that holds `flow-autoencoder`, `clip` and `t5`.
+        work: folder of state and samples; renders and latents are shared in its parent folder.
     """
-    own = config["flux"]
-    settings = TrainSettings(**own["train"])
-    data_settings = DataSettings(**config["data"])
+    flux, data_settings = config["flux"], DataSettings(**config["data"])
+    stages = {"flux": flux, "flux-second": {**flux, **flux["second"]}, "flux-distil": flux["distil"]}
+    settings = {name: TrainSettings(**stage["train"]) for name, stage in stages.items()}
     data = load_data(data_settings, work.parent / "data")
     vae = load_autoencoder(models / "flow-autoencoder")
-    text = load_text(models / "clip", models / "t5", own["tokens"])
+    text = load_text(models / "clip", models / "t5", flux["tokens"])
     latents = cached_latents(vae, data.images, work.parent / "data").half()
     normalise = (float(vae.config.shift_factor), float(vae.config.scaling_factor))
-    torch.manual_seed(stable_seed("train", "flux", "init", settings.seed))
-    model = build_flux(own["transformer"], text.t5.config.d_model, text.clip.config.hidden_size)
+    torch.manual_seed(stable_seed("train", "flux", "init", settings["flux"].seed))
+    model = build_flux(flux["transformer"], text.t5.config.d_model, text.clip.config.hidden_size)
     log.info("flux: %.2f million weights", sum(p.numel() for p in model.parameters()) / 1e6)
 
-    def batches(name: str, stage: Mapping[str, Any]) -> CaptionBatches:
+    def batches(name: str) -> CaptionBatches:
+        stage = stages[name]
         captions = Captions(data, data_settings, text.tokenizer, stage["drop"])
-        seed = TrainSettings(**stage["train"]).seed
-        return CaptionBatches(
-            latents, normalise, captions, text, own, name, seed, stage.get("scene_share"), stage.get("guidance")
-        )
+        options = stage.get("scene_share"), stage.get("guidance")
+        return CaptionBatches(latents, normalise, captions, text, flux, name, settings[name].seed, *options)
 
-    first, second, distil = own, {**own, **own["second"]}, own["distil"]
-    second_batches = batches("flux-second", second)
-    shown = second_batches(0, torch.Generator().manual_seed(0)).middle(24)  # portraits, then scenes
-    fast = compiled(model, settings.steps)
+    # Portraits, then scenes.
+    shown = batches("flux-second")(0, torch.Generator().manual_seed(0)).middle(24).to(settings["flux"].device)
 
-    def show(scale: float, kind: str) -> list[tuple[int, Callable[[int, nn.Module], None]]]:
+    def show(kind: str) -> list[tuple[int, Callable[[int, nn.Module], None]]]:
         def callback(step: int, model: nn.Module) -> None:
-            embedded = kind == "embedded"
-            images = sample(model, vae, shown.to(settings.device), guidance=scale, steps=20, embedded=embedded)
+            images = sample(model, vae, shown, guidance=3.5, steps=20, embedded=kind == "embedded")
             image_grid(to_uint8(images), 12, work / "samples" / f"{kind}-{step:06d}.png")
 
-        return [(int(own["show_every"]), callback)]
+        return [(int(flux["show_every"]), callback)]
+
+    fast = compiled(model, settings["flux"].steps)
 
     def plain_loss(_: nn.Module, batch: FlowBatch) -> Tensor:
-        batch = batch.to(settings.device)
+        batch = batch.to(settings["flux"].device)
         with plain_attention():
             return flow_loss(predict(fast, batch), batch)
 
-    done = [train("flux", model, batches("flux", first), plain_loss, settings, work, show(3.5, "first"))]
-    later = TrainSettings(**second["train"])
-    folder = work / "second"
-    done.append(train("flux-second", model, second_batches, plain_loss, later, folder, show(3.5, "second")))
+    def run(name: str, loss: Callable[[nn.Module, FlowBatch], Tensor], kind: str) -> TrainResult:
+        folder = work / name.removeprefix("flux").removeprefix("-")
+        return train(name, model, batches(name), loss, settings[name], folder, show(kind))
+
+    earlier = [run("flux", plain_loss, "first"), run("flux-second", plain_loss, "second")]
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
-    final = TrainSettings(**distil["train"])
-    teach = compiled(teacher, final.steps)
+    teach = compiled(teacher, settings["flux-distil"].steps)
 
     def distil_loss(_: nn.Module, batch: FlowBatch) -> Tensor:
-        batch = batch.to(settings.device)
+        batch = batch.to(settings["flux"].device)
         with plain_attention():
             return (predict(fast, batch).float() - guided(teach, batch)).pow(2).mean()
 
-    lessons, folder = batches("flux-distil", distil), work / "distil"
-    result = train("flux-distil", model, lessons, distil_loss, final, folder, show(3.5, "embedded"))
-    result.steps, result.seconds = (
-        sum(part.steps for part in [*done, result]),
-        sum(part.seconds for part in [*done, result]),
-    )
-    return model, vae, text, result
+    return model, vae, text, run("flux-distil", distil_loss, "embedded").plus(*earlier)
 
 
 def build_scheduler() -> Any:
-    """Euler steps of rectified flow with FLUX's dynamic shift, its spacing scaled to the micro size (flow.SPACING)."""
+    """Return Euler steps of rectified flow with FLUX's dynamic shift, scaled to the micro size (`flow.SPACING`)."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, use_dynamic_shifting=True, **SPACING)
@@ -207,9 +194,9 @@ def sample(
     embedded: bool = True,
     bf16: bool = True,
 ) -> Tensor:
-    """A quick look at training: images [B, 3, 64, 64] in [-1, 1] from the batch's noise and texts.
+    """Sample images [B, 3, 64, 64] in [-1, 1] from the batch's noise and texts, to watch the training.
 
-    embedded: the guidance is told to the model; otherwise it is classifier-free, in two passes.
+    embedded: whether the model gets the guidance; otherwise it is classifier-free, in two passes.
     """
     scheduler = build_scheduler()
     scheduler.set_timesteps(sigmas=[1 - step / steps for step in range(steps)], mu=SPACING["max_shift"])
@@ -229,31 +216,10 @@ def sample(
 
 
 def save_flux(model: nn.Module, vae: Any, text: FlowTextEncoders, folder: Path) -> None:
-    """Write a folder that `FluxPipeline.from_pretrained` loads: fp16 safetensors."""
-    from diffusers import __version__
-
-    folder.mkdir(parents=True, exist_ok=True)
-    parts: tuple[tuple[Any, str], ...] = (
-        *((model, "transformer"), (vae, "vae")),
-        *((text.clip, "text_encoder"), (text.t5, "text_encoder_2")),
-    )
-    for part, name in parts:
-        with half_precision(part):
-            part.save_pretrained(str(folder / name), safe_serialization=True)
-    save_tokenizer(text.tokenizer, folder / "tokenizer")
-    text.tokenizer_2.save_pretrained(str(folder / "tokenizer_2"))
-    build_scheduler().save_pretrained(str(folder / "scheduler"))
-    index = {
-        "_class_name": "FluxPipeline",
-        "_diffusers_version": __version__,
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "text_encoder_2": ["transformers", "T5EncoderModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "tokenizer_2": ["transformers", "T5TokenizerFast"],
-        "transformer": ["diffusers", "FluxTransformer2DModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
+    """Write a folder that `FluxPipeline.from_pretrained` loads."""
+    parts = {
+        **{"transformer": model, "vae": vae, "scheduler": build_scheduler()},
+        **{"text_encoder": text.clip, "text_encoder_2": text.t5},
+        **{"tokenizer": text.tokenizer, "tokenizer_2": text.tokenizer_2},
     }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    save_pipeline_folder(folder, "FluxPipeline", parts, ("feature_extractor", "image_encoder"))

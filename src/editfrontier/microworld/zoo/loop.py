@@ -1,8 +1,8 @@
 """One resumable training loop for every model of the micro zoo.
 
-A step depends on nothing but (name, seed, step number) and the saved state: the batch generator and the global
-generator (dropout) are seeded anew at each step, so a run that was stopped and resumed walks the same path as one
-that was not. The number of threads is a runtime option of the caller and no part of the settings.
+A step depends on (name, seed, step number) and the saved state alone: the batch generator and the global generator
+(dropout) are seeded at each step, so a run that was stopped and resumed ends like an uninterrupted one. The number of
+threads is an option of the caller and no part of the settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,17 +31,18 @@ StepCallback = Callable[[int, nn.Module], None]
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What decides the result of a training run; all of it goes into the model's provenance.
+    """All settings that decide the result of a training run; the model's provenance holds them.
 
-    steps: optimiser steps.
-    learning_rate: the peak of the one-cycle schedule.
-    schedule_steps: length of that schedule, 0 = steps (longer than steps: training stops before the rate has fallen).
-    warmup: part of the steps that climbs to the peak, in [0, 1).
-    final_lr: the last learning rate as a part of the peak.
-    ema: decay of the averaged weights (ramped up as (1 + step) / (10 + step)), 0 switches averaging off.
-    clip: largest gradient norm, 0 switches clipping off.
-    precision: "fp32", or "bf16" for autocast.
-    seed: seeds data order, noise and dropout.
+    Attributes:
+        steps: optimiser steps.
+        learning_rate: the peak of the one-cycle schedule.
+        warmup: share of the steps that climbs to the peak, in [0, 1).
+        schedule_steps: length of the schedule, 0 = steps; a longer one ends before the rate has fallen.
+        final_lr: the last learning rate as a share of the peak.
+        ema: decay of the averaged weights (ramped up as (1 + step) / (10 + step)), 0 = no averaging.
+        clip: largest gradient norm, 0 = no clipping.
+        precision: "fp32", or "bf16" for autocast.
+        seed: seed of data order, noise and dropout.
     """
 
     steps: int
@@ -66,8 +67,7 @@ class TrainSettings:
 
 @dataclass
 class TrainResult:
-    """model_state: averaged weights (plain weights if averaging is off), fp32 on the CPU; losses: (step, mean loss)
-    per log line."""
+    """The averaged weights (plain ones without averaging), fp32 on the CPU, and (step, mean loss) of each log line."""
 
     model_state: dict[str, Tensor]
     steps: int
@@ -75,9 +75,15 @@ class TrainResult:
     device: str
     losses: list[tuple[int, float]] = field(default_factory=list)
 
+    def plus(self, *others: TrainResult) -> TrainResult:
+        """Return this result with the steps and seconds of other stages added."""
+        stages = [self, *others]
+        steps, seconds = sum(stage.steps for stage in stages), sum(stage.seconds for stage in stages)
+        return replace(self, steps=steps, seconds=seconds)
+
 
 def learning_rate_at(step: int, settings: TrainSettings) -> float:
-    """One-cycle schedule (Smith and Topin, 2019): linear climb over `warmup`, then cosine to `final_lr` of the peak."""
+    """Return the rate of a step by one-cycle (Smith and Topin, 2019): a linear climb, then a cosine to `final_lr`."""
     length = settings.schedule_steps or settings.steps
     climb = max(1, round(length * settings.warmup))
     if step < climb:
@@ -88,15 +94,24 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
 
 
 def step_generator(name: str, seed: int, step: int, device: str = "cpu") -> torch.Generator:
-    """The generator of one step: all randomness of a batch must come from it."""
+    """Return the generator of one step: all randomness of a batch must come from it."""
     return torch.Generator(device).manual_seed(stable_seed("train", name, seed, step))
 
 
-def _save_atomically(payload: Mapping[str, Any], path: Path) -> None:
+def save_atomically(payload: Mapping[str, Any], path: Path) -> None:
+    """Write tensors with `torch.save`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     torch.save(dict(payload), partial)
     os.replace(partial, path)
+
+
+def cached(path: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the tensors of a file, made and saved first if it is not there."""
+    if not path.exists():
+        save_atomically(make(), path)
+    tensors: dict[str, Any] = torch.load(path, weights_only=True)
+    return tensors
 
 
 def _load_state(path: Path, settings: TrainSettings) -> dict[str, Any] | None:
@@ -108,9 +123,62 @@ def _load_state(path: Path, settings: TrainSettings) -> dict[str, Any] | None:
     if json.dumps({**defaults, **json.loads(state["settings"])}, sort_keys=True) != json.dumps(known, sort_keys=True):
         raise UserError(
             f"{path}: was written with other training settings, expected those of the config. "
-            f"Delete the folder {path.parent} to start anew, or restore the config"
+            f"Delete the folder {path.parent} to start again, or restore the config"
         )
     return state
+
+
+class _Average:
+    """Exponential average of a model's parameters; `swap` exchanges both."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
+        self.parameters, self.decay = parameters, decay
+        self.values = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        if self.decay:
+            decay = min(self.decay, (1 + step) / (10 + step))
+            torch._foreach_lerp_(self.values, [parameter.detach() for parameter in self.parameters], 1 - decay)
+
+    def swap(self) -> None:
+        if self.decay:
+            for parameter, mean in zip(self.parameters, self.values, strict=True):
+                held = parameter.detach().clone()
+                parameter.data.copy_(mean)
+                mean.copy_(held)
+
+
+@dataclass
+class _Progress:
+    """Where a run is: steps made, seconds spent, losses by log line; and the losses since the last line."""
+
+    name: str
+    steps: int
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    recent: list[float] = field(default_factory=list)
+    last_log: float = field(default_factory=time.monotonic)
+
+    def report(self) -> None:
+        """Log the mean loss and the pace since the last line."""
+        now, mean = time.monotonic(), sum(self.recent) / len(self.recent)
+        pace = (now - self.last_log) / len(self.recent)
+        eta = pace * (self.steps - self.step) / 60
+        self.losses.append((self.step, mean))
+        line = "%s: step %d/%d loss %.4f %.3f s/step ETA %.1f min"
+        log.info(line, self.name, self.step, self.steps, mean, pace, eta)
+        self.recent, self.last_log = [], now
+
+
+def _optimiser(parameters: Sequence[nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:
+    """Return AdamW, with weight decay for matrices alone."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 def train(
@@ -128,115 +196,92 @@ def train(
 ) -> TrainResult:
     """Train `model` in place; resume from `work_dir/state/state.pt` if it is there.
 
-    name: enters the seeds and the log lines.
-    batch_fn: (step, generator on the CPU) -> batch; a pure function of both. Put tensors on the device in loss_fn
-    or here.
-    loss_fn: (model, batch) -> scalar; runs under autocast if the precision is bf16. Draw noise in batch_fn, with
-    its generator.
-    callbacks: (every, function(step, model)) called after each `every`-th step with the model holding the averaged
-    weights.
-    stop_at: return after this step with the state saved (used to show that resuming is exact).
-    Raises UserError if the saved state has other settings, FloatingPointError if the loss is not finite.
+    Args:
+        name: name in the seeds and the log lines.
+        model: the model.
+        batch_fn: (step, generator on the CPU) -> batch; a pure function of both. Move tensors to the device in loss_fn
+            or here.
+        loss_fn: (model, batch) -> scalar; runs under autocast if the precision is bf16. Draw noise in batch_fn, with
+            its generator.
+        settings: all settings.
+        work_dir: folder of the state.
+        callbacks: (every, function(step, model)), called after each `every`-th step with the averaged weights in the
+            model.
+        checkpoint_seconds, log_seconds: time between two saved states and two log lines.
+        stop_at: return after this step with the state saved (shows that resuming is exact).
+
+    Raises:
+        UserError: the saved state has other settings.
+        FloatingPointError: the loss is not finite.
     """
     device = torch.device(settings.device)
     model.to(device).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim > 1]
-    plain = [p for p in parameters if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        fused=True,
-    )
-    average = [p.detach().clone() for p in parameters]
-    state_path = work_dir / "state" / "state.pt"
-    state = _load_state(state_path, settings)
-    start, seconds, losses = 0, 0.0, []
+    optimiser, average = _optimiser(parameters, settings), _Average(parameters, settings.ema)
+    path, run = work_dir / "state" / "state.pt", _Progress(name, settings.steps)
+    state = _load_state(path, settings)
     if state is not None:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        for mine, saved in zip(average, state["average"], strict=True):
-            mine.copy_(saved)
-        start, seconds = int(state["step"]), float(state["seconds"])
-        losses = [(int(s), float(v)) for s, v in state["losses"]]
-        log.info("%s: resumed at step %d of %d", name, start, settings.steps)
-
-    def save(step: int) -> None:
-        _save_atomically(
-            {
-                "settings": json.dumps(asdict(settings), sort_keys=True),
-                "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "average": average,
-                "step": step,
-                "seconds": seconds,
-                "losses": losses,
-            },
-            state_path,
-        )
-
-    def swap() -> None:
-        for parameter, mean in zip(parameters, average, strict=True):
-            held = parameter.detach().clone()
-            parameter.data.copy_(mean)
-            mean.copy_(held)
-
-    began = last_log = last_save = time.monotonic()
-    running: list[float] = []
-    step = start
+        for mean, saved in zip(average.values, state["average"], strict=True):
+            mean.copy_(saved)
+        run.step, run.seconds = int(state["step"]), float(state["seconds"])
+        run.losses = [(int(step), float(loss)) for step, loss in state["losses"]]
+        log.info("%s: resumed at step %d of %d", name, run.step, settings.steps)
+    last_save = time.monotonic()
     last = min(settings.steps, stop_at) if stop_at is not None else settings.steps
-    while step < last:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, settings)
-        torch.manual_seed(stable_seed("train-model", name, settings.seed, step))
-        batch = batch_fn(step, step_generator(name, settings.seed, step))
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            loss = loss_fn(model, batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if settings.clip:
-            nn.utils.clip_grad_norm_(parameters, settings.clip)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"{name}: the loss is {value} at step {step}; lower learning_rate in config/zoo.yaml"
-            )
-        optimiser.step()
-        step += 1
-        if settings.ema:
-            decay = min(settings.ema, (1 + step) / (10 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - decay)
-        running.append(value)
-        now = time.monotonic()
-        if now - last_log >= log_seconds or step == last:
-            mean = sum(running) / len(running)
-            pace = (now - last_log) / len(running)
-            eta = pace * (settings.steps - step) / 60
-            losses.append((step, mean))
-            log.info("%s: step %d/%d loss %.4f %.3f s/step ETA %.1f min", name, step, settings.steps, mean, pace, eta)
-            running, last_log = [], now
-        if any(step % every == 0 for every, _ in callbacks):
-            if settings.ema:
-                swap()
+    while run.step < last:
+        run.recent.append(_step(name, model, batch_fn, loss_fn, settings, optimiser, run.step))
+        run.step += 1
+        average.update(run.step)
+        if time.monotonic() - run.last_log >= log_seconds or run.step == last:
+            run.report()
+        due = [callback for every, callback in callbacks if run.step % every == 0]
+        if due:
+            average.swap()
             model.eval()
-            for every, callback in callbacks:
-                if step % every == 0:
-                    callback(step, model)
+            for callback in due:
+                callback(run.step, model)
             model.train()
-            if settings.ema:
-                swap()
+            average.swap()
         now = time.monotonic()
-        if now - last_save >= checkpoint_seconds or step == last:
-            seconds += now - began
-            began = last_save = now
-            save(step)
-    if settings.ema:
-        swap()
-    result = {
-        k: (v.detach().float() if v.is_floating_point() else v.detach()).cpu().clone()
-        for k, v in model.state_dict().items()
-    }
+        if now - last_save >= checkpoint_seconds or run.step == last:
+            run.seconds += now - last_save
+            last_save = now
+            parts = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average.values}
+            numbers = {"step": run.step, "seconds": run.seconds, "losses": run.losses}
+            save_atomically({"settings": json.dumps(asdict(settings), sort_keys=True), **parts, **numbers}, path)
+    average.swap()
     model.eval()
-    return TrainResult(result, step, seconds, str(device), losses)
+    weights = {
+        key: (value.detach().float() if value.is_floating_point() else value.detach()).cpu().clone()
+        for key, value in model.state_dict().items()
+    }
+    return TrainResult(weights, run.step, run.seconds, str(device), run.losses)
+
+
+def _step(
+    name: str,
+    model: nn.Module,
+    batch_fn: Callable[[int, torch.Generator], Batch],
+    loss_fn: Callable[[nn.Module, Batch], Tensor],
+    settings: TrainSettings,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+) -> float:
+    """Make one step of the optimiser; return the loss."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate_at(step, settings)
+    torch.manual_seed(stable_seed("train-model", name, settings.seed, step))
+    batch = batch_fn(step, step_generator(name, settings.seed, step))
+    with torch.autocast(torch.device(settings.device).type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        loss = loss_fn(model, batch)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if settings.clip:
+        nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{name}: the loss is {value} at step {step}; lower learning_rate in config/zoo.yaml")
+    optimiser.step()
+    return value

@@ -1,4 +1,4 @@
-"""What a shipped model says about itself: provenance.json beside its files, and saving in half precision."""
+"""Folders of shipped models: their provenance.json, and saving in half precision and in the layout of diffusers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editfrontier.models.loading import verify_provenance
+import torch
+from torch import nn
+
+from editfrontier.base.files import write_bytes
+from editfrontier.microworld.zoo.tokenizer import save_tokenizer
+from editfrontier.models.files import PROVENANCE
+from editfrontier.models.loading import file_hashes, verify_provenance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from editfrontier.microworld.zoo.loop import TrainResult
 
 PACKAGES = (
@@ -31,35 +35,19 @@ PACKAGES = (
     "safetensors",
     "numpy",
 )
-FILE_NAME = "provenance.json"
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of one file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def file_hashes(folder: Path) -> dict[str, str]:
-    """sha256 of every file below `folder` except the provenance itself, by relative POSIX path, sorted."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != FILE_NAME)
-    return {p.relative_to(folder).as_posix(): sha256_of(p) for p in files}
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that a training run depends on; those not installed are left out."""
-    found = {}
+    """Return the versions of the libraries that a training run depends on, as far as they are installed."""
+    versions = {}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions
 
 
 def code_hash() -> str:
-    """One sha256 over the sources of the zoo and of the micro world, which made the model."""
+    """Return one sha256 over the sources of the zoo and of the micro world."""
     root = Path(__file__).resolve().parents[1]  # of the micro world
     digest = hashlib.sha256()
     for folder in (root / "zoo", root):
@@ -77,10 +65,16 @@ def write_provenance(
     scores: Mapping[str, float],
     **extra: Any,
 ) -> Path:
-    """Write provenance.json into the model's folder, after all its other files are in place.
+    """Write provenance.json into the model's folder, after all its other files.
 
-    config: everything that decided the training. scores: held-out scores, {} if not yet computed (see `update_scores`).
-    extra: further entries, for example the model that this one was fine-tuned from.
+    Args:
+        folder: folder of the model.
+        name: name of the model.
+        config: all settings of the training.
+        data_seed: seed of the training data.
+        result: result of the training.
+        scores: held-out scores, {} if not yet computed (see `update_scores`).
+        extra: further entries, for example the model that this one was fine-tuned from.
     """
     record = {
         "name": name,
@@ -100,8 +94,8 @@ def write_provenance(
 
 
 def update_scores(folder: Path, scores: Mapping[str, float], **extra: Any) -> Path:
-    """Merge scores into an existing provenance.json; the hashes of the files are computed anew."""
-    record = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    """Merge scores into an existing provenance.json, and hash the files again."""
+    record = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     record["scores"] = {**record["scores"], **scores}
     record.update(extra)
     record["files"] = file_hashes(folder)
@@ -111,7 +105,8 @@ def update_scores(folder: Path, scores: Mapping[str, float], **extra: Any) -> Pa
 def install(source: Path, target: Path, scores: Mapping[str, float]) -> None:
     """Replace the model folder `target` by a copy of `source`, with these scores merged into its provenance.
 
-    Raises UserError if `source` does not match its own provenance.
+    Raises:
+        UserError: `source` does not match its own provenance.
     """
     verify_provenance(source)
     fresh, old = target.with_name(target.name + ".partial"), target.with_name(target.name + ".old")
@@ -127,18 +122,14 @@ def install(source: Path, target: Path, scores: Mapping[str, float]) -> None:
 
 
 def _write(folder: Path, record: Mapping[str, Any]) -> Path:
-    path = folder / FILE_NAME
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    path = folder / PROVENANCE
+    write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
     return path
 
 
 @contextlib.contextmanager
 def half_precision(model: nn.Module) -> Iterator[nn.Module]:
-    """The model in fp16 within the block, and back in fp32 with its former weights afterwards."""
-    import torch
-
+    """Give the model fp16 weights within the block, and its former fp32 weights afterwards."""
     kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
     model.half()
     try:
@@ -146,3 +137,34 @@ def half_precision(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         model.to(torch.float32)
         model.load_state_dict(kept)
+
+
+def save_pipeline_folder(
+    folder: Path, pipeline: str, parts: Mapping[str, Any], absent: Sequence[str] = (), **entries: Any
+) -> None:
+    """Write a folder that diffusers' `from_pretrained` loads: one folder a part, fp16 safetensors, model_index.json.
+
+    Args:
+        folder: the folder.
+        pipeline: class of the pipeline, as the index names it.
+        parts: networks, tokenizers and scheduler by name.
+        absent: parts that the pipeline does without.
+        entries: further entries of the index.
+    """
+    from diffusers import __version__
+
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, Any] = {**{name: [None, None] for name in absent}, **entries}
+    for name, part in parts.items():
+        kind = type(part).__name__.replace("T5Tokenizer", "T5TokenizerFast")  # the name in published indices
+        index[name] = [type(part).__module__.split(".")[0], kind]
+        if isinstance(part, nn.Module):
+            with half_precision(part):
+                part.save_pretrained(str(folder / name), safe_serialization=True)  # type: ignore[operator]
+        elif kind == "CLIPTokenizer":
+            save_tokenizer(part, folder / name)
+        else:
+            part.save_pretrained(str(folder / name))
+    head = {"_class_name": pipeline, "_diffusers_version": __version__}
+    content = json.dumps(head | dict(sorted(index.items())), indent=2) + "\n"
+    (folder / "model_index.json").write_text(content, encoding="utf-8")

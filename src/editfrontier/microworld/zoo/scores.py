@@ -1,9 +1,7 @@
-"""Held-out scores of the zoo's generators, on renders of seeds that the training never saw, measured on the shipped
-fp16 files.
+"""Held-out scores of the zoo's generators, of the shipped fp16 files, on renders of seeds that no training used.
 
-The attribute classifier of the zoo is the judge. Each score that it gives stands beside its ceiling: the same judge
-on true renders that went through the autoencoder, so that what the generator loses can be told from what the
-autoencoder loses.
+The zoo's attribute classifier is the judge. Each of its scores has a ceiling, its score on true renders after a round
+trip through the autoencoder, which separates the losses of the generator from those of the autoencoder.
 """
 
 from __future__ import annotations
@@ -19,12 +17,12 @@ from torch import Tensor
 
 from editfrontier.base.seeding import case_generator, stable_seed
 from editfrontier.data.language import instructions, load_language, portrait_caption
-from editfrontier.microworld.portraits import ATTRIBUTES
+from editfrontier.microworld.portraits import ATTRIBUTES, named_attributes
 from editfrontier.microworld.zoo.autoencoder import score_autoencoder
 from editfrontier.microworld.zoo.build import AUTOENCODERS, ULTRAEDIT
 from editfrontier.microworld.zoo.data import image_grid, portraits_with_flips, scene_images, to_float, to_uint8
 from editfrontier.microworld.zoo.editing_data import edit_masks
-from editfrontier.models.loading import load_pipeline
+from editfrontier.models.loading import load_pipeline, verify_provenance
 from editfrontier.scoring.evaluators.attributes import AttributeEvaluator
 
 log = logging.getLogger(__name__)
@@ -34,21 +32,22 @@ BATCH = 32
 def evaluate(
     name: str, config: Mapping[str, Any], folder: Path, models: Path, samples: Path | None = None
 ) -> dict[str, float]:
-    """Held-out scores of a shipped generator.
+    """Return the held-out scores of a shipped generator.
 
-    config: the zoo config; its `held_out` says how many images and which seed. models: folder with the attribute
-    classifier.
-    samples: PNG file for a grid of results, or None.
+    Args:
+        name: name of the generator.
+        config: the zoo config, whose `held_out` has the numbers of images and the seed.
+        folder: folder of the generator.
+        models: folder that holds the attribute classifier.
+        samples: PNG file for a grid of results, or None.
     """
     held_out = config["held_out"]
     if name in AUTOENCODERS:
         return _autoencoder(folder, held_out)
-    if name == "t5":  # scored while its head is there, at the end of the training
-        from editfrontier.models.loading import verify_provenance
-
+    if name == "t5":  # scored at the end of the training, before its head is dropped
         return dict(verify_provenance(folder)["scores"])
     judge = AttributeEvaluator.load(models / "attributes")
-    dtype = "float32" if name in ULTRAEDIT else "bfloat16"  # autocast sees to the rest
+    dtype = "float32" if name in ULTRAEDIT else "bfloat16"  # autocast lowers the rest
     pipeline = load_pipeline(name.replace("-", "_"), folder, dtype=dtype)
     if name in ("text-to-image", "flux"):
         return _text_to_image(name, pipeline, judge, held_out, samples)
@@ -69,7 +68,7 @@ def _autoencoder(folder: Path, held_out: Mapping[str, int]) -> dict[str, float]:
 
 
 def agreement(judged: Tensor, wanted: Tensor) -> dict[str, float]:
-    """How often judged == wanted, bool [B, A]: per attribute and overall, plain and balanced over both values."""
+    """Return how often judged == wanted, bool [B, A]: by attribute and overall, plain and balanced over both values."""
     scores: dict[str, float] = {}
     balanced = []
     for index, name in enumerate(ATTRIBUTES):
@@ -107,17 +106,12 @@ def _text_to_image(
     count = held_out["prompts"]
     renders, wanted, _, _ = portraits_with_flips(count, 0, held_out["seed"])
     language = load_language()
-    texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row.tolist(), strict=True)), None) for row in wanted]
+    texts = [portrait_caption(language, named_attributes(row)) for row in wanted]
     generators = _generators(count, name)
     images = []
     for start in range(0, count, BATCH):
         part = slice(start, min(start + BATCH, count))
-        output = pipeline(
-            texts[part],
-            generator=generators[part],
-            output_type="pt",
-            **options,
-        ).images
+        output = pipeline(texts[part], generator=generators[part], output_type="pt", **options).images
         images.append(to_uint8(output.float() * 2 - 1))
     result = torch.cat(images)
     if samples is not None:
@@ -142,7 +136,7 @@ def _edit(
     generators: list[torch.Generator],
     held_out: Mapping[str, Any],
 ) -> Tensor:
-    """Edits [B, 3, 64, 64] in [-1, 1] of uint8 images; masks are for the models that take one."""
+    """Return edits [B, 3, 64, 64] in [-1, 1] of uint8 images; masks are for the models that take one."""
     guidance = float(held_out["guidance"])
     if name in ULTRAEDIT:
         from editfrontier.editing.methods import ultraedit_sampling
@@ -186,7 +180,7 @@ def _editing(
         part = slice(start, min(start + BATCH, len(targets)))
         if name == "inpainting":
             rows = attributes[targets[part]]
-            texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row.tolist(), strict=True)), None) for row in rows]
+            texts = [portrait_caption(language, named_attributes(row)) for row in rows]
         else:
             pairs = zip(columns[part].tolist(), desired[part].tolist(), strict=True)
             texts = [rng.choice(instructions(language, ATTRIBUTES[column], value)) for column, value in pairs]
@@ -219,7 +213,7 @@ def _editing(
         "guidance_scale": float(held_out["guidance"]),
     }
     for index, attribute in enumerate(ATTRIBUTES):
-        mine = columns == index
-        if mine.any():
-            scores[f"success_{attribute}"] = round(float(hits[mine].float().mean()), 4)
+        edited_here = columns == index
+        if edited_here.any():
+            scores[f"success_{attribute}"] = round(float(hits[edited_here].float().mean()), 4)
     return scores

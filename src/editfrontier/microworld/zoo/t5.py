@@ -1,8 +1,8 @@
-"""The tiny T5 encoder that the flow models read text with, frozen: trained to guess the hidden words of a text.
+"""The tiny T5 encoder by which the flow models read text, frozen: trained to guess the hidden words of a text.
 
-FLUX and Stable Diffusion 3 take T5 as it was pretrained on text, and never train it. So does the zoo: the encoder
-learns to name masked words (Devlin et al., 2019, sec. 3.1; the span corruption of T5 itself would need a decoder) of
-captions and instructions, padded as the pipelines pad them, without an attention mask.
+FLUX and Stable Diffusion 3 use a T5 that was pretrained on text, and never train it. So does the zoo: the encoder
+learns to name masked words (Devlin et al., 2019, sec. 3.1; the span corruption of T5 would need a decoder) of captions
+and instructions, padded as the pipelines pad them, without an attention mask.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.language import DEFAULT_PATH, instructions, load_language, portrait_caption
-from editfrontier.microworld.portraits import ATTRIBUTES, sample_portraits
+from editfrontier.microworld.portraits import ATTRIBUTES, named_attributes, sample_portraits
 from editfrontier.microworld.sessions import session_pairs
 from editfrontier.microworld.zoo.data import DataSettings, load_data
 from editfrontier.microworld.zoo.diffusion import tokenise
@@ -37,7 +37,7 @@ _IGNORE = -100
 
 
 def build_t5_tokenizer(words: Iterable[str], max_length: int) -> T5TokenizerFast:
-    """A unigram tokenizer in T5's format: one piece a word, letters for all others, one sentinel.
+    """Build a unigram tokenizer in T5's format: one piece a word, letters for all others, one sentinel.
 
     max_length: tokens of a text with its end token (longer texts are cut).
     """
@@ -52,7 +52,7 @@ def build_t5_tokenizer(words: Iterable[str], max_length: int) -> T5TokenizerFast
 
 
 def build_t5(config: Mapping[str, Any], tokenizer: T5TokenizerFast) -> T5EncoderModel:
-    """A new encoder of the config's `width`, `layers`, `heads` and `hidden`, in the layout of T5 v1.1."""
+    """Build an encoder of the config's `width`, `layers`, `heads` and `hidden`, in the layout of T5 v1.1."""
     from transformers import T5Config, T5EncoderModel
 
     return T5EncoderModel(
@@ -73,7 +73,7 @@ def build_t5(config: Mapping[str, Any], tokenizer: T5TokenizerFast) -> T5Encoder
 
 
 def load_t5(folder: Path) -> tuple[T5EncoderModel, T5TokenizerFast]:
-    """The encoder of the zoo, frozen, in fp32, and its tokenizer. Raises UserError if the folder holds none."""
+    """Load the zoo's encoder, frozen, in fp32, and its tokenizer; raise `UserError` if the folder holds none."""
     from transformers import T5EncoderModel, T5TokenizerFast
 
     if not (folder / "config.json").exists():
@@ -85,7 +85,7 @@ def load_t5(folder: Path) -> tuple[T5EncoderModel, T5TokenizerFast]:
 
 
 class MaskedWords(nn.Module):
-    """The encoder and a head that names the piece at each place; the head is not shipped."""
+    """The encoder with a head that names the piece at each place; the head is not shipped."""
 
     def __init__(self, encoder: T5EncoderModel) -> None:
         super().__init__()
@@ -93,13 +93,13 @@ class MaskedWords(nn.Module):
         self.head = nn.Linear(encoder.config.d_model, encoder.config.vocab_size)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [B, L, V] of tokens int64 [B, L]."""
+        """Return logits [B, L, V] of tokens int64 [B, L]."""
         output: Tensor = self.head(self.encoder(tokens)[0])
         return output
 
 
 def mask_words(tokens: Tensor, tokenizer: Any, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Hide `share` of the pieces of tokens int64 [B, L] -> input, target, the latter -100 where nothing was hidden.
+    """Hide a share of the pieces of tokens int64 [B, L]; return input and target, -100 where nothing is hidden.
 
     Of the hidden pieces 80% become the sentinel, 10% another piece, 10% stay; padding and the end stay.
     """
@@ -112,7 +112,7 @@ def mask_words(tokens: Tensor, tokenizer: Any, share: float, generator: torch.Ge
 
 
 def all_instructions() -> list[str]:
-    """Every instruction for an attribute of a portrait, free-form ones included."""
+    """Return every instruction for an attribute of a portrait, also the free-form ones."""
     language = load_language()
     edits = [(name, value) for name in ATTRIBUTES for value in (True, False)]
     texts = [text for name, value in edits for text in instructions(language, name, value)]
@@ -122,24 +122,24 @@ def all_instructions() -> list[str]:
 def train_t5(
     config: Mapping[str, Any], work: Path
 ) -> tuple[T5EncoderModel, T5TokenizerFast, TrainResult, dict[str, float]]:
-    """Train `t5` of the zoo config on captions of portraits and scenes and on instructions -> ..., held-out scores."""
-    own = config["t5"]
-    settings = TrainSettings(**own["train"])
+    """Train `t5` on captions of portraits and scenes and on instructions; return encoder, tokenizer, result, scores."""
+    entry = config["t5"]
+    settings = TrainSettings(**entry["train"])
     data_settings = DataSettings(**config["data"])
     data = load_data(data_settings, work.parent / "data")
-    tokenizer = build_t5_tokenizer(language_words(DEFAULT_PATH), own["tokens"])
+    tokenizer = build_t5_tokenizer(language_words(DEFAULT_PATH), entry["tokens"])
     captions = Captions(data, data_settings, tokenizer, 0.0)
     edits = all_instructions()
-    edits += session_pairs(own["scene_pairs"], stable_seed("train", "t5", settings.seed), portrait_share=0.0)[1]
+    edits += session_pairs(entry["scene_pairs"], stable_seed("train", "t5", settings.seed), portrait_share=0.0)[1]
     torch.manual_seed(stable_seed("train", "t5", "init", settings.seed))
-    model = MaskedWords(build_t5(own, tokenizer))
-    batch = int(own["batch"])
+    model = MaskedWords(build_t5(entry, tokenizer))
+    batch = int(entry["batch"])
 
     def batch_fn(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         rng = random.Random(generator.initial_seed())
         rows = torch.randint(len(data.images), (batch - batch // 4,), generator=generator)
         texts = captions.texts(rows, rng) + [rng.choice(edits) for _ in range(batch // 4)]
-        return mask_words(tokenise(tokenizer, texts), tokenizer, own["masked"], generator)
+        return mask_words(tokenise(tokenizer, texts), tokenizer, entry["masked"], generator)
 
     def loss_fn(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         return F.cross_entropy(model(batch[0]).float().flatten(0, 1), batch[1].flatten(), ignore_index=_IGNORE)
@@ -151,12 +151,12 @@ def train_t5(
 
 @torch.no_grad()
 def score_t5(model: MaskedWords, tokenizer: Any, config: Mapping[str, Any]) -> dict[str, float]:
-    """Share of the masked and of the shown pieces of captions of unseen portraits that the model names."""
+    """Return the shares of masked and of shown pieces that the model names, on captions of unseen portraits."""
     held_out, language = config["held_out"], load_language()
     rng = random.Random(stable_seed("held-out", "t5", held_out["seed"]))
     generator = torch.Generator().manual_seed(stable_seed("held-out", "t5", held_out["seed"]))
     rows = sample_portraits(held_out["prompts"], seed=stable_seed("held-out", "t5", held_out["seed"])).attributes
-    texts = [portrait_caption(language, dict(zip(ATTRIBUTES, row, strict=True)), rng) for row in rows.tolist()]
+    texts = [portrait_caption(language, named_attributes(row), rng) for row in rows]
     tokens = tokenise(tokenizer, texts)
     hidden, target = mask_words(tokens, tokenizer, config["t5"]["masked"], generator)
     right = model.eval()(hidden).argmax(-1) == tokens

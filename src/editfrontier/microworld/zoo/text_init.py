@@ -1,18 +1,25 @@
-"""The text encoder of the zoo's CLIP as a start for that of the text-to-image model, as Stable Diffusion does it."""
+"""The text tower of the zoo's CLIP as a `CLIPTextModel` of transformers: to start from, or frozen."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from editfrontier.base.errors import UserError
+from editfrontier.data.language import DEFAULT_PATH
+from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 
 def clip_text_state(folder: Path) -> dict[str, Tensor]:
-    """Weights of the text tower of an open_clip folder, fp32, under the names of transformers' `CLIPTextModel`.
+    """Return the weights of an open_clip text tower, fp32, under the names of transformers' `CLIPTextModel`.
 
     The text projection is left out, see `clip_text_projection`.
     """
@@ -45,7 +52,7 @@ def clip_text_state(folder: Path) -> dict[str, Tensor]:
 
 
 def clip_text_projection(folder: Path) -> Tensor:
-    """The text projection of an open_clip folder as the weight [P, W] of a linear layer, fp32."""
+    """Return the text projection of an open_clip folder as the weight [P, W] of a linear layer, fp32."""
     projection: Tensor = load_file(str(folder / "open_clip_model.safetensors"))["text_projection"]
     return projection.float().T.contiguous()
 
@@ -53,14 +60,14 @@ def clip_text_projection(folder: Path) -> Tensor:
 def start_from_clip(encoder: nn.Module, folder: Path) -> None:
     """Copy the text tower of the CLIP in `folder` into a `CLIPTextModel` (maybe with projection) of the same size.
 
-    Raises UserError if their sizes differ.
+    Raises:
+        UserError: the sizes differ.
     """
-    state = clip_text_state(folder)
-    own = encoder.state_dict()
-    prefix = "text_model." if any(name.startswith("text_model.") for name in own) else ""
+    state, targets = clip_text_state(folder), encoder.state_dict()
+    prefix = "text_model." if any(name.startswith("text_model.") for name in targets) else ""
     with torch.no_grad():
         for name, value in state.items():
-            target = own.get(prefix + name)
+            target = targets.get(prefix + name)
             if target is None or target.shape != value.shape:
                 raise UserError(
                     f"{folder}: {name} is {tuple(value.shape)}, expected "
@@ -68,3 +75,37 @@ def start_from_clip(encoder: nn.Module, folder: Path) -> None:
                     "config/zoo.yaml equal to that of CLIP in config/zoo_evaluators.yaml"
                 )
             target.copy_(value)
+
+
+def frozen_clip(folder: Path, tokens: int, kind: type[Any]) -> tuple[Any, CLIPTokenizer]:
+    """Return the text tower of the open_clip model in `folder`, frozen, and the zoo's tokenizer.
+
+    Args:
+        folder: folder of the zoo's CLIP.
+        tokens: tokens of a text with its start and end token.
+        kind: `CLIPTextModel` or `CLIPTextModelWithProjection` of transformers.
+    """
+    from transformers import CLIPTextConfig
+
+    tokenizer = build_tokenizer(language_words(DEFAULT_PATH), tokens)
+    model = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
+    text = model["text_cfg"]
+    config = CLIPTextConfig(
+        vocab_size=text["vocab_size"],
+        hidden_size=text["width"],
+        intermediate_size=4 * text["width"],
+        projection_dim=model["embed_dim"],
+        num_hidden_layers=text["layers"],
+        num_attention_heads=text["heads"],
+        max_position_embeddings=text["context_length"],
+        hidden_act="gelu",  # what open_clip trained it with; the default of transformers differs
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    encoder = kind(config)
+    start_from_clip(encoder, folder)
+    if hasattr(encoder, "text_projection"):
+        with torch.no_grad():
+            encoder.text_projection.weight.copy_(clip_text_projection(folder))
+    return encoder.eval().requires_grad_(False), tokenizer

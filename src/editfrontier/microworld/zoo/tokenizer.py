@@ -1,8 +1,7 @@
 """A tiny byte-pair tokenizer in CLIP's format, over the words of the language file.
 
-Every word of the language becomes one token; a word outside it falls into sub-words and letters. The two special tokens
-stand last in the vocabulary, as in CLIP, so that `CLIPTextModel` finds the end token by its id or as the largest id
-alike.
+Every word of the language becomes one token; another word splits into sub-words and letters. The two special tokens are
+last in the vocabulary, as in CLIP, so that `CLIPTextModel` finds the end token by its id or as the largest id.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
 
 
 def language_words(path: Path) -> list[str]:
-    """All words that the text leaves of a language file hold, sorted; slots such as {colour} are left out."""
+    """Return all words in the texts of a language file, sorted; slots such as {colour} are left out."""
 
     def leaves(node: Any) -> Iterable[str]:
         if isinstance(node, dict):
@@ -45,9 +44,9 @@ def language_words(path: Path) -> list[str]:
 
 
 def learn_merges(words: Iterable[str], limit: int) -> list[tuple[str, str]]:
-    """Byte-pair merges (Sennrich et al., 2016) over distinct words, most frequent pair first, ties in alphabetic order.
+    """Return byte-pair merges (Sennrich et al., 2016) over distinct words, most frequent first, ties by alphabet.
 
-    Stops when every word is one token or after `limit` merges.
+    They end when every word is one token, or after `limit` merges.
     """
     pieces = [[*word[:-1], word[-1] + SUFFIX] for word in sorted(set(words))]
     merges: list[tuple[str, str]] = []
@@ -93,15 +92,10 @@ def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
     (folder / "special_tokens_map.json").write_text(json.dumps(specials, indent=2), encoding="utf-8")
 
 
-def token_count(tokenizer: CLIPTokenizer, text: str) -> int:
-    """Tokens of a text with its start and end token."""
-    return len(tokenizer(text).input_ids)
-
-
 def check_lengths(tokenizer: CLIPTokenizer, texts: Iterable[str]) -> None:
     """Raise UserError for the first text that the tokenizer would cut."""
     for text in texts:
-        count = token_count(tokenizer, text)
+        count = len(tokenizer(text).input_ids)
         if count > tokenizer.model_max_length:
             raise UserError(
                 f"caption {text!r}: has {count} tokens, expected at most {tokenizer.model_max_length}. "

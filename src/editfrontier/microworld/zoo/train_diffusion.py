@@ -41,7 +41,7 @@ CHANNELS = {"text-to-image": 4, "inpainting": 9, "instruct-pix2pix": 8}
 
 
 def load_autoencoder(folder: Path) -> Any:
-    """The shipped autoencoder, frozen, in fp32. Raises UserError if the folder holds none."""
+    """Load a shipped autoencoder, frozen, in fp32; raise `UserError` if the folder holds none."""
     from diffusers import AutoencoderKL
 
     if not (folder / "config.json").exists():
@@ -54,14 +54,17 @@ def load_autoencoder(folder: Path) -> Any:
 def train_diffusion(
     name: str, config: Mapping[str, Any], vae_folder: Path, base_state: Mapping[str, Tensor] | None, work: Path
 ) -> tuple[TextConditioned, Any, Any, TrainResult]:
-    """Train one of CHANNELS -> model with averaged weights, autoencoder, tokenizer, result.
+    """Train one of CHANNELS; return model with averaged weights, autoencoder, tokenizer, result.
 
-    config: the whole zoo config. vae_folder: the shipped autoencoder. base_state: weights of the text-to-image
-    model, which the other two start from. work: state, samples and caches; the rendered data are shared in its
-    parent folder.
+    Args:
+        name: name of the model.
+        config: the zoo config.
+        vae_folder: folder of the shipped autoencoder.
+        base_state: weights of the text-to-image model, from which the other two start.
+        work: folder of state and samples; renders and latents are shared in its parent folder.
     """
-    own = config[name]
-    settings = TrainSettings(**own["train"])
+    entry = config[name]
+    settings = TrainSettings(**entry["train"])
     data_settings = DataSettings(**config["data"])
     data = load_data(data_settings, work.parent / "data")
     vae = load_autoencoder(vae_folder)
@@ -74,18 +77,18 @@ def train_diffusion(
         widen_input(base_state, model)
     batch_fn: InstructionBatches | InpaintingBatches | TextToImageBatches
     if name == "instruct-pix2pix":
-        scenes = instruction_scenes(vae, own["scene_pairs"], settings.seed, work.parent / "data")
-        batch_fn = InstructionBatches(data, latents, scenes, tokenizer, scale, own, settings.seed)
+        scenes = instruction_scenes(vae, entry["scene_pairs"], settings.seed, work.parent / "data")
+        batch_fn = InstructionBatches(data, latents, scenes, tokenizer, scale, entry, settings.seed)
     else:
-        captions = Captions(data, data_settings, tokenizer, own["drop"])
+        captions = Captions(data, data_settings, tokenizer, entry["drop"])
         if name == "inpainting":
-            batch_fn = InpaintingBatches(data, latents * scale, captions, vae, own["batch"], settings.seed)
+            batch_fn = InpaintingBatches(data, latents * scale, captions, vae, entry["batch"], settings.seed)
         else:
-            batch_fn = TextToImageBatches(latents * scale, captions, own["batch"], name, settings.seed)
+            batch_fn = TextToImageBatches(latents * scale, captions, entry["batch"], name, settings.seed)
     alphas = build_scheduler().alphas_cumprod
 
     def loss_fn(model: nn.Module, batch: DiffusionBatch) -> Tensor:
-        return diffusion_loss(model, batch.to(settings.device), alphas, own["min_snr_gamma"])
+        return diffusion_loss(model, batch.to(settings.device), alphas, entry["min_snr_gamma"])
 
     sample_batch = batch_fn(0, torch.Generator().manual_seed(0))
 
@@ -93,16 +96,14 @@ def train_diffusion(
         images = sample(model, vae, sample_batch, tokenizer, guidance=3.0, steps=25)
         image_grid(to_uint8(images), 12, work / "samples" / f"{step:06d}.png")
 
-    callbacks = [(int(own["show_every"]), show)]
+    callbacks = [(int(entry["show_every"]), show)]
     result = train(name, model, batch_fn, loss_fn, settings, work, callbacks)
-    if "second" in own:
-        if "text_encoder" in own["second"]:
-            start_from_clip(model.text_encoder, vae_folder.parent / own["second"]["text_encoder"])
-        batch_fn.high_noise = float(own["second"].get("high_noise", 0.0))
-        later = TrainSettings(**own["second"]["train"])
-        first = result
-        result = train(f"{name}-second", model, batch_fn, loss_fn, later, work / "second", callbacks)
-        result.steps, result.seconds = first.steps + result.steps, first.seconds + result.seconds
+    if "second" in entry:
+        if "text_encoder" in entry["second"]:
+            start_from_clip(model.text_encoder, vae_folder.parent / entry["second"]["text_encoder"])
+        batch_fn.high_noise = float(entry["second"].get("high_noise", 0.0))
+        later = TrainSettings(**entry["second"]["train"])
+        result = train(f"{name}-second", model, batch_fn, loss_fn, later, work / "second", callbacks).plus(result)
     return model, vae, tokenizer, result
 
 
@@ -110,7 +111,7 @@ def train_diffusion(
 def sample(
     model: nn.Module, vae: Any, batch: DiffusionBatch, tokenizer: Any, *, guidance: float, steps: int, count: int = 24
 ) -> Tensor:
-    """A quick look at training: DDIM samples [count, 3, 64, 64] in [-1, 1] for the texts (and images) of a batch."""
+    """Draw DDIM samples [count, 3, 64, 64] in [-1, 1] for the texts (and images) of a batch, to watch the training."""
     scheduler = build_scheduler()
     scheduler.set_timesteps(steps)
     device = next(model.parameters()).device

@@ -1,13 +1,12 @@
 """The zoo's instruction editors in the layout of UltraEdit (Zhao et al., 2024): networks, batches, training, folder.
 
-A Stable Diffusion 3 transformer that also reads the source image: free-form, then with a mask beside it, widened from
-the free-form one by channels that start at zero. Latents follow UltraEdit's own convention, see `ultraedit_sampling`.
-Text encoders are frozen and the training's texts are finite, so that each is embedded once.
+A Stable Diffusion 3 transformer that also reads the source image: first free-form, then with a mask in further input
+channels, which start at zero. Latents follow UltraEdit's convention, see `ultraedit_sampling`. The text encoders are
+frozen and the set of texts is finite, so that each text is embedded once.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -19,13 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import DEFAULT_PATH
 from editfrontier.editing.methods import ultraedit_sampling
 from editfrontier.microworld.zoo.data import DataSettings, image_grid, load_data, to_uint8
+from editfrontier.microworld.zoo.diffusion import widen_input
 from editfrontier.microworld.zoo.editing_data import InstructionBatches, cached_latents, edit_masks, scene_pairs
 from editfrontier.microworld.zoo.flow import (
     FlowBatch,
-    clip_config,
     compiled,
     flow_loss,
     flow_noise,
@@ -33,10 +31,9 @@ from editfrontier.microworld.zoo.flow import (
     start_transformer,
 )
 from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings, train
-from editfrontier.microworld.zoo.provenance import half_precision
+from editfrontier.microworld.zoo.provenance import save_pipeline_folder
 from editfrontier.microworld.zoo.t5 import all_instructions, load_t5
-from editfrontier.microworld.zoo.text_init import clip_text_projection, start_from_clip
-from editfrontier.microworld.zoo.tokenizer import build_tokenizer, language_words, save_tokenizer
+from editfrontier.microworld.zoo.text_init import frozen_clip
 from editfrontier.microworld.zoo.train_diffusion import load_autoencoder
 
 if TYPE_CHECKING:
@@ -46,13 +43,16 @@ log = logging.getLogger(__name__)
 
 FREE_FORM, MASK = "ultraedit-freeform", "ultraedit-mask"
 CHANNELS = {FREE_FORM: 32, MASK: 48}
+PATCHES = "pos_embed.proj.weight"
+"""The weight that the input channels of the transformer enter by."""
+
 TEXT_BLOCK = 128
 NOTICEABLE = 0.15
-"""Mean absolute difference of bare latents, whose standard deviation is about 1.7, above which a place is changed."""
+"""Mean absolute difference of bare latents, whose standard deviation is about 1.7, of a changed place."""
 
 
 def build_ultraedit(config: Mapping[str, Any], channels: int, text_width: int, pooled: int) -> SD3Transformer2DModel:
-    """A new transformer of the config's `layers`, `heads` and `head_width`; images of up to 256x256 pixels."""
+    """Build a transformer of the config's `layers`, `heads` and `head_width`; images of up to 256x256 pixels."""
     from diffusers import SD3Transformer2DModel
 
     model = SD3Transformer2DModel(
@@ -72,28 +72,14 @@ def build_ultraedit(config: Mapping[str, Any], channels: int, text_width: int, p
     return model
 
 
-def widen_patches(source: Mapping[str, Tensor], target: nn.Module) -> None:
-    """Load the weights of a transformer into one with more input channels; the new channels start at zero."""
-    name = "pos_embed.proj.weight"
-    old, wide = source[name], torch.zeros_like(target.state_dict()[name])
-    wide[:, : old.shape[1]] = old
-    target.load_state_dict({**source, name: wide})
-
-
 def load_text(models: Path, tokens: int) -> dict[str, Any]:
-    """The frozen text encoders and tokenizers of Stable Diffusion 3 by their names there: the zoo's CLIP twice, its T5.
+    """Return the frozen text encoders and tokenizers of Stable Diffusion 3 by name: the zoo's CLIP twice, its T5.
 
-    tokens: of an instruction, for each of the tokenizers.
+    tokens: tokens of an instruction, for each tokenizer.
     """
     from transformers import CLIPTextModelWithProjection
 
-    clip = models / "clip"
-    tokenizer = build_tokenizer(language_words(DEFAULT_PATH), tokens)
-    encoder = CLIPTextModelWithProjection(clip_config(clip, tokenizer))
-    start_from_clip(encoder, clip)
-    with torch.no_grad():
-        encoder.text_projection.weight.copy_(clip_text_projection(clip))
-    encoder.eval().requires_grad_(False)
+    encoder, tokenizer = frozen_clip(models / "clip", tokens, CLIPTextModelWithProjection)
     t5, tokenizer_3 = load_t5(models / "t5")
     tokenizer_3.model_max_length = tokens
     return {
@@ -103,14 +89,14 @@ def load_text(models: Path, tokens: int) -> dict[str, Any]:
 
 
 def build_scheduler() -> Any:
-    """Euler steps of rectified flow with Stable Diffusion 3's shift."""
+    """Return Euler steps of rectified flow with Stable Diffusion 3's shift."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0)
 
 
 def build_pipeline(transformer: Any, vae: Any, text: Mapping[str, Any]) -> StableDiffusion3Pipeline:
-    """The parts as the pipeline that the editors use."""
+    """Return the pipeline that the editors use, with these parts."""
     from diffusers import StableDiffusion3Pipeline
 
     pipeline = StableDiffusion3Pipeline(transformer=transformer, scheduler=build_scheduler(), vae=vae, **text)
@@ -119,7 +105,7 @@ def build_pipeline(transformer: Any, vae: Any, text: Mapping[str, Any]) -> Stabl
 
 
 class TextTable:
-    """Embeddings of a finite set of texts, each made once by the pipeline itself."""
+    """Embeddings of a finite set of texts, each computed once by the pipeline."""
 
     def __init__(self, pipeline: Any, texts: Sequence[str], tokens: int) -> None:
         distinct = list(dict.fromkeys(["", *texts]))
@@ -128,30 +114,30 @@ class TextTable:
         with torch.no_grad():
             for start in range(0, len(distinct), TEXT_BLOCK):
                 block = distinct[start : start + TEXT_BLOCK]
-                found = pipeline.encode_prompt(
+                embedded = pipeline.encode_prompt(
                     block, None, None, do_classifier_free_guidance=False, max_sequence_length=tokens
                 )
-                prompts.append(found[0].half())
-                pooled.append(found[2].half())
+                prompts.append(embedded[0].half())
+                pooled.append(embedded[2].half())
         self.prompts, self.pooled = torch.cat(prompts), torch.cat(pooled)
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Embeddings [B, L, D] and [B, P] of known texts."""
+        """Return the embeddings [B, L, D] and [B, P] of known texts."""
         rows = torch.tensor([self.place[text] for text in texts])
         return self.prompts[rows].float(), self.pooled[rows].float()
 
 
 def changed_places(source: Tensor, target: Tensor) -> Tensor:
-    """Where bare latents [B, C, h, w] differ noticeably, or a neighbour does: {0, 1} [B, 1, h, w]."""
+    """Return {0, 1} [B, 1, h, w]: where bare latents [B, C, h, w], or those of a neighbour, differ noticeably."""
     differs = (source - target).abs().mean(1, keepdim=True) > NOTICEABLE
     return F.max_pool2d(differs.float(), 3, 1, 1)
 
 
 class UltraEditBatches:
-    """(step, generator) -> pairs with embedded instructions and, beside the noisy latents, the source's bare ones.
+    """(step, generator) -> pairs with embedded instructions and, as extra channels, the bare latents of the source.
 
-    With `masks`, the bare latents of the mask too: the exact mask of the edit, grown by 0 to 5 pixels, or all white in
-    a share `white` of the draws. The text, image and mask, or all of them are left out as `InstructionBatches` does.
+    With `masks`, also the bare latents of the mask: the exact mask of the edit, grown by 0 to 5 pixels, or all white in
+    a share `white` of the draws. Text, image and mask, or all of them, are left out as in `InstructionBatches`.
     """
 
     def __init__(
@@ -168,7 +154,7 @@ class UltraEditBatches:
         self.config, self.masked = config, masks
 
     def masks(self, pairs: Tensor, rows: Tensor, rng: random.Random) -> Tensor:
-        """Masks float {0, 1} [B, 1, 64, 64] of portrait pairs and of scene pairs."""
+        """Draw masks float {0, 1} [B, 1, 64, 64] of portrait pairs and of scene pairs."""
         images = self.pairs.images
         before = torch.cat([images[pairs[:, 0]], self.scenes[0][rows]])
         exact = edit_masks(before, torch.cat([images[pairs[:, 1]], self.scenes[1][rows]]))
@@ -199,20 +185,20 @@ class UltraEditBatches:
 def train_ultraedit(
     name: str, config: Mapping[str, Any], models: Path, work: Path
 ) -> tuple[SD3Transformer2DModel, Any, dict[str, Any], TrainResult]:
-    """Train `ultraedit-freeform` or, from it, `ultraedit-mask` -> transformer, autoencoder, text parts, result.
+    """Train `ultraedit-freeform` or, from it, `ultraedit-mask`; return transformer, autoencoder, text parts, result.
 
     models: folder that holds `flow-autoencoder`, `clip`, `t5` and, for the mask, `ultraedit-freeform`.
     """
     from diffusers import SD3Transformer2DModel
 
-    own, shape = {**config[FREE_FORM], **config[name]}, config[FREE_FORM]["transformer"]
-    second = own.pop("second", None) if name == FREE_FORM else None
-    settings = TrainSettings(**own["train"])
+    merged, shape = {**config[FREE_FORM], **config[name]}, config[FREE_FORM]["transformer"]
+    second = merged.pop("second", None) if name == FREE_FORM else None
+    settings = TrainSettings(**merged["train"])
     data = load_data(DataSettings(**config["data"]), work.parent / "data")
     vae = load_autoencoder(models / "flow-autoencoder")
-    text = load_text(models, own["tokens"])
+    text = load_text(models, merged["tokens"])
     latents = cached_latents(vae, data.images, work.parent / "data").half()
-    before, texts, after = scene_pairs(own["scene_pairs"], TrainSettings(**config[FREE_FORM]["train"]).seed)
+    before, texts, after = scene_pairs(merged["scene_pairs"], TrainSettings(**config[FREE_FORM]["train"]).seed)
     folder = work.parent / "data"
     scenes = (cached_latents(vae, before, folder), texts, cached_latents(vae, after, folder))
     torch.manual_seed(stable_seed("train", name, "init", settings.seed))
@@ -220,12 +206,12 @@ def train_ultraedit(
     model = build_ultraedit(shape, CHANNELS[name], width, pooled)
     if name == MASK:
         base = SD3Transformer2DModel.from_pretrained(str(models / FREE_FORM / "transformer"), dtype=torch.float32)
-        widen_patches(base.state_dict(), model)
+        widen_input(base.state_dict(), model, PATCHES)
     log.info("%s: %.2f million weights", name, sum(p.numel() for p in model.parameters()) / 1e6)
     pipeline = build_pipeline(model, vae, text)
-    table = TextTable(pipeline, [*all_instructions(), *texts], own["tokens"])
-    pairs = InstructionBatches(data, latents, scenes, None, 1.0, own, settings.seed, name)
-    batches = UltraEditBatches(pairs, (before, after), table, vae, own, masks=name == MASK)
+    table = TextTable(pipeline, [*all_instructions(), *texts], merged["tokens"])
+    pairs = InstructionBatches(data, latents, scenes, None, 1.0, merged, settings.seed, name)
+    batches = UltraEditBatches(pairs, (before, after), table, vae, merged, masks=name == MASK)
     fast = compiled(model, settings.steps)
 
     def loss_fn(_: nn.Module, batch: FlowBatch) -> Tensor:
@@ -245,19 +231,18 @@ def train_ultraedit(
         grid = look(pipeline, batches, 16)
         image_grid(grid, 16, work / "samples" / f"{step:06d}.png")
 
-    callbacks = [(int(own["show_every"]), show)]
+    callbacks = [(int(merged["show_every"]), show)]
     result = train(name, model, batches, loss_fn, settings, work, callbacks)
     if second is not None:
-        first, batches.config = result, {**own, **second}
+        first, batches.config = result, {**merged, **second}
         later = TrainSettings(**second["train"])
-        result = train(f"{name}-second", model, batches, loss_fn, later, work / "second", callbacks)
-        result.steps, result.seconds = first.steps + result.steps, first.seconds + result.seconds
+        result = train(f"{name}-second", model, batches, loss_fn, later, work / "second", callbacks).plus(first)
     return model, vae, text, result
 
 
 @torch.no_grad()
 def look(pipeline: Any, batches: UltraEditBatches, count: int) -> Tensor:
-    """A quick look at training: sources, edits and true edits of the first batch, half of them scenes, uint8."""
+    """Return sources, edits and true edits of the first batch, half of them scenes, uint8, to watch the training."""
     rng = random.Random(0)
     source, target, texts, pairs, rows = batches.pairs.examples(0, rng)
     chosen = [*range(count // 2), *range(len(source) - count // 2, len(source))]
@@ -275,29 +260,6 @@ def look(pipeline: Any, batches: UltraEditBatches, count: int) -> Tensor:
 
 
 def save_ultraedit(model: nn.Module, vae: Any, text: Mapping[str, Any], folder: Path) -> None:
-    """Write a folder in the layout of the published UltraEdit weights: fp16 safetensors, one folder a part."""
-    from diffusers import __version__
-
-    folder.mkdir(parents=True, exist_ok=True)
-    encoders = {name: part for name, part in text.items() if name.startswith("text_encoder")}
-    for name, part in {"transformer": model, "vae": vae, **encoders}.items():
-        with half_precision(part):
-            part.save_pretrained(str(folder / name), safe_serialization=True)
-    save_tokenizer(text["tokenizer"], folder / "tokenizer")
-    save_tokenizer(text["tokenizer_2"], folder / "tokenizer_2")
-    text["tokenizer_3"].save_pretrained(str(folder / "tokenizer_3"))
-    build_scheduler().save_pretrained(str(folder / "scheduler"))
-    index = {
-        "_class_name": "StableDiffusion3InstructPix2PixPipeline",  # as published; diffusers has no such class
-        "_diffusers_version": __version__,
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
-        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-        "text_encoder_3": ["transformers", "T5EncoderModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "tokenizer_2": ["transformers", "CLIPTokenizer"],
-        "tokenizer_3": ["transformers", "T5TokenizerFast"],
-        "transformer": ["diffusers", "SD3Transformer2DModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    """Write a folder in the layout of the published UltraEdit weights, whose class diffusers does not have."""
+    parts = {"transformer": model, "vae": vae, "scheduler": build_scheduler(), **text}
+    save_pipeline_folder(folder, "StableDiffusion3InstructPix2PixPipeline", parts)
