@@ -41,7 +41,8 @@ def _scores(n: int = 40, seed: int = 0, noise: float = 0.05, d: int = 6) -> Task
     )
 
 
-SETTINGS = Settings(resamples=400, set_resamples=50, permutations=499)
+CONTROLS = ("source", "random_image", "true_edit", "autoencoder_round_trip")
+SETTINGS = Settings(resamples=400, set_resamples=50, permutations=499, controls=CONTROLS)
 
 
 def _row(frame: pd.DataFrame, **where: str) -> pd.Series:
@@ -133,7 +134,8 @@ def test_binary_metrics_get_mcnemars_test_where_clusters_have_one_case() -> None
 
 def test_prenamed_metrics_are_marked() -> None:
     frame = differences(
-        _scores(), Settings(resamples=50, set_resamples=20, permutations=99, prenamed=("success", "fid"))
+        _scores(),
+        Settings(resamples=50, set_resamples=20, permutations=99, controls=CONTROLS, prenamed=("success", "fid")),
     )
     assert set(frame[frame["prenamed"]]["metric"]) == {"success", "fid"}
     assert differences(_scores(), SETTINGS)["prenamed"].all()  # those of Table 1 by default
@@ -223,12 +225,14 @@ def test_front_probability_of_two_equal_editors_is_between_zero_and_one() -> Non
 
 def test_front_without_its_controls_says_why() -> None:
     data = _scores()
-    frame, reason = frontier(data, Settings(controllability_anchors=("source", "oracle")))
+    frame, reason = frontier(data, Settings(controls=CONTROLS, controllability_anchors=("source", "oracle")))
     assert frame.empty
     assert "oracle" in reason
-    frame, reason = frontier(data, Settings(fidelity=("ssim_bg",)))
+    frame, reason = frontier(data, Settings(controls=CONTROLS, fidelity=("ssim_bg",)))
     assert "ssim_bg" in reason
-    by_value = frontier(data, Settings(controllability=("success",), controllability_anchors=(0.0, 1.0)))[0]
+    by_value = frontier(
+        data, Settings(controls=CONTROLS, controllability=("success",), controllability_anchors=(0.0, 1.0))
+    )[0]
     assert by_value.set_index("variant").loc["weak", "controllability"] == pytest.approx(data.values[:, 3, 2].mean())
 
 
@@ -283,7 +287,7 @@ def test_files_give_the_same_as_arrays_and_twice_the_same_bytes(tmp_path: Path) 
     data = _scores()
     files = _write(tmp_path, data)
     outs = _run(tmp_path, files)
-    settings = Settings(resamples=200, set_resamples=20, permutations=99)
+    settings = Settings(resamples=200, set_resamples=20, permutations=99, controls=CONTROLS)
     frame, provenance = read_parquet(outs[0], "")
     expected = summary(data, settings)
     pd.testing.assert_series_equal(frame["ci_low"], expected["ci_low"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from editfrontier.base.errors import UserError
-from editfrontier.base.fingerprints import canonical, code_hash, import_closure, spec_hash, variant_name
+from editfrontier.base.fingerprints import _module_hash, canonical, code_hash, import_closure, spec_hash, variant_name
 from workspace import ROOT
 
 
@@ -91,6 +91,16 @@ def test_hash_changes_with_code_that_runs_only(package: Path, file: str, text: s
     before = hash_in_new_process(package)
     (package / f"{file}.py").write_text(text)
     assert (hash_in_new_process(package) != before) is changes
+
+
+@pytest.mark.parametrize(("change", "changes"), [("label='B', marker='o'", False), ("label='A', model='flux'", True)])
+def test_how_an_editor_is_called_and_drawn_makes_no_edit_anew(tmp_path: Path, change: str, changes: bool) -> None:
+    hashes = set()
+    for place, look in enumerate(("label='A', marker='s'", change)):
+        file = tmp_path / f"{place}.py"
+        file.write_text(f"from editfrontier.editors import Editor\nEDITOR = Editor('a', {look})\n")
+        hashes.add(_module_hash(file))
+    assert len(hashes) == 1 + changes
 
 
 def test_modules_that_a_text_names_count_as_imported() -> None:

@@ -25,6 +25,7 @@ from editfrontier.base.places import LIBRARY
 
 PACKAGE = "editfrontier"
 _NAMED = re.compile(r"[A-Za-z_][\w.]*:\w+")  # what is imported by its name as a text, "package.module:Name"
+_LOOK = {"label", "colour", "marker", "control"}
 _SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
 
 
@@ -141,9 +142,9 @@ def _value_text(editor: str, key: str, value: Any) -> str:
 def code_hash(*modules: str) -> str:
     """Hash the code of modules and of everything that they import from their own package and from this one.
 
-    Comments, docstrings and formatting do not count, nor do imports for type checking only. What a text names as
-    "package.module:Name" counts as imported; modules of a computed name (editors, by their registry) are not followed.
-    Nothing is imported.
+    Comments, docstrings and formatting do not count, nor do imports for type checking only, nor an editor's look. What
+    a text names as "package.module:Name" counts as imported; modules of a computed name (editors, by their registry)
+    are not followed. Nothing is imported.
 
     Args:
         modules: dotted names, for example "editfrontier.editing.editors.sdedit".
@@ -247,7 +248,14 @@ def _tree_hash(tree: ast.Module) -> str:
             node.body
         ):
             node.body = node.body[1:]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _names_editor(node.targets):
+            # How an editor is called and drawn changes no edit; tables and figures have it as a parameter.
+            node.value.keywords = [keyword for keyword in node.value.keywords if keyword.arg not in _LOOK]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _names_editor(targets: list[ast.expr]) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == "EDITOR" for target in targets)
 
 
 def _is_docstring(body: list[ast.stmt]) -> bool:

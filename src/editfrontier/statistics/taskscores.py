@@ -50,7 +50,7 @@ class Settings:
     interval: str = "studentized"
     permutations: int = 9999
     seed: int = 0
-    controls: tuple[str, ...] = ("source", "autoencoder_round_trip", "random_image", "true_edit", "copy_paste")
+    controls: tuple[str, ...] = ()
     fidelity: tuple[str, ...] = ("id_sim", "lpips_bg_spatial")
     controllability: tuple[str, ...] = ("clip_directional", "success")
     fidelity_anchors: tuple[str | float, str | float] = ("random_image", "source")

@@ -28,7 +28,7 @@ from editfrontier.study.config.models import ON_REQUEST, edit_size, kind_problem
 from editfrontier.study.config.rows import split_table, swept, table_names, unusual
 from editfrontier.study.config.schema import check_schema, file_of, wrong
 from editfrontier.study.figure import FIGURES
-from editfrontier.study.results.naming import is_control, variant_label
+from editfrontier.study.results.naming import variant_label
 from editfrontier.study.userstudy.settings import response_patterns, settings_problems
 
 ATTRIBUTE_DRAGS = CONFIG / "attribute_drags.yaml"
@@ -197,11 +197,10 @@ def _resolve_experiments(
             for row in swept(listed):
                 variant = _variant(config, files, [*path, "rows", index], row)
                 variants[experiment["task"]][variant.name] = variant
-                usual = {
-                    "variant": variant.name,
-                    "label": _label(config, row),
-                    "control": is_control(row["editor"]),
-                }
+                editor = get_editor(variant.editor)
+                # Colour and marker stand here so that figures are drawn again when they change.
+                look = {"control": editor.control, "colour": editor.colour, "marker": editor.marker}
+                usual = {"variant": variant.name, "label": _label(config, row), **look}
                 rows.append(usual | row | {"params": dict(variant.params)})
         whole = {key: value for key, value in experiment.items() if key != "by"}
         tables[name] = {"name": name, **whole, "rows": rows}
