@@ -1,4 +1,4 @@
-"""An editor and a figure of installed packages, one file each, in a config, a table, a figure, the page."""
+"""An editor, a metric and a figure of installed packages, one file each, in a config, a table, a figure, the page."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ EDITOR = Editor(
     "{name}", NoParams, lambda model, batch, params: batch.images, label="Glow & shine", colour="#123ABC", marker="8"
 )
 """
+METRIC = """
+from editfrontier.scoring.metrics import Metric
+
+METRIC = Metric(
+    name="{name}",
+    label="Brightness of all",
+    unit="cd",
+    direction="higher",
+    range=(0.0, None),
+    group="quality",
+    description="mean of the image",
+    source="nobody",
+    compute=lambda batch: batch.edited.float().mean((1, 2, 3)),
+)
+"""
 FIGURE = """
 from editfrontier.study.figure import Figure
 
@@ -34,7 +49,7 @@ def draw(inputs):
 
     figure, axes = plt.subplots()
     look = row_styles(inputs.table.rows)
-    for line in inputs.grid(("id_sim",)).lines:
+    for line in inputs.grid(("brightness",)).lines:
         if line.row.variant in look:
             style = look[line.row.variant]
             axes.plot([line.cells[0].value], [0], style.marker, color=style.colour, label=line.row.label)
@@ -62,7 +77,8 @@ statistics = study.root / "statistics/portraits.parquet"
 frame = pd.read_parquet(statistics)
 glow = frame[frame["variant"] == "sdedit"].assign(variant="glow")
 frame = pd.concat([frame, glow])
-write_parquet(statistics, frame, {})
+shine = frame[frame["metric"] == "id_sim"].assign(metric="brightness", value=3.0, ci_low=2.0, ci_high=4.0)
+write_parquet(statistics, pd.concat([frame, shine]), {})
 table = {**study.tables["table1"], "metrics": resolved["metrics"]}
 table["rows"] = [*table["rows"], next(row for row in resolved["rows"] if row["editor"] == "glow")]
 files = [study.root / f"tables/table1.{form}" for form in ("csv", "md", "tex")]
@@ -75,17 +91,19 @@ build_report(study.root, config, {"table1": table}, study.reported, study.root /
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of results of a study that names an editor and a figure of packages."""
+    """Folder of results of a study that names an editor, a metric and a figure of packages."""
     folder = tmp_path_factory.mktemp("outside")
     packages = folder / "packages"
     put_package(packages, "package-of-glow", "glow", EDITOR)
+    put_package(packages, "package-of-brightness", "brightness", METRIC, "editfrontier.metrics")
     put_package(packages, "package-of-rays", "rays", FIGURE, "editfrontier.figures")
+    put_package(packages, "package-of-ruin", "ruin", "1 / 0", "editfrontier.metrics")
     change = {
         "extends": str(ROOT / "config/smoke.yaml"),
         "editors": {"glow": {}},
         "run": ["table1"],
         "analyse": [],
-        "experiments": {"table1": {"rows": [{"editor": "sdedit"}, {"editor": "glow"}], "metrics": ["id_sim"]}},
+        "experiments": {"table1": {"rows": [{"editor": "sdedit"}, {"editor": "glow"}], "metrics": ["brightness"]}},
         "figures": {"rays": {"table": "table1"}},
     }
     (folder / "config.yaml").write_text(json.dumps(change))
@@ -99,12 +117,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "warning: metric 'ruin' is left out. entry point 'ruin = " in done.stderr
+    assert "package-of-ruin" in done.stderr
     return folder / "study"
 
 
 def test_the_table_calls_them_as_they_call_themselves(study: Path) -> None:
-    _, *lines = [line for line in (study / "tables/table1.md").read_text().splitlines() if line.startswith("|")]
-    assert sum("Glow &amp; shine" in line for line in lines) == 1
+    head, *lines = [line for line in (study / "tables/table1.md").read_text().splitlines() if line.startswith("|")]
+    assert "Brightness of all" in head
+    (row,) = [line for line in lines if "Glow &amp; shine" in line]
+    assert "3.0" in row
 
 
 def test_the_figure_from_outside_draws_the_editor_in_its_own_colour(study: Path) -> None:
@@ -112,7 +134,7 @@ def test_the_figure_from_outside_draws_the_editor_in_its_own_colour(study: Path)
     assert "#123abc" in svg
 
 
-def test_the_page_shows_them(study: Path) -> None:
+def test_the_page_shows_all_three(study: Path) -> None:
     html = (study / "index.html").read_text()
     data: dict[str, Any] = page_data(html)
     (point,) = [point for point in data["planes"][0]["points"] if point["editor"] == "glow"]
@@ -122,6 +144,7 @@ def test_the_page_shows_them(study: Path) -> None:
         "8",
         False,
     )
+    assert "Brightness of all" in html
     assert "Rays of light" in html and "All that shines." in html
 
 
