@@ -159,3 +159,4 @@ def test_a_broken_plug_in_is_named_and_stops_no_other(
     assert "warning: editor 'dusty' is left out." in (said := capsys.readouterr().err)
     assert "package 'package-of-dust'" in said and "ZeroDivisionError" in said
     assert {"dusty", "golden", "sdedit"} <= set(EDITORS.names())
+    assert "package 'package-of-dust'" in registry.unknown("dusty") and "Did you mean" not in registry.unknown("dusty")

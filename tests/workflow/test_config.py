@@ -85,7 +85,7 @@ def test_schema_refuses_unknown_keys_everywhere() -> None:
         ),
         (["tasks", "portraits", "cases"], 0, ["key 'tasks.portraits.cases'", "0", "at least 1"]),
         (["tasks", "portraits", "cases"], ..., ["key 'tasks.portraits.cases'", "missing"]),
-        (["tasks", "portraits", "dataset"], "portrait", ["'portrait'", "is no dataset", "'portraits'"]),
+        (["tasks", "portraits", "dataset"], "portrait", ["'portrait'", "no such dataset", "'portraits'"]),
         (["tasks", "Faces"], {"dataset": "portraits", "cases": 1, "shards": 1}, ["key 'tasks.Faces'", "small letters"]),
         (["language"], ..., ["key 'language'", "missing"]),
         (["reported"], ..., ["key 'reported'", "missing"]),

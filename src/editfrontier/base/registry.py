@@ -87,8 +87,6 @@ class Registry(Generic[T]):
             return self._entries()[name]
         elif name in self._modules():
             thing = getattr(import_own(f"{self.package}.{name}"), self.constant, None)
-        elif name in self.reserved:
-            raise UserError(f"{self.word} '{name}': {self.reserved[name]}")
         else:
             raise UserError(f"{self.word} '{name}': {self.unknown(name)}")
         if not isinstance(thing, self.type):
@@ -108,7 +106,17 @@ class Registry(Generic[T]):
         return point.module if point else f"{self.package}.{name}"
 
     def unknown(self, name: str) -> str:
-        """Return what a message says of a name that nothing has: the nearest known name, and where to add one."""
+        """Return what a message says of a name that gives nothing.
+
+        That is why it is reserved or what broke its plug-in, else the nearest known name and where to add one.
+        """
+        if name in self.reserved:
+            return self.reserved[name]
+        if name in self:
+            try:
+                self.get(name)
+            except UserError as error:
+                return str(error)
         near = did_you_mean(name, {*self.names(), *self.reserved})
         home = self.home or (f"src/{self.package.replace('.', '/')}/{name}.py" if self.package else "")
         add = f", or add {home}" if home else ""

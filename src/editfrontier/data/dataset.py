@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import ExpectedFile, data_folder
 from editfrontier.base.params import fill_params
 from editfrontier.base.registry import Registry
@@ -211,10 +211,8 @@ def dataset_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str
     for path, entry, rendered in users:
         if entry["dataset"] in rendered:
             continue  # their builders check their options
-        known = [*DATASETS, *rendered]
-        if entry["dataset"] not in known:
-            near = did_you_mean(entry["dataset"], known)
-            yield [*path, "dataset"], f"'{entry['dataset']}' is no dataset.{near} Correct the name."
+        if entry["dataset"] not in DATASETS:
+            yield [*path, "dataset"], f"'{entry['dataset']}': {DATASETS.unknown(entry['dataset'])}"
             continue
         try:
             dataset = get_dataset(entry["dataset"])

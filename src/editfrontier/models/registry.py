@@ -186,7 +186,10 @@ def get_entry(name: str) -> ModelEntry:
     """Return an entry of the registry; raise `UserError` if there is none of this name."""
     registry = load_registry()
     if name not in registry:
-        raise UserError(f"'{name}' is no model of {REGISTRY.name}.{did_you_mean(name, registry)} Correct the name.")
+        near = did_you_mean(name, registry)
+        raise UserError(
+            f"'{name}' is no model of {REGISTRY.name}.{near} Correct the name, or add it to config/models.yaml."
+        )
     return registry[name]
 
 
