@@ -14,6 +14,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.data.cases import Case
 from editfrontier.study.analyses.mask_quality import ANALYSIS
 from editfrontier.study.designs.masks import mask_table
+from editfrontier.study.run import draw_analysis
 
 KINDS = {"exact": 1.0, "dilated": 0.8, "shifted": 0.4}
 EDITORS = ["mask_guided", "drag_flow", "true_edit"]
@@ -81,7 +82,7 @@ def test_losses_slopes_and_the_comparison_of_editors_are_recovered(tmp_path: Pat
     assert not found.select("difference", variant="true_edit")
     said = " ".join(ANALYSIS.say(found, inputs))
     assert "drag flow, shifted mask: Boundary changes by +0.1" in said
-    ANALYSIS.draw(found, inputs, ANALYSIS.params(metrics=tuple(METRICS)), tmp_path / "figure")
+    draw_analysis(ANALYSIS, found, inputs, ANALYSIS.params(metrics=tuple(METRICS)), tmp_path / "figure")
     assert (tmp_path / "figure.svg").stat().st_size > 1000
 
 
@@ -97,7 +98,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (row,) = found.select("extra_loss")
     assert "'sdedit' is no editor" in row.note
     assert ANALYSIS.say(found, inputs)
-    ANALYSIS.draw(found, inputs, ANALYSIS.params(), tmp_path / "figure")
+    draw_analysis(ANALYSIS, found, inputs, ANALYSIS.params(), tmp_path / "figure")
 
 
 def test_a_task_without_masks_in_its_design_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from analysis_fixture import found_by, inputs_of, rows_of, scores_of
 from editfrontier.data.cases import Case, write_png
 from editfrontier.study.analyses.regions import ANALYSIS, RegionsParams
 from editfrontier.study.drawing.regions import deviation_map
+from editfrontier.study.run import draw_analysis
 
 REGIONS = ("face", "eyes", "nose", "mouth", "skin", "hair", "background")
 EDITORS = ["sdedit", "ultraedit", "autoencoder_round_trip", "flow_reconstruction+method=none", "random_image"]
@@ -88,7 +89,7 @@ def test_without_regions_the_analysis_says_so(tmp_path: Path) -> None:
     assert math.isnan(row.value)
     assert "no case of 'e' has regions" in row.note
     assert ANALYSIS.say(found, inputs) == []
-    ANALYSIS.draw(found, inputs, RegionsParams(), tmp_path / "figure")
+    draw_analysis(ANALYSIS, found, inputs, RegionsParams(), tmp_path / "figure")
     assert (tmp_path / "figure.png").exists()
 
 

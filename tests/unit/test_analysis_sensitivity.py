@@ -20,6 +20,7 @@ from editfrontier.study.analysis import analysis_params
 from editfrontier.study.designs.wordings import clip_towards_first, read_design
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.results.naming import Row
+from editfrontier.study.run import draw_analysis
 
 EDITS, WORDINGS, SEEDS, SIZE = 6, 4, 3, 8
 ROW = Row("instruct_pix2pix", "instruct_pix2pix", "InstructPix2Pix", "", "", False)
@@ -121,7 +122,7 @@ def test_distances_between_wordings_and_seeds_are_those_of_the_images(tmp_path: 
     assert worst[0].value == pytest.approx(30 / 255)
     assert worst[0].note == "wording 0 | wording 3"
     assert "12.5 times as much" in ANALYSIS.say(found, inputs)[0]
-    ANALYSIS.draw(found, inputs, analysis_params(ANALYSIS, {}), tmp_path / "figure")
+    draw_analysis(ANALYSIS, found, inputs, analysis_params(ANALYSIS, {}), tmp_path / "figure")
     assert (tmp_path / "figure.png").exists()
 
 

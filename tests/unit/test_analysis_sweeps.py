@@ -22,6 +22,7 @@ from editfrontier.study.analyses.sweep import ANALYSIS as SWEEP
 from editfrontier.study.analysis import analysis_params
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.results.naming import Row
+from editfrontier.study.run import draw_analysis
 
 W = np.array([1.0, 2.0, 3.0, 5.0, 6.0, 7.5, 9.0, 12.0, 15.0, 20.0])
 CASES = 40
@@ -133,7 +134,7 @@ def test_a_sweep_of_one_value_keeps_its_mean_and_says_what_it_lacks(tmp_path: Pa
     assert optimum.note == "values of guidance_scale: 1, expected at least 2"
     assert "expected at least 4" in found.select("p_break")[0].note
     assert "values of guidance_scale: 1" in SWEEP.say(found, inputs)[0]
-    SWEEP.draw(found, inputs, analysis_params(SWEEP, {}), tmp_path / "figure")
+    draw_analysis(SWEEP, found, inputs, analysis_params(SWEEP, {}), tmp_path / "figure")
     assert (tmp_path / "figure.svg").exists()
 
 
@@ -200,7 +201,7 @@ def test_levels_are_compared_with_the_reference_and_corrected(tmp_path: Path) ->
     sentences = LEVELS.say(found, inputs)
     assert "down_blocks.0 against mid_block: worse, difference -0" in sentences[0]
     assert "mid_block is best in" in sentences[1]
-    LEVELS.draw(found, inputs, analysis_params(LEVELS, {"reference": "mid_block"}), tmp_path / "figure")
+    draw_analysis(LEVELS, found, inputs, analysis_params(LEVELS, {"reference": "mid_block"}), tmp_path / "figure")
     assert (tmp_path / "figure.png").exists()
 
 
@@ -290,7 +291,7 @@ def test_the_floor_of_the_autoencoder_is_taken_out(tmp_path: Path) -> None:
     assert whole.ci_high < 0.9
     assert only(found, "intercept", level="against sqrt(1 - alpha_bar)").ci_low > 0
     assert only(found, "floor").value == pytest.approx(0.05)
-    STRENGTH.draw(found, inputs, analysis_params(STRENGTH, {}), tmp_path / "figure")
+    draw_analysis(STRENGTH, found, inputs, analysis_params(STRENGTH, {}), tmp_path / "figure")
     assert (tmp_path / "figure.pdf").exists()
 
 

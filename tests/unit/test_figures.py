@@ -126,18 +126,9 @@ def test_an_unknown_figure_gives_the_nearest_one_and_the_place_for_it() -> None:
         FIGURES.get("fronteir")
 
 
-FIGURE = """
-from editfrontier.study.figure import Figure
-
-def draw(inputs):
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots()
-    grid = inputs.grid(inputs.table.metrics[:1])
-    axes.set_title(f"{len(grid.lines)} rows of {inputs.table.name}")
-    return figure
-
-EDITOR = Figure("{name}", "Counted rows", "How many rows there are.", "A title", draw{needs})
-"""
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+_CODE = (DOCS / "adding_a_figure.md").read_text(encoding="utf-8").split("```python")[1].split("```")[0]
+FIGURE = f"{_CODE}EDITOR = FIGURE\n"
 
 
 @pytest.fixture
@@ -147,17 +138,19 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "packages"
 
 
-def test_a_figure_of_a_package_is_drawn_from_a_table(study: Study, packages: Path, tmp_path: Path) -> None:
-    put_package(packages, "package-that-counts", "counted", FIGURE.replace("{needs}", ""), "editfrontier.figures")
-    assert "counted" in FIGURES
-    draw_figure("counted", study.tables["table1"], study.root, study.reported, tmp_path / "c")
-    assert "rows of table1" in (tmp_path / "c.svg").read_text(encoding="utf-8")
+def test_the_figure_of_the_docs_is_drawn_when_a_package_has_it(study: Study, packages: Path, tmp_path: Path) -> None:
+    put_package(packages, "package-that-counts", "cost", FIGURE, "editfrontier.figures")
+    assert "cost" in FIGURES
+    draw_figure("cost", study.tables["table1"], study.root, study.reported, tmp_path / "c")
+    drawn = (tmp_path / "c.svg").read_text(encoding="utf-8")
+    assert "Seconds" in drawn
+    assert "SDEdit" in drawn
     with pytest.raises(UserError, match="was given no table"):
-        draw_figure("counted", {}, study.root, study.reported, tmp_path / "d")
+        draw_figure("cost", {}, study.root, study.reported, tmp_path / "d")
 
 
 def test_a_figure_that_needs_what_nothing_makes_is_named(packages: Path) -> None:
-    code = FIGURE.replace("{needs}", ", ('statistic',)")
-    put_package(packages, "package-that-asks", "asking", code, "editfrontier.figures")
-    with pytest.raises(UserError, match="figure 'asking': needs 'statistic', .*'statistics'"):
-        FIGURES.get("asking")
+    code = FIGURE.replace("draw=draw,", "draw=draw, needs=('statistic',),")
+    put_package(packages, "package-that-asks", "cost", code, "editfrontier.figures")
+    with pytest.raises(UserError, match="figure 'cost': needs 'statistic', .*'statistics'"):
+        FIGURES.get("cost")

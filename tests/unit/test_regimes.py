@@ -13,6 +13,7 @@ from editfrontier.statistics import regimes
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.study.analyses.regimes import ALL, ANALYSIS, RegimesParams
 from editfrontier.study.drawing.regimes import ellipse
+from editfrontier.study.run import draw_analysis
 
 THREE = np.array([[0.1, 0.9], [0.15, 0.85], [0.12, 0.8], [0.5, 0.5], [0.55, 0.48], [0.9, 0.1], [0.85, 0.12]])
 
@@ -140,7 +141,7 @@ def test_regimes_fronts_and_domination_are_recovered(tmp_path: Path) -> None:
     shares = [row.value for row in found.select("regimes_share", level="portraits")]
     assert sum(shares) == pytest.approx(1)
     assert ANALYSIS.say(found, inputs)
-    ANALYSIS.draw(found, inputs, RegimesParams(), tmp_path / "figure")
+    draw_analysis(ANALYSIS, found, inputs, RegimesParams(), tmp_path / "figure")
     assert (tmp_path / "figure.svg").stat().st_size > 1000
 
 
@@ -200,4 +201,4 @@ def test_tasks_without_controls_or_with_few_editors_are_named(tmp_path: Path) ->
     said = " ".join(ANALYSIS.say(found, inputs))
     assert "drags: no composites" in said
     assert "no groups are looked for" in said
-    ANALYSIS.draw(found, inputs, RegimesParams(), tmp_path / "figure")
+    draw_analysis(ANALYSIS, found, inputs, RegimesParams(), tmp_path / "figure")

@@ -22,6 +22,7 @@ from editfrontier.statistics.taskscores import Settings
 from editfrontier.study.analysis import Analysis, analysis_params, get_analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.inputs import Inputs
+from editfrontier.study.run import draw_analysis
 from editfrontier.study.theory import maps
 from tiny_flux import tiny_flux
 from tiny_pipelines import fresh_generators, tiny_batch, tiny_cases, tiny_pipeline
@@ -63,7 +64,7 @@ def analysis(name: str) -> Analysis:
 def drawn(name: str, found: Any, inputs: Inputs, folder: Path, **params: Any) -> list[str]:
     """Draw the figure, and return the sentences."""
     one = analysis(name)
-    one.draw(found, inputs, analysis_params(one, params), folder / name)
+    draw_analysis(one, found, inputs, analysis_params(one, params), folder / name)
     for suffix in ("pdf", "svg", "png"):
         assert (folder / f"{name}.{suffix}").stat().st_size > 1000
     sentences = list(one.say(found, inputs))

@@ -16,6 +16,7 @@ from editfrontier.study.analysis import analysis_params, get_analysis
 from editfrontier.study.config.study import load_study
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.inputs import Inputs
+from editfrontier.study.run import draw_analysis
 from editfrontier.study.theory import lipschitz, maps
 from hub_files import write_json
 from hub_layout import PNDM, write_checkpoint
@@ -100,7 +101,7 @@ def test_it_runs_on_published_classes(
     assert all(np.isfinite(row.value) and row.value > 0 and row.n == CASES for row in rows), rows
     left_out = found.one("left_out")
     assert left_out is not None and left_out.value == 0
-    analysis.draw(found, given, analysis_params(analysis, SHORT[name]), tmp_path / name)
+    draw_analysis(analysis, found, given, analysis_params(analysis, SHORT[name]), tmp_path / name)
     assert analysis.say(found, given)
     if name == "score_difference":
         assert {row.metric for row in [row for level in levels for row in found.select("tightness", level=level)]} == {

@@ -18,6 +18,7 @@ from editfrontier.study.analysis import NoParams
 from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.inputs import Inputs
 from editfrontier.study.results.naming import parse_table
+from editfrontier.study.run import draw_analysis
 from editfrontier.study.userstudy.materials import Trial
 from editfrontier.study.userstudy.page import write_study
 from editfrontier.study.userstudy.responses import collect_responses, judgements_of, read_session
@@ -75,7 +76,7 @@ def test_without_responses_there_is_one_finding_and_nothing_in_their_place(world
     assert "responses/test/" in rows[0].note
     findings, inputs = Findings(tuple(rows), {}), inputs_of(world.root, world.table, [])
     assert "No responses yet" in ANALYSIS.say(findings, inputs)[0]
-    ANALYSIS.draw(findings, inputs, NoParams(), tmp_path / "figure")
+    draw_analysis(ANALYSIS, findings, inputs, NoParams(), tmp_path / "figure")
     for kind in ("pdf", "svg", "png"):
         assert (tmp_path / f"figure.{kind}").stat().st_size > 1000
 
@@ -339,7 +340,7 @@ def test_findings_are_declared_drawn_and_said(
     rows, files = known
     assert {row.quantity for row in rows} <= set(ANALYSIS.quantities)
     findings, inputs = Findings(tuple(rows), {}), inputs_of(world.root, world.table, files)
-    ANALYSIS.draw(findings, inputs, NoParams(), tmp_path / "figure")
+    draw_analysis(ANALYSIS, findings, inputs, NoParams(), tmp_path / "figure")
     xml.etree.ElementTree.parse(tmp_path / "figure.svg")
     text = " ".join(ANALYSIS.say(findings, inputs))
     assert "20 participants gave 800 judgements. They prefer InstructPix2Pix" in text

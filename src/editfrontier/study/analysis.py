@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.params import NoParams as NoParams
@@ -19,6 +18,8 @@ from editfrontier.base.params import fill_params
 from editfrontier.base.registry import Registry
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from editfrontier.study.findings import Finding, Findings
     from editfrontier.study.inputs import Inputs
 
@@ -30,7 +31,7 @@ class Analysis:
     Attributes:
         name: the module's name.
         run: (inputs, params) -> findings, in the order in which readers should see them.
-        draw: (findings, inputs, params, stem) writes the figure as <stem>.pdf, .svg and .png (`plotting.save_figure`).
+        draw: (findings, inputs, params) -> the matplotlib figure; it is called within `theme.figure_style`.
         say: (findings, inputs) -> sentences of what was found, computed from the findings, the most important first.
         quantities: quantity -> what it means in a few words, for table heads and tooltips; every quantity that `run`
             may return stands here.
@@ -40,7 +41,7 @@ class Analysis:
 
     name: str
     run: Callable[[Inputs, Any], Sequence[Finding]]
-    draw: Callable[[Findings, Inputs, Any, Path], None]
+    draw: Callable[[Findings, Inputs, Any], Figure]
     say: Callable[[Findings, Inputs], Sequence[str]]
     quantities: Mapping[str, str]
     params: type = NoParams

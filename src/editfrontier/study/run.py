@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.base.errors import UserError
-from editfrontier.study.analysis import analysis_params, get_analysis
+from editfrontier.study.analysis import Analysis, analysis_params, get_analysis
+from editfrontier.study.drawing.plotting import write_figure
 from editfrontier.study.findings import Findings, write_findings
-from editfrontier.study.inputs import make_inputs
+from editfrontier.study.inputs import Inputs, make_inputs
 
 
 def run_analysis(name: str, entry: Mapping[str, Any], root: Path, out: Path, device: str = "cpu") -> None:
@@ -32,5 +33,10 @@ def run_analysis(name: str, entry: Mapping[str, Any], root: Path, out: Path, dev
         raise UserError(f"analysis '{analysis.name}': does not say what '{min(undeclared)}' means. {fix}")
     about = {"stage": "analyses", "name": name, "entry": dict(entry)}
     findings = Findings(rows, about)
-    analysis.draw(findings, inputs, params, out.with_suffix(""))
+    draw_analysis(analysis, findings, inputs, params, out.with_suffix(""))
     write_findings(out, rows, about | {"sentences": list(analysis.say(findings, inputs))})
+
+
+def draw_analysis(analysis: Analysis, findings: Findings, inputs: Inputs, params: Any, stem: Path) -> None:
+    """Draw the figure of an analysis from its findings, as <stem>.pdf, .svg and .png."""
+    write_figure(lambda: analysis.draw(findings, inputs, params), stem)

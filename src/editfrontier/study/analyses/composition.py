@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.data.cases import read_image
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.chains import PRESENT, attribute_names, chain_data, mean_of, only_experiment, statuses
+from editfrontier.study.drawing.composition import draw_composition
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -227,13 +227,6 @@ def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
 # Figure and sentences -------------------------------------------------------------------------------------------------
 
 
-def draw(findings: Findings, inputs: Inputs, params: CompositionParams, stem: Path) -> None:
-    """Draw bars with intervals: what is retained, what is washed out against what fails, and what the order does."""
-    from editfrontier.study.drawing.composition import draw_composition
-
-    draw_composition(findings, inputs, params.paper, stem)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how often two and three attributes are kept, and whether edits wash out more often than they fail."""
 
@@ -269,7 +262,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
 ANALYSIS = Analysis(
     name="composition",
     run=run,
-    draw=draw,
+    draw=draw_composition,
     say=say,
     quantities={
         **{name: f"share of sequences in which {text}" for name, text in RATES.items()},

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from editfrontier.study.designs.chains import (
     slopes,
     statuses,
 )
+from editfrontier.study.drawing.drift import draw_drift
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -236,13 +236,6 @@ def _bound(
 # Figure and sentences -------------------------------------------------------------------------------------------------
 
 
-def draw(findings: Findings, inputs: Inputs, params: DriftParams, stem: Path) -> None:
-    """Draw a panel for each metric: a line an editor with its interval, and for deviations the line k epsilon."""
-    from editfrontier.study.drawing.drift import draw_drift
-
-    draw_drift(findings, inputs, params.panels, params.epsilon, stem)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how identity falls, how deviation grows, how often k epsilon bounds it, and what was not run."""
     sentences = []
@@ -291,7 +284,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
 ANALYSIS = Analysis(
     name="drift",
     run=run,
-    draw=draw,
+    draw=draw_drift,
     say=say,
     quantities={
         "exponent": "p in deviation ~ k^p, fitted to the mean deviation (1 - ID sim for identity); 1 is linear",

@@ -7,9 +7,7 @@ median of all chains (the lower one of an even number); a chain that failed for 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +15,13 @@ import numpy as np
 from editfrontier.data.cases import read_image
 from editfrontier.study.analysis import Analysis, NoParams
 from editfrontier.study.designs.chains import chain_data, only_experiment
+from editfrontier.study.drawing.images import beside, draw_image, head, image_grid
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import row_styles
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from editfrontier.study.designs.chains import ChainData
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
@@ -75,41 +76,25 @@ def typical_chain(data: ChainData, rows: Sequence[Row]) -> int:
     return int(numbers[order[(len(order) - 1) // 2]])
 
 
-def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
+def draw(findings: Findings, inputs: Inputs, params: NoParams) -> Figure:
     """Draw the original and the image after every edit, a row an editor."""
-    from editfrontier.study.drawing.images import draw_image
-    from editfrontier.study.drawing.plotting import save_figure
-    from editfrontier.study.drawing.theme import figure_style
-
     data = chain_data(inputs, only_experiment(inputs))
-    rows = shown_rows(inputs)
+    rows, task = shown_rows(inputs), data.scores.task
     chain = data.chains[typical_chain(data, rows)]
-    task = data.scores.task
-    look = row_styles(rows)
-    source = read_image(inputs.folder(task) / chain[0].image)
-    instructions = list(dict.fromkeys(case.instruction for case in chain))
-    with figure_style():
-        import matplotlib.pyplot as plt
-
-        columns = len(chain) + 1
-        width, height = _TEXT + _CELL * columns, _CELL * len(rows) + 0.45
-        figure, grid = plt.subplots(len(rows), columns, figsize=(width, height), squeeze=False)
-        top = 1 - 0.42 / height
-        figure.subplots_adjust(left=_TEXT / width, right=0.998, top=top, bottom=0.004, wspace=0.05, hspace=0.05)
-        for place, row in enumerate(rows):
-            images = inputs.images(task, row.variant)
-            shown = [source, *[read_image(images[c.case_id]) if c.case_id in images else None for c in chain]]
-            for k, (axes, image) in enumerate(zip(grid[place], shown, strict=True)):
-                draw_image(axes, image, "no image")
-                if place == 0:
-                    axes.set_title("original" if k == 0 else f"k = {k}", fontsize=7.5)
-            label = "\n".join(textwrap.wrap(row.label, 24)[:3])
-            first = grid[place][0]
-            style = {"ha": "right", "va": "center", "fontsize": 7.5, "color": look[row.variant].colour}
-            first.text(-0.08, 0.5, label, transform=first.transAxes, **style)
-        title = "; then ".join(f"\u201c{text}\u201d" for text in instructions)
-        figure.text(0.004, 1 - 0.13 / height, title, fontsize=8, weight="bold", va="center")
-        save_figure(figure, stem)
+    source, look = read_image(inputs.folder(task) / chain[0].image), row_styles(rows)
+    figure, grid = image_grid(len(rows), len(chain) + 1, _CELL, beside=_TEXT, above=0.42, foot=0.03)
+    for cells, row in zip(grid, rows, strict=False):
+        images = inputs.images(task, row.variant)
+        edited = [read_image(images[case.case_id]) if case.case_id in images else None for case in chain]
+        for axes, image in zip(cells, [source, *edited], strict=True):
+            draw_image(axes, image, "no image")
+        beside(cells[0], row.label, _TEXT - 0.15, 3, look[row.variant].colour)
+    for k, axes in enumerate(grid[0]):
+        head(axes, f"k = {k}" if k else "original", _CELL)
+    instructions = "; then ".join(f"\u201c{text}\u201d" for text in dict.fromkeys(case.instruction for case in chain))
+    height = figure.get_figheight()
+    figure.text(0.004, 1 - 0.13 / height, instructions, fontsize=8, weight="bold", va="center")
+    return figure
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:

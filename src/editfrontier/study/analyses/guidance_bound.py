@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +12,14 @@ from editfrontier.base.errors import UserError
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import mean_findings, number, percent
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_finding
+from editfrontier.study.drawing.panels import panels, title
+from editfrontier.study.drawing.theme import BLUE, DASHED, GREEN, INK, SOLID, VERMILION, shades
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import Style
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from editfrontier.study.findings import Findings
@@ -188,75 +191,55 @@ def _terms(levels: Sequence[float]) -> list[Finding]:
 NAMES = {"single": "alpha of one step", "cumulative": "cumulative alpha (E1)", "ddim": "DDIM step, exact"}
 
 
-def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams, stem: Path) -> None:
+COLOURS = {"single": VERMILION, "cumulative": BLUE, "ddim": GREEN}
+
+
+def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams) -> Figure:
     """Draw deviation and bounds over w; over the steps, the terms of the sum and the norm of the guidance direction."""
-    from editfrontier.study.drawing.plotting import save_figure
-    from editfrontier.study.drawing.theme import INK, figure_style
-
-    colours = {"single": "#D55E00", "cumulative": "#0072B2", "ddim": "#009E73"}
-    with figure_style():
-        import matplotlib.pyplot as plt
-
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.6, 3.2), layout="constrained")
-        measured = findings.select("deviation")
-        left.errorbar(
-            [row.x for row in measured],
-            [row.value for row in measured],
-            yerr=_bars(measured),
-            color=INK,
-            marker="o",
-            markersize=4,
-            linewidth=1.2,
-            label="measured",
+    figure, (left, middle, right) = panels(3, (3.2, 3.2))
+    measured = [
+        Series([of_finding(row) for row in findings.select("deviation")], Style(INK, "o", False), "measured", SOLID)
+    ]
+    for factor, dashes, words in (("plain", SOLID, ""), ("averaged", DASHED, ", 1/√T")):
+        for reading, colour in COLOURS.items():
+            rows = findings.select("bound", level=f"{reading}/{factor}")
+            bound = [Point(row.x, row.value) for row in rows]
+            measured.append(Series(bound, Style(colour, "", False), NAMES[reading] + words, dashes))
+    terms = [
+        Series(
+            [of_finding(row) for row in findings.select("term_share", level=reading)],
+            Style(colour, "", False),
+            NAMES[reading],
+            SOLID,
         )
-        for reading, colour in colours.items():
-            for factor, style in (("plain", "-"), ("averaged", "--")):
-                rows = findings.select("bound", level=f"{reading}/{factor}")
-                label = NAMES[reading] + (", 1/√T" if factor == "averaged" else "")
-                left.plot(
-                    [row.x for row in rows],
-                    [row.value for row in rows],
-                    linestyle=style,
-                    color=colour,
-                    linewidth=1.1,
-                    label=label,
-                )
-        left.set_yscale("log")
-        left.set_xlabel("guidance scale w")
-        left.set_ylabel("L2 deviation of the final latents")
-        left.set_title("(a) Deviation and bounds", loc="left")
-        for reading, colour in colours.items():
-            rows = findings.select("term_share", level=reading)
-            middle.plot([row.x for row in rows], [row.value for row in rows], color=colour, label=NAMES[reading])
-        middle.set_yscale("log")
-        middle.set_xlabel("step, from noise (left) to image (right)")
-        middle.set_ylabel("share of the sum")
-        middle.set_title("(b) Terms of the sum", loc="left")
-        for place, scale in enumerate(params.scales):
-            rows = findings.select("direction_norm", level=f"w = {scale:g}")
-            shade = plt.get_cmap("viridis")(0.85 * place / max(len(params.scales) - 1, 1))
-            right.plot([row.x for row in rows], [row.value for row in rows], color=shade, label=f"w = {scale:g}")
-            right.fill_between(
-                [row.x for row in rows],
-                [row.ci_low for row in rows],
-                [row.ci_high for row in rows],
-                color=shade,
-                alpha=0.18,
-                linewidth=0,
-            )
-        right.set_xlabel("step, from noise (left) to image (right)")
-        right.set_ylabel(r"$\|\epsilon(c) - \epsilon(\emptyset)\|$", parse_math=True)
-        right.set_title("(c) Norm of the guidance direction", loc="left")
-        for axes in (middle, right):
-            axes.legend(loc="best", fontsize=6.5, handlelength=1.8)
-        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=6.5, handlelength=1.8)
-        save_figure(figure, stem)
-
-
-def _bars(rows: Sequence[Finding]) -> list[list[float]]:
-    below = [row.value - row.ci_low if math.isfinite(row.ci_low) else 0.0 for row in rows]
-    above = [row.ci_high - row.value if math.isfinite(row.ci_high) else 0.0 for row in rows]
-    return [[max(value, 0.0) for value in below], [max(value, 0.0) for value in above]]
+        for reading, colour in COLOURS.items()
+    ]
+    norms = [
+        Series(
+            [of_finding(row) for row in findings.select("direction_norm", level=f"w = {scale:g}")],
+            Style(shade, "", False),
+            f"w = {scale:g}",
+            SOLID,
+        )
+        for scale, shade in zip(params.scales, shades(len(params.scales)), strict=True)
+    ]
+    for place, (axes, series, heading) in enumerate(
+        (
+            (left, measured, "Deviation and bounds"),
+            (middle, terms, "Terms of the sum"),
+            (right, norms, "Norm of the guidance direction"),
+        )
+    ):
+        axes.set_yscale("linear" if axes is right else "log")
+        draw_intervals(axes, series, band=axes is right, width=1.1, size=5)
+        title(axes, heading, place)
+        under = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2} if axes is left else {"loc": "best"}
+        axes.legend(handles=handles(series, 4), fontsize=6.5, handlelength=1.8, **under)
+        axes.set_xlabel("guidance scale w" if axes is left else "step, from noise (left) to image (right)")
+    left.set_ylabel("L2 deviation of the final latents")
+    middle.set_ylabel("share of the sum")
+    right.set_ylabel(r"$\|\epsilon(c) - \epsilon(\emptyset)\|$", parse_math=True)
+    return figure
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:

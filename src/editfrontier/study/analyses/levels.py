@@ -6,13 +6,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import chosen_metrics, difference, holm_of, read_curves, short, short_p
+from editfrontier.study.drawing.sweeps import draw_levels
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display
 
@@ -174,13 +174,6 @@ def _place(rows: Sequence[Row], label: str) -> int:
     return next((i for i, row in enumerate(rows) if row.label == label), -1)
 
 
-def draw(findings: Findings, inputs: Inputs, params: LevelsParams, stem: Path) -> None:
-    """Draw means and differences: see `sweep_figure.draw_levels`."""
-    from editfrontier.study.drawing.sweeps import draw_levels
-
-    draw_levels(findings, stem)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say which differences are significant, and which level is best by each metric."""
     alpha = 1 - inputs.settings.level
@@ -217,4 +210,4 @@ def _better(metric: str, gap: float) -> str:
     return "better" if (gap > 0) == (direction == "higher") else "worse"
 
 
-ANALYSIS = Analysis(name="levels", run=run, draw=draw, say=say, quantities=QUANTITIES, params=LevelsParams)
+ANALYSIS = Analysis(name="levels", run=run, draw=draw_levels, say=say, quantities=QUANTITIES, params=LevelsParams)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +13,14 @@ from editfrontier.base.errors import UserError
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import mean_findings, number, percent
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_finding
+from editfrontier.study.drawing.panels import panels, title
+from editfrontier.study.drawing.theme import BLUE, DASHED, GREEN, GREY, INK, PINK, SOLID, VERMILION
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import Style
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from editfrontier.study.designs.theory_cases import Chosen
@@ -184,59 +188,38 @@ def _bound(
     ]
 
 
-def draw(findings: Findings, inputs: Inputs, params: LipschitzParams, stem: Path) -> None:
+def draw(findings: Findings, inputs: Inputs, params: LipschitzParams) -> Figure:
     """Draw image errors over latent errors with the lines of the bound, one panel a map."""
-    from editfrontier.study.drawing.plotting import save_figure
-    from editfrontier.study.drawing.theme import GREY, INK, figure_style
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     levels = list(dict.fromkeys(row.level for row in findings.select("lipschitz")))
-    with figure_style():
-        import matplotlib.pyplot as plt
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-        figure, panels = plt.subplots(
-            1, len(levels), figsize=(2.5 * len(levels), 2.9), layout="constrained", squeeze=False
-        )
-        colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-        for axes, level in zip(panels[0], levels, strict=True):
-            steps = [row.x for row in findings.select("tightness", level=level)]
-            ends: list[float] = []
-            for colour, count in zip(colours, steps, strict=False):
-                points = findings.select("case", level=f"{level}, {count:g} steps")
-                points = [row for row in points if row.x > 0 and row.value > 0]
-                ends += [row.x for row in points]
-                axes.plot(
-                    [row.x for row in points],
-                    [row.value for row in points],
-                    linestyle="none",
-                    marker="o",
-                    markersize=4,
-                    markeredgewidth=0,
-                    alpha=0.8,
-                    color=colour,
-                    label=f"{count:g} steps",
-                )
-            mean, largest = (findings.select(name, level=level)[0].value for name in ("lipschitz", "lipschitz_largest"))
-            if ends:
-                span = [min(ends) / 1.3, max(ends) * 1.3]
-                for value, style, colour, label in (
-                    (mean, "-", INK, "mean local L"),
-                    (largest, "--", GREY, "largest local L"),
-                ):
-                    axes.plot(
-                        span, [value * x for x in span], linestyle=style, color=colour, linewidth=1.0, label=label
-                    )
-                axes.set_xscale("log")
-                axes.set_yscale("log")
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
-                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                axis.set_minor_locator(NullLocator())
-            axes.set_title(MAPS[level], loc="left")
-            axes.set_xlabel(r"latent error $\|\tilde z - z\|$", parse_math=True)
-            axes.legend(loc="best", fontsize=6.5, handlelength=1.6)
-        panels[0][0].set_ylabel(r"image error $\|\hat x_0 - x_0\|$", parse_math=True)
-        save_figure(figure, stem)
+    figure, grid = panels(len(levels), (2.5, 2.9))
+    for axes, level in zip(grid, levels, strict=False):
+        steps = [row.x for row in findings.select("tightness", level=level)]
+        series = []
+        for colour, count in zip((BLUE, VERMILION, GREEN, PINK), steps, strict=False):
+            cases = findings.select("case", level=f"{level}, {count:g} steps")
+            points = [of_finding(row) for row in cases if row.x > 0 and row.value > 0]
+            series.append(Series(points, Style(colour, "o", False), f"{count:g} steps"))
+        if ends := [point.place for one in series for point in one.points]:
+            for name, colour, dashes, words in (
+                ("lipschitz", INK, SOLID, "mean local L"),
+                ("lipschitz_largest", GREY, DASHED, "largest local L"),
+            ):
+                slope = findings.select(name, level=level)[0].value
+                line = [Point(x, slope * x) for x in (min(ends) / 1.3, max(ends) * 1.3)]
+                series.append(Series(line, Style(colour, "", False), words, dashes))
+            axes.set(xscale="log", yscale="log")
+        draw_intervals(axes, series, width=1.0, size=4.5)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_locator(NullLocator())
+        title(axes, MAPS[level])
+        axes.set_xlabel(r"latent error $\|\tilde z - z\|$", parse_math=True)
+        axes.legend(handles=handles(series, 4), loc="best", fontsize=6.5, handlelength=1.6)
+    grid[0].set_ylabel(r"image error $\|\hat x_0 - x_0\|$", parse_math=True)
+    return figure
 
 
 MAPS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,9 +14,14 @@ from editfrontier.editing.editor import get_editor, make_params
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import batches, mean_findings, number, percent
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles
+from editfrontier.study.drawing.panels import drawn, legend_below, panels, title
+from editfrontier.study.drawing.theme import BLUE, DASHED, DOTTED, GREEN, SOFT_INK, SOLID, VERMILION
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import Style
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from editfrontier.editing.editor import EditBatch
@@ -264,67 +268,45 @@ def _field(
 
 
 LABELS = {
-    "mask_guided/soft": ("Mask-guided, soft", "#0072B2", "-"),
-    "mask_guided/locked": ("Mask-guided, locked", "#0072B2", ":"),
-    "sd_inpaint/soft": ("Inpainting, soft", "#D55E00", "-"),
-    "sd_inpaint/locked": ("Inpainting, locked", "#D55E00", ":"),
-    "autoencoder": ("Autoencoder alone", "#555555", "--"),
+    "mask_guided/soft": ("Mask-guided, soft", BLUE, SOLID),
+    "mask_guided/locked": ("Mask-guided, locked", BLUE, DOTTED),
+    "sd_inpaint/soft": ("Inpainting, soft", VERMILION, SOLID),
+    "sd_inpaint/locked": ("Inpainting, locked", VERMILION, DOTTED),
+    "autoencoder": ("Autoencoder alone", SOFT_INK, DASHED),
 }
 
 
-def draw(findings: Findings, inputs: Inputs, params: LocalityParams, stem: Path) -> None:
+def draw(findings: Findings, inputs: Inputs, params: LocalityParams) -> Figure:
     """Draw the difference of the pairs' edits, and the change of the source, over the distance from the mask."""
-    from editfrontier.study.drawing.plotting import save_figure
-    from editfrontier.study.drawing.theme import figure_style
-
-    with figure_style():
-        import matplotlib.pyplot as plt
-
-        figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.4), layout="constrained", sharey=True)
-        for axes, quantity, title in (
-            (panels[0], "leakage", "(a) Two images that agree outside the mask"),
-            (panels[1], "change", "(b) Edit against its source"),
-        ):
-            for level, (label, colour, style) in LABELS.items():
-                # Zeros have no place on a logarithmic axis; where a curve ends, nothing differs beyond.
-                rows = [row for row in findings.select(quantity, level=level) if row.value > 0]
-                if not rows:
-                    continue
-                axes.plot(
-                    [row.x for row in rows],
-                    [row.value for row in rows],
-                    color=colour,
-                    linestyle=style,
-                    marker="o",
-                    markersize=2.5,
-                    linewidth=1.1,
-                    label=label,
-                )
-                axes.fill_between(
-                    [row.x for row in rows],
-                    [max(row.ci_low, row.value / 10) for row in rows],
-                    [row.ci_high for row in rows],
-                    color=colour,
-                    alpha=0.12,
-                    linewidth=0,
-                )
-            axes.set_yscale("log")
-            axes.set_xlabel("distance from the mask [px]")
-            axes.set_title(title, loc="left")
-        share = f"{params.share:.0%}"
-        for metric, style, part in (("energy", "-", "squared response"), ("amplitude", "--", "response")):
-            row = findings.one("effective_radius", level="autoencoder", metric=metric)
-            if row is not None:
-                label = f"autoencoder: {share} of the {part}"
-                panels[0].axvline(row.value, color="#009E73", linestyle=style, linewidth=1.0, label=label)
-        panels[0].axhline(0.5 / 255, color="#BBBBBB", linewidth=0.8, label="half a step of 8 bits")
-        panels[1].axhline(0.5 / 255, color="#BBBBBB", linewidth=0.8)
-        panels[0].set_ylabel("mean absolute difference, of the full range")
-        handles: dict[str, Any] = {}
-        for axes in panels:
-            handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
-        save_figure(figure, stem)
+    figure, grid = panels(2, (3.8, 3.4), sharey=True)
+    shown: list[Series] = []
+    for place, (axes, quantity, heading) in enumerate(
+        (
+            (grid[0], "leakage", "Two images that agree outside the mask"),
+            (grid[1], "change", "Edit against its source"),
+        )
+    ):
+        series = []
+        for level, (label, colour, dashes) in LABELS.items():
+            # Zeros have no place on a logarithmic axis; where a curve ends, nothing differs beyond.
+            rows = [row for row in findings.select(quantity, level=level) if row.value > 0]
+            points = [Point(row.x, row.value, max(row.ci_low, row.value / 10), row.ci_high) for row in rows]
+            if points:
+                series.append(Series(points, Style(colour, "o", False), label, dashes))
+        axes.set_yscale("log")
+        draw_intervals(axes, series, band=True, width=1.1, size=3)
+        axes.axhline(0.5 / 255, color="#BBBBBB", linewidth=0.8, label="half a step of 8 bits")
+        axes.set_xlabel("distance from the mask [px]")
+        title(axes, heading, place)
+        shown += series
+    for metric, style, part in (("energy", "-", "squared response"), ("amplitude", "--", "response")):
+        row = findings.one("effective_radius", level="autoencoder", metric=metric)
+        if row is not None:
+            label = f"autoencoder: {params.share:.0%} of the {part}"
+            grid[0].axvline(row.value, color=GREEN, linestyle=style, linewidth=1.0, label=label)
+    grid[0].set_ylabel("mean absolute difference, of the full range")
+    legend_below(figure, [*handles(shown, 2.5), *drawn(grid)], columns=3)
+    return figure
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +14,15 @@ from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import contrasts
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.masks import mask_table
+from editfrontier.study.drawing.intervals import Series, draw_intervals, handles, of_finding
+from editfrontier.study.drawing.panels import axis_label, legend_below, panels, scale_of, title
+from editfrontier.study.drawing.theme import GREY
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display, row_styles
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from matplotlib.figure import Figure
 
     from editfrontier.statistics.contrasts import Contrast
     from editfrontier.study.designs.masks import MaskTable
@@ -206,55 +209,33 @@ def _extra_losses(
             yield _finding(contrast, "extra_loss", f"against {name}", level=kind, **keys)
 
 
-def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams, stem: Path) -> None:
+def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams) -> Figure:
     """Draw each metric over the masks, from the exact one to the least like it, and below it what they change."""
-    from editfrontier.study.drawing.plotting import axis_label, save_figure
-    from editfrontier.study.drawing.theme import GREY, figure_style
-
     kinds = [row.level for row in findings.select("iou")]
     metrics = [name for name in params.metrics if findings.select("difference", metric=name)]
     rows = [row for table in inputs.experiments.values() for row in table.rows]
-    look = row_styles(rows)
-    with figure_style():
-        import matplotlib.pyplot as plt
-
-        columns = max(len(metrics), 1)
-        figure, axes = plt.subplots(
-            2, columns, figsize=(2.5 * columns, 4.6), layout="constrained", squeeze=False, sharex=True
-        )
-        for column, metric in enumerate(metrics):
-            scale = 100.0 if metric_display(metric).percent else 1.0
-            axes[0][column].set_title(axis_label(metric), loc="left")
-            for line, quantity in enumerate(("mean", "difference")):
-                panel = axes[line][column]
-                shown = [row for row in rows if not row.control]
-                for number, row in enumerate(shown):
-                    offset = 0.14 * (number - (len(shown) - 1) / 2)
-                    found = findings.select(quantity, metric=metric, variant=row.variant)
-                    points = [point for point in found if math.isfinite(point.value)]
-                    style = look[row.variant]
-                    for point in points:
-                        at = kinds.index(point.level) + offset
-                        if math.isfinite(point.ci_low):
-                            panel.plot(
-                                [at, at], [point.ci_low * scale, point.ci_high * scale], color=style.colour, lw=1
-                            )
-                        panel.plot(at, point.value * scale, style.marker, color=style.colour, markersize=4.5)
-                if quantity == "difference":
-                    panel.axhline(0, color=GREY, linewidth=0.8)
-                panel.set_xticks(range(len(kinds)), kinds, rotation=45, ha="right")
-        axes[0][0].set_ylabel("mean")
-        axes[1][0].set_ylabel("less the exact mask")
-        handles = [
-            plt.Line2D(
-                [], [], linestyle="none", marker=look[r.variant].marker, color=look[r.variant].colour, label=r.label
-            )
-            for r in rows
-            if not r.control
-        ]
-        if handles:
-            figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-        save_figure(figure, stem)
+    editors, look = [row for row in rows if not row.control], row_styles(rows)
+    count = max(len(metrics), 1)
+    figure, grid = panels(2 * count, (2.5, 2.3), columns=count, sharex=True)
+    for line, quantity in enumerate(("mean", "difference")):
+        for axes, metric in zip(grid[line * count :], metrics, strict=False):
+            series = []
+            for number, row in enumerate(editors):
+                shift = 0.14 * (number - (len(editors) - 1) / 2)
+                values = findings.select(quantity, metric=metric, variant=row.variant)
+                points = [of_finding(value, kinds.index(value.level) + shift, scale_of(metric)) for value in values]
+                series.append(Series(points, look[row.variant]))
+            draw_intervals(axes, series, size=5.5)
+            if quantity == "mean":
+                title(axes, axis_label(metric))
+            else:
+                axes.axhline(0, color=GREY, linewidth=0.8)
+            axes.set_xticks(range(len(kinds)), kinds, rotation=45, ha="right")
+    grid[0].set_ylabel("mean")
+    grid[count].set_ylabel("less the exact mask")
+    entries = [Series((), look[row.variant], row.label) for row in editors]
+    legend_below(figure, handles(entries), columns=len(editors))
+    return figure
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from editfrontier.statistics import bootstrap, regimes
 from editfrontier.statistics.regimes import adjusted_rand, front_shares
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.planes import planes_of, together
+from editfrontier.study.drawing.regimes import draw_regimes
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -234,14 +234,6 @@ def _against_paper(plane: TradeoffPlane, held: Stability, inputs: Inputs, params
     )
 
 
-def draw(findings: Findings, inputs: Inputs, params: RegimesParams, stem: Path) -> None:
-    """Draw one panel a task with every editor's resamples as an ellipse, and the share of resamples on the front."""
-    from editfrontier.study.drawing.regimes import draw_planes
-
-    planes, _ = planes_of(inputs)
-    draw_planes(findings, planes, {table.task: table.title for table in inputs.experiments.values()}, stem)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say who is on the fronts, whether one dominates, and how many groups there are and how stable."""
     sentences = []
@@ -293,4 +285,4 @@ def params_paper(findings: Findings) -> float:
     return next((row.x for row in findings.select("paper_agreement")), math.nan)
 
 
-ANALYSIS = Analysis("regimes", run, draw, say, QUANTITIES, RegimesParams)
+ANALYSIS = Analysis("regimes", run, draw_regimes, say, QUANTITIES, RegimesParams)

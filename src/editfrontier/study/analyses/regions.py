@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from editfrontier.editing.editor import get_editor
 from editfrontier.models.kinds import MODEL_KINDS
 from editfrontier.statistics import bootstrap, contrasts
 from editfrontier.study.analysis import Analysis
+from editfrontier.study.drawing.regions import draw_regions
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -211,13 +211,6 @@ def _row_means(values: Values) -> Values:
     return np.asarray(np.where(held, values, 0.0).sum(axis=1) / np.where(count > 0, count, np.nan))
 
 
-def draw(findings: Findings, inputs: Inputs, params: RegionsParams, stem: Path) -> None:
-    """Draw a heat table of drift by editor and region, and maps of the mean deviation."""
-    from editfrontier.study.drawing.regions import draw_regions
-
-    draw_regions(findings, inputs, regions_of(params), stem)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say for how many editors drift concentrates, with and without the floor, and which region drifts most."""
     alpha, sentences = 1 - inputs.settings.level, []
@@ -254,4 +247,4 @@ def _list(names: Sequence[str]) -> str:
     return "; ".join(names)
 
 
-ANALYSIS = Analysis("regions", run, draw, say, QUANTITIES, RegionsParams)
+ANALYSIS = Analysis("regions", run, draw_regions, say, QUANTITIES, RegionsParams)

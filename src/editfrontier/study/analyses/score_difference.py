@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +14,14 @@ from editfrontier.base.errors import UserError
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import mean_findings, number, percent
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles
+from editfrontier.study.drawing.panels import legend_below, panels, title
+from editfrontier.study.drawing.theme import BLUE, DASHED, GREEN, GREY, INK, SOLID, VERMILION
 from editfrontier.study.findings import Finding
+from editfrontier.study.results.naming import Style
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from editfrontier.study.designs.theory_cases import Chosen
@@ -262,47 +266,41 @@ def _correlation(inputs: Inputs, level: str, deviation: Any, integral: Any, clus
 
 
 BOUNDS = {
-    "transition": ("Gronwall, measured growth of each step", "#009E73"),
-    "secant": ("Gronwall, secant constants", "#0072B2"),
-    "local": ("Gronwall, local constants", "#D55E00"),
+    "transition": ("Gronwall, measured growth of each step", GREEN),
+    "secant": ("Gronwall, secant constants", BLUE),
+    "local": ("Gronwall, local constants", VERMILION),
 }
 
 
-def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams, stem: Path) -> None:
+def draw(findings: Findings, inputs: Inputs, params: ScoreDifferenceParams) -> Figure:
     """Draw deviation, score-difference integral and bounds along the trajectory, a panel for each pair of fields."""
-    from editfrontier.study.drawing.plotting import save_figure
-    from editfrontier.study.drawing.theme import GREY, INK, figure_style
+    from matplotlib.ticker import MaxNLocator
 
     levels = list(dict.fromkeys(row.level for row in findings.select("deviation")))
-    with figure_style():
-        import matplotlib.pyplot as plt
-        from matplotlib.ticker import MaxNLocator
-
-        figure, panels = plt.subplots(
-            1, len(levels), figsize=(3.3 * len(levels), 3.3), layout="constrained", squeeze=False
-        )
-        for axes, level in zip(panels[0], levels, strict=True):
-            for quantity, colour, style, label in (
-                ("log10_deviation_at", INK, "-", "measured deviation"),
-                ("log10_integral_at", GREY, "--", "score-difference integral"),
-            ):
-                rows = [row for row in findings.select(quantity, level=level) if row.n]
-                axes.plot(
-                    [row.x for row in rows], [10**row.value for row in rows], color=colour, linestyle=style, label=label
-                )
-            for kind, (label, colour) in BOUNDS.items():
-                rows = [row for row in findings.select("log10_bound_at", level=level, metric=kind) if row.n]
-                if rows:
-                    label = f"{label} ({rows[-1].n} cases)"
-                axes.plot([row.x for row in rows], [10**row.value for row in rows], color=colour, label=label)
-            axes.set_yscale("log")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_xlabel("step, from noise (left) to image (right)")
-            axes.set_title(FLOWS[level].capitalize(), loc="left", fontsize=7)
-        panels[0][0].set_ylabel("L2 distance of the two paths, geometric mean")
-        handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        save_figure(figure, stem)
+    figure, grid = panels(len(levels), (3.3, 3.3))
+    shown: list[Series] = []
+    for axes, level in zip(grid, levels, strict=False):
+        lines = [
+            (findings.select("log10_deviation_at", level=level), "measured deviation", INK, SOLID),
+            (findings.select("log10_integral_at", level=level), "score-difference integral", GREY, DASHED),
+        ]
+        for kind, (label, colour) in BOUNDS.items():
+            rows = [row for row in findings.select("log10_bound_at", level=level, metric=kind) if row.n]
+            label += f" ({rows[-1].n} cases)" if rows else ""
+            lines.append((rows, label, colour, SOLID))
+        series = [
+            Series([Point(row.x, 10**row.value) for row in rows if row.n], Style(colour, "", False), label, dashes)
+            for rows, label, colour, dashes in lines
+        ]
+        axes.set_yscale("log")
+        draw_intervals(axes, series)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("step, from noise (left) to image (right)")
+        title(axes, FLOWS[level].capitalize(), fontsize=7)
+        shown = shown or series
+    grid[0].set_ylabel("L2 distance of the two paths, geometric mean")
+    legend_below(figure, handles(shown), columns=3)
+    return figure
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from editfrontier.statistics.components import crossed_components, pair_means
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import short
 from editfrontier.study.designs.wordings import clip_towards_first, compare_outputs, read_design
+from editfrontier.study.drawing.wordings import draw_wordings
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display
 
@@ -184,13 +184,6 @@ def words_of(row: Row, case: object) -> str:
     return str(getattr(case, name))
 
 
-def draw(findings: Findings, inputs: Inputs, params: SensitivityParams, stem: Path) -> None:
-    """Draw the differences of every variant, and its worst pairs side by side."""
-    from editfrontier.study.drawing.wordings import draw_wordings
-
-    draw_wordings(findings, inputs, stem)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how the difference between wordings compares with that between seeds and with the edit itself."""
     sentences = []
@@ -226,5 +219,11 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
 
 
 ANALYSIS = Analysis(
-    name="sensitivity", run=run, draw=draw, say=say, quantities=QUANTITIES, params=SensitivityParams, pixels=True
+    name="sensitivity",
+    run=run,
+    draw=draw_wordings,
+    say=say,
+    quantities=QUANTITIES,
+    params=SensitivityParams,
+    pixels=True,
 )

@@ -15,6 +15,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.statistics import curves
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import hyperparameters, read_curves, short, swept_rows
+from editfrontier.study.drawing.sweeps import STRENGTHS, draw_strength
 from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
@@ -51,11 +52,6 @@ QUANTITIES = {
     "r2_ratio": "share of that variance that proportionality explains; below 0 = worse than the mean",
 }
 _LAWS = ("exponent", "intercept", "slope", "r2", "ratio", "r2_ratio")
-MEASURES = {
-    "noise": "against sqrt(1 - alpha_bar)",
-    "excess": "beyond the autoencoder",
-    "strength": "against the strength",
-}
 
 
 def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
@@ -105,7 +101,7 @@ def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
         ]
     measures["strength"] = (np.array([strengths[rows.index(curve.rows[i])] for i in kept]), point, resampled)
     for name, (x, values, spread) in measures.items():
-        found += _laws(inputs, curve, MEASURES[name], x, values, spread)
+        found += _laws(inputs, curve, STRENGTHS[name], x, values, spread)
     return found
 
 
@@ -178,17 +174,10 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
     return found
 
 
-def draw(findings: Findings, inputs: Inputs, params: StrengthParams, stem: Path) -> None:
-    """Draw the deviation over the noise with both lines, and the same without the autoencoder's own deviation."""
-    from editfrontier.study.drawing.sweeps import draw_strength
-
-    draw_strength(findings, stem, MEASURES)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say whether the exponent and the intercept are those of a proportionality."""
     sentences = []
-    for level in MEASURES.values():
+    for level in STRENGTHS.values():
         exponent, intercept = (findings.one(name, level=level) for name in ("exponent", "intercept"))
         line, through = (findings.one(name, level=level) for name in ("r2", "r2_ratio"))
         if exponent is None or intercept is None or line is None or through is None:
@@ -204,4 +193,4 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     return sentences
 
 
-ANALYSIS = Analysis(name="strength", run=run, draw=draw, say=say, quantities=QUANTITIES, params=StrengthParams)
+ANALYSIS = Analysis(name="strength", run=run, draw=draw_strength, say=say, quantities=QUANTITIES, params=StrengthParams)

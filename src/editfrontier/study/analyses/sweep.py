@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from editfrontier.statistics import bootstrap, curves
 from editfrontier.statistics.curves import LEAST_FOR_BREAK, percentile_interval
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import chosen_metrics, holm_of, read_curves, short, short_p, swept_rows
+from editfrontier.study.drawing.sweeps import draw_sweep
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display
 
@@ -227,13 +227,6 @@ def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> li
     return found
 
 
-def draw(findings: Findings, inputs: Inputs, params: SweepParams, stem: Path) -> None:
-    """Draw a panel a metric: see `sweep_figure.draw_sweep`."""
-    from editfrontier.study.drawing.sweeps import draw_sweep
-
-    draw_sweep(findings, stem, params.symbol or params.param, params.threshold, params.reported)
-
-
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say of each metric where it is best, whether it is U-shaped, and what happens past the threshold."""
     alpha = 1 - inputs.settings.level
@@ -269,4 +262,4 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     return sentences
 
 
-ANALYSIS = Analysis(name="sweep", run=run, draw=draw, say=say, quantities=QUANTITIES, params=SweepParams)
+ANALYSIS = Analysis(name="sweep", run=run, draw=draw_sweep, say=say, quantities=QUANTITIES, params=SweepParams)

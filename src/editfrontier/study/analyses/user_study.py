@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +16,9 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics.set_bootstrap import NO_IMAGES, SETS
 from editfrontier.study.analysis import Analysis, NoParams
+from editfrontier.study.drawing.user_study import PEOPLE, draw_user_study
 from editfrontier.study.findings import Finding
-from editfrontier.study.results.naming import metric_display, row_styles
+from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
     from editfrontier.study.findings import Findings
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from editfrontier.study.userstudy.responses import Judgement, Responses, Session
     from editfrontier.study.userstudy.summary import Estimate, Spread, Votes
 
-PEOPLE = "people"
 _RANK = ("spearman", "kendall")
 _FEWEST_RANKED = 3
 """Editors; two are always ranked the same way or the other."""
@@ -215,18 +214,6 @@ def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int,
     return found
 
 
-def draw(findings: Findings, inputs: Inputs, params: NoParams, stem: Path) -> None:
-    """Draw how often each editor is preferred, each metric's accuracy beside people's, and its rank correlation."""
-    from editfrontier.study.drawing.user_study import draw_responses, draw_waiting
-
-    responses = findings.select("responses")[0]
-    if not responses.value:
-        draw_waiting(responses.note, stem)
-        return
-    styles = row_styles([row for name in inputs.experiments for row in inputs.editors(name)])
-    draw_responses(findings, findings.one("accuracy", level=PEOPLE), inputs.labels, styles, stem)
-
-
 def say(findings: Findings, inputs: Inputs) -> list[str]:
     """Return what was found in words."""
     responses = findings.select("responses")[0]
@@ -306,7 +293,7 @@ def _number(row: Finding) -> str:
 ANALYSIS = Analysis(
     name="user_study",
     run=run,
-    draw=draw,
+    draw=draw_user_study,
     say=say,
     quantities={
         "responses": "participants whose answers count; n = their judgements",

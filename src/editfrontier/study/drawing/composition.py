@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from editfrontier.study.drawing.plotting import save_figure
-from editfrontier.study.drawing.theme import INK, figure_style
-from editfrontier.study.findings import Finding
-from editfrontier.study.results.naming import Row, row_styles
+from editfrontier.study.drawing.intervals import Point, Series, draw_bars
+from editfrontier.study.drawing.panels import name_rows, title
+from editfrontier.study.drawing.theme import GREY, INK
+from editfrontier.study.results.naming import Style, row_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
@@ -29,81 +29,57 @@ PANELS = (
 ALL = "All editors"
 SHADES = (1.0, 0.45)
 """Opacity of the two bars of a panel."""
+_SIZE = 0.34
+"""Height of a bar with its gap; rows are 1 apart."""
 
 
-def draw_composition(findings: Findings, inputs: Inputs, paper: float | None, stem: Path) -> None:
+def draw_composition(findings: Findings, inputs: Inputs, params: Any) -> Figure:
     """Draw a panel of horizontal bars with intervals for each question, a group of bars for each variant.
 
-    Args:
-        findings: of the analysis `composition`.
-        inputs: its inputs.
-        paper: rate of two attributes that are both retained in the paper, None for no line.
-        stem: path without suffix; .pdf, .svg and .png are written.
+    `params.paper` is the rate of two attributes that are both retained in the paper, None for no line.
     """
-    rows = list({row.variant: row for row in inputs.rows}.values())
-    look = row_styles(rows)
-    entries: list[tuple[str, str, str, bool]] = [("", ALL, "#777777", False)]
-    entries += [(row.variant, row.label, look[row.variant].colour, row.control) for row in _ordered(rows)]
-    with figure_style():
-        import matplotlib.pyplot as plt
-        from matplotlib.patches import Patch
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
 
-        height = 0.36 * len(entries) + 1.25
-        figure, panels = plt.subplots(1, len(PANELS), figsize=(9.4, height), layout="constrained", sharey=True)
-        for letter, axes, (title, quantities) in zip("abc", panels, PANELS, strict=True):
-            _draw_panel(axes, findings, entries, [name for name, _ in quantities])
-            axes.set_title(f"({letter}) {title}", loc="left")
-            labels = zip(SHADES, quantities, strict=True)
-            shades = [Patch(facecolor=INK, alpha=shade, label=text) for shade, (_, text) in labels]
-            below = (0.5, -0.3 / (height - 1.25))  # a third of an inch under the axes
-            axes.legend(handles=shades, loc="upper center", bbox_to_anchor=below, handlelength=1.2)
-        if paper is not None:
-            panels[0].axvline(paper, color="#8A8A8A", linewidth=0.9, linestyle=":", zorder=1)
-            panels[0].text(paper, -0.75, "the paper, two", ha="center", va="bottom", fontsize=6.5, color="#666666")
-        panels[0].set_yticks(range(len(entries)), [label for _, label, _, _ in entries])
-        panels[0].set_ylim(len(entries) - 0.4, -0.75)
-        save_figure(figure, stem)
+    rows = sorted({row.variant: row for row in inputs.rows}.values(), key=lambda row: row.control)
+    looks = {"": Style("#777777", "", False), **row_styles(rows)}
+    names = {"": ALL} | {row.variant: row.label for row in rows}
+    height = 0.36 * len(names) + 1.25
+    figure, grid = plt.subplots(1, len(PANELS), figsize=(9.4, height), layout="constrained", sharey=True)
+    for place, (axes, (heading, quantities)) in enumerate(zip(grid, PANELS, strict=True)):
+        _draw_panel(axes, findings, {variant: looks[variant] for variant in names}, [name for name, _ in quantities])
+        title(axes, heading, place)
+        words = zip(SHADES, quantities, strict=True)
+        shades = [Patch(facecolor=INK, alpha=shade, label=text) for shade, (_, text) in words]
+        below = (0.5, -0.3 / (height - 1.25))  # a third of an inch under the axes
+        axes.legend(handles=shades, loc="upper center", bbox_to_anchor=below, handlelength=1.2)
+    name_rows(grid[0], list(names.values()))
+    grid[0].set_ylim(len(names) - 0.4, -0.75)
+    if params.paper is not None:
+        grid[0].axvline(params.paper, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+        grid[0].text(params.paper, -0.75, "the paper, two", ha="center", va="bottom", fontsize=6.5, color="#666666")
+    return figure
 
 
-def _ordered(rows: Sequence[Row]) -> list[Row]:
-    """Editors first, controls behind them."""
-    return sorted(rows, key=lambda row: row.control)
-
-
-def _draw_panel(
-    axes: Axes,
-    findings: Findings,
-    entries: Sequence[tuple[str, str, str, bool]],
-    quantities: Sequence[str],
-) -> None:
-    size = 0.34
-    low, high = 0.0, 0.1
-    for place, (variant, _, colour, control) in enumerate(entries):
+def _draw_panel(axes: Axes, findings: Findings, looks: dict[str, Style], quantities: Sequence[str]) -> None:
+    series, ends = [], [0.1]
+    for place, (variant, look) in enumerate(looks.items()):
         for number, quantity in enumerate(quantities):
-            found = findings.select(quantity, variant=variant, level="")
-            row: Finding | None = found[0] if found and math.isfinite(found[0].value) else None
-            y = place + (number - 0.5) * size
-            if row is None:
-                if variant == "" or control:
-                    continue
-                axes.text(0.01, y, "–", va="center", fontsize=7, color="#888888")
+            y = place + (number - 0.5) * _SIZE
+            row = next(iter(findings.select(quantity, variant=variant, level="")), None)
+            if row is None or not math.isfinite(row.value):
+                if variant and not look.control:
+                    axes.text(0.01, y, "–", va="center", fontsize=7, color="#888888")
                 continue
-            axes.barh(
-                y,
-                row.value,
-                height=size * 0.9,
-                color="white" if control else colour,
-                edgecolor=colour,
-                linewidth=0.8,
-                alpha=SHADES[number],
-                zorder=2,
-            )
-            if math.isfinite(row.ci_low) and math.isfinite(row.ci_high):
-                axes.plot([row.ci_low, row.ci_high], [y, y], color=INK, linewidth=0.9, zorder=3)
-                low, high = min(low, row.ci_low), max(high, row.ci_high)
-            low, high = min(low, row.value), max(high, row.value)
+            face = "white" if look.control else look.colour
+            frame: dict[str, Any] = {"edgecolor": look.colour, "linewidth": 0.8, "alpha": SHADES[number], "zorder": 2}
+            axes.barh(y, row.value, height=_SIZE * 0.9, color=face, **frame)
+            series.append(Series([Point(y, row.value, row.ci_low, row.ci_high)], Style(INK, "", False)))
+            ends += [value for value in (row.value, row.ci_low, row.ci_high) if math.isfinite(value)]
+    draw_bars(axes, series, horizontal=True)
     axes.axhline(0.5, color="#BBBBBB", linewidth=0.7)
     axes.axvline(0, color="#9A9A9A", linewidth=0.7, zorder=1)
-    axes.set_xlim(low - 0.02 if low < 0 else 0, high + 0.02)
+    low = min(0.0, *ends)
+    axes.set_xlim(low - 0.02 if low < 0 else 0, max(ends) + 0.02)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}".replace("-", "−"))
     axes.grid(axis="y", visible=False)

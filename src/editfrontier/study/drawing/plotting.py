@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from editfrontier.base.files import write_bytes
 from editfrontier.study.drawing.theme import figure_style
-from editfrontier.study.results.grids import Cell
-from editfrontier.study.results.naming import Style, metric_display
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # A drawing holds every text in a comment too. XML has none of these characters, not even there; a blank in their place
@@ -61,35 +57,3 @@ def save_figure(figure: Figure, stem: Path) -> None:
             if kind == "svg":
                 content = _NOT_IN_XML.sub(" ", content.decode()).encode()
             write_bytes(stem.with_name(f"{stem.name}.{kind}"), content)
-
-
-def draw_marker(axes: Axes, x: float, y: float, style: Style, **options: Any) -> None:
-    """Draw the marker of an editor, hollow for a control."""
-    axes.plot(
-        x,
-        y,
-        linestyle="none",
-        marker=style.marker,
-        markersize=9 if style.marker == "*" else 6.5,
-        color=style.colour,
-        markerfacecolor="white" if style.control else style.colour,
-        markeredgecolor=style.colour if style.control else "white",
-        markeredgewidth=1.2 if style.control else 0.7,
-        **options,
-    )
-
-
-def error_bars(cell: Cell) -> list[list[float]] | None:
-    """Return the lengths below and above a value as matplotlib takes them, or None without an interval."""
-    if not all(map(math.isfinite, (cell.value, cell.low, cell.high))):
-        return None
-    # A bootstrap interval need not contain the estimate of a biased statistic (FID); bars never turn negative.
-    return [[max(cell.value - cell.low, 0.0)], [max(cell.high - cell.value, 0.0)]]
-
-
-def axis_label(metric: str, fidelity: bool | None = None) -> str:
-    """Return the label of an axis: metric, unit, direction; with the axis of the plane before it, if given."""
-    display = metric_display(metric)
-    unit = "%" if display.percent else display.unit
-    name = f"{display.label}{f' [{unit}]' if unit else ''} {display.arrow}".strip()
-    return name if fidelity is None else f"{'Fidelity' if fidelity else 'Controllability'}: {name}"

@@ -3,81 +3,67 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import chdtri
 
-from editfrontier.study.drawing.plotting import draw_marker, save_figure
-from editfrontier.study.drawing.theme import GREY, INK, figure_style
-from editfrontier.study.findings import Findings
-from editfrontier.study.results.naming import row_styles
+from editfrontier.study.designs.planes import planes_of
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles
+from editfrontier.study.drawing.panels import legend_below, panels, title
+from editfrontier.study.drawing.theme import GREY, INK
+from editfrontier.study.results.naming import Style, row_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from editfrontier.statistics.bootstrap import Array
     from editfrontier.study.designs.planes import TradeoffPlane
+    from editfrontier.study.findings import Findings
+    from editfrontier.study.inputs import Inputs
 
 LEVEL = 0.95
 
 
-def draw_planes(findings: Findings, planes: Sequence[TradeoffPlane], titles: Mapping[str, str], stem: Path) -> None:
-    """Draw the figure.
+def draw_regimes(findings: Findings, inputs: Inputs, params: Any) -> Figure:
+    """Draw one panel a task with every editor's resamples as an ellipse, and the share of resamples on the front."""
+    planes, _ = planes_of(inputs)
+    headings = {table.task: table.title for table in inputs.experiments.values()}
+    rows = dict(pair for plane in reversed(planes) for pair in zip(plane.keys, plane.rows, strict=True))
+    order = list(dict.fromkeys(key for plane in planes for key in plane.keys))
+    styles = row_styles([rows[key] for key in order])
+    look = {key: styles[rows[key].variant] for key in order}
+    figure, grid = panels(len(planes), (3.5, 3.1), columns=3 if len(planes) == 3 else 2, below=0.5)
+    for place, (axes, plane) in enumerate(zip(grid, planes, strict=False)):
+        _draw_plane(axes, findings, plane, look)
+        title(axes, headings.get(plane.name, plane.name), place)
+    legend_below(figure, handles([Series((), replace(look[key], control=False), rows[key].label) for key in order]))
+    return figure
 
-    Args:
-        findings: "on_front" and "regimes" by task.
-        planes: of the tasks.
-        titles: task -> heading of its panel.
-        stem: path without suffix.
-    """
-    named = [(key, row) for plane in planes for key, row in zip(plane.keys, plane.rows, strict=True)]
-    first = dict(reversed(named))
-    order = list(dict.fromkeys(key for key, _ in named))
-    rows = [first[key] for key in order]
-    styles = row_styles(rows)
-    look = {key: styles[first[key].variant] for key in order}
-    with figure_style():
-        import matplotlib.pyplot as plt
 
-        count = max(len(planes), 1)
-        columns = min(count, 2) if count != 3 else 3
-        lines = math.ceil(count / columns)
-        figure, panels = plt.subplots(
-            lines, columns, figsize=(3.5 * columns, 3.1 * lines + 0.5), layout="constrained", squeeze=False
-        )
-        for axes in panels.flat[len(planes) :]:
-            axes.axis("off")
-        for letter, axes, plane in zip("abcdefgh", panels.flat, planes, strict=False):
-            for place, row in enumerate(plane.rows):
-                style, point = look[plane.keys[place]], plane.points[place]
-                outline = ellipse(plane.resampled[:, place])
-                axes.fill(*outline.T, color=style.colour, alpha=0.16, linewidth=0)
-                axes.plot(*outline.T, color=style.colour, alpha=0.6, linewidth=0.7)
-                draw_marker(axes, float(point[0]), float(point[1]), style, zorder=3)
-                if (share := findings.one("on_front", variant=row.variant, level=plane.name)) is not None:
-                    axes.annotate(
-                        f"{share.value:.2f}", point, xytext=(5, 4), textcoords="offset points", fontsize=6, color=INK
-                    )
-            axes.set_title(f"({letter}) {titles.get(plane.name, plane.name)}", loc="left")
-            axes.set_xlabel("Fidelity ↑")
-            axes.set_ylabel("Controllability ↑")
-            _note_groups(axes, findings, plane)
-        if rows:
-            handles = [
-                plt.Line2D(
-                    [], [], linestyle="none", marker=look[key].marker, color=look[key].colour, label=first[key].label
-                )
-                for key in order
-            ]
-            figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
-        save_figure(figure, stem)
+def _draw_plane(axes: Axes, findings: Findings, plane: TradeoffPlane, look: dict[str, Style]) -> None:
+    styles, points = [look[key] for key in plane.keys], [Point(float(x), float(y)) for x, y in plane.points]
+    for place, (row, style) in enumerate(zip(plane.rows, styles, strict=True)):
+        outline = ellipse(plane.resampled[:, place])
+        axes.fill(*outline.T, facecolor=(style.colour, 0.16), edgecolor=(style.colour, 0.6), linewidth=0.7)
+        if (share := findings.one("on_front", variant=row.variant, level=plane.name)) is not None:
+            shift: dict[str, Any] = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 6, "color": INK}
+            axes.annotate(f"{share.value:.2f}", points[place][:2], **shift)
+    draw_intervals(axes, [Series([point], style) for point, style in zip(points, styles, strict=True)])
+    axes.set(xlabel="Fidelity ↑", ylabel="Controllability ↑")
+    groups = findings.one("regimes", level=plane.name)
+    if groups is not None:
+        share = findings.one("regimes_share", level=plane.name, x=groups.value)
+        part = f" in {share.value:.0%} of resamples" if share else ""
+        text = f"groups by the gap statistic: {groups.value:.0f}{part}"
+        axes.text(0.02, 0.015, text, transform=axes.transAxes, fontsize=6.3, color=GREY, va="bottom")
 
 
 def ellipse(resampled: Array, level: float = LEVEL, steps: int = 73) -> Array:
     """Return points [steps, 2] on the ellipse that holds a share of resamples [R, 2], were they normal."""
+    from scipy.special import chdtri
+
     kept = resampled[np.isfinite(resampled).all(axis=1)]
     if len(kept) < 3:
         return np.full((steps, 2), np.nan)
@@ -87,13 +73,3 @@ def ellipse(resampled: Array, level: float = LEVEL, steps: int = 73) -> Array:
     radius = math.sqrt(float(chdtri(2, 1 - level)))
     outline = kept.mean(axis=0)[:, None] + radius * vectors @ (np.sqrt(values.clip(min=0))[:, None] * circle)
     return np.asarray(outline.T)
-
-
-def _note_groups(axes: Axes, findings: Findings, plane: TradeoffPlane) -> None:
-    found = findings.one("regimes", level=plane.name)
-    if found is None:
-        return
-    share = findings.one("regimes_share", level=plane.name, x=found.value)
-    part = f" in {share.value:.0%} of resamples" if share else ""
-    text = f"groups by the gap statistic: {found.value:.0f}{part}"
-    axes.text(0.02, 0.015, text, transform=axes.transAxes, fontsize=6.3, color=GREY, va="bottom")

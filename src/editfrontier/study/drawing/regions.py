@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,45 +13,37 @@ import numpy.typing as npt
 from editfrontier.base.errors import UserError
 from editfrontier.data.background import background_of
 from editfrontier.data.cases import Case, read_image
-from editfrontier.study.drawing.plotting import save_figure
-from editfrontier.study.drawing.theme import figure_style
-from editfrontier.study.findings import Findings
-from editfrontier.study.inputs import Inputs
+from editfrontier.study.drawing.images import head
 
 if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
+    from matplotlib.figure import Figure, FigureBase
+
+    from editfrontier.study.findings import Findings
+    from editfrontier.study.inputs import Inputs
 
 COLUMNS = 5
+_WIDTH = 7.6  # inches
 
 
-def draw_regions(findings: Findings, inputs: Inputs, regions: Sequence[str], stem: Path) -> None:
-    """Draw the figure.
+def draw_regions(findings: Findings, inputs: Inputs, params: Any) -> Figure:
+    """Draw a heat table of drift by editor and region, and maps of the mean deviation in the first experiment."""
+    import matplotlib.pyplot as plt
 
-    Args:
-        findings: "drift" by variant and region.
-        inputs: of the analysis; the maps show its first experiment.
-        regions: columns of the table.
-        stem: path without suffix.
-    """
     rows = [row for row in inputs.rows if row.editor not in ("source", "true_edit")]  # which change nothing there
     rows = list({row.variant: row for row in rows}.values())
-    names = ("face", *regions)
+    names = ("face", *params.meaningful, *params.others, *params.further)
     table = np.full((len(rows), len(names)), np.nan)
-    for i, row in enumerate(rows):
-        for j, region in enumerate(names):
-            found = findings.one("drift", variant=row.variant, level=region)
-            table[i, j] = found.value if found else np.nan
-    maps = {row.label: deviation_map(inputs, row.variant) for row in rows}
-    shown = {label: found for label, found in maps.items() if found is not None}
-    with figure_style():
-        import matplotlib.pyplot as plt
-
-        lines = math.ceil(len(shown) / COLUMNS)
-        figure = plt.figure(figsize=(7.6, 0.9 + 0.24 * len(rows) + 1.45 * lines), layout="constrained")
-        parts = figure.subfigures(2, 1, height_ratios=[0.9 + 0.24 * len(rows), max(1.45 * lines, 0.1)], squeeze=False)
-        _draw_table(parts[0, 0], table, [row.label for row in rows], names)
-        _draw_maps(parts[1, 0], shown, lines)
-        save_figure(figure, stem)
+    for i, j in np.ndindex(*table.shape):
+        if (drift := findings.one("drift", variant=rows[i].variant, level=names[j])) is not None:
+            table[i, j] = drift.value
+    maps = {row.label: gaps for row in rows if (gaps := deviation_map(inputs, row.variant)) is not None}
+    above, below = 0.9 + 0.24 * len(rows), 1.45 * math.ceil(len(maps) / COLUMNS)
+    figure = plt.figure(figsize=(_WIDTH, above + below), layout="constrained")
+    parts = figure.subfigures(2, 1, height_ratios=[above, max(below, 0.1)], squeeze=False)
+    _draw_table(parts[0, 0], table, [row.label for row in rows], names)
+    if maps:
+        _draw_maps(parts[1, 0], maps)
+    return figure
 
 
 def deviation_map(inputs: Inputs, variant: str) -> npt.NDArray[np.float64] | None:
@@ -95,39 +86,27 @@ def _background(case: Case, folder: Path, size: tuple[int, int]) -> npt.NDArray[
 def _draw_table(
     figure: FigureBase, table: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]
 ) -> None:
-    axes = figure.subplots()
-    finite = table[np.isfinite(table)]
+    import seaborn
+
+    axes, finite = figure.subplots(), table[np.isfinite(table)]
     # The colours tell editors apart, whose worst control would else take the whole scale.
     top = float(np.quantile(finite, 0.9)) if len(finite) else 1.0
-    axes.imshow(table, cmap="YlOrRd", aspect="auto", vmin=0, vmax=top or 1.0)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
+    colours: dict[str, Any] = {"cmap": "YlOrRd", "vmin": 0, "vmax": top or 1.0, "cbar": False}
+    names: dict[str, Any] = {"xticklabels": columns, "yticklabels": rows, "annot_kws": {"fontsize": 6.5}}
+    seaborn.heatmap(table, annot=True, fmt=".3f", ax=axes, **colours, **names)
+    axes.tick_params(length=0, labelrotation=0)
     axes.xaxis.tick_top()
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.axvline(0.5, color="white", linewidth=2)
-    for i, j in np.ndindex(*table.shape):
-        if np.isfinite(table[i, j]):
-            dark = table[i, j] > 0.65 * top
-            axes.text(
-                j, i, f"{table[i, j]:.3f}", ha="center", va="center", fontsize=6.5, color="white" if dark else "#222222"
-            )
+    axes.axvline(1, color="white", linewidth=2)
 
 
-def _draw_maps(figure: FigureBase, maps: dict[str, npt.NDArray[np.float64]], lines: int) -> None:
-    if not maps:
-        return
-    panels = figure.subplots(lines, COLUMNS, squeeze=False)
-    top = float(np.nanquantile(np.stack([np.nan_to_num(found) for found in maps.values()]), 0.98)) or 1.0
-    shown = None
-    for axes in panels.flat:
-        axes.axis("off")
-    for axes, (label, found) in zip(panels.flat, maps.items(), strict=False):
-        shown = axes.imshow(found, cmap="magma", vmin=0, vmax=top)
-        axes.set_title(textwrap.fill(label, 24), fontsize=6, loc="left")
-    if shown is not None:
-        bar = figure.colorbar(shown, ax=panels, shrink=0.7, pad=0.01)
-        bar.set_label("mean deviation", fontsize=7)
-        bar.outline.set_visible(False)
+def _draw_maps(figure: FigureBase, maps: dict[str, npt.NDArray[np.float64]]) -> None:
+    grid = figure.subplots(math.ceil(len(maps) / COLUMNS), COLUMNS, squeeze=False)
+    top = float(np.nanquantile(np.stack([np.nan_to_num(gaps) for gaps in maps.values()]), 0.98)) or 1.0
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (label, gaps) in zip(grid.flat, maps.items(), strict=False):
+        axes.imshow(gaps, cmap="magma", vmin=0, vmax=top)
+        head(axes, label, _WIDTH / COLUMNS - 0.35, 2, 6, loc="left")
+    bar = figure.colorbar(grid.flat[0].images[0], ax=grid, shrink=0.7, pad=0.01)
+    bar.set_label("mean deviation", fontsize=7)
+    bar.outline.set_visible(False)

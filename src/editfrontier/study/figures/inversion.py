@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from editfrontier.study.drawing.plotting import axis_label, draw_marker, error_bars
-from editfrontier.study.drawing.theme import GREY, INK
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_cell
+from editfrontier.study.drawing.panels import axis_label, legend_below, panels, plain_ticks, title
+from editfrontier.study.drawing.theme import DOTTED, GREY, INK, SOLID
 from editfrontier.study.figure import Figure, FigureInputs
 from editfrontier.study.results.grids import Line
-from editfrontier.study.results.naming import (
-    Style,
-    group_styles,
-    metric_display,
-)
+from editfrontier.study.results.naming import Style, group_styles, metric_display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Drawing
 
 ACCURACY = ("psnr_source", "lpips_source", "latent_error")
 """Metrics of the panels, those of them that the table has."""
 COST = "forwards"
 _LOGARITHMIC = ("lpips_source", "latent_error")
-_FLOOR_DASHES = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_FLOOR_DASHES = ((5.0, 2.0), (1.5, 1.5), (6.0, 2.0, 1.5, 2.0))
 
 
 def draw(inputs: FigureInputs) -> Drawing:
@@ -33,55 +30,37 @@ def draw(inputs: FigureInputs) -> Drawing:
 
     The paper's points are hollow and stand at the evaluations of the row beside which they are reported.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.lines import Line2D
-
     accuracy = [name for name in ACCURACY if name in inputs.table.metrics]
-    grid = inputs.grid((*accuracy, COST))
-    lines = [line for line in grid.lines if line.status == "ok"]
+    lines = [line for line in inputs.grid((*accuracy, COST)).lines if line.status == "ok"]
     methods = lines_of_methods(lines)
-    look = {name: group_styles(inputs.table.rows)[found[0].row.variant] for name, found in methods.items()}
-    floors = [line for line in lines if line.row.control and not line.cells[-1].value > 0]
-    count = max(len(accuracy), 1)
-    figure, panels = plt.subplots(1, count, figsize=(3.3 * count, 3.3), layout="constrained", squeeze=False)
-    for column, name in enumerate(accuracy):
-        axes = panels[0][column]
-        if name in _LOGARITHMIC:
-            axes.set_yscale("log")
-        for place, floor in enumerate(floors):
+    look = {name: group_styles(inputs.table.rows)[rows[0].row.variant] for name, rows in methods.items()}
+    floors = {
+        line.row.label: (line, _FLOOR_DASHES[place % 3])
+        for place, line in enumerate(line for line in lines if line.row.control and not line.cells[-1].value > 0)
+    }
+    costs = [line.cells[-1].value for rows in methods.values() for line in rows]
+    figure, grid = panels(len(accuracy), (3.3, 3.3))
+    for column, (axes, name) in enumerate(zip(grid, accuracy, strict=False)):
+        axes.set_xscale("log")
+        axes.set_yscale("log" if name in _LOGARITHMIC else "linear")
+        for floor, dashes in floors.values():
             value = floor.cells[column].value
             if math.isfinite(value) and (value > 0 or name not in _LOGARITHMIC):
-                axes.axhline(value, color=INK, linewidth=0.9, linestyle=_FLOOR_DASHES[place % 3], zorder=1.2)
-        for method, found in methods.items():
-            _draw_method(axes, found, column, look[method])
-        _label(axes, name, [line.cells[-1].value for found in methods.values() for line in found])
+                axes.axhline(value, color=INK, linewidth=0.9, linestyle=(0, dashes), zorder=1.2)
+        for method, rows in methods.items():
+            _draw_method(axes, rows, column, look[method])
+        plain_ticks(axes, "x", ticks_between(costs))
         if name in _LOGARITHMIC:
             cells = [line.cells[column] for line in lines]
-            _plain_ticks(axes.yaxis, [value for cell in cells for value in (cell.value, cell.paper)])
-        axes.set_title(f"({'abcdef'[column]}) {metric_display(name).label}", loc="left")
-    handles = [
-        Line2D([], [], color=s.colour, marker=s.marker, markersize=5.5, linewidth=1.2, label=name)
-        for name, s in look.items()
-    ]
-    for place, floor in enumerate(floors):
-        dashes = _FLOOR_DASHES[place % 3]
-        handles.append(Line2D([], [], color=INK, linewidth=0.9, linestyle=dashes, label=floor.row.label))
+            plain_ticks(axes, "y", ticks_between([value for cell in cells for value in (cell.value, cell.paper)]))
+        axes.set(xlabel="network evaluations, both directions", ylabel=axis_label(name))
+        axes.margins(x=0.08)
+        title(axes, metric_display(name).label, column)
+    entries = [Series((), style, name, SOLID) for name, style in look.items()]
+    entries += [Series((), Style(INK, "", False), label, dashes) for label, (_, dashes) in floors.items()]
     if any(math.isfinite(cell.paper) for line in lines for cell in line.cells[:-1]):
-        label = "The paper (other data, other model)"
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=GREY,
-                linestyle=":",
-                linewidth=0.9,
-                marker="o",
-                markersize=5.5,
-                markerfacecolor="white",
-                label=label,
-            )
-        )
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.6, handlelength=2.6)
+        entries.append(Series((), Style(GREY, "o", True), "The paper (other data, other model)", DOTTED))
+    legend_below(figure, handles(entries, 5.5))
     return figure
 
 
@@ -95,41 +74,11 @@ def lines_of_methods(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _draw_method(axes: Axes, lines: Sequence[Line], column: int, style: Style) -> None:
+    """Draw the line of a method, and dotted and hollow what the paper reports of it."""
     points = [(line.cells[-1].value, line.cells[column]) for line in lines]
-    measured = [(x, cell) for x, cell in points if math.isfinite(cell.value)]
-    axes.plot([x for x, _ in measured], [cell.value for _, cell in measured], color=style.colour, linewidth=1.2)
-    for x, cell in measured:
-        axes.errorbar(x, cell.value, yerr=error_bars(cell), fmt="none", ecolor=style.colour, elinewidth=1.0, alpha=0.8)
-        draw_marker(axes, x, cell.value, style, zorder=3)
-    paper = [(x, cell.paper) for x, cell in points if math.isfinite(cell.paper)]
-    axes.plot(
-        [x for x, _ in paper],
-        [value for _, value in paper],
-        color=style.colour,
-        linewidth=0.9,
-        linestyle=":",
-        marker=style.marker,
-        markersize=5.5,
-        markerfacecolor="white",
-        markeredgecolor=style.colour,
-        zorder=2.5,
-    )
-
-
-def _label(axes: Axes, name: str, evaluations: Sequence[float]) -> None:
-    axes.set_xscale("log")
-    _plain_ticks(axes.xaxis, evaluations)
-    axes.set_xlabel("network evaluations, both directions")
-    axes.set_ylabel(axis_label(name))
-    axes.margins(x=0.08)
-
-
-def _plain_ticks(axis: Axis, values: Sequence[float]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axis.set_major_locator(FixedLocator(ticks_between(values)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    paper = Series([Point(x, cell.paper) for x, cell in points], replace(style, control=True), dashes=DOTTED)
+    draw_intervals(axes, [paper], width=0.9, size=5.5)
+    draw_intervals(axes, [Series([of_cell(x, cell) for x, cell in points], style, dashes=SOLID)])
 
 
 def ticks_between(values: Sequence[float]) -> list[float]:

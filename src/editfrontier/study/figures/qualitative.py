@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editfrontier.data.cases import Case, read_image
-from editfrontier.study.drawing.images import draw_image
+from editfrontier.data.cases import read_image
+from editfrontier.study.drawing.images import beside, draw_image, head, image_grid, outline
+from editfrontier.study.drawing.theme import MASK
 from editfrontier.study.figure import Figure, FigureInputs
 from editfrontier.study.results.gallery import (
     TaskResults,
@@ -22,13 +22,10 @@ from editfrontier.study.results.gallery import (
 from editfrontier.study.results.naming import Row, styles
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from matplotlib.figure import Figure as Drawing
-    from matplotlib.gridspec import GridSpec
 
-_CELL = 0.92  # inches
-_TEXT = 1.55
+_CELL, _TEXT, _HEAD = 0.92, 1.55, 0.35  # inches
+_GAP = 0.18  # between the worst cases of two editors, as a part of an image
 
 
 def draw(inputs: FigureInputs, cases: int = 6, worst: int = 2) -> Drawing:
@@ -39,106 +36,51 @@ def draw(inputs: FigureInputs, cases: int = 6, worst: int = 2) -> Drawing:
         cases: rows of the grid, chosen by `gallery.balanced_choice`.
         worst: worst cases of each editor, those with the least identity similarity.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.gridspec import GridSpec
-
     rows = [row for row in inputs.table.rows if not row.control]
     results = read_task(inputs.root, inputs.table.task, [row.variant for row in rows])
     usable = [case for case in results.cases if readable(results, case)]
     chosen = balanced_choice(usable, cases, inputs.seed)
     truth = any(case.true_edit for case in chosen)
     columns = ["Source and mask", *(["True edit"] if truth else []), *(row.label for row in rows)]
-    look = styles([row.editor for row in rows])
-    count = max(len(columns), 1)
-    width = _TEXT + _CELL * count
-    widths = _widths(len(rows), worst) if worst else []
-    tile = width / sum(widths) if widths else 0.0
-    strip_height = tile + 0.55 if widths else 0.0
-    height = _CELL * len(chosen) + 0.35 + strip_height
-    figure = plt.figure(figsize=(width, height))
-    top = 1 - 0.35 / height
-    bottom = strip_height / height
-    left = _TEXT / width
-    grid = GridSpec(
-        max(len(chosen), 1),
-        count,
-        figure=figure,
-        left=left,
-        right=0.998,
-        top=top,
-        bottom=bottom,
-        wspace=0.05,
-        hspace=0.05,
+    width = _TEXT + _CELL * len(columns)
+    strip = len(rows) * 2 * worst + max(len(rows) - 1, 0) * _GAP  # in images
+    tile = width / strip if strip else 0.0
+    figure, grid = image_grid(
+        len(chosen), len(columns), _CELL, beside=_TEXT, above=_HEAD, foot=tile + 0.55 if strip else 0.04
     )
-    for position, case in enumerate(chosen):
-        _case_row(figure, grid, position, case, results, rows, truth, columns)
-    if widths:
-        strip = GridSpec(
-            1,
-            len(widths),
-            figure=figure,
-            left=0.004,
-            right=0.998,
-            top=(tile + 0.02) / height,
-            bottom=0.02 / height,
-            width_ratios=widths,
-            wspace=0.04,
-        )
-        title = "Worst cases of each editor: least identity similarity (source, edit)"
-        figure.text(0.004, (tile + 0.3) / height, title, fontsize=8, weight="bold")
-        for index, row in enumerate(rows):
-            _worst_strip(figure, strip, index, row, results, worst, look[row.editor].colour)
+    for cells, case in zip(grid, chosen, strict=False):
+        true = [read_image(results.folder / case.true_edit) if case.true_edit else None] if truth else []
+        edited = [edited_image(results, row.variant, case) for row in rows]
+        for axes, image in zip(cells, [source_image(results, case), *true, *edited], strict=True):
+            draw_image(axes, image)
+        outline(cells[0], mask_image(results, case), MASK)
+        beside(cells[0], case.instruction or case.target_caption, _TEXT - 0.15)
+    for axes, name in zip(grid[0], columns, strict=True):
+        head(axes, name, _CELL - 0.06)
+    if strip:
+        _draw_worst(figure, tile, rows, results, worst)
     return figure
 
 
-def _widths(editors: int, worst: int) -> list[float]:
-    widths: list[float] = []
-    for index in range(editors):
-        widths += ([0.18] if index else []) + [1.0] * (2 * worst)
-    return widths
-
-
-def _case_row(
-    figure: Drawing,
-    grid: GridSpec,
-    position: int,
-    case: Case,
-    results: TaskResults,
-    rows: Sequence[Row],
-    truth: bool,
-    columns: Sequence[str],
-) -> None:
-    images: list[npt.NDArray[np.uint8] | None] = [source_image(results, case)]
-    if truth:
-        images.append(read_image(results.folder / case.true_edit) if case.true_edit else None)
-    images += [edited_image(results, row.variant, case) for row in rows]
-    for column, image in enumerate(images):
-        axes = figure.add_subplot(grid[position, column])
-        draw_image(axes, image)
-        if column == 0:
-            mask = mask_image(results, case)
-            if mask is not None and mask.any() and not mask.all():
-                axes.contour(mask, levels=[0.5], colors=["white"], linewidths=1.8)
-                axes.contour(mask, levels=[0.5], colors=["#D5006D"], linewidths=0.9)
-            text = "\n".join(textwrap.wrap(case.instruction or case.target_caption, 26)[:4])
-            axes.text(-0.08, 0.5, text, transform=axes.transAxes, ha="right", va="center", fontsize=7)
-        if position == 0:
-            axes.set_title("\n".join(textwrap.wrap(columns[column], 16)[:2]), fontsize=7.5)
-
-
-def _worst_strip(
-    figure: Drawing, strip: GridSpec, index: int, row: Row, results: TaskResults, worst: int, colour: str
-) -> None:
-    start = index * (2 * worst + 1)  # one narrow column stands between two editors
-    for rank, case_id in enumerate(worst_cases(results.variants[row.variant], worst)):
-        case = results.by_id.get(case_id)
-        pair = (source_image(results, case), edited_image(results, row.variant, case)) if case else (None, None)
-        for side, image in enumerate(pair):
-            axes = figure.add_subplot(strip[0, start + 2 * rank + side])
-            draw_image(axes, image)
-            if rank == 0 and side == 0:
-                name = textwrap.shorten(row.label, 13 * worst, placeholder="…")
-                axes.set_title(name, fontsize=7, loc="left", color=colour)
+def _draw_worst(figure: Drawing, tile: float, rows: Sequence[Row], results: TaskResults, worst: int) -> None:
+    """Draw the worst cases of every editor side by side at the foot of the figure, images of `tile` inches."""
+    height, look = figure.get_figheight(), styles([row.editor for row in rows])
+    title = "Worst cases of each editor: least identity similarity (source, edit)"
+    figure.text(0.004, (tile + 0.4) / height, title, fontsize=8, weight="bold")
+    widths = [part for _ in rows for part in (*[1.0] * (2 * worst), _GAP)][:-1]
+    place = {"top": (tile + 0.02) / height, "bottom": 0.02 / height, "left": 0.004, "right": 0.998, "wspace": 0.04}
+    strip = figure.add_gridspec(1, len(widths), width_ratios=widths, **place)
+    for index, row in enumerate(rows):
+        start = index * (2 * worst + 1)  # one narrow column stands between two editors
+        for rank, case_id in enumerate(worst_cases(results.variants[row.variant], worst)):
+            case = results.by_id.get(case_id)
+            pair = (source_image(results, case), edited_image(results, row.variant, case)) if case else (None, None)
+            for side, image in enumerate(pair):
+                axes = figure.add_subplot(strip[0, start + 2 * rank + side])
+                draw_image(axes, image)
+                if rank == 0 and side == 0:
+                    inches = 2 * worst * tile - 0.04
+                    head(axes, row.label, inches, 1 if worst > 1 else 2, 7, loc="left", color=look[row.editor].colour)
 
 
 FIGURE = Figure(

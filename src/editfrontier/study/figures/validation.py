@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet
-from editfrontier.study.drawing.theme import GREY, INK
+from editfrontier.study.drawing.panels import panels, title
+from editfrontier.study.drawing.theme import BLUE, DASHED, DOTTED, GREY, INK, PALETTE
 from editfrontier.study.figure import Figure, FigureInputs
 from editfrontier.study.results.naming import metric_display
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-_COLOURS = ("#0072B2", "#D98200", "#009E73", "#C2528B", "#56B4E9", "#8C6D31", "#D55E00", "#7F5FB5")
 _COLUMNS = ("check", "metric", "group", "x", "y")
 
 
@@ -28,8 +28,6 @@ def draw(inputs: FigureInputs) -> Drawing:
     Raises:
         UserError: the file of the points is missing, unreadable or lacks a column.
     """
-    import matplotlib.pyplot as plt
-
     points = inputs.root / "validation.points.parquet"
     frame, _ = read_parquet(points, "Make it again with `snakemake statistics`.")
     for column in _COLUMNS:
@@ -37,71 +35,59 @@ def draw(inputs: FigureInputs) -> Drawing:
             raise UserError(
                 f"{points}: the column '{column}' is missing, expected {', '.join(_COLUMNS)}. Make it again."
             )
-    panels = list(frame.dropna(subset=["x", "y"]).groupby(["check", "metric"], sort=False))
-    columns = min(4, max(len(panels), 1))
-    rows = -(-max(len(panels), 1) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(2.55 * columns, 2.5 * rows), layout="constrained", squeeze=False
-    )
-    for position, ((check, metric), part) in enumerate(panels):
-        panel = axes.flat[position]
-        _PANELS.get(str(check), _scatter)(panel, part)
-        letter = chr(ord("a") + position)
-        panel.set_title(f"({letter}) {metric_display(str(metric)).label}", loc="left")
-    for spare in list(axes.flat)[len(panels) :]:
-        spare.set_axis_off()
-    if not panels:
-        axes.flat[0].text(0.5, 0.5, "no checks were run", ha="center", va="center", color=GREY)
+    checks = list(frame.dropna(subset=["x", "y"]).groupby(["check", "metric"], sort=False))
+    figure, grid = panels(len(checks), (2.55, 2.5))
+    for place, (axes, ((check, metric), part)) in enumerate(zip(grid, checks, strict=False)):
+        _PANELS.get(str(check), _scatter)(axes, part.reset_index(drop=True))
+        title(axes, metric_display(str(metric)).label, place)
+    if not checks:
+        grid[0].text(0.5, 0.5, "no checks were run", ha="center", va="center", color=GREY)
     return figure
 
 
-def _groups(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(str(name), group) for name, group in part.groupby("group", sort=False)]
+def _colours(part: pd.DataFrame) -> dict[str, Any]:
+    """Return colours of the groups by name, as seaborn takes them."""
+    names = list(part["group"].unique())
+    return {"hue": "group", "palette": {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}}
 
 
-def _legend(axes: Axes, count: int) -> None:
-    if count > 1:
-        axes.legend(fontsize=6.3, handlelength=1.2, borderaxespad=0.2, labelspacing=0.25)
+def _legend(axes: Axes, part: pd.DataFrame) -> None:
+    """Explain the groups if there are several."""
+    import seaborn
+
+    if part["group"].nunique() > 1:
+        small: dict[str, Any] = {"fontsize": 6.3, "handlelength": 1.2, "borderaxespad": 0.2, "labelspacing": 0.25}
+        seaborn.move_legend(axes, "best", title=None, **small)
+    elif (legend := axes.get_legend()) is not None:
+        legend.remove()
 
 
 def _scatter(axes: Axes, part: pd.DataFrame) -> None:
-    for (name, group), colour in zip(_groups(part), _COLOURS * 4, strict=False):
-        axes.plot(
-            group["x"], group["y"], linestyle="none", marker="o", markersize=2, alpha=0.4, color=colour, label=name
-        )
-    axes.set_xlabel("truth")
-    _legend(axes, part["group"].nunique())
+    import seaborn
+
+    seaborn.scatterplot(part, x="x", y="y", **_colours(part), s=5, alpha=0.4, ax=axes)
+    axes.set(xlabel="truth", ylabel="")
+    _legend(axes, part)
 
 
 def _identity(axes: Axes, part: pd.DataFrame) -> None:
+    import seaborn
+
     edges = np.quantile(part["x"], np.linspace(0, 1, 11))
-    for (name, group), colour in zip(_groups(part), _COLOURS, strict=False):
-        axes.plot(
-            group["x"],
-            group["y"],
-            linestyle="none",
-            marker="o",
-            markersize=1.8,
-            alpha=0.16,
-            color=colour,
-            markeredgewidth=0,
-        )
-        bins = np.clip(np.searchsorted(edges, group["x"], side="right"), 1, 10)
-        means = group.groupby(bins)[["x", "y"]].mean()
-        axes.plot(means["x"], means["y"], color=colour, linewidth=1.5, label=name)
-    axes.set_xlabel("true identity distance")
-    axes.set_ylabel("identity cosine")
-    _legend(axes, part["group"].nunique())
+    bins = np.clip(np.searchsorted(edges, part["x"], side="right"), 1, 10)
+    means = part.groupby([part["group"], bins], sort=False)[["x", "y"]].mean().sort_index(level=1).reset_index("group")
+    seaborn.scatterplot(part, x="x", y="y", **_colours(part), s=4, alpha=0.16, linewidth=0, legend=False, ax=axes)
+    seaborn.lineplot(means, x="x", y="y", **_colours(part), errorbar=None, linewidth=1.5, ax=axes)
+    axes.set(xlabel="true identity distance", ylabel="identity cosine")
+    _legend(axes, part)
 
 
 def _success(axes: Axes, part: pd.DataFrame) -> None:
     means = part.groupby("group")["y"].mean().sort_values()
-    positions = range(len(means))
-    axes.hlines(positions, means.clip(upper=0.5).min(), means, color="#D8D8D8", linewidth=1)
-    axes.plot(means, positions, linestyle="none", marker="o", markersize=3, color=_COLOURS[0])
-    axes.axvline(0.9, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
-    axes.set_yticks(positions)
-    axes.set_yticklabels([str(name).replace("_", " ") for name in means.index], fontsize=4.8)
+    axes.hlines(range(len(means)), means.clip(upper=0.5).min(), means, color="#D8D8D8", linewidth=1)
+    axes.plot(means, range(len(means)), linestyle="none", marker="o", markersize=3, color=BLUE)
+    axes.axvline(0.9, color=INK, linewidth=0.8, linestyle=(0, DASHED))
+    axes.set_yticks(range(len(means)), [str(name).replace("_", " ") for name in means.index], fontsize=4.8)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("balanced accuracy")
 
@@ -109,43 +95,36 @@ def _success(axes: Axes, part: pd.DataFrame) -> None:
 def _two_sides(axes: Axes, part: pd.DataFrame) -> None:
     import seaborn
 
-    names = part["group"].str.replace(", ", ",\n")
-    seaborn.boxplot(
-        x=names,
-        y=part["y"],
-        hue=names,
-        palette=_COLOURS[: names.nunique()],
-        legend=False,
-        width=0.5,
-        linewidth=0.7,
-        fliersize=1.5,
-        boxprops={"alpha": 0.45},
-        ax=axes,
-    )
+    part = part.assign(group=part["group"].str.replace(", ", ",\n"))
+    look: dict[str, Any] = {"width": 0.5, "linewidth": 0.7, "fliersize": 1.5, "boxprops": {"alpha": 0.45}}
+    seaborn.boxplot(part, x="group", y="y", **_colours(part), legend=False, ax=axes, **look)
     axes.set(xlabel="", ylabel="")
 
 
 def _questions(axes: Axes, part: pd.DataFrame) -> None:
     _two_sides(axes, part)
-    axes.set_xlabel("caption that is asked for, kind of image")
-    axes.set_ylabel("probability of yes")
+    axes.set(xlabel="caption that is asked for, kind of image", ylabel="probability of yes")
 
 
 def _corruption(axes: Axes, part: pd.DataFrame) -> None:
-    groups = _groups(part)
-    looks = [(line, colour) for line in ("o-", "o--", "o:") for colour in _COLOURS]
-    for (name, group), (line, colour) in zip(groups, looks, strict=False):
-        means = group.groupby("x")["y"].mean()
-        axes.plot(means.index, means, line, color=colour, markersize=2.5, linewidth=1.1, label=name.replace("_", " "))
-    axes.set_xlabel("severity of corruption")
-    _legend(axes, len(groups))
+    import seaborn
+
+    part = part.assign(group=part["group"].str.replace("_", " "))
+    names = list(part["group"].unique())
+    dashes = {name: ("", DASHED, DOTTED)[i // len(PALETTE) % 3] for i, name in enumerate(names)}
+    means = part.groupby(["group", "x"], sort=False)["y"].mean().reset_index()
+    look: dict[str, Any] = {"dashes": dashes, "markers": dict.fromkeys(names, "o"), "markersize": 2.5, "linewidth": 1.1}
+    seaborn.lineplot(means, x="x", y="y", **_colours(part), style="group", errorbar=None, ax=axes, **look)
+    axes.set(xlabel="severity of corruption", ylabel="")
+    _legend(axes, part)
 
 
 def _margins(axes: Axes, part: pd.DataFrame) -> None:
-    axes.hist(part["y"], bins=30, color=_COLOURS[0], alpha=0.6)
-    axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
-    axes.set_xlabel("true caption minus flipped caption")
-    axes.set_ylabel("portraits")
+    import seaborn
+
+    seaborn.histplot(part, x="y", bins=30, color=BLUE, alpha=0.6, linewidth=0, ax=axes)
+    axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, DASHED))
+    axes.set(xlabel="true caption minus flipped caption", ylabel="portraits")
 
 
 _PANELS: Mapping[str, Callable[[Axes, pd.DataFrame], None]] = {
