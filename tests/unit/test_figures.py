@@ -139,11 +139,12 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_figure_of_the_docs_is_drawn_when_a_package_has_it(study: Study, packages: Path, tmp_path: Path) -> None:
-    put_package(packages, "package-that-counts", "cost", FIGURE, "editfrontier.figures")
+    code = FIGURE.replace('"seconds"', '"id_sim"')  # which the study of the tests has
+    put_package(packages, "package-that-counts", "cost", code, "editfrontier.figures")
     assert "cost" in FIGURES
     draw_figure("cost", study.tables["table1"], study.root, study.reported, tmp_path / "c")
     drawn = (tmp_path / "c.svg").read_text(encoding="utf-8")
-    assert "Seconds" in drawn
+    assert "ID sim" in drawn
     assert "SDEdit" in drawn
     with pytest.raises(UserError, match="was given no table"):
         draw_figure("cost", {}, study.root, study.reported, tmp_path / "d")
