@@ -1,5 +1,6 @@
 # Scores. In: cases, records of edits, evaluators. Out: scores/<task>/sources.npz (what depends on sources only, once a task),
 # scores/<task>/<variant>.parquet (case, metric, value) and features/<task>/<variant>.npz (for FID and KID).
+from editfrontier.scoring.metrics import modules_of_packages
 
 
 rule scores:
@@ -67,7 +68,7 @@ rule score:
     params:
         evaluators=lambda wildcards: references_of(evaluators_of(STUDY, wildcards.task)),
         weights=lambda wildcards: weights_of_all(evaluators_of(STUDY, wildcards.task)),
-        code=code_of("scoring.score"),
+        code=lambda wildcards: code_hash("editfrontier.scoring.score", *modules_of_packages()),
     message:
         "Scores of {wildcards.variant} on {wildcards.task}"
     shell:

@@ -25,7 +25,7 @@ from editfrontier.scoring.metrics.background import PSNR_CAP
 from editfrontier.scoring.metrics.metric import Metric
 from editfrontier.scoring.metrics.truth import CHANGED_LEVELS
 
-__all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "REGISTRY", "Metric", "get_metric"]
+__all__ = ["CHANGED_LEVELS", "METRICS", "PSNR_CAP", "REGISTRY", "Metric", "get_metric", "modules_of_packages"]
 
 _FAMILIES = (
     identity, background, alignment, attributes, vqa, drags, regions, drift, quality, distribution, truth, cost
@@ -48,3 +48,8 @@ METRICS: dict[str, Metric] = {name: REGISTRY.get(name) for name in REGISTRY.entr
 def get_metric(name: str) -> Metric:
     """Return the metric of this name; raise `UserError` with the nearest known name if there is none."""
     return METRICS[name] if name in METRICS else REGISTRY.get(name)
+
+
+def modules_of_packages() -> list[str]:
+    """Return the modules of installed packages that define metrics, for the hash of the code that scores."""
+    return [REGISTRY.module_of(name) for name in METRICS if name not in REGISTRY.own_names()]
