@@ -17,7 +17,6 @@ from editfrontier.base.errors import UserError
 
 SCHEDULES = ("cosine", "constant", "step", "printed", "none")
 POLARITIES = ("hold", "release", "printed")
-MODES = ("per_step", "cumulative", "x0")
 DILATION_UNITS = ("scaled", "cells", "pixels", "none")
 
 

@@ -33,11 +33,6 @@ class FlowText:
         return FlowText(self.prompt.repeat(times, 1, 1), self.pooled.repeat(times, 1), self.ids)
 
 
-def join_texts(texts: Sequence[FlowText]) -> FlowText:
-    """Return the embeddings of several batches as one batch."""
-    return FlowText(torch.cat([t.prompt for t in texts]), torch.cat([t.pooled for t in texts]), texts[0].ids)
-
-
 def flow_times(model: Any, size: tuple[int, int], steps: int) -> list[float]:
     """Return the steps + 1 times of a trajectory, from 1 to 0, as `FluxPipeline` spaces them.
 
@@ -134,8 +129,3 @@ def velocity(
         return_dict=False,
     )[0]
     return unpack(output, (height, width))
-
-
-def add_flow_noise(clean: Tensor, noise: Tensor, time: float) -> Tensor:
-    """Return (1 - time) clean + time noise."""
-    return (1.0 - time) * clean + time * noise

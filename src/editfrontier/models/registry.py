@@ -40,9 +40,6 @@ IGNORE = ("*.fp16.*", "*non_ema*", "safety_checker/*")
 SEGMENTER = "segmenter"
 """Kind of the models that make automatic masks (`datasets.sam`)."""
 
-ENTRY_KEYS = frozenset({"registry", "id", "revision", "path", "subfolder", "size"})
-"""Keys of an entry of a config's `models` or `evaluators`."""
-
 _HUB = re.compile(rf"(?P<id>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{{40}}|{UNPINNED})(:(?P<subfolder>[\w./-]+))?")
 _FILES = re.compile(r"weights:(?P<name>[a-z][a-z0-9_]*)@(?P<digest>[0-9a-f]{12})")
 
