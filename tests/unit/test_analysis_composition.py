@@ -66,7 +66,7 @@ def test_an_editor_that_keeps_everything_and_one_that_keeps_the_last_only(tmp_pa
         assert the(findings, "last_minus_first", variant=name).value == 1 - kept
         # Wilson's bounds, since all resamples are equal.
         rate = the(findings, "both_retained", variant=name)
-        assert (rate.ci_low, rate.ci_high) == pytest.approx((0.5101, 1) if kept else (0, 0.4899), abs=1e-3)
+        assert (rate.low, rate.high) == pytest.approx((0.5101, 1) if kept else (0, 0.4899), abs=1e-3)
     assert the(findings, "both_retained", variant="").value == pytest.approx(0.5)
     assert the(findings, "both_retained", variant="").n == 32
     assert the(findings, "washed_out", variant="").value == pytest.approx(0.5)
@@ -91,7 +91,7 @@ def test_washed_out_counts_only_first_edits_that_had_succeeded(tmp_path: Path) -
     assert (failed.value, failed.n) == (pytest.approx(2 / 8), 8)
     gap = the(findings, "washed_out_minus_failed", variant="theirs")
     assert (gap.value, gap.n) == (pytest.approx(1 / 8), 8)
-    assert gap.ci_low < 0 < gap.ci_high
+    assert gap.low < 0 < gap.high
     assert the(findings, "both_retained", variant="theirs").value == pytest.approx(3 / 10)
     assert not findings.select("all_retained")  # no sequence has three edits
     assert the(findings, "order_effect", variant="theirs").note == "no sequence was edited in both orders"

@@ -67,7 +67,7 @@ def test_growth_that_is_not_linear_is_told_from_growth_that_is(tmp_path: Path, p
     held = the(findings, "chains_hold", **about, level="largest first edit")
     # 8^0.5 < 8 for every chain; 8^1.5 scale > 8 * 1.2 for every chain.
     assert held.value == (1 if power < 1 else 0)
-    assert 0 <= held.ci_low < held.ci_high <= 1
+    assert 0 <= held.low < held.high <= 1
 
 
 def test_the_share_within_k_epsilon_is_counted(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_identity_falls_by_its_slope_with_an_interval_over_sources(tmp_path: Pat
     about = {"variant": "theirs", "metric": "id_sim"}
     slope = the(findings, "slope", **about)
     assert slope.value == pytest.approx(-fall.mean())
-    assert -0.06 < slope.ci_low < slope.value < slope.ci_high < -0.02
+    assert -0.06 < slope.low < slope.value < slope.high < -0.02
     assert the(findings, "mean", **about, x=1).value == pytest.approx(0.95)
     assert the(findings, "change", **about, x=2).value == pytest.approx(-fall.mean())
     # The deviation is 1 - ID.

@@ -60,7 +60,7 @@ def test_losses_slopes_and_the_comparison_of_editors_are_recovered(tmp_path: Pat
     difference = found.one("difference", variant="drag_flow", metric="boundary", level="shifted")
     assert difference is not None
     assert difference.value == pytest.approx(0.12, abs=0.01)
-    assert difference.ci_low < 0.12 < difference.ci_high
+    assert difference.low < 0.12 < difference.high
     assert difference.n == 40
     p = found.one("difference_p", variant="drag_flow", metric="boundary", level="shifted")
     assert p is not None
@@ -70,14 +70,14 @@ def test_losses_slopes_and_the_comparison_of_editors_are_recovered(tmp_path: Pat
     assert none.value > 0.05
     slope = found.one("slope", variant="drag_flow", metric="boundary")
     assert slope is not None
-    assert slope.ci_low < -0.2 < slope.ci_high < 0
+    assert slope.low < -0.2 < slope.high < 0
     extra = {name: found.one("extra_loss", variant="drag_flow", metric=name, level="") for name in METRICS}
     assert extra["boundary"] is not None
     assert extra["boundary"].value == pytest.approx(0.2 * (0.2 + 0.6) / 2, abs=0.01)
     assert extra["success"] is not None
     assert extra["success"].value > 0  # less success is a loss
     assert extra["l2_true"] is not None
-    assert extra["l2_true"].ci_low < 0 < extra["l2_true"].ci_high  # both lose the same
+    assert extra["l2_true"].low < 0 < extra["l2_true"].high  # both lose the same
     assert not found.select("extra_loss", variant="mask_guided")
     assert not found.select("difference", variant="true_edit")
     said = " ".join(ANALYSIS.say(found, inputs))

@@ -46,7 +46,7 @@ def test_drift_is_compared_with_the_face_other_regions_and_the_floor(tmp_path: P
     assert eyes.n == 35
     relative = found.one("relative", variant="sdedit", level="eyes")
     assert relative is not None
-    assert relative.ci_low < 0.14 / 0.06 < relative.ci_high
+    assert relative.low < 0.14 / 0.06 < relative.high
     excess = found.one("excess", variant="ultraedit", level="eyes")
     assert excess is not None
     assert excess.value == pytest.approx(0.01, abs=0.003)
@@ -54,7 +54,7 @@ def test_drift_is_compared_with_the_face_other_regions_and_the_floor(tmp_path: P
     assert found.one("excess", variant="random_image", level="eyes") is None
     pair = found.one("region_difference", variant="sdedit", level="mouth - hair")
     assert pair is not None
-    assert pair.ci_low < 0.04 < pair.ci_high
+    assert pair.low < 0.04 < pair.high
     assert len(found.select("region_difference", variant="sdedit")) == 9
     p = found.one("region_difference_p", variant="sdedit", level="mouth - hair")
     assert p is not None
@@ -70,8 +70,8 @@ def test_concentration_beyond_the_floor_is_told_from_that_of_the_autoencoder(tmp
     assert raw["random_image"] == pytest.approx(0, abs=0.005)
     beyond = {row.variant: row for row in found.select("concentration_excess")}
     assert set(beyond) == {"sdedit", "ultraedit"}
-    assert beyond["sdedit"].ci_low > 0.03
-    assert beyond["ultraedit"].ci_low < 0 < beyond["ultraedit"].ci_high
+    assert beyond["sdedit"].low > 0.03
+    assert beyond["ultraedit"].low < 0 < beyond["ultraedit"].high
     p = {row.variant: row.value for row in found.select("concentration_excess_p")}
     assert p["sdedit"] < 0.01
     assert p["ultraedit"] > 0.05

@@ -133,11 +133,11 @@ def test_variance_components_of_a_metric_are_recovered(tmp_path: Path) -> None:
     for factor, value in zip(("wording", "seed", "rest"), expected, strict=True):
         row = only(found, "variance", metric="id_sim", level=factor)
         assert row.value == pytest.approx(value)
-        assert row.ci_low < value < row.ci_high
+        assert row.low < value < row.high
         assert row.n == EDITS * WORDINGS * SEEDS
     ratio = only(found, "variance_ratio", metric="id_sim")
     assert ratio.value == pytest.approx(expected[0] / expected[1])
-    assert ratio.ci_low > 1
+    assert ratio.low > 1
 
 
 def test_an_edit_with_a_failed_case_is_left_out_and_counted(tmp_path: Path) -> None:

@@ -83,15 +83,15 @@ def test_a_peak_a_plateau_and_a_line_are_told_apart(tmp_path: Path) -> None:
     found = found_by(SWEEP, inputs, metrics=metrics, threshold=9.0)
     peak = only(found, "optimum", metric="id_sim")
     assert peak.value == 6.0
-    assert 5.0 <= peak.ci_low <= 6.0 <= peak.ci_high <= 7.5
+    assert 5.0 <= peak.low <= 6.0 <= peak.high <= 7.5
     assert only(found, "p_u", metric="id_sim").value < 0.01
-    assert only(found, "slope_left", metric="id_sim").ci_low > 0 > only(found, "slope_right", metric="id_sim").ci_high
+    assert only(found, "slope_left", metric="id_sim").low > 0 > only(found, "slope_right", metric="id_sim").high
     assert only(found, "break", metric="clip_directional").value == pytest.approx(9.0, abs=1.0)
     assert only(found, "p_break", metric="clip_directional").value < 0.01
     assert only(found, "slope_before", metric="clip_directional").value == pytest.approx(0.05, abs=0.01)
     past = only(found, "slope_past", metric="clip_directional")
-    assert past.ci_low < 0 < past.ci_high
-    assert only(found, "slope_below", metric="clip_directional").ci_low > 0.03
+    assert past.low < 0 < past.high
+    assert only(found, "slope_below", metric="clip_directional").low > 0.03
     line = only(found, "optimum", metric="lpips_bg_spatial")  # lower is better
     assert line.value == 1.0
     assert "end of the range" in line.note
@@ -190,7 +190,7 @@ def test_levels_are_compared_with_the_reference_and_corrected(tmp_path: Path) ->
     found = found_by(LEVELS, inputs, metrics=metrics, reference="mid_block", pairs=("down_blocks.0 | down_blocks.1",))
     gap = only(found, "difference", metric="iou_target", level="down_blocks.0 against mid_block")
     assert gap.value == pytest.approx(-0.1, abs=0.03)
-    assert gap.ci_high < 0
+    assert gap.high < 0
     assert only(found, "p", metric="iou_target", level=gap.level).value == pytest.approx(
         4 / 1000
     )  # least p, four pairs
@@ -288,8 +288,8 @@ def test_the_floor_of_the_autoencoder_is_taken_out(tmp_path: Path) -> None:
     assert only(found, "exponent", level="beyond the autoencoder").value == pytest.approx(1.0)
     assert only(found, "ratio", level="beyond the autoencoder").value == pytest.approx(0.1)
     whole = only(found, "exponent", level="against sqrt(1 - alpha_bar)")
-    assert whole.ci_high < 0.9
-    assert only(found, "intercept", level="against sqrt(1 - alpha_bar)").ci_low > 0
+    assert whole.high < 0.9
+    assert only(found, "intercept", level="against sqrt(1 - alpha_bar)").low > 0
     assert only(found, "floor").value == pytest.approx(0.05)
     draw_analysis(STRENGTH, found, inputs, analysis_params(STRENGTH, {}), tmp_path / "figure")
     assert (tmp_path / "figure.pdf").exists()

@@ -17,7 +17,7 @@ Make = Callable[[float, float], list[Finding]]
 
 
 def row(quantity: str, value: float, half: float = math.nan, **where: object) -> Finding:
-    return Finding(quantity=quantity, value=value, ci_low=value - half, ci_high=value + half, n=40, **where)  # type: ignore[arg-type]
+    return Finding(quantity=quantity, value=value, low=value - half, high=value + half, n=40, **where)  # type: ignore[arg-type]
 
 
 def variant(table: str, name: str) -> str:
@@ -254,7 +254,7 @@ def test_an_analysis_that_was_not_run_is_named(number: str, tmp_path: Path) -> N
 def test_findings_without_a_value_are_absent_with_their_note(number: str, tmp_path: Path) -> None:
     trial = TRIALS[number].true
     made = World(tmp_path)
-    empty = [Finding(**{**vars(one), "value": math.nan, "ci_low": math.nan, "note": "nothing ran"}) for one in trial]
+    empty = [Finding(**{**vars(one), "value": math.nan, "low": math.nan, "note": "nothing ran"}) for one in trial]
     made.find(claims()[number].params["analysis"], empty)
     claim = claims()[number]
     assert claim.test(made.evidence(), claim.params).verdict == "not testable at this scale"

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from editfrontier.study.judging.decision import Effect, Part, decide
+from editfrontier.statistics.estimate import Effect
+from editfrontier.study.judging.decision import Part, decide
 from editfrontier.study.judging.verdict import Absent
 
 
@@ -38,31 +39,31 @@ def test_verdict_of_one_part(made: Part, expected: str) -> None:
 
 def test_all_parts_must_hold_and_the_worst_is_shown() -> None:
     good, bad, loose = part(2.0, 0.1), part(-1.0, 0.1), part(0.05, 0.1)
-    assert decide([good, part(1.0, 0.1)]).effect == 1.0
+    assert decide([good, part(1.0, 0.1)]).effect.value == 1.0
     assert decide([good, bad, loose]).verdict == "not supported"
-    assert decide([good, bad, loose]).effect == -1.0
+    assert decide([good, bad, loose]).effect.value == -1.0
     found = decide([good, loose])
-    assert (found.verdict, found.effect, found.n) == ("inconclusive", 0.05, 10)
+    assert (found.verdict, found.effect.value, found.effect.n) == ("inconclusive", 0.05, 10)
     assert "one of 2 parts, of which 1 hold and 0 are contradicted." in found.reason
 
 
 def test_what_is_estimated_is_shown_rather_than_what_was_counted() -> None:
     counted = part(1.0, 0.0, above=0.95)
-    assert decide([counted, part(3.0, 0.1)]).effect == 3.0
-    assert decide([part(0.9, 0.0, above=0.95), part(3.0, 0.1)]).effect == 0.9
+    assert decide([counted, part(3.0, 0.1)]).effect.value == 3.0
+    assert decide([part(0.9, 0.0, above=0.95), part(3.0, 0.1)]).effect.value == 0.9
 
 
 def test_the_weakest_part_is_found_whatever_the_units() -> None:
     tiny, large = part(0.01, 0.001), part(30.0, 20.0)
-    assert decide([tiny, large]).effect == 30.0
-    assert decide([part(-0.01, 0.001), part(-30.0, 20.0)]).effect == -0.01
+    assert decide([tiny, large]).effect.value == 30.0
+    assert decide([part(-0.01, 0.001), part(-30.0, 20.0)]).effect.value == -0.01
 
 
 def test_p_values_are_corrected_over_the_parts() -> None:
     parts = [part(1.0, 0.5, p=0.02) for _ in range(3)]
     assert decide(parts[:1]).verdict == "supported"
     assert decide(parts).verdict == "inconclusive"
-    assert decide(parts).p == pytest.approx(0.06)
+    assert decide(parts).effect.p == pytest.approx(0.06)
     assert decide([part(1.0, 0.5, p=0.001) for _ in range(3)]).verdict == "supported"
     assert decide([part(-1.0, 0.5, p=0.02), *parts]).verdict == "inconclusive"
     assert decide([part(-1.0, 0.5, p=0.001), *parts]).verdict == "not supported"

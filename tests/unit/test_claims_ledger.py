@@ -13,6 +13,7 @@ import pytest
 
 from claims_fixture import CLAIMS, REPORTED, ROOT, World, claims, micro
 from editfrontier.base.errors import UserError
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.claim import TESTS
 from editfrontier.study.config.study import read_yaml
 from editfrontier.study.judging.ledger import COLUMNS, judge, read_claims, write_ledger
@@ -158,8 +159,8 @@ def test_page_shows_effects_with_the_decimals_that_they_deserve(tmp_path: Path) 
 
 
 def test_decimals_follow_the_width_of_the_interval() -> None:
-    assert decimals(0.5, 0.43, 0.57) == 2
-    assert decimals(50.0, 43.0, 57.0) == 0
+    assert decimals(Estimate(0.5, 0.43, 0.57)) == 2
+    assert decimals(Estimate(50.0, 43.0, 57.0)) == 0
     assert decimals(-0.0044, -0.1192, 0.0001) == 4  # not "0.00 (-0.12 to 0.00)"
     assert decimals(0.5, 0.43, 0.5 + 1e-9) == 6  # three more than those of the width, at most
     assert decimals(0.5, 0.43, 0.5) == 3

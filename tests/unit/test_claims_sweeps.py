@@ -13,7 +13,7 @@ from editfrontier.study.judging.evidence import Evidence
 
 
 def row(quantity: str, value: float, half: float = math.nan, **where: object) -> Finding:
-    return Finding(quantity=quantity, value=value, ci_low=value - half, ci_high=value + half, n=40, **where)  # type: ignore[arg-type]
+    return Finding(quantity=quantity, value=value, low=value - half, high=value + half, n=40, **where)  # type: ignore[arg-type]
 
 
 def of_sweep(best: float, left: float, right: float, half: float) -> list[Finding]:

@@ -178,9 +178,9 @@ def test_the_papers_numbers_stand_beside_ours(tmp_path: Path) -> None:
     claim = claims()["C02"]
     found = claim.test(world(tmp_path, TRUE["C02"], 0.001).evidence(), claim.params)
     assert found.what == "DragFlow minus InstructPix2Pix, ID sim"
-    assert found.effect == pytest.approx(0.06)
+    assert found.effect.value == pytest.approx(0.06)
     assert found.paper == pytest.approx(0.98 - 0.92)
-    assert found.p == pytest.approx(0.0002)
+    assert found.effect.p == pytest.approx(0.0002)
 
 
 def test_margin_counts_out_small_effects_whatever_their_p(tmp_path: Path) -> None:
@@ -249,8 +249,8 @@ def test_gains_are_shares_of_what_can_be_gained(tmp_path: Path) -> None:
     claim = claims()["C17"]
     found = claim.test(evidence, {**claim.params, "hard": {"kind": ["deformation", "relocation", "rotation"]}})
     # Every kind has all sizes equally often, so their gains differ by 0.3 exactly, whatever an unedited image has.
-    assert found.effect == pytest.approx(-0.3)
-    assert (found.verdict, found.n) == ("supported", 90)
+    assert found.effect.value == pytest.approx(-0.3)
+    assert (found.verdict, found.effect.n) == ("supported", 90)
     claim_of = {**claim.params, "hard": {"kind": ["bending", "relocation"]}}
     found = claim.test(evidence, claim_of)
     assert found.reason == "No case of the experiment 'table4' is 'bending' by kind."
@@ -266,7 +266,7 @@ def test_caching(share: float, expected: str, tmp_path: Path) -> None:
     claim = claims()["C33"]
     found = claim.test(evidence, claim.params)
     assert found.verdict == expected
-    assert found.effect == pytest.approx(0.75 * inverting.sum() / whole.sum())
+    assert found.effect.value == pytest.approx(0.75 * inverting.sum() / whole.sum())
 
 
 def test_caching_needs_an_editor_that_inverts(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def test_the_interval_of_a_known_break_covers_it() -> None:
     for _ in range(100):
         values = cases_of(lambda x: 0.05 * np.minimum(x, 9), rng, 0.15)
         resampled = means(values, np.arange(CASES), weights).resampled
-        low, high = curves.percentile_interval(curves.two_segments(X, resampled).at, 0.95)
-        covered += low <= 9.0 <= high
+        found = curves.percentile_estimate(0.0, curves.two_segments(X, resampled).at, 0.95, 1)
+        covered += found.low <= 9.0 <= found.high
     assert covered >= 90
 
 
@@ -128,5 +128,6 @@ def test_laws_with_known_constants() -> None:
 
 
 def test_a_percentile_interval_needs_two_finite_resamples() -> None:
-    assert curves.percentile_interval(np.arange(101.0), 0.9) == pytest.approx((5, 95))
-    assert np.isnan(curves.percentile_interval(np.array([1.0, np.nan]), 0.9)).all()
+    found = curves.percentile_estimate(50, np.arange(101.0), 0.9, 7)
+    assert (found.value, found.low, found.high, found.n) == pytest.approx((50, 5, 95, 7))
+    assert not curves.percentile_estimate(1, np.array([1.0, np.nan]), 0.9, 7).bounded

@@ -131,7 +131,7 @@ def test_regimes_fronts_and_domination_are_recovered(tmp_path: Path) -> None:
     place = found.one("fidelity", variant="mask_guided", level=ALL)
     assert place is not None
     assert place.value == pytest.approx((0.8 + 0.98) / 2, abs=0.02)
-    assert place.ci_low < place.value < place.ci_high
+    assert place.low < place.value < place.high
     groups = {row.variant: row.value for row in found.select("regime", level="portraits", x=3.0)}
     assert groups["instruct_pix2pix"] == groups["ultraedit"]
     assert groups["mask_guided"] == groups["tf_icon"]
@@ -163,7 +163,7 @@ def test_agreement_with_the_papers_regimes(tmp_path: Path) -> None:
     )
     agreement = found_by(ANALYSIS, inputs, references=20, resamples=20).one("paper_agreement", level="portraits")
     assert agreement is not None
-    assert agreement.ci_high < 0.2
+    assert agreement.high < 0.2
 
 
 def test_editors_that_the_paper_puts_apart_say_nothing_of_its_regimes(tmp_path: Path) -> None:

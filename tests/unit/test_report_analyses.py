@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
     },
 }
 FINDINGS = [
-    Finding(quantity="mean", variant="sdedit", metric="success", x=2.0, value=0.5, ci_low=0.4, ci_high=0.6, n=8),
+    Finding(quantity="mean", variant="sdedit", metric="success", x=2.0, value=0.5, low=0.4, high=0.6, n=8),
     Finding(quantity="slope", variant="unknown+w=3", level=HOSTILE, value=math.nan, note="no case has it"),
 ]
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 from editfrontier.statistics import bootstrap
 
@@ -74,10 +71,13 @@ def test_weights_are_reproducible_and_shared_so_that_differences_pair() -> None:
     assert 0.09 < low[0] < high[0] < 0.11
 
 
-def test_wilson_bounds_agree_with_statsmodels() -> None:
+def test_wilson_bounds_agree_with_scipy_and_the_formula_by_hand() -> None:
     for successes in (0, 30, 17):
-        got = bootstrap.rate_bounds(successes / 30, 30)
-        assert got == pytest.approx(proportion_confint(successes, 30, method="wilson"), abs=1e-12)
+        known = stats.binomtest(successes, 30).proportion_ci(method="wilson")
+        assert bootstrap.rate_bounds(successes / 30, 30) == pytest.approx(known, abs=1e-12)
+    # Over 10 units z^2 is 3.8415: centre (0.5 + 0.19207) / 1.38415, half width 1.96 / 1.38415 sqrt(0.025 + 0.0096036).
+    assert bootstrap.rate_bounds(0.5, 10) == pytest.approx((0.23659, 0.76341), abs=1e-5)
+    assert bootstrap.rate_bounds(0.5, 9.5)[0] < bootstrap.rate_bounds(0.5, 10)[0]  # units need not be whole
 
 
 def test_rate_interval_counts_what_clusters_tell() -> None:
@@ -114,15 +114,16 @@ def test_normal_test_of_resamples_that_do_not_vary() -> None:
     assert np.isnan(bootstrap.normal_test(0.0, np.full(200, np.nan)))
 
 
-def test_mcnemar_agrees_with_statsmodels() -> None:
+def test_mcnemar_is_the_binomial_test_of_the_pairs_that_differ() -> None:
     rng = np.random.default_rng(0)
-    for n in (1, 5, 30):
+    for n in (5, 30, 31):
         a, b = (rng.uniform(size=n) < 0.4).astype(float), (rng.uniform(size=n) < 0.7).astype(float)
-        table = [[int(((a == i) & (b == j)).sum()) for j in (1, 0)] for i in (1, 0)]
-        if table[0][1] + table[1][0]:
-            assert bootstrap.mcnemar(a, b) == pytest.approx(mcnemar(table, exact=True).pvalue)
+        known = stats.binomtest(int((a > b).sum()), int((a != b).sum()), 0.5)
+        assert bootstrap.mcnemar(a, b) == pytest.approx(known.pvalue)
     assert bootstrap.mcnemar(np.ones(5), np.ones(5)) == 1
     assert bootstrap.mcnemar(np.ones(6), np.zeros(6)) == pytest.approx(2 / 64)
+    # One pair against five: 2 (1 + 6) / 64.
+    assert bootstrap.mcnemar(np.array([1.0] + [0.0] * 5), np.array([0.0] + [1.0] * 5)) == pytest.approx(14 / 64)
 
 
 def test_sign_flip_test_agrees_with_scipy_and_keeps_its_level() -> None:
@@ -140,12 +141,13 @@ def test_sign_flip_test_agrees_with_scipy_and_keeps_its_level() -> None:
     assert bootstrap.sign_flip_test(np.ones((40, 1)), signs_short)[0] == pytest.approx(1e-4)
 
 
-def test_holm_agrees_with_statsmodels_and_skips_nan() -> None:
-    p = np.random.default_rng(0).uniform(size=12) ** 3
-    np.testing.assert_allclose(bootstrap.holm(p), multipletests(p, method="holm")[1])
-    with_nan = np.insert(p, 4, np.nan)
-    np.testing.assert_allclose(np.delete(bootstrap.holm(with_nan), 4), bootstrap.holm(p))
-    assert np.isnan(bootstrap.holm(with_nan)[4])
+def test_holm_by_hand_skips_nan() -> None:
+    # Holm (1979): 4 x 0.005, 3 x 0.01, 2 x 0.03, and 0.04 raised to what stands before it.
+    p = np.array([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(bootstrap.holm(p), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(bootstrap.holm(np.insert(p, 1, np.nan)), [0.03, np.nan, 0.06, 0.06, 0.02])
+    assert bootstrap.holm(np.array([0.6, 0.9])).tolist() == [1.0, 1.0]
+    assert np.isnan(bootstrap.holm(np.array([np.nan]))).all()
 
 
 def test_pareto_front_by_hand() -> None:

@@ -325,16 +325,16 @@ def test_means_and_rates_have_intervals(inputs: Callable[..., Inputs]) -> None:
     clusters = [f"s{i}" for i in range(10)]
     mean = study.mean_findings(given, "q", np.arange(10.0), clusters, level="a")[0]
     assert mean.value == 4.5
-    assert mean.ci_low < 4.5 < mean.ci_high
+    assert mean.low < 4.5 < mean.high
     always = study.mean_findings(given, "q", np.ones(10), clusters, rate=True)[0]
-    assert always.ci_low == pytest.approx(10 / (10 + 1.959964**2))  # Wilson
-    assert always.ci_high == 1.0
+    assert always.low == pytest.approx(10 / (10 + 1.959964**2))  # Wilson
+    assert always.high == 1.0
     never = study.mean_findings(given, "q", np.zeros(10), clusters, rate=True)[0]
-    assert (never.ci_low, round(never.ci_high, 4)) == (0.0, 0.2775)
+    assert (never.low, round(never.high, 4)) == (0.0, 0.2775)
     nothing = study.mean_findings(given, "q", np.full((10, 2), np.nan), clusters, [1.0, 2.0])
     assert [row.n for row in nothing] == [0, 0]
     assert math.isnan(nothing[0].value)
     assert nothing[0].note
     # Cases of one source are one unit.
     same = study.mean_findings(given, "q", np.ones(10), ["s0"] * 5 + ["s1"] * 5, rate=True)[0]
-    assert same.ci_low == pytest.approx(2 / (2 + 1.959964**2))
+    assert same.low == pytest.approx(2 / (2 + 1.959964**2))

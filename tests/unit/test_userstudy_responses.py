@@ -283,8 +283,8 @@ def test_known_strengths_come_back(known: tuple[list[Finding], list[Path]]) -> N
     centre = np.mean(list(STRENGTHS.values()))
     for editor, strength in STRENGTHS.items():
         row = one(rows, "strength", variant=editor)
-        assert row.ci_low < strength - centre < row.ci_high
-        assert 0.2 < row.ci_high - row.ci_low < 1.2
+        assert row.low < strength - centre < row.high
+        assert 0.2 < row.high - row.low < 1.2
         assert abs(row.n - 400) <= 15  # three pairs of editors with as many comparisons, within one, of five answers
     assert [r.variant for r in rows if r.quantity == "preferred"] == sorted(STRENGTHS, key=lambda e: -STRENGTHS[e])
     rates = [one(rows, "preferred", variant=editor).value for editor in EDITORS]
@@ -300,7 +300,7 @@ def test_metrics_that_order_editors_as_people_do_are_told_from_others(known: tup
         assert math.isnan(one(rows, quantity, metric="success").value)
     right, wrong = one(rows, "accuracy", metric="id_sim"), one(rows, "accuracy", metric="quality")
     assert right.value > 0.7
-    assert right.ci_low > 0.6
+    assert right.low > 0.6
     assert right.value + wrong.value == pytest.approx(1.0)
     assert one(rows, "accuracy", metric="success").value == 0.5
     people = one(rows, "accuracy", level="people")
@@ -327,7 +327,7 @@ def test_what_is_said_of_answers_that_are_drawn_independently(known: tuple[list[
     rows, _ = known
     # Two independent answers agree as often as the model says; alpha follows from the strengths alone.
     assert 0.02 < one(rows, "alpha").value < 0.25
-    assert one(rows, "left_share").ci_low < 0.5 < one(rows, "left_share").ci_high
+    assert one(rows, "left_share").low < 0.5 < one(rows, "left_share").high
     assert one(rows, "catch_passed").value == 1.0
     assert one(rows, "seconds").value == 1.5
     assert 0.3 < one(rows, "consistency").value < 0.65
@@ -353,7 +353,7 @@ def test_one_participant_has_estimates_without_intervals(world: World, known: tu
     rows = world.run(known[1][:1])
     row = one(rows, "strength", variant="sdedit")
     assert math.isfinite(row.value)
-    assert math.isnan(row.ci_low)
+    assert math.isnan(row.low)
     assert "at least two participants" in row.note
     assert math.isnan(one(rows, "alpha").value)
 

@@ -59,8 +59,6 @@ def test_conda_file_agrees_with_the_lock_and_the_project(root: Path, kind: str) 
     assert listed == {name: f"=={lock[name]}" for name in listed}, "a file in envs/ has other versions than the lock"
     declared = [*project["dependencies"], *project["optional-dependencies"]["slurm"]]
     assert set(listed) <= {normal(re.split(r"[<>=\[]", entry)[0]) for entry in declared}
-    # Nothing that was made for tests stands in them.
-    assert not set(listed) & {"torchmetrics", "statsmodels"}
 
 
 def test_image_installs_the_lock(root: Path) -> None:

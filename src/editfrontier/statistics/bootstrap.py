@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
 Array = npt.NDArray[np.float64]
 INTERVALS = ("studentized", "bca", "percentile")
@@ -165,11 +165,11 @@ def recentred(point: Array, resampled: Array, level: float = 0.95) -> tuple[Arra
 
 
 def rate_bounds(rate: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a rate over n independent units (Wilson 1927)."""
-    z = float(ndtri((1 + level) / 2))
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    """Wilson score interval of a rate over n independent units, which need not be a whole number (Wilson 1927)."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(rate * n, n, 1 - level, "wilson")
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def rate_interval(outcomes: Array, cluster: npt.NDArray[np.integer], level: float = 0.95) -> tuple[float, float]:
@@ -255,19 +255,21 @@ def mcnemar(first: Array, second: Array) -> float:
     Under the null hypothesis each pair that differs falls either way with probability 1/2 (McNemar 1947); 1 where no
     pair differs.
     """
+    from statsmodels.stats.contingency_tables import mcnemar as exact_test
+
     ahead, behind = int((first > second).sum()), int((first < second).sum())
-    return float(min(1.0, 2 * bdtr(min(ahead, behind), ahead + behind, 0.5))) if ahead + behind else 1.0
+    return float(exact_test([[0, ahead], [behind, 0]], exact=True).pvalue)
 
 
 def holm(p: npt.NDArray[np.floating]) -> Array:
     """Holm's adjusted p values of one family [K] (Holm 1979); NaNs stay and do not count."""
+    from statsmodels.stats.multitest import multipletests
+
     p = np.asarray(p, dtype=np.float64)
-    out = np.full(p.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    adjusted = p[order] * np.arange(len(order), 0, -1)
-    out[order] = np.minimum(np.maximum.accumulate(adjusted), 1.0)
-    return out
+    adjusted, known = np.full(p.shape, np.nan), ~np.isnan(p)
+    if known.any():
+        adjusted[known] = multipletests(p[known], method="holm")[1]
+    return adjusted
 
 
 def pareto_front(x: Array, y: Array) -> npt.NDArray[np.bool_]:

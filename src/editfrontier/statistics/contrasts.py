@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +11,8 @@ import numpy.typing as npt
 from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array, Estimates
+from editfrontier.statistics.estimate import Effect
 from editfrontier.statistics.taskscores import Settings
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A mean, or a mean difference, over n units; NaN where there is none, p = NaN where nothing was tested."""
-
-    value: float
-    ci_low: float
-    ci_high: float
-    p: float
-    n: int
 
 
 def resamples(cluster: npt.NDArray[np.intp], settings: Settings, *parts: str) -> Array:
@@ -33,7 +23,7 @@ def resamples(cluster: npt.NDArray[np.intp], settings: Settings, *parts: str) ->
 
 def means(
     values: Array, cluster: npt.NDArray[np.intp], weights: Array, settings: Settings, rates: Sequence[bool] = ()
-) -> list[Contrast]:
+) -> list[Effect]:
     """Return the mean of every column with its interval and without a test.
 
     Args:
@@ -49,13 +39,13 @@ def means(
         held = ~np.isnan(values[:, k])
         if rate and held.any():
             low, high = bootstrap.rate_interval(values[held, k], cluster[held], settings.level)
-            found[k] = replace(found[k], ci_low=low, ci_high=high)
+            found[k] = replace(found[k], low=low, high=high)
     return found
 
 
 def of_estimates(
     estimates: Estimates, values: Array, cluster: npt.NDArray[np.intp], settings: Settings
-) -> list[Contrast]:
+) -> list[Effect]:
     """Return estimates of K quantities with their intervals; `values` [N, K] says which units are behind each."""
     low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
     found = []
@@ -63,13 +53,13 @@ def of_estimates(
         held = ~np.isnan(values[:, k])
         known = len(np.unique(cluster[held])) > 1 and np.isfinite(point)
         bounds = (float(low[k]), float(high[k])) if known else (np.nan, np.nan)
-        found.append(Contrast(float(point) if held.any() else np.nan, *bounds, np.nan, int(held.sum())))
+        found.append(Effect(float(point) if held.any() else np.nan, *bounds, int(held.sum())))
     return found
 
 
 def paired(
     gaps: Array, cluster: npt.NDArray[np.intp], weights: Array, settings: Settings, rate: bool = False
-) -> list[Contrast]:
+) -> list[Effect]:
     """Return the mean of every column of paired differences with its interval and a test.
 
     Args:
@@ -85,19 +75,19 @@ def paired(
     p = bootstrap.sign_flip_test(sums, signs)
     found = means(gaps, cluster, weights, settings)
     for k, contrast in enumerate(found):
-        if not np.isfinite(contrast.ci_low):
+        if not np.isfinite(contrast.low):
             continue
         held = ~np.isnan(gaps[:, k])
         if rate and len(np.unique(cluster[held])) == held.sum():
             ahead, behind = (gaps[held, k] > 0).astype(np.float64), (gaps[held, k] < 0).astype(np.float64)
             low, high = bootstrap.rate_difference_bounds(ahead, behind, settings.level)
-            found[k] = replace(contrast, ci_low=low, ci_high=high, p=bootstrap.mcnemar(ahead, behind))
+            found[k] = replace(contrast, low=low, high=high, p=bootstrap.mcnemar(ahead, behind))
         else:
             found[k] = replace(contrast, p=float(p[k]))
     return found
 
 
-def adjusted(contrasts: Sequence[Contrast]) -> list[float]:
+def adjusted(contrasts: Sequence[Effect]) -> list[float]:
     """Return Holm's adjusted p values of contrasts that are one family."""
     return [float(p) for p in bootstrap.holm(np.array([contrast.p for contrast in contrasts]))]
 

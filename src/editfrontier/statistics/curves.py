@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.estimate import Estimate
 
 BREAK_CANDIDATES = 201
 LEAST_FOR_BREAK = 4
@@ -217,10 +218,10 @@ def law(u: Array, curves: Array) -> Law:
     )
 
 
-def percentile_interval(resampled: Array, level: float) -> tuple[float, float]:
-    """Return the percentile interval of resamples [R], NaN if fewer than two are finite."""
+def percentile_estimate(value: float, resampled: Array, level: float, n: int) -> Estimate:
+    """Return a value with the percentile interval of its resamples [R]; without one if fewer than two are finite."""
     finite = resampled[np.isfinite(resampled)]
     if len(finite) < 2:
-        return float("nan"), float("nan")
+        return Estimate(float(value), n=n)
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return Estimate(float(value), float(low), float(high), n)

@@ -11,10 +11,11 @@ from typing import Any
 from editfrontier.base.csv_files import frame_as_csv
 from editfrontier.base.files import write_bytes
 from editfrontier.base.parquet import read_parquet, write_parquet
+from editfrontier.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(Estimate):
     """One number that an analysis found; a row of its table.
 
     Attributes:
@@ -23,10 +24,7 @@ class Finding:
         metric: the metric that it is made of, "" = none.
         level: which part of the design it speaks of, for example the name of a region or of a mask, "" = the whole.
         x: place on a numeric axis, for example k or w; NaN = none.
-        value: in the unit of the quantity; NaN where it cannot be computed, and `note` says why.
-        ci_low, ci_high: bounds of its interval; NaN = none.
-        n: cases behind it.
-        note: a remark for readers.
+        note: a remark for readers; where the value is NaN, why it cannot be computed.
     """
 
     quantity: str
@@ -34,14 +32,12 @@ class Finding:
     metric: str = ""
     level: str = ""
     x: float = math.nan
-    value: float
-    ci_low: float = math.nan
-    ci_high: float = math.nan
-    n: int = 0
     note: str = ""
 
 
-COLUMNS = tuple(field.name for field in fields(Finding))
+COLUMNS = ("quantity", "variant", "metric", "level", "x", "value", "ci_low", "ci_high", "n", "note")
+_BOUNDS = {"low": "ci_low", "high": "ci_high"}
+"""Attribute of a finding -> column, where the two differ."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,8 @@ def write_findings(path: Path, rows: Sequence[Finding], provenance: Mapping[str,
     """Write findings as parquet, and beside it as CSV for readers, atomically."""
     import pandas as pd
 
-    frame = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
+    frame = pd.DataFrame([asdict(row) for row in rows], columns=[f.name for f in fields(Finding)])
+    frame = frame.rename(columns=_BOUNDS)[list(COLUMNS)]
     texts, numbers = ("quantity", "variant", "metric", "level", "note"), ("x", "value", "ci_low", "ci_high")
     frame = frame.astype({**dict.fromkeys(texts, "str"), **dict.fromkeys(numbers, "float64"), "n": "int64"})
     write_bytes(path.with_suffix(".csv"), frame_as_csv(frame))
@@ -82,5 +79,6 @@ def write_findings(path: Path, rows: Sequence[Finding], provenance: Mapping[str,
 def read_findings(path: Path) -> Findings:
     """Read findings; raise `UserError` that names the file if it is missing or unreadable."""
     frame, provenance = read_parquet(path, "Make it with `snakemake analyses`.")
+    frame = frame.rename(columns={column: name for name, column in _BOUNDS.items()})
     rows = (Finding(**{str(key): value for key, value in row.items()}) for row in frame.to_dict(orient="records"))
     return Findings(tuple(rows), provenance)

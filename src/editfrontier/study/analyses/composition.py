@@ -231,7 +231,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say how often two and three attributes are kept, and whether edits wash out more often than they fail."""
 
     def percent(row: Finding) -> str:
-        return f"{row.value:.0%} [{row.ci_low:.0%}, {row.ci_high:.0%}]"
+        return f"{row.value:.0%} [{row.low:.0%}, {row.high:.0%}]"
 
     sentences = []
     both, three = (findings.one(name, variant="", level="") for name in ("both_retained", "all_retained"))
@@ -242,16 +242,16 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     names = ("washed_out", "second_failed", "washed_out_minus_failed")
     lost, failed, gap = (findings.one(name, variant="") for name in names)
     if lost and failed and gap:
-        word = "more" if gap.ci_low > 0 else "less" if gap.ci_high < 0 else "neither more nor less"
+        word = "more" if gap.low > 0 else "less" if gap.high < 0 else "neither more nor less"
         sentences.append(
             f"A second edit washes a first one out in {percent(lost)} of {lost.n} pairs and fails itself in "
-            f"{percent(failed)}: {word} often ({gap.value:+.0%} [{gap.ci_low:+.0%}, {gap.ci_high:+.0%}])."
+            f"{percent(failed)}: {word} often ({gap.value:+.0%} [{gap.low:+.0%}, {gap.high:+.0%}])."
         )
     last = findings.one("last_minus_first", variant="")
     if last:
         sentences.append(
             "To edit an attribute last instead of first changes how often it is there at the end by "
-            f"{last.value:+.0%} [{last.ci_low:+.0%}, {last.ci_high:+.0%}]."
+            f"{last.value:+.0%} [{last.low:+.0%}, {last.high:+.0%}]."
         )
     counts = {name: int(sum(row.value for row in findings.select(name))) for name in ("failed", "not_run")}
     if any(counts.values()):

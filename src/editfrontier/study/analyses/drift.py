@@ -26,8 +26,8 @@ from editfrontier.study.designs.chains import (
     chain_data,
     deviation,
     growth,
-    interval_of,
     mean_of,
+    only_estimate,
     only_experiment,
     slopes,
     statuses,
@@ -180,10 +180,10 @@ def _exponent(
         return Finding(quantity="exponent", **about, value=math.nan, note=note)
     fields = ("point", "resampled", "jackknife")
     mean = Estimates(*(np.mean([getattr(one, name) for _, one in each], axis=0) for name in fields))
-    value, low, high = interval_of(mean, inputs.settings)
     chains = int(sum(np.isfinite(part).all(1).sum() for part, _ in each))
-    note = growth_word(low, high)
-    return Finding(quantity="exponent", **about, value=value, ci_low=low, ci_high=high, n=chains, note=note)
+    exponent = only_estimate(mean, inputs.settings, chains)
+    note = growth_word(exponent.low, exponent.high)
+    return Finding(quantity="exponent", **about, **exponent.fields(), note=note)
 
 
 def growth_word(low: float, high: float) -> str:
@@ -246,7 +246,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         slope = findings.one("slope", variant=variant, metric="id_sim")
         if one and two and slope:
             text = f"{inputs.labels[variant]}: {one.value:.3f} after one edit, {two.value:.3f} after two, "
-            text += f"{slope.value:+.3f} per further edit [{slope.ci_low:+.3f}, {slope.ci_high:+.3f}]"
+            text += f"{slope.value:+.3f} per further edit [{slope.low:+.3f}, {slope.high:+.3f}]"
             falls.append((slope.value, text))
     if falls:
         sentences.append(f"Identity similarity falls fastest with {min(falls)[1]}.")
@@ -265,7 +265,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     if pooled:
         sentences.append(
             f"Over all editors the deviation in pixels grows as k to the power {pooled.value:.2f} "
-            f"[{pooled.ci_low:.2f}, {pooled.ci_high:.2f}]: {pooled.note}."
+            f"[{pooled.low:.2f}, {pooled.high:.2f}]: {pooled.note}."
         )
     for level in ("largest first edit", "mean first edit"):
         held = findings.one("chains_hold", variant="", metric="l2_source", level=level)

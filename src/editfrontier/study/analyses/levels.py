@@ -123,15 +123,12 @@ def _means(curve: Curve) -> list[Finding]:
             variant=row.variant,
             metric=curve.metric,
             level=row.label,
-            value=float(curve.estimates.point[i]),
-            ci_low=float(curve.low[i]),
-            ci_high=float(curve.high[i]),
-            n=curve.n,
+            **curve.estimate(i).fields(),
             note=curve.note,
         )
         found.append(about)
         if direction != "none" and len(curve.rows) > 1:
-            share = replace(about, quantity="best_share", value=float(shares[i]), ci_low=math.nan, ci_high=math.nan)
+            share = replace(about, quantity="best_share", value=float(shares[i]), low=math.nan, high=math.nan)
             found.append(share)
     return found
 
@@ -157,13 +154,10 @@ def _differences(
             variant=curve.rows[places[0]].variant,
             metric=metric,
             level=level,
-            value=gap.value,
-            ci_low=gap.low,
-            ci_high=gap.high,
-            n=curve.n,
+            **gap.fields(),
             note=curve.note,
         )
-        found[level] = [about, replace(about, quantity="p", value=math.nan, ci_low=math.nan, ci_high=math.nan)]
+        found[level] = [about, replace(about, quantity="p", value=math.nan, low=math.nan, high=math.nan)]
         p[level] = gap.p
     for level, adjusted in holm_of(p).items():
         found[level][1] = replace(found[level][1], value=adjusted)
@@ -191,8 +185,8 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             if gap is not None and row.value <= alpha:
                 better = _better(metric, gap.value)
                 parts.append(
-                    f"{row.level}: {better}, difference {short(gap.value)} ({short(gap.ci_low)} to "
-                    f"{short(gap.ci_high)}; {short_p(row.value)})"
+                    f"{row.level}: {better}, difference {short(gap.value)} ({short(gap.low)} to "
+                    f"{short(gap.high)}; {short_p(row.value)})"
                 )
         shares = findings.select("best_share", metric=metric)
         if shares:

@@ -290,7 +290,7 @@ def draw(findings: Findings, inputs: Inputs, params: LocalityParams) -> Figure:
         for level, (label, colour, dashes) in LABELS.items():
             # Zeros have no place on a logarithmic axis; where a curve ends, nothing differs beyond.
             rows = [row for row in findings.select(quantity, level=level) if row.value > 0]
-            points = [Point(row.x, row.value, max(row.ci_low, row.value / 10), row.ci_high) for row in rows]
+            points = [Point(row.x, row.value, max(row.low, row.value / 10), row.high) for row in rows]
             if points:
                 series.append(Series(points, Style(colour, "o", False), label, dashes))
         axes.set_yscale("log")

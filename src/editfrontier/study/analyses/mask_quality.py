@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
-    from editfrontier.statistics.contrasts import Contrast
+    from editfrontier.statistics.estimate import Estimate
     from editfrontier.study.designs.masks import MaskTable
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
@@ -100,14 +100,11 @@ def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
     return found
 
 
-def _finding(contrast: Contrast, quantity: str, note: str = "", **keys: Any) -> Finding:
+def _finding(mean: Estimate, quantity: str, note: str = "", **keys: Any) -> Finding:
     return Finding(
         quantity=quantity,
-        value=contrast.value,
-        ci_low=contrast.ci_low,
-        ci_high=contrast.ci_high,
-        n=contrast.n,
-        note=note or ("" if contrast.n else "no edit has a value with both"),
+        **mean.fields(),
+        note=note or ("" if mean.n else "no edit has a value with both"),
         **keys,
     )
 
@@ -254,7 +251,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         (found,) = findings.select("difference", variant=row.variant, metric=row.metric, level=row.level)
         sentences.append(
             f"{inputs.labels[row.variant]}, {row.level} mask: {metric_display(row.metric).label} changes by "
-            f"{found.value:+.3g} [{found.ci_low:+.3g}, {found.ci_high:+.3g}]."
+            f"{found.value:+.3g} [{found.low:+.3g}, {found.high:+.3g}]."
         )
     sentences += _losses(findings, inputs)
     return sentences

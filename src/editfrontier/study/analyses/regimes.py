@@ -117,8 +117,8 @@ def _places(plane: TradeoffPlane, inputs: Inputs) -> Iterator[Finding]:
                 variant=variant,
                 level=plane.name,
                 value=float(estimates.point[i]),
-                ci_low=float(low[i]),
-                ci_high=float(high[i]),
+                low=float(low[i]),
+                high=float(high[i]),
                 n=plane.cases[i],
                 note=note,
             )
@@ -177,7 +177,7 @@ def _groups(plane: TradeoffPlane, inputs: Inputs, params: RegimesParams) -> Iter
         share = float(np.mean([number == k for number in chosen])) if chosen else math.nan
         yield Finding(quantity="regimes_share", value=share, **keys)
         value, error = float(gap.value[k - 1]), float(gap.error[k - 1])
-        yield Finding(quantity="gap", value=value, ci_low=value - error, ci_high=value + error, **keys)
+        yield Finding(quantity="gap", value=value, low=value - error, high=value + error, **keys)
     for k in sorted({gap.chosen, params.paper}):
         if 1 < k < count and len(resampled):
             yield from _partition(plane, regimes.stability(plane.points, resampled, k), k, inputs)
@@ -195,7 +195,7 @@ def _partition(plane: TradeoffPlane, held: Stability, k: int, inputs: Inputs) ->
     tails = [(1 - inputs.settings.level) / 2, (1 + inputs.settings.level) / 2]
     low, high = np.quantile(held.rand, tails)
     value = float(held.rand.mean())
-    yield Finding(quantity="agreement", level=plane.name, value=value, ci_low=float(low), ci_high=float(high), **keys)
+    yield Finding(quantity="agreement", level=plane.name, value=value, low=float(low), high=float(high), **keys)
     for i, a in enumerate(plane.rows):
         for j in range(i + 1, len(plane.rows)):
             b, share = plane.rows[j], float(held.together[i, j])
@@ -226,8 +226,8 @@ def _against_paper(plane: TradeoffPlane, held: Stability, inputs: Inputs, params
     low, high = np.quantile(drawn, [(1 - inputs.settings.level) / 2, (1 + inputs.settings.level) / 2])
     return Finding(
         value=adjusted_rand(paper, held.labels[places]),
-        ci_low=float(low),
-        ci_high=float(high),
+        low=float(low),
+        high=float(high),
         n=len(first),
         note="; ".join(plane.rows[place].label for place in places),
         **keys,
@@ -275,7 +275,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         if math.isfinite(row.value):
             sentences.append(
                 f"{row.level}: the grouping into {row.x:.0f} agrees with the paper's regimes by {row.value:.2f} "
-                f"[{row.ci_low:.2f}, {row.ci_high:.2f}] (adjusted Rand index, {row.n} editors)."
+                f"[{row.low:.2f}, {row.high:.2f}] (adjusted Rand index, {row.n} editors)."
             )
     return sentences
 

@@ -20,7 +20,7 @@ from editfrontier.study.findings import Finding
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from editfrontier.statistics.contrasts import Contrast
+    from editfrontier.statistics.estimate import Effect, Estimate
     from editfrontier.statistics.taskscores import TaskScores
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
@@ -112,14 +112,11 @@ def _values(scores: TaskScores, variant: str, regions: Sequence[str]) -> Values:
     return np.column_stack(columns)
 
 
-def _finding(quantity: str, contrast: Contrast, note: str = "", **keys: Any) -> Finding:
+def _finding(quantity: str, mean: Estimate, note: str = "", **keys: Any) -> Finding:
     return Finding(
         quantity=quantity,
-        value=contrast.value,
-        ci_low=contrast.ci_low,
-        ci_high=contrast.ci_high,
-        n=contrast.n,
-        note=note if contrast.n else "no case shows the region outside of its edit",
+        **mean.fields(),
+        note=note if mean.n else "no case shows the region outside of its edit",
         **keys,
     )
 
@@ -147,7 +144,7 @@ def _levels(
             yield _finding("excess", gap, note, variant=row.variant, metric=METRIC.format(region), level=region)
 
 
-def _ratios(values: Values, scores: TaskScores, weights: Weights, inputs: Inputs) -> list[Contrast]:
+def _ratios(values: Values, scores: TaskScores, weights: Weights, inputs: Inputs) -> list[Effect]:
     """Return mean drift of each region (columns from 1) over mean drift of the face (column 0), on the same cases."""
     found = []
     for k in range(1, values.shape[1]):
@@ -238,7 +235,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             most = max(levels, key=lambda one: one.value)
             sentences.append(
                 f"{row.label}: most in the region {most.level}, {most.value:.2f} times the drift of the whole face "
-                f"[{most.ci_low:.2f}, {most.ci_high:.2f}]."
+                f"[{most.low:.2f}, {most.high:.2f}]."
             )
     return sentences
 

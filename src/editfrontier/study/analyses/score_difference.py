@@ -262,7 +262,7 @@ def _correlation(inputs: Inputs, level: str, deviation: Any, integral: Any, clus
     tail = (1 - inputs.settings.level) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     value = float(np.corrcoef(rankdata(deviation), rankdata(integral))[0, 1])
-    return [Finding(quantity="rank_correlation", level=level, value=value, ci_low=float(low), ci_high=float(high), n=n)]
+    return [Finding(quantity="rank_correlation", level=level, value=value, low=float(low), high=float(high), n=n)]
 
 
 BOUNDS = {

@@ -136,8 +136,8 @@ def _means(
             quantity=quantity,
             level=level,
             value=float(estimates.point[k]),
-            ci_low=float(low[k]),
-            ci_high=float(high[k]),
+            low=float(low[k]),
+            high=float(high[k]),
         )
         for k, (quantity, level) in enumerate(names)
     ]
@@ -153,7 +153,7 @@ def _means(
         spread = np.where(divisor > 0, estimates.resampled[:, above] / np.where(divisor > 0, divisor, 1.0), np.inf)
         ends = np.quantile(spread, tails, method="nearest") if edits > 1 else np.full(2, np.nan)
         low_end, high_end = float(ends[0]), float(ends[1])
-        found.append(replace(about, quantity=quantity, level=level, value=value, ci_low=low_end, ci_high=high_end))
+        found.append(replace(about, quantity=quantity, level=level, value=value, low=low_end, high=high_end))
     return found
 
 
@@ -196,9 +196,9 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             continue
         sentences.append(
             f"{label}: outputs of two wordings at one seed differ {short(ratio.value)} times as much as those of two "
-            f"seeds at one wording ({short(ratio.ci_low)} to {short(ratio.ci_high)}); other words "
-            f"move {100 * share.value:.0f}% of what the edit changes ({100 * share.ci_low:.0f}% to "
-            f"{100 * share.ci_high:.0f}%)."
+            f"seeds at one wording ({short(ratio.low)} to {short(ratio.high)}); other words "
+            f"move {100 * share.value:.0f}% of what the edit changes ({100 * share.low:.0f}% to "
+            f"{100 * share.high:.0f}%)."
         )
         flips = [
             findings.one("pair_difference", variant=variant, metric="success", level=of) for of in (WORDINGS, SEEDS)
@@ -213,7 +213,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             if math.isfinite(ratio.value) and ratio.metric != "success":
                 sentences.append(
                     f"{label}, {metric_display(ratio.metric).label}: the wording's variance is {short(ratio.value)} "
-                    f"times the seed's ({short(ratio.ci_low)} to {short(ratio.ci_high)})."
+                    f"times the seed's ({short(ratio.low)} to {short(ratio.high)})."
                 )
     return sentences
 

@@ -93,8 +93,8 @@ def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
                 metric=curve.metric,
                 x=float(places[j]),
                 value=float(beyond[j]),
-                ci_low=float(low[j]),
-                ci_high=float(high[j]),
+                low=float(low[j]),
+                high=float(high[j]),
                 n=curve.n,
             )
             for j, i in enumerate(kept)
@@ -138,8 +138,8 @@ def _values(curve: Curve, kept: Sequence[int], x: Array, quantity: str, low: Arr
             metric=curve.metric,
             x=float(x[j]),
             value=float(curve.estimates.point[i]),
-            ci_low=float(low[i]),
-            ci_high=float(high[i]),
+            low=float(low[i]),
+            high=float(high[i]),
             n=curve.n,
             note=curve.note,
         )
@@ -157,18 +157,14 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
     fitted, spread = curves.law(x, point), curves.law(x, resampled)
     found = []
     for name in _LAWS:
-        low, high = curves.percentile_interval(getattr(spread, name), inputs.settings.level)
-        value = float(getattr(fitted, name))
+        fit = curves.percentile_estimate(getattr(fitted, name), getattr(spread, name), inputs.settings.level, curve.n)
         found.append(
             Finding(
                 quantity=name,
                 metric=curve.metric,
                 level=level,
-                value=value,
-                ci_low=low,
-                ci_high=high,
-                n=curve.n,
-                note="" if math.isfinite(value) else "a deviation of 0 has no logarithm",
+                **fit.fields(),
+                note="" if math.isfinite(fit.value) else "a deviation of 0 has no logarithm",
             )
         )
     return found
@@ -185,9 +181,9 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             sentences += [f"Deviation {level}: no law can be fitted ({note})." for note in notes[:1]]
             continue
         sentences.append(
-            f"Deviation {level}: exponent {short(exponent.value)} ({short(exponent.ci_low)} to "
-            f"{short(exponent.ci_high)}; proportional = 1), intercept {short(intercept.value)} "
-            f"({short(intercept.ci_low)} to {short(intercept.ci_high)}); a line explains {100 * line.value:.0f}% of "
+            f"Deviation {level}: exponent {short(exponent.value)} ({short(exponent.low)} to "
+            f"{short(exponent.high)}; proportional = 1), intercept {short(intercept.value)} "
+            f"({short(intercept.low)} to {short(intercept.high)}); a line explains {100 * line.value:.0f}% of "
             f"the variance between strengths, a proportionality {100 * through.value:.0f}%."
         )
     return sentences

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.seeding import stable_seed
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap, curves
-from editfrontier.statistics.curves import LEAST_FOR_BREAK, percentile_interval
+from editfrontier.statistics.curves import LEAST_FOR_BREAK, percentile_estimate
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.sweeps import chosen_metrics, holm_of, read_curves, short, short_p, swept_rows
 from editfrontier.study.drawing.sweeps import draw_sweep
@@ -22,6 +23,7 @@ from editfrontier.study.results.naming import metric_display
 
 if TYPE_CHECKING:
     from editfrontier.statistics.bootstrap import Array
+    from editfrontier.statistics.estimate import Estimate
     from editfrontier.study.designs.sweeps import Curve
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
@@ -104,10 +106,7 @@ def _means(curve: Curve, x: Array) -> list[Finding]:
             variant=row.variant,
             metric=curve.metric,
             x=float(x[i]),
-            value=float(curve.estimates.point[i]),
-            ci_low=float(curve.low[i]),
-            ci_high=float(curve.high[i]),
-            n=curve.n,
+            **curve.estimate(i).fields(),
             note=curve.note,
         )
         for i, row in enumerate(curve.rows)
@@ -153,20 +152,20 @@ def _optimum(inputs: Inputs, curve: Curve, x: Array, direction: str) -> list[Fin
         return [Finding(quantity="optimum", metric=curve.metric, value=math.nan, n=curve.n, note=note)]
     best = float(curves.optimum(x, curve.estimates.point, direction))
     resampled = curves.optimum(x, curve.estimates.resampled, direction)
-    low, high = curves.percentile_interval(resampled, inputs.settings.level)
+    optimum = percentile_estimate(best, resampled, inputs.settings.level, curve.n)
     ends = float(((resampled == x[0]) | (resampled == x[-1])).mean())
     note = f"an end of the range in {100 * ends:.0f}% of the resamples"
     if best in (x[0], x[-1]):
         note = f"at an end of the range, beyond which it may be better still; {note}"
-    return [
-        Finding(quantity="optimum", metric=curve.metric, value=best, ci_low=low, ci_high=high, n=curve.n, note=note)
-    ]
+    return [Finding(quantity="optimum", metric=curve.metric, **optimum.fields(), note=note)]
 
 
-def _interval(inputs: Inputs, curve: Curve, contrast: Array) -> tuple[float, float, float]:
-    """(value, low, high) of a contrast of the means."""
-    value = float(contrast @ curve.estimates.point)
-    return value, *percentile_interval(curve.estimates.resampled @ contrast, inputs.settings.level)
+def _slope(inputs: Inputs, curve: Curve, x: Array, kept: npt.NDArray[np.bool_]) -> Estimate:
+    """Return the slope of the means over the places that are kept."""
+    contrast, means = curves.slope_contrast(x, kept), curve.estimates
+    return percentile_estimate(
+        float(contrast @ means.point), means.resampled @ contrast, inputs.settings.level, curve.n
+    )
 
 
 def _u(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
@@ -176,10 +175,8 @@ def _u(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
         Finding(quantity="p_u", metric=curve.metric, x=test.turn, value=test.p, n=curve.n, note=f"of a {test.shape}"),
     ]
     for name, kept in (("slope_left", x <= test.turn), ("slope_right", x >= test.turn)):
-        value, low, high = _interval(inputs, curve, curves.slope_contrast(x, kept))
-        found.append(
-            Finding(quantity=name, metric=curve.metric, x=test.turn, value=value, ci_low=low, ci_high=high, n=curve.n)
-        )
+        slope = _slope(inputs, curve, x, kept)
+        found.append(Finding(quantity=name, metric=curve.metric, x=test.turn, **slope.fields()))
     return found
 
 
@@ -197,18 +194,8 @@ def _break(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
         ("slope_before", point.before, resampled.before),
         ("slope_after", point.after, resampled.after),
     ):
-        low, high = curves.percentile_interval(spread, inputs.settings.level)
-        found.append(
-            Finding(
-                quantity=name,
-                metric=curve.metric,
-                x=float(point.at),
-                value=float(value),
-                ci_low=low,
-                ci_high=high,
-                n=curve.n,
-            )
-        )
+        estimate = percentile_estimate(float(value), spread, inputs.settings.level, curve.n)
+        found.append(Finding(quantity=name, metric=curve.metric, x=float(point.at), **estimate.fields()))
     return found
 
 
@@ -220,10 +207,8 @@ def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> li
             note = f"values on this side of {threshold:g}: {kept.sum()}, expected at least 2"
             found.append(Finding(quantity=name, metric=curve.metric, x=threshold, value=math.nan, note=note))
             continue
-        value, low, high = _interval(inputs, curve, curves.slope_contrast(x, kept))
-        found.append(
-            Finding(quantity=name, metric=curve.metric, x=threshold, value=value, ci_low=low, ci_high=high, n=curve.n)
-        )
+        slope = _slope(inputs, curve, x, kept)
+        found.append(Finding(quantity=name, metric=curve.metric, x=threshold, **slope.fields()))
     return found
 
 
@@ -239,7 +224,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             sentences.append(f"{label}: no optimum ({note}).")
             continue
         edge = ", an end of the range" if best.note.startswith("at an end") else ""
-        parts = [f"{label} is best at {best.value:g} ({best.ci_low:g} to {best.ci_high:g}){edge}"]
+        parts = [f"{label} is best at {best.value:g} ({best.low:g} to {best.high:g}){edge}"]
         shape = findings.one("p_u", metric=metric)
         if shape is not None:
             is_u = shape.value <= alpha
@@ -249,14 +234,13 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         bend, p = (findings.one(name, metric=metric) for name in ("break", "p_break"))
         if bend is not None and p is not None and p.value <= alpha:
             parts.append(
-                f"its slope changes at {short(bend.value)} ({short(bend.ci_low)} to {short(bend.ci_high)}; "
+                f"its slope changes at {short(bend.value)} ({short(bend.low)} to {short(bend.high)}; "
                 f"{short_p(p.value)})"
             )
         past = findings.one("slope_past", metric=metric)
         if past is not None:
             parts.append(
-                f"from {past.x:g} on it changes by {short(past.value)} ({short(past.ci_low)} to {short(past.ci_high)}) "
-                "a unit"
+                f"from {past.x:g} on it changes by {short(past.value)} ({short(past.low)} to {short(past.high)}) a unit"
             )
         sentences.append("; ".join(parts) + ".")
     return sentences

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -178,13 +178,12 @@ def _results(inputs: Inputs, design: Design, collected: Responses, counted: Sequ
     return found
 
 
-def _finding(quantity: str, estimate: Estimate, *, note: str = "", **where: str) -> Finding:
+def _finding(quantity: str, estimate: Estimate, *, note: str = "", **where: Any) -> Finding:
     if not math.isfinite(estimate.value):
         note = "cannot be computed from these answers"
     elif not math.isfinite(estimate.low):
         note = "no interval: it takes at least two participants and two source images"
-    numbers = {"value": estimate.value, "ci_low": estimate.low, "ci_high": estimate.high, "n": estimate.n}
-    return Finding(quantity=quantity, note=note, **numbers, **where)  # type: ignore[arg-type]
+    return Finding(quantity=quantity, note=note, **estimate.fields(), **where)
 
 
 def _editors(votes: Votes, strength: Spread, preferred: Spread) -> list[Finding]:
@@ -243,15 +242,15 @@ def say(findings: Findings, inputs: Inputs) -> list[str]:
     accuracy = [row for row in findings.select("accuracy") if row.metric and math.isfinite(row.value)]
     if accuracy:
         best = max(accuracy, key=lambda row: row.value)
-        sure = sum(row.ci_low > 0.5 for row in accuracy)
+        sure = sum(row.low > 0.5 for row in accuracy)
         sentences.append(
             f"Of the metrics, {metric_display(best.metric).label} agrees most often with the majority, in "
             f"{_percent(best)}; {sure} of {len(accuracy)} do so more often than a coin."
         )
     spearman = [row for row in findings.select("spearman") if math.isfinite(row.value)]
     if spearman:
-        with_people = sum(row.ci_low > 0 for row in spearman)
-        against = sum(row.ci_high < 0 for row in spearman)
+        with_people = sum(row.low > 0 for row in spearman)
+        against = sum(row.high < 0 for row in spearman)
         sentences.append(
             f"{with_people} of {len(spearman)} metrics rank the editors as people do (interval of the rank correlation "
             f"above 0), {against} the other way round."
@@ -281,12 +280,12 @@ def _count(n: int, noun: str) -> str:
 
 
 def _percent(row: Finding) -> str:
-    interval = f" ({100 * row.ci_low:.0f} to {100 * row.ci_high:.0f}%)" if math.isfinite(row.ci_low) else ""
+    interval = f" ({100 * row.low:.0f} to {100 * row.high:.0f}%)" if math.isfinite(row.low) else ""
     return f"{100 * row.value:.0f}%{interval}"
 
 
 def _number(row: Finding) -> str:
-    interval = f" ({row.ci_low:.2f} to {row.ci_high:.2f})" if math.isfinite(row.ci_low) else ""
+    interval = f" ({row.low:.2f} to {row.high:.2f})" if math.isfinite(row.low) else ""
     return f"{row.value:.2f}{interval}".replace("-", "−")
 
 

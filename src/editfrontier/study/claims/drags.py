@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.claim import claim
-from editfrontier.study.judging.decision import Effect, Part
+from editfrontier.study.judging.decision import Part
 from editfrontier.study.judging.verdict import Absent, Verdict
 from editfrontier.study.results.naming import editor_label, metric_display
 
@@ -87,7 +88,7 @@ def suffers_from_masks(
 
 def gap_of_gains(
     evidence: Evidence, data: TaskScores, metric: str, hard: Sequence[str], easy: Sequence[str], row: Row
-) -> Effect:
+) -> Estimate:
     """Return gain(hard) - gain(easy), gain = mean of (editor - nothing) / mean of (truth - nothing).
 
     data: scores of the variants editor, nothing, truth, in this order.

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.claim import claim
-from editfrontier.study.judging.decision import Effect, Part
+from editfrontier.study.judging.decision import Part
 from editfrontier.study.judging.verdict import Absent, Verdict
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def low_for_want_of_change(
     return evidence.decide(parts)
 
 
-def rank_correlation(points: Sequence[Sequence[float]], level: float = 0.95) -> Effect:
+def rank_correlation(points: Sequence[Sequence[float]], level: float = 0.95) -> Estimate:
     """Return Spearman's correlation of pairs (x, y) with the interval of Bonett and Wright (2000).
 
     Raises:
@@ -104,4 +105,4 @@ def rank_correlation(points: Sequence[Sequence[float]], level: float = 0.95) -> 
     r = float(spearmanr(first, second).statistic)
     half = float(norm.ppf((1 + level) / 2)) * math.sqrt((1 + r**2 / 2) / (len(known) - 3))
     z = math.atanh(min(max(r, -0.999999), 0.999999))
-    return Effect(r, math.tanh(z - half), math.tanh(z + half), len(known))
+    return Estimate(r, math.tanh(z - half), math.tanh(z + half), len(known))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from editfrontier.study.claim import claim
-from editfrontier.study.claims.theory import counted, effect_of
+from editfrontier.study.claims.theory import counted
 from editfrontier.study.judging.decision import Part
 from editfrontier.study.judging.verdict import Absent, Verdict
 from editfrontier.study.results.naming import editor_label, metric_display
@@ -70,7 +70,7 @@ def repeated_edit_bound(evidence: Evidence, *, analysis: str, metric: str, epsil
         raise Absent(f"The analysis '{analysis}' has no chains with '{epsilon}'.")
     what = f"Deviation after {used.x:g} edits over its bound"
     parts = [counted("Chains within k epsilon at every k", held, always=True)]
-    return evidence.decide([*parts, Part(what=what, effect=effect_of(used), below=1.0)])
+    return evidence.decide([*parts, Part(what=what, effect=used, below=1.0)])
 
 
 @claim

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.claim import claim
-from editfrontier.study.judging.decision import Effect, Part
+from editfrontier.study.judging.decision import Part
 from editfrontier.study.judging.verdict import Absent, Verdict
 
 if TYPE_CHECKING:
@@ -18,16 +19,11 @@ if TYPE_CHECKING:
     from editfrontier.study.judging.evidence import Evidence
 
 
-def effect_of(row: Finding) -> Effect:
-    """Return a finding as an effect."""
-    return Effect(row.value, row.ci_low, row.ci_high, row.n)
-
-
 def counted(what: str, row: Finding, always: bool) -> Part:
     """Return the part that something is so in all the cases of a share, or in none."""
     slack = 0.5 / max(row.n, 1)
     above, below = (1 - slack, math.inf) if always else (-math.inf, slack)
-    effect = Effect(row.value, row.value, row.value, row.n)
+    effect = Estimate(row.value, row.value, row.value, row.n)
     return Part(what=what, effect=effect, above=above, below=below, unit="share of cases")
 
 
@@ -40,7 +36,7 @@ def reconstruction_bound(evidence: Evidence, *, analysis: str) -> Verdict:
         parts.append(counted(f"{row.level}, {row.x:g} steps: cases within the bound", row, always=True))
     for row in findings.select("tightness"):
         what = f"{row.level}, {row.x:g} steps: image error over its bound"
-        parts.append(Part(what=what, effect=effect_of(row), below=1.0))
+        parts.append(Part(what=what, effect=row, below=1.0))
     return evidence.decide(parts)
 
 
@@ -55,7 +51,7 @@ def guidance_bound(evidence: Evidence, *, analysis: str, reading: str) -> Verdic
     for row in findings.select("violated", level=reading):
         parts.append(counted(f"w = {row.x:g}: cases beyond the bound", row, always=False))
     for row in findings.select("tightness", level=reading):
-        parts.append(Part(what=f"w = {row.x:g}: deviation over its bound", effect=effect_of(row), below=1.0))
+        parts.append(Part(what=f"w = {row.x:g}: deviation over its bound", effect=row, below=1.0))
     other = reading.replace("averaged", "plain")
     beyond = [row.value for row in findings.select("violated", level=other)]
     note = f"Without the factor 1/sqrt(T), up to {max(beyond):.0%} of the cases exceed it." if beyond else ""
@@ -69,10 +65,10 @@ def clean_steps_contribute(evidence: Evidence, *, analysis: str, reading: str, m
     parts = []
     for row in findings.select("clean_half_share", level=f"{reading}/terms"):
         what = "Share of the terms that the half of the steps nearer to the image makes"
-        parts.append(Part(what=what, effect=Effect(row.value, row.value, row.value, row.n), above=margin))
+        parts.append(Part(what=what, effect=Estimate(row.value, row.value, row.value, row.n), above=margin))
     for row in findings.select("clean_half_share", level=f"{reading}/measured"):
         what = f"w = {row.x:g}: their share of the terms times the measured norms"
-        parts.append(Part(what=what, effect=effect_of(row), above=margin))
+        parts.append(Part(what=what, effect=row, above=margin))
     return evidence.decide(parts)
 
 
@@ -98,6 +94,6 @@ def local_by_masks(evidence: Evidence, *, analysis: str, hard: str, soft: str, f
     return evidence.decide(
         [
             counted(f"{hard}: pairs that agree beyond the feather", agrees, always=True),
-            Part(what=what, effect=effect_of(leaks), below=reach.value, unit="px"),
+            Part(what=what, effect=leaks, below=reach.value, unit="px"),
         ]
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.claim import claim
-from editfrontier.study.judging.decision import Effect, Part
+from editfrontier.study.judging.decision import Part
 from editfrontier.study.judging.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -32,5 +33,5 @@ def regimes(evidence: Evidence, *, analysis: str, level: str, number: int, margi
 def nobody_dominates(evidence: Evidence, *, analysis: str, level: str) -> Verdict:
     """In no resample, but for a share of 1 - level, does one editor dominate in every task that it ran in."""
     found = evidence.finding(analysis, "dominates_everywhere", variant="", level=level)
-    effect = Effect(1 - found.value, n=found.n)
+    effect = Estimate(1 - found.value, n=found.n)
     return evidence.decide([Part(what="Resamples in which no editor dominates everywhere", effect=effect, chance=True)])

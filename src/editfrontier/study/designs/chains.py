@@ -17,6 +17,7 @@ from editfrontier.data.cases import Case
 from editfrontier.data.chains import chains_of
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array, Estimates
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.statistics.taskscores import Settings, TaskScores
 from editfrontier.study.results.gallery import read_task
 
@@ -124,23 +125,9 @@ def statuses(root: Path, task: str, variants: Sequence[str]) -> Mapping[str, Map
 # Means with intervals -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean with its interval and the chains behind it; NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of a finding."""
-        return {"value": self.value, "ci_low": self.low, "ci_high": self.high, "n": self.n}
-
-
 def mean_of(
     values: Array, cluster: npt.NDArray[np.integer], weights: Array, settings: Settings, rate: bool = False
-) -> Mean:
+) -> Estimate:
     """Return the mean of values [N], NaNs left out, with an interval that resamples whole clusters.
 
     Args:
@@ -152,25 +139,25 @@ def mean_of(
     """
     held = np.isfinite(values)
     if not held.any():
-        return Mean(np.nan, np.nan, np.nan, 0)
+        return Estimate(np.nan)
     estimates = bootstrap.means(values[:, None], cluster, weights)
     point = float(estimates.point[0])
     units = len(np.unique(cluster[held]))
     if units < 2:
-        return Mean(point, np.nan, np.nan, int(held.sum()))
+        return Estimate(point, n=int(held.sum()))
     if rate and point in (0.0, 1.0):
-        return Mean(point, *bootstrap.rate_bounds(point, units, settings.level), int(held.sum()))
+        return Estimate(point, *bootstrap.rate_bounds(point, units, settings.level), int(held.sum()))
     # A studentized interval of a rate may leave the range from 0 to 1.
     kind = "bca" if rate and settings.interval == "studentized" else settings.interval
     low, high = bootstrap.intervals(estimates, settings.level, kind)
-    return Mean(point, float(low[0]), float(high[0]), int(held.sum()))
+    return Estimate(point, float(low[0]), float(high[0]), int(held.sum()))
 
 
-def interval_of(estimates: Estimates, settings: Settings) -> tuple[float, float, float]:
-    """Return point and bounds of one quantity [1]; NaN bounds where it has no spread that says anything."""
+def only_estimate(estimates: Estimates, settings: Settings, n: int) -> Estimate:
+    """Return the only quantity of some estimates; without bounds where it has no spread that says anything."""
     low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
     point = float(estimates.point[0])
-    return (point, float(low[0]), float(high[0])) if np.isfinite(point) else (np.nan, np.nan, np.nan)
+    return Estimate(point, float(low[0]), float(high[0]), n) if np.isfinite(point) else Estimate(np.nan, n=n)
 
 
 def slopes(values: Array) -> Array:

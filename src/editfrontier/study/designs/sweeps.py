@@ -17,6 +17,7 @@ from editfrontier.editing.editor import get_editor, make_params
 from editfrontier.scoring.metrics import METRICS, get_metric
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array, Estimates
+from editfrontier.statistics.estimate import Effect, Estimate
 from editfrontier.statistics.set_bootstrap import SetBootstrap
 from editfrontier.statistics.taskscores import Settings, TaskScores, task_weights
 
@@ -54,6 +55,10 @@ class Curve:
     def n(self) -> int:
         """Cases behind every mean."""
         return len(self.cluster)
+
+    def estimate(self, place: int) -> Estimate:
+        """Return the mean of a row."""
+        return Estimate(float(self.estimates.point[place]), float(self.low[place]), float(self.high[place]), self.n)
 
     @property
     def covariance(self) -> Array:
@@ -168,17 +173,7 @@ def _missing(rows: Sequence[str], cases: int, of: int) -> str:
     return "; ".join(parts)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference of two means with its interval and the p value of "none"."""
-
-    value: float
-    low: float
-    high: float
-    p: float
-
-
-def difference(curve: Curve, first: int, second: int, settings: Settings) -> Difference:
+def difference(curve: Curve, first: int, second: int, settings: Settings) -> Effect:
     """Return mean `first` less mean `second` of a curve, paired by case.
 
     p is from sign flips of whole clusters; for a metric of a set, from `bootstrap.normal_test`.
@@ -190,7 +185,7 @@ def difference(curve: Curve, first: int, second: int, settings: Settings) -> Dif
     if curve.values is None:
         tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
         low, high = np.quantile(resampled, tails)
-        return Difference(float(gap), float(low), float(high), bootstrap.normal_test(float(gap), resampled))
+        return Effect(float(gap), float(low), float(high), curve.n, bootstrap.normal_test(float(gap), resampled))
     one = Estimates(
         np.array([gap]), resampled[:, None], (estimates.jackknife[:, first] - estimates.jackknife[:, second])[:, None]
     )
@@ -200,9 +195,8 @@ def difference(curve: Curve, first: int, second: int, settings: Settings) -> Dif
     signs = bootstrap.random_signs(
         settings.permutations, curve.clusters, stable_seed("sign-flips", curve.metric, settings.seed)
     )
-    return Difference(
-        float(gap), float(bounds[0][0]), float(bounds[1][0]), float(bootstrap.sign_flip_test(sums, signs)[0])
-    )
+    p = float(bootstrap.sign_flip_test(sums, signs)[0])
+    return Effect(float(gap), float(bounds[0][0]), float(bounds[1][0]), curve.n, p)
 
 
 def holm_of(p: Mapping[Any, float]) -> dict[Any, float]:

@@ -148,9 +148,7 @@ def mean_findings(
             bounds = (bounds[0], 1.0) if value == 1.0 else (0.0, bounds[1])  # without the rounding of the formula
         place: dict[str, Any] = {} if xs is None else {"x": float(xs[column])}
         extra = labels if n else {**labels, "note": "no case has a value"}
-        found.append(
-            Finding(quantity=quantity, value=value, ci_low=bounds[0], ci_high=bounds[1], n=n, **place, **extra)
-        )
+        found.append(Finding(quantity=quantity, value=value, low=bounds[0], high=bounds[1], n=n, **place, **extra))
     return found
 
 
@@ -164,7 +162,7 @@ def percent(finding: Finding | None) -> str:
     """Return a rate with its interval for a sentence, "not measured" if there is none."""
     if finding is None:
         return "not measured"
-    interval = f" ({_percent(finding.ci_low)} to {_percent(finding.ci_high)})" if np.isfinite(finding.ci_low) else ""
+    interval = f" ({_percent(finding.low)} to {_percent(finding.high)})" if np.isfinite(finding.low) else ""
     return f"{_percent(finding.value)}{interval}"
 
 
@@ -177,5 +175,5 @@ def number(finding: Finding | None, digits: int = 3) -> str:
     """Return a value with its interval for a sentence, "not measured" if there is none."""
     if finding is None:
         return "not measured"
-    interval = f" ({finding.ci_low:.{digits}g} to {finding.ci_high:.{digits}g})" if np.isfinite(finding.ci_low) else ""
+    interval = f" ({finding.low:.{digits}g} to {finding.high:.{digits}g})" if np.isfinite(finding.low) else ""
     return f"{finding.value:.{digits}g}{interval}"

@@ -74,8 +74,8 @@ def _draw_panel(axes: Axes, findings: Findings, looks: dict[str, Style], quantit
             face = "white" if look.control else look.colour
             frame: dict[str, Any] = {"edgecolor": look.colour, "linewidth": 0.8, "alpha": SHADES[number], "zorder": 2}
             axes.barh(y, row.value, height=_SIZE * 0.9, color=face, **frame)
-            series.append(Series([Point(y, row.value, row.ci_low, row.ci_high)], Style(INK, "", False)))
-            ends += [value for value in (row.value, row.ci_low, row.ci_high) if math.isfinite(value)]
+            series.append(Series([Point(y, row.value, row.low, row.high)], Style(INK, "", False)))
+            ends += [value for value in (row.value, row.low, row.high) if math.isfinite(value)]
     draw_bars(axes, series, horizontal=True)
     axes.axhline(0.5, color="#BBBBBB", linewidth=0.7)
     axes.axvline(0, color="#9A9A9A", linewidth=0.7, zorder=1)

@@ -81,7 +81,7 @@ def _frame(axes: Axes, findings: Findings, metric: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     held = [f for f in findings.select("mean", metric=metric) if math.isfinite(f.value)]
-    ends = [value for f in held for value in (f.value, f.ci_low, f.ci_high) if math.isfinite(value)]
+    ends = [value for f in held for value in (f.value, f.low, f.high) if math.isfinite(value)]
     ends += [_unedited(metric)] if metric in DEVIATIONS else []
     margin = 0.06 * (max(ends) - min(ends) or 1.0)
     # The lines k epsilon may leave the panel; the measured curves decide what is seen.

@@ -53,7 +53,7 @@ def of_cell(place: float, cell: Cell, scale: float = 1.0) -> Point:
 
 def of_finding(row: Finding, place: float | None = None, scale: float = 1.0) -> Point:
     """Return the point of a finding, at its own place `x` if none is given."""
-    return Point(row.x if place is None else place, row.value * scale, row.ci_low * scale, row.ci_high * scale)
+    return Point(row.x if place is None else place, row.value * scale, row.low * scale, row.high * scale)
 
 
 def draw_intervals(

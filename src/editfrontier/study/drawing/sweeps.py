@@ -51,8 +51,8 @@ def draw_sweep(findings: Findings, inputs: Inputs, params: Any) -> Figure:
 
 def _ends(row: Finding) -> tuple[float, float]:
     """Bounds of an interval, the value itself where there is none."""
-    finite = math.isfinite(row.ci_low) and math.isfinite(row.ci_high)
-    return (row.ci_low, row.ci_high) if finite else (row.value, row.value)
+    finite = math.isfinite(row.low) and math.isfinite(row.high)
+    return (row.low, row.high) if finite else (row.value, row.value)
 
 
 def _optimum(axes: Axes, findings: Findings, metric: str) -> None:

@@ -16,26 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from editfrontier.statistics import bootstrap
+from editfrontier.statistics.estimate import Effect, Estimate
 from editfrontier.study.judging.verdict import Absent, Verdict
 
 _ORDER = ("contradicted", "open", "holds")
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A measured effect with its interval; low = high = value for what is counted and not estimated.
-
-    p: of the test that the effect is zero; NaN = none. n: cases behind it.
-    """
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-    n: int = 0
-    p: float = math.nan
-
-    def __neg__(self) -> Effect:
-        return Effect(-self.value, -self.high, -self.low, self.n, self.p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +28,7 @@ class Part:
 
     Attributes:
         what: the effect in words, for example "SDEdit minus TF-ICON, FID".
-        effect: as measured.
+        effect: as measured; low = high = value for what is counted and not estimated. An `Effect` has a p value too.
         above, below: the claim says above < effect < below.
         unit: of the effect.
         paper: the effect by the paper's numbers; NaN = it gives none.
@@ -53,12 +37,17 @@ class Part:
     """
 
     what: str
-    effect: Effect
+    effect: Estimate
     above: float = -math.inf
     below: float = math.inf
     unit: str = ""
     paper: float = math.nan
     chance: bool = False
+
+    @property
+    def p(self) -> float:
+        """The p value of "no effect", NaN without a test."""
+        return self.effect.p if isinstance(self.effect, Effect) else math.nan
 
     def state(self, p: float = math.nan, alpha: float = 0.05) -> str:
         """Return "holds", "contradicted" or "open"; p: corrected, NaN = no test."""
@@ -111,7 +100,7 @@ def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdic
     if not known:
         which = f" ({parts[0].what})" if parts else ""
         raise Absent(f"No case has what the claim is about{which}.")
-    return _decide(parts, holm([part.effect.p for part in parts]), note, alpha)
+    return _decide(parts, holm([part.p for part in parts]), note, alpha)
 
 
 def _decide(parts: Sequence[Part], adjusted: Sequence[float], note: str, alpha: float) -> Verdict:
@@ -139,12 +128,8 @@ def _decide(parts: Sequence[Part], adjusted: Sequence[float], note: str, alpha: 
         verdict=verdict,  # type: ignore[arg-type]
         reason=f"{reason} {note}".strip(),
         what=part.what,
-        effect=part.effect.value,
-        ci_low=part.effect.low,
-        ci_high=part.effect.high,
+        effect=Effect(**part.effect.fields(), p=adjusted[decisive]),
         direction=part.direction,
-        n=part.effect.n,
-        p=adjusted[decisive],
         unit=part.unit,
         paper=part.paper,
     )
@@ -160,12 +145,12 @@ def decide_any(options: Sequence[Sequence[Part]], alpha: float = 0.05) -> Verdic
         Absent: there are no options, or none has a value.
     """
     flat = [part for option in options for part in option]
-    corrected = iter(holm([part.effect.p for part in flat]))
+    corrected = iter(holm([part.p for part in flat]))
     found = []
     for option in options:
-        own = [replace(part, effect=replace(part.effect, p=next(corrected))) for part in option]
-        if any(math.isfinite(part.effect.value) for part in own):
-            found.append(_decide(own, [part.effect.p for part in own], "", alpha))
+        adjusted = [next(corrected) for _ in option]
+        if any(math.isfinite(part.effect.value) for part in option):
+            found.append(_decide(option, adjusted, "", alpha))
     if not found:
         raise Absent("No case has what the claim is about.")
     names = [verdict.verdict for verdict in found]

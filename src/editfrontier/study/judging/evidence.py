@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.data.cases import read_cases
+from editfrontier.statistics.estimate import Effect, Estimate
 from editfrontier.statistics.subsets import groups_of
 from editfrontier.statistics.taskscores import Settings, read_scores
 from editfrontier.study.findings import read_findings
-from editfrontier.study.judging.decision import Effect, Part, decide, decide_any
+from editfrontier.study.judging.decision import Part, decide, decide_any
 from editfrontier.study.judging.verdict import Absent, Verdict
 from editfrontier.study.results.naming import (
     Row,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from editfrontier.statistics.taskscores import TaskScores
     from editfrontier.study.config.study import Study
-    from editfrontier.study.findings import Findings
+    from editfrontier.study.findings import Finding, Findings
 
 _FIX = "Make it again with `snakemake statistics`."
 
@@ -118,7 +119,7 @@ class Evidence:
                     return row.label
         return variant_label(variant)
 
-    def value(self, table: str, row: Row, metric: str) -> Effect:
+    def value(self, table: str, row: Row, metric: str) -> Estimate:
         """Return the mean of a metric with its interval, as the table shows it."""
         frame = self._statistics(table, "")
         found = frame[(frame["variant"] == row.variant) & (frame["metric"] == metric)]
@@ -127,7 +128,7 @@ class Evidence:
         entry = found.iloc[0]
         if reason := str(entry.get("reason", "")):
             raise Absent(f"There is no {metric_display(metric).label} in the experiment '{table}': {reason}.")
-        return _effect(entry, "value")
+        return _estimate(entry, "value")
 
     def difference(self, table: str, a: Row, b: Row, metric: str) -> Effect:
         """Return the paired difference a - b of a metric, with the p value of its own test."""
@@ -137,7 +138,7 @@ class Evidence:
             pair = (of_metric["variant_a"] == first.variant) & (of_metric["variant_b"] == second.variant)
             if pair.any() and int(of_metric[pair].iloc[0]["n"]) > 0:
                 entry = of_metric[pair].iloc[0]
-                effect = replace(_effect(entry, "difference"), p=float(entry["p"]))
+                effect = Effect(**_estimate(entry, "difference").fields(), p=float(entry["p"]))
                 return effect if sign == 1 else -effect
         summary = self._statistics(table, "")
         for row in (a, b):
@@ -223,8 +224,8 @@ class Evidence:
             raise Absent(f"The analysis '{analysis}' was not run.")
         return read_findings(path)
 
-    def finding(self, analysis: str, quantity: str, editor: str = "", **values: Any) -> Effect:
-        """Return the only finding with these values as an effect.
+    def finding(self, analysis: str, quantity: str, editor: str = "", **values: Any) -> Finding:
+        """Return the only finding with these values.
 
         editor: of the finding's variant, whatever its hyperparameters; "" = any, or none.
         """
@@ -240,8 +241,8 @@ class Evidence:
         row = found[0]
         if not math.isfinite(row.value):
             raise Absent(f"{quantity}{f' of {where}' if where else ''}: {row.note or 'could not be computed'}.")
-        return Effect(row.value, row.ci_low, row.ci_high, row.n)
+        return row
 
 
-def _effect(entry: pd.Series[Any], key: str) -> Effect:
-    return Effect(float(entry[key]), float(entry["ci_low"]), float(entry["ci_high"]), int(entry["n"]))
+def _estimate(entry: pd.Series[Any], key: str) -> Estimate:
+    return Estimate(float(entry[key]), float(entry["ci_low"]), float(entry["ci_high"]), int(entry["n"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +136,9 @@ def judge(claims: Sequence[Claim], root: Path, study: Study, reported: Path) -> 
                 raise UserError(f"claim {claim.id}: there is no reported value '{reference}'.{near} Correct it.")
         verdict: Verdict = claim.test(evidence, claim.params)
         about = {"id": claim.id, "claim": claim.claim, "where": claim.where, "link": claim.link}
-        rows.append({**about, **asdict(verdict), "reported": "; ".join(printed[r] for r in claim.reported)})
+        effect = verdict.effect
+        numbers = {"effect": effect.value, "ci_low": effect.low, "ci_high": effect.high, "n": effect.n, "p": effect.p}
+        rows.append({**about, **vars(verdict), **numbers, "reported": "; ".join(printed[r] for r in claim.reported)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

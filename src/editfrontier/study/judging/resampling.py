@@ -9,14 +9,14 @@ import numpy as np
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics.bootstrap import Array, Estimates, cluster_weights, intervals
-from editfrontier.study.judging.decision import Effect
+from editfrontier.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from editfrontier.statistics.taskscores import Settings
 
 
-def resample(statistic: Callable[[Array], Array], clusters: int, settings: Settings, n: int, *name: str) -> Effect:
-    """Return an effect with its interval.
+def resample(statistic: Callable[[Array], Array], clusters: int, settings: Settings, n: int, *name: str) -> Estimate:
+    """Return an estimate with its interval.
 
     Args:
         statistic: weights [R, clusters] -> [R], the effect under each row of weights.
@@ -29,7 +29,7 @@ def resample(statistic: Callable[[Array], Array], clusters: int, settings: Setti
     one = np.ones((1, clusters))
     point, resampled, jackknife = (statistic(w)[:, None] for w in (one, weights, one - np.eye(clusters)))
     low, high = intervals(Estimates(point[0], resampled, jackknife), settings.level, settings.interval)
-    return Effect(float(point[0, 0]), float(low[0]), float(high[0]), n)
+    return Estimate(float(point[0, 0]), float(low[0]), float(high[0]), n)
 
 
 def sums(values: Array, cluster: np.ndarray, clusters: int) -> Array:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from editfrontier.statistics.estimate import Effect
 
 Outcome = Literal["supported", "not supported", "inconclusive", "not testable at this scale"]
 
@@ -25,10 +27,8 @@ class Verdict:
         reason: one sentence: what decided.
         what: the quantity whose effect is given, for example "InstructPix2Pix minus DragFlow, ID sim". Where a claim
             has several parts, this is the one that decided, or the weakest.
-        effect, ci_low, ci_high: its value and interval in `unit`; NaN = none.
+        effect: in `unit`, NaN = none; its p is that of the paired test, Holm-corrected over the parts of the claim.
         direction: where the claim puts the effect, for example "above 0".
-        n: cases behind it.
-        p: of the paired test, Holm-corrected over the parts of the claim; NaN = no test.
         unit: of the effect, "" = none.
         paper: the same effect by the paper's numbers; NaN = it gives none.
     """
@@ -36,11 +36,7 @@ class Verdict:
     verdict: Outcome
     reason: str
     what: str = ""
-    effect: float = math.nan
-    ci_low: float = math.nan
-    ci_high: float = math.nan
+    effect: Effect = field(default_factory=lambda: Effect(math.nan))
     direction: str = ""
-    n: int = 0
-    p: float = math.nan
     unit: str = ""
     paper: float = math.nan

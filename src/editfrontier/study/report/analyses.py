@@ -10,7 +10,7 @@ from typing import Any
 from editfrontier.base.errors import UserError
 from editfrontier.study.analysis import Analysis, get_analysis
 from editfrontier.study.findings import Finding, read_findings
-from editfrontier.study.report.ledger import decimals, signed
+from editfrontier.study.report.ledger import decimals, interval, signed
 from editfrontier.study.report.plots import NO_PLOT, Plot, plot_of
 from editfrontier.study.results.naming import metric_display, variant_label
 
@@ -92,8 +92,6 @@ def _analysis(name: str) -> Analysis | None:
 
 
 def _row(row: Finding, labels: Mapping[str, str], meanings: Mapping[str, str]) -> dict[str, Any]:
-    places = decimals(row.value, row.ci_low, row.ci_high)
-    has = row.ci_low == row.ci_low and row.ci_high == row.ci_high
     return {
         "quantity": row.quantity.replace("_", " "),
         "meaning": meanings.get(row.quantity, ""),
@@ -101,8 +99,8 @@ def _row(row: Finding, labels: Mapping[str, str], meanings: Mapping[str, str]) -
         "metric": metric_display(row.metric).label if row.metric else "",
         "level": row.level,
         "x": f"{row.x:.5g}" if row.x == row.x else "",
-        "value": signed(row.value, places) or "–",
-        "interval": f"{signed(row.ci_low, places)} to {signed(row.ci_high, places)}" if has else "",
+        "value": signed(row.value, decimals(row)) or "–",
+        "interval": interval(row),
         "n": row.n or "",
         "note": row.note,
     }

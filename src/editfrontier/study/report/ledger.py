@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.base.csv_files import read_rows
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.judging.verdict import VERDICTS
 from editfrontier.study.results.naming import number
 
@@ -37,14 +38,14 @@ def ledger(root: Path, anchors: Container[str]) -> dict[str, Any]:
 
 def _row(entry: dict[str, str], anchors: Container[str]) -> dict[str, Any]:
     value, low, high, paper, p = (number(entry[key]) for key in ("effect", "ci_low", "ci_high", "paper", "p"))  # type: ignore[arg-type]
-    places = decimals(value, low, high)
+    effect = Estimate(value, low, high)
     look, sign = _LOOK.get(entry["verdict"], ("untested", "–"))  # type: ignore[call-overload]
     return {
         **{key: entry[key] for key in ("id", "claim", "where", "verdict", "what", "unit", "direction", "reason", "n")},
         "look": look,
         "sign": sign,
-        "effect": signed(value, places),
-        "interval": f"{signed(low, places)} to {signed(high, places)}" if math.isfinite(low) else "",
+        "effect": signed(value, decimals(effect)),
+        "interval": interval(effect),
         "paper": f"{paper:.4g}".replace("-", "−") if math.isfinite(paper) else "",
         "reported": entry["reported"].split("; ") if entry["reported"] else [],
         "p": "" if math.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.2g}",
@@ -52,11 +53,18 @@ def _row(entry: dict[str, str], anchors: Container[str]) -> dict[str, Any]:
     }
 
 
-def decimals(value: float, low: float, high: float) -> int:
+def interval(estimate: Estimate) -> str:
+    """Return the bounds of an estimate as readers see them, "" without any."""
+    places = decimals(estimate)
+    return f"{signed(estimate.low, places)} to {signed(estimate.high, places)}" if estimate.bounded else ""
+
+
+def decimals(estimate: Estimate) -> int:
     """Return the decimals that an estimate is shown with: two digits of the width of its interval, else three of it.
 
     If it lies near one end of the interval, two digits of its distance from that end, so that they can be told apart.
     """
+    value, low, high = estimate.value, estimate.low, estimate.high
     width = abs(high - low) if math.isfinite(high - low) else 0.0
     nearer = min(abs(value - low), abs(high - value)) if width > 0 else 0.0
     scale, digits = (width, 2) if width > 0 else (abs(value), 3)

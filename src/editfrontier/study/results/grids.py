@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.scoring.metrics import Metric
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.results.naming import (
     Row,
     Table,
@@ -34,21 +35,17 @@ REFERENCE = "reference"
 _NAMED = 4  # rows that a sentence names
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table: the value, its interval, the paper's value (NaN = none) and its rank (1, 2 or 0).
+@dataclass(frozen=True, kw_only=True)
+class Cell(Estimate):
+    """One number of a table; n: cases that have the value, as some metrics cannot speak about every case.
 
-    n: cases that have the value; some metrics cannot speak about every case. cases: stands for these cases, equal where
+    paper: the paper's value, NaN = none. rank: 1, 2 or 0. cases: stands for these cases, equal where
     they are the same. unranked: whether the value is not ranked because it speaks of other cases than most. reason: why
     the study can give no value here, "" = it can.
     """
 
-    value: float
-    low: float
-    high: float
-    paper: float
-    rank: int
-    n: int = 0
+    paper: float = math.nan
+    rank: int = 0
     reason: str = ""
     cases: str = ""
     unranked: bool = False
@@ -100,7 +97,7 @@ class Grid:
         Cases of a batch share its cost, so an interval of no width would only look like precision there.
         """
         shared = self.metrics[column].group == "cost" and cell.low == cell.high
-        if shared or not (math.isfinite(cell.low) and math.isfinite(cell.high)):
+        if shared or not cell.bounded:
             return "", ""
         return self.text(column, cell.low), self.text(column, cell.high)
 
@@ -213,10 +210,10 @@ def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any]
 def _cell(entry: Any, paper: float) -> Cell:
     """entry: of the statistics, None = there is none."""
     if entry is None:
-        return Cell(math.nan, math.nan, math.nan, paper, 0)
+        return Cell(math.nan, paper=paper)
     values = number(entry.value), number(entry.ci_low), number(entry.ci_high)
     reason, cases = (str(getattr(entry, key, "")) for key in ("reason", "cases"))
-    return Cell(*values, paper, 0, _count(entry.n), reason, cases)
+    return Cell(*values, _count(entry.n), paper=paper, reason=reason, cases=cases)
 
 
 def _count(value: float) -> int:
@@ -225,7 +222,7 @@ def _count(value: float) -> int:
 
 def _unrun(method: str, configuration: str, metrics: Sequence[str], paper: Mapping[str, float]) -> Line:
     label = editor_label(method) + (" (not run)" if configuration == "default" else f", {configuration} (not run)")
-    cells = tuple(Cell(math.nan, math.nan, math.nan, paper.get(name, math.nan), 0) for name in metrics)
+    cells = tuple(Cell(math.nan, paper=paper.get(name, math.nan)) for name in metrics)
     return Line(Row("", method, label, configuration, "not run", False), cells, 0, 0, "not run")
 
 

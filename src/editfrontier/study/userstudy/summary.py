@@ -19,6 +19,7 @@ from scipy.stats import t
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.statistics.set_bootstrap import SetBootstrap
 from editfrontier.statistics.taskscores import Settings, TaskScores
 from editfrontier.study.userstudy.agreement import majority_accuracy, nominal_alpha, people_accuracy, rank_correlations
@@ -29,16 +30,6 @@ from editfrontier.study.userstudy.responses import Judgement
 
 Statistic = Callable[[Array, Array], Array]
 """(how often each of R resamples holds each judgement [R,J], and each image [R,C]) -> K values of each [R,K]."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval (NaN = none) and how many things are behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ class Spread:
             else np.nan
         )
         if not np.isfinite(value + half):
-            return Estimate(value, np.nan, np.nan, n)
+            return Estimate(value, n=n)
         least, most = bounds or (-np.inf, np.inf)
         return Estimate(value, max(value - half, least), min(value + half, most), n)
 
@@ -250,7 +241,7 @@ def alpha(votes: Votes) -> Estimate:
     resampled = nominal_alpha(counts, votes.cluster_weights[:, votes.item_cluster], exchangeable=True)
     resampled = resampled[np.isfinite(resampled)]
     if votes.units < 2 or len(resampled) < 2:
-        return Estimate(point, np.nan, np.nan, n)
+        return Estimate(point, n=n)
     low, high = np.quantile(resampled, [(1 - votes.level) / 2, (1 + votes.level) / 2])
     return Estimate(point, float(low), float(high), n)
 
@@ -289,7 +280,7 @@ def metric_accuracies(votes: Votes, scores: TaskScores, metrics: Sequence[str]) 
         values = _oriented(scores, metric, votes.editors)
         preferences[metric] = values[row, first] - values[row, second]
     known = {metric: int((majority & np.isfinite(values)).sum()) for metric, values in preferences.items()}
-    found = {metric: Estimate(np.nan, np.nan, np.nan, 0) for metric in metrics}
+    found = {metric: Estimate(np.nan) for metric in metrics}
     usable = [metric for metric in metrics if known[metric]]
     if not usable:
         return found
