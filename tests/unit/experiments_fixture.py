@@ -84,6 +84,8 @@ def _inversions(root: Path) -> dict[str, Any]:
     _summarise(root, "inversion", scores, cases, [])
     return {
         "name": "table2",
+        "section": "inversion",
+        "look": "group",
         "title": "Inversion",
         "caption": "How well a source comes back.",
         "task": "inversion",
@@ -157,6 +159,8 @@ def _drags(root: Path, hostile: bool) -> dict[str, dict[str, Any]]:
     _summarise(root, "drags", scores, cases, ["kind", "size"], failed={"region_drag": 1})
     whole = {
         "name": "table4",
+        "section": "drags",
+        "look": "row",
         "title": "Region drags",
         "caption": "How near the region came to its target.",
         "task": "drags",

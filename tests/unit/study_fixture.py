@@ -254,6 +254,7 @@ def make_study(
     tables = {
         "table1": {
             "name": "table1",
+            "section": "editors",
             "title": "Editing of face attributes" + (" & 100% <b>" if hostile else ""),
             "task": task,
             "metrics": list(METRICS),
@@ -261,6 +262,7 @@ def make_study(
         },
         "table3": {
             "name": "table3",
+            "section": "ablation",
             "title": "Ablation of mask-guided editing",
             "task": task,
             "metrics": ["fid", "id_sim", "clip_score", "success", "lpips_bg_spatial", "lpips_bg_masked"],

@@ -161,10 +161,10 @@ def test_page_shows_effects_with_the_decimals_that_they_deserve(tmp_path: Path) 
 def test_decimals_follow_the_width_of_the_interval() -> None:
     assert decimals(Estimate(0.5, 0.43, 0.57)) == 2
     assert decimals(Estimate(50.0, 43.0, 57.0)) == 0
-    assert decimals(-0.0044, -0.1192, 0.0001) == 4  # not "0.00 (-0.12 to 0.00)"
-    assert decimals(0.5, 0.43, 0.5 + 1e-9) == 6  # three more than those of the width, at most
-    assert decimals(0.5, 0.43, 0.5) == 3
-    assert decimals(0.00012, 0.0001, 0.00014) == 6
-    assert decimals(0.75, math.nan, math.nan) == 3
-    assert decimals(math.nan, math.nan, math.nan) == 2
+    assert decimals(Estimate(-0.0044, -0.1192, 0.0001)) == 4  # not "0.00 (-0.12 to 0.00)"
+    assert decimals(Estimate(0.5, 0.43, 0.5 + 1e-9)) == 6  # three more than those of the width, at most
+    assert decimals(Estimate(0.5, 0.43, 0.5)) == 3
+    assert decimals(Estimate(0.00012, 0.0001, 0.00014)) == 6
+    assert decimals(Estimate(0.75, math.nan, math.nan)) == 3
+    assert decimals(Estimate(math.nan, math.nan, math.nan)) == 2
     assert [signed(value, 2) for value in (-0.001, -1.5, math.nan, math.inf)] == ["0.00", "−1.50", "", "∞"]

@@ -42,7 +42,7 @@ def claim(number: int, verdict: str, **values: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     made = add_experiments(make_study(tmp_path_factory.mktemp("study") / "fixture", cases=4))
-    made.tables["mine"] = {**made.tables["table2"], "name": "mine", "title": "Mine <i>"}
+    made.tables["mine"] = {**made.tables["table2"], "name": "mine", "title": "Mine <i>", "section": ""}
     folder = made.root / "analyses"
     for name in ("drift", "sweep", "film_strip"):
         about = {"sentences": [f"Found {HOSTILE} in {name}."]}

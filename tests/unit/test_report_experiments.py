@@ -19,8 +19,9 @@ from study_fixture import HOSTILE, Study, make_study, page_data
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     made = add_experiments(make_study(tmp_path_factory.mktemp("study") / "fixture", cases=4))
-    own = {**made.tables["table2"], "name": "mine", "title": "Mine <i>", "rows": [{"variant": "flow_reconstruction"}]}
-    made.tables["mine"] = own
+    further = {**made.tables["table2"], "title": "Mine <i>", "rows": [{"variant": "flow_reconstruction"}]}
+    made.tables["joining"] = {**further, "name": "joining"}
+    made.tables["mine"] = {**further, "name": "mine", "section": ""}
     return made
 
 
@@ -109,7 +110,9 @@ def test_values_of_fewer_cases_say_so(study: Study) -> None:
 
 
 def test_every_experiment_has_a_section_with_its_tables(html: str) -> None:
-    assert {"table2"} == set(re.findall(r'<table class="results[^"]*" id="(\w+)"', section(html, "inversion")))
+    names = re.findall(r'<table class="results[^"]*" id="(\w+)"', section(html, "inversion"))
+    assert names == ["table2", "joining"]  # a further table joins the section that it names
+    assert "<h3>Mine &lt;i&gt;</h3>" in section(html, "inversion")
     assert {"table4", "table4_kind", "table4_size"} == set(
         re.findall(r'<table class="results[^"]*" id="(\w+)"', section(html, "drags"))
     )

@@ -66,3 +66,8 @@ class Metric:
     def arrow(self) -> str:
         """An arrow to the better side, "" if there is none."""
         return {"higher": "↑", "lower": "↓"}.get(self.direction, "")
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit of values as readers see them."""
+        return "%" if self.percent else self.unit

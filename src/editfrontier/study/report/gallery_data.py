@@ -187,7 +187,7 @@ def metric_table(names: Sequence[str]) -> dict[str, dict[str, Any]]:
         display = metric_display(name)
         table[name] = {
             "label": display.label,
-            "unit": "%" if display.percent else display.unit,
+            "unit": display.shown_unit,
             "direction": display.direction,
             "arrow": display.arrow,
             "group": display.group,

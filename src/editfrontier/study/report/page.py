@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,22 @@ from editfrontier.study.report.ledger import ledger
 from editfrontier.study.report.plots import shown_figures
 from editfrontier.study.report.webpage import render_page
 from editfrontier.study.results.gallery import TaskResults, read_task
-from editfrontier.study.results.grids import REFERENCE, Grid, Line, build_grid
+from editfrontier.study.results.grids import Grid, build_grid
 from editfrontier.study.results.naming import (
     Row,
-    Style,
     Table,
-    group_styles,
     number,
     parse_table,
     read_reported,
     read_statistics,
-    row_styles,
     statistics_file,
     styles,
 )
 
 _FORMS = ("csv", "md", "tex")
-_PLACED = ("table1", "table2", "table3", "table4")  # tables that have a section of their own
+SECTIONS = ("editors", "ablation", "inversion", "drags")
+"""Sections of the page that a table may name; any other table stands with its analysis or among further tables."""
+
 _FIX = "Make it again with `snakemake statistics`."
 
 
@@ -70,8 +70,12 @@ def collect(
     labels = {row.variant: row.label for task in reversed(tasks) for row in reversed(rows[task])}
     first = {name: [row.variant for row in spec.rows] for name, spec in specs.items()}
     seed = int(config.get("seed") or 0)
-    main = next(iter(grids), "")
-    inner = analyses.own_tables(config, _PLACED)
+    whole = [name for name, grid in grids.items() if not grid.table.by]
+    sections = {section: [name for name in whole if specs[name].section == section] for section in SECTIONS}
+    main = next(iter([*sections["editors"], *grids]), "")
+    placed = [name for name, spec in specs.items() if spec.section]
+    ablation = next((grids[name] for name in sections["ablation"]), None)
+    inner = analyses.own_tables(config, placed)
     # The images of a sweep or a chain are many and alike, and their analyses show what matters of them.
     browsed = {name: spec for name, spec in specs.items() if name not in inner} or specs
     shown = {task: kept for task in tasks if (kept := study_data.tables_of(browsed, task))}
@@ -109,11 +113,8 @@ def collect(
         "config_hash": study_data.config_hash(config),
         "seed": seed,
         "facts": _facts(results),
-        "findings": sentences.findings(grids[main], grids.get("table3")) if main else [],
-        "told": {
-            "table2": sentences.inversion_sentences(grids["table2"]) if "table2" in grids else [],
-            "table4": sentences.drag_sentences(grids["table4"], grids.get("table4_size")) if "table4" in grids else [],
-        },
+        "findings": sentences.findings(grids[main], ablation) if main else [],
+        "told": _told(grids, sections),
         "ledger": ledger(root, anchors),
         "groups": groups,
         "inner_tables": {
@@ -121,14 +122,11 @@ def collect(
             for group in groups
             for entry in group["entries"]
         },
-        "other_tables": [
-            name
-            for name, spec in specs.items()
-            if name in grids and not spec.by and name not in _PLACED and name not in inner
-        ],
-        "tables": {name: _table(root, grid) for name, grid in grids.items()},
+        "sections": sections,
+        "other_tables": [name for name in whole if name not in chain(inner, *sections.values())],
+        "grids": grids,
+        "forms": {name: [kind for kind in _FORMS if (root / "tables" / f"{name}.{kind}").exists()] for name in grids},
         "absent": [name for name in specs if name not in grids],
-        "splits": {name: [n for n in grids if specs[n].parent == name] for name in grids},
         "controls": study_data.control_checks(grids[main]) if main else [],
         "coverage": study_data.coverage(results, rows, tasks),
         "failures": study_data.failures(results, labels),
@@ -144,6 +142,17 @@ def collect(
     }
 
 
+def _told(grids: Mapping[str, Grid], sections: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return what the first table of each section says in words, by section."""
+    told: dict[str, list[str]] = {section: [] for section in sections}
+    for name in sections["inversion"][:1]:
+        told["inversion"] = sentences.inversion_sentences(grids[name])
+    for name in sections["drags"][:1]:
+        by_size = (grid for grid in grids.values() if (grid.table.parent, grid.table.by) == (name, "size"))
+        told["drags"] = sentences.drag_sentences(grids[name], next(by_size, None))
+    return told
+
+
 def _facts(results: list[TaskResults]) -> dict[str, Any]:
     records = [record for task in results for variant in task.variants.values() for record in variant.records.values()]
     return {
@@ -155,109 +164,8 @@ def _facts(results: list[TaskResults]) -> dict[str, Any]:
     }
 
 
-def _table(root: Path, grid: Grid) -> dict[str, Any]:
-    look = _look(grid)
-    spans = [_span(grid, column) for column in range(len(grid.metrics))]
-    parts: dict[str, list[dict[str, Any]]] = {}
-    previous: Line | None = None
-    for line in grid.lines:
-        kind = "control" if line.row.control else "paper" if line.status == "not run" else "editor"
-        cells = []
-        for column, cell in enumerate(line.cells):
-            low, high = spans[column]
-            bounds = grid.interval(column, cell)
-            cells.append(
-                {
-                    "value": grid.text(column, cell.value),
-                    "low": bounds[0],
-                    "high": bounds[1],
-                    "paper": grid.paper_text(column, cell.paper),
-                    "rank": cell.rank,
-                    "n": cell.n,
-                    "fewer": grid.fewer(line, cell),
-                    "reason": cell.reason,
-                    "unranked": cell.unranked,
-                    "sort": f"{cell.value:.9g}" if math.isfinite(cell.value) else "",
-                    "bar": _bar(cell.value, cell.low, cell.high, low, high),
-                    "metric": grid.metrics[column].name,
-                }
-            )
-        parts.setdefault(line.subset, []).append(
-            {
-                "label": line.row.label,
-                "kind": kind,
-                "status": line.status,
-                "n": line.n,
-                "failed": line.failed,
-                "failures": line.failures,
-                "counted": line.counted,
-                "colour": look[line.row.variant or line.row.label].colour,
-                "cells": cells,
-                "floor": line.row.variant == REFERENCE,
-                "rule": previous is not None
-                and previous.subset == line.subset
-                and (previous.row.control, previous.status == "not run", previous.row.group)
-                != (line.row.control, line.status == "not run", line.row.group),
-            }
-        )
-        previous = line
-    return {
-        "name": grid.table.name,
-        "by": grid.table.by,
-        "title": grid.table.title,
-        "caption": grid.table.caption,
-        "remarks": [*grid.unranked(), *grid.missing()],
-        "task": grid.table.task,
-        "heads": [
-            {
-                "label": metric.label,
-                "unit": "%" if metric.percent else metric.unit,
-                "arrow": metric.arrow,
-                "direction": metric.direction,
-                "name": metric.name,
-                "group": metric.group,
-            }
-            for metric in grid.metrics
-        ],
-        "parts": [{"name": name, "lines": lines} for name, lines in parts.items()],
-        "forms": [kind for kind in _FORMS if (root / "tables" / f"{grid.table.name}.{kind}").exists()],
-    }
-
-
-def _look(grid: Grid) -> dict[str, Style]:
-    """Return the styles of a table's rows as its figures have them, by variant, or by label where there is none."""
-    rows = [line.row for line in grid.lines]
-    editors = styles([row.editor for row in rows])
-    look = {row.variant or row.label: editors[row.editor] for row in rows}
-    match grid.table.parent or grid.table.name:
-        case "table2":
-            look |= group_styles(grid.table.rows)
-        case "table4":
-            look |= row_styles(grid.table.rows)
-    return look
-
-
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _span(grid: Grid, column: int) -> tuple[float, float]:
-    # The little bars span the editors: a control far off goes without rather than squeezing all others.
-    lines = [line for line in grid.lines if not line.row.control] or list(grid.lines)
-    cells = [line.cells[column] for line in lines]
-    ends = [v for cell in cells for v in (cell.value, cell.low, cell.high) if math.isfinite(v)]
-    return (min(ends), max(ends)) if ends else (0.0, 1.0)
-
-
-def _bar(value: float, low: float, high: float, least: float, most: float) -> dict[str, float] | None:
-    if not least <= value <= most or most <= least:
-        return None
-
-    def place(v: float) -> float:
-        return round(100 * min(max((v - least) / (most - least), 0.0), 1.0), 1)
-
-    ends = (low, high) if math.isfinite(low) and math.isfinite(high) else (value, value)
-    return {"at": place(value), "from": place(ends[0]), "width": round(place(ends[1]) - place(ends[0]), 1)}
 
 
 def _plane(root: Path, spec: Table, rows: list[Row], grid: Grid) -> dict[str, Any]:

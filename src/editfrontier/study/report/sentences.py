@@ -103,7 +103,7 @@ def _with_interval(grid: Grid, line: Line, column: int) -> str:
 
 def _value(grid: Grid, line: Line, column: int) -> str:
     metric = grid.metrics[column]
-    unit = "%" if metric.percent else f" {metric.unit}" if metric.unit else ""
+    unit = metric.shown_unit if metric.percent or not metric.unit else f" {metric.unit}"
     return f"{grid.text(column, line.cells[column].value)}{unit}"
 
 

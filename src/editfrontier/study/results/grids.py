@@ -11,21 +11,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.scoring.metrics import Metric
 from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.results.naming import (
     Row,
+    Style,
     Table,
     decimals,
     editor_label,
     format_value,
+    group_styles,
     metric_display,
     number,
     paper_values,
     parse_table,
     printed_decimals,
+    row_styles,
+    styles,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +76,30 @@ class Line:
     def counted(self) -> bool:
         """Whether its cases were run, so that their numbers mean something."""
         return self.status in ("ok", "failed")
+
+    @property
+    def floor(self) -> bool:
+        """Whether it compares reference images with others."""
+        return self.row.variant == REFERENCE
+
+    @property
+    def kind(self) -> str:
+        """What the row is: "control", "paper" (not run here) or "editor"."""
+        return "control" if self.row.control else "paper" if self.status == "not run" else "editor"
+
+    @property
+    def block(self) -> tuple[str, bool, bool, str]:
+        """What a row shares with its neighbours unless a rule stands between them."""
+        return self.subset, self.row.control, self.status == "not run", self.row.group
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Where a value and its interval stand between the least and the greatest editor of a column, in percent."""
+
+    at: float
+    start: float
+    width: float
 
 
 @dataclass(frozen=True)
@@ -126,6 +155,56 @@ class Grid:
             return []
         return ["Only values on the same cases are ranked, those of the editor with the most; others are left out."]
 
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences that stand below the table."""
+        return [*self.unranked(), *self.missing()]
+
+    @cached_property
+    def parts(self) -> dict[str, list[Line]]:
+        """Part of the cases -> its lines; "" = all cases."""
+        names = dict.fromkeys(line.subset for line in self.lines)
+        return {name: [line for line in self.lines if line.subset == name] for name in names}
+
+    @cached_property
+    def styles(self) -> dict[str, Style]:
+        """Variant -> the style of its row, as figures of the table have it; of a row without one, label -> style."""
+        rows = [line.row for line in self.lines]
+        of_editors = styles([row.editor for row in rows])
+        found = {row.variant or row.label: of_editors[row.editor] for row in rows}
+        match self.table.look:
+            case "group":
+                found |= group_styles(self.table.rows)
+            case "row":
+                found |= row_styles(self.table.rows)
+        return found
+
+    def colour(self, line: Line) -> str:
+        """Return the colour of a row."""
+        return self.styles[line.row.variant or line.row.label].colour
+
+    @cached_property
+    def _spans(self) -> list[tuple[float, float]]:
+        # Bars span the editors: a control far off goes without rather than squeezing all others.
+        lines = [line for line in self.lines if not line.row.control] or list(self.lines)
+        spans = []
+        for column in range(len(self.metrics)):
+            cells = [line.cells[column] for line in lines]
+            ends = [v for cell in cells for v in (cell.value, cell.low, cell.high) if math.isfinite(v)]
+            spans.append((min(ends), max(ends)) if ends else (0.0, 1.0))
+        return spans
+
+    def bar(self, column: int, cell: Cell) -> Bar | None:
+        """Return the bar of a value, None for one that lies beyond the editors."""
+        least, most = self._spans[column]
+        if not least <= cell.value <= most or most <= least:
+            return None
+        at, start, end = (
+            round(100 * min(max((v - least) / (most - least), 0.0), 1.0), 1)
+            for v in (cell.value, *((cell.low, cell.high) if cell.bounded else (cell.value, cell.value)))
+        )
+        return Bar(at, start, round(end - start, 1))
+
     def _rows(self, lines: Sequence[Line]) -> str:
         """Return " of " and the rows, "" for all that this study has run."""
         if all(line in lines for line in self.lines if line.counted and line.row.variant != REFERENCE):
@@ -138,8 +217,8 @@ class Grid:
     def head(self, column: int) -> str:
         """Return the head of a column: label, unit and the direction in which it is better."""
         metric = self.metrics[column]
-        unit = "%" if metric.percent else metric.unit
-        return " ".join(part for part in (metric.label, f"[{unit}]" if unit else "", metric.arrow) if part)
+        unit = f"[{metric.shown_unit}]" if metric.shown_unit else ""
+        return " ".join(part for part in (metric.label, unit, metric.arrow) if part)
 
 
 def build_grid(table: Mapping[str, Any] | Table, statistics: pd.DataFrame, reported: pd.DataFrame) -> Grid:

@@ -101,6 +101,8 @@ class Table:
     rows: tuple[Row, ...]
     by: str = ""  # what its cases are split by, "" = all together
     parent: str = ""  # the table that it splits
+    section: str = ""  # of the page; "" = with the analysis that reads it, else among further tables
+    look: str = "editor"  # what has a colour and a marker of its own: "editor", "row" or "group"
 
 
 def editor_of(variant: str) -> str:
@@ -141,8 +143,10 @@ def parse_table(table: Mapping[str, Any] | Table) -> Table:
         rows = tuple(_parse_row(row, name) for row in table["rows"])
     except KeyError as error:
         raise UserError(f"table '{table.get('name', '?')}': the key {error} is missing. Add it.") from None
-    title, caption, by, parent = (str(table.get(key) or "") for key in ("title", "caption", "by", "parent"))
-    return Table(name, title or name, caption, task, metrics, rows, by, parent)
+    keys = ("title", "caption", "by", "parent", "section")
+    title, caption, by, parent, section = (str(table.get(key) or "") for key in keys)
+    look = str(table.get("look") or "editor")
+    return Table(name, title or name, caption, task, metrics, rows, by, parent, section, look)
 
 
 def _parse_row(row: Mapping[str, Any] | str, table: str) -> Row:
