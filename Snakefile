@@ -54,7 +54,6 @@ localrules:
     claims,
     report,
     # On a cluster these run where Snakemake runs: they take seconds, less than waiting for a place in the queue.
-    config,
     table,
     figure,
     judge,

@@ -1,7 +1,7 @@
 # Analyses. In: what their entry in the config names (scores and features of variants, cases, models by their hash, files).
 # Out: analyses/<analysis>.parquet, the same as .csv, and its figure.
 
-
+ANALYSES = list(STUDY.analyses)
 FINDINGS = ["parquet", "csv", "svg", "pdf", "png"]
 
 
@@ -13,7 +13,7 @@ rule analyses:
 rule analyse:
     input:
         remade(*(f"<results>/analyses/{{analysis}}.{form}" for form in FINDINGS)),
-        unpack(inputs_of_analysis),
+        unpack(of(jobs.analysis_files, "analysis")),
     output:
         findings="<results>/analyses/{analysis}.parquet",
         csv=report(
@@ -40,16 +40,17 @@ rule analyse:
     resources:
         gpu=GPUS,
         device=config["compute"]["device"],
-        mem_mb=memory_of_analysis,
+        mem_mb=lambda wildcards, attempt: jobs.analysis_memory(STUDY, wildcards.analysis) * attempt,
         runtime=240 if GPUS else 120,
     params:
-        spec=analysis_entry,
-        content=content_of_analysis,
-        weights=analysis_weights,
+        config=CONFIG,
+        entry=lambda wildcards: spec_hash(STUDY.analyses[wildcards.analysis]),
+        content=lambda wildcards: content_hash(*STUDY.analyses[wildcards.analysis]["files"]),
+        weights=of(jobs.analysis_weights, "analysis"),
         results=subpath(output.findings, ancestor=2),
-        code=code_of_analysis,
+        code=of(jobs.analysis_code, "analysis"),
     message:
         "Analysis {wildcards.analysis}"
     shell:
-        "python -m editfrontier analyse --name {wildcards.analysis} --spec {params.spec:q} --root {params.results:q}"
+        "python scripts/analyse.py --config {params.config:q} --analysis {wildcards.analysis} --root {params.results:q}"
         " --out {output.findings:q} --device {resources.device} > {log:q} 2>&1"

@@ -22,7 +22,6 @@ rule judge:
         rules.scores.input,
         rules.statistics.input,
         rules.analyses.input,
-        config="<results>/config.yaml",
         reported=config["reported"],
         claims=config.get("claims", []),
         cases=collect("<results>/data/{task}/cases.parquet", task=EDITED_TASKS),
@@ -38,11 +37,13 @@ rule judge:
     conda:
         "../envs/tables.yaml"
     params:
+        config=CONFIG,
+        settings=CONFIG_HASH,
         results=subpath(output[0], parent=True),
         content=content_of(config["reported"], *filter(None, [config.get("claims")])),
         code=code_of("study.judging.ledger", *CLAIM_CODE),
     message:
         "Verdicts on the claims of the paper"
     shell:
-        "python -m editfrontier claims --root {params.results:q} --config {input.config:q} --reported {input.reported:q}"
-        " --claims {input.claims:q} --out {output:q} > {log:q} 2>&1"
+        "python scripts/judge.py --config {params.config:q} --root {params.results:q} --claims {input.claims:q}"
+        " --reported {input.reported:q} --out {output:q} > {log:q} 2>&1"

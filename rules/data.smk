@@ -1,5 +1,9 @@
 # Cases. In: the config and the language. Out: data/<task>/cases.parquet beside its images, and the reference images of FID.
 
+from editfrontier.models.registry import segmenters_of
+
+SEGMENTERS = segmenters_of(config)
+
 
 rule data:
     input:
@@ -20,16 +24,17 @@ rule cases:
     conda:
         "../envs/models.yaml"
     resources:
-        mem_mb=lambda wildcards: 2000 if is_rendered(wildcards) else 8000,
-        runtime=lambda wildcards: 30 if is_rendered(wildcards) else 240,
+        # Others are read from files, which may have to be unpacked.
+        mem_mb=lambda wildcards: 2000 if jobs.is_rendered(STUDY, wildcards.task) else 8000,
+        runtime=lambda wildcards: 30 if jobs.is_rendered(STUDY, wildcards.task) else 240,
     params:
-        spec=task_spec,
+        spec=of(jobs.cases_spec, "task"),
         content=content_of(config["language"]),
-        code=code_of_dataset,
+        code=of(jobs.cases_code, "task"),
     message:
         "Cases of {wildcards.task}"
     shell:
-        "python -m editfrontier data --spec {params.spec:q} --language {input.language:q} --out {output:q} > {log:q} 2>&1"
+        "python scripts/cases.py --spec {params.spec:q} --language {input.language:q} --out {output:q} > {log:q} 2>&1"
 
 
 if SEGMENTERS:
@@ -63,9 +68,9 @@ rule reference:
         mem_mb=4000 if "dataset" in config["reference"] else 2000,
         runtime=120 if "dataset" in config["reference"] else 30,
     params:
-        spec=reference_spec,
-        code=code_of_reference,
+        spec=of(jobs.reference_spec),
+        code=of(jobs.reference_code),
     message:
         "Reference images"
     shell:
-        "python -m editfrontier reference --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "python scripts/reference.py --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"

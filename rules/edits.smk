@@ -31,18 +31,18 @@ rule edit:
     resources:
         gpu=GPUS,
         device=config["compute"]["device"],
-        batch_size=batch_size_of,
+        batch_size=lambda wildcards: config["tasks"][wildcards.task].get("batch_size", config["compute"]["batch_size"]),
         mem_mb=lambda wildcards, attempt: (64000 if GPUS else 3000) * attempt,
         runtime=240,
     params:
-        spec=edit_spec,
-        shards=shard_count,
+        spec=of(jobs.edit_spec, "task", "variant"),
+        shards=lambda wildcards: config["tasks"][wildcards.task]["shards"],
         images=subpath(output[0], parent=True),
         results=subpath(output[0], ancestor=4),
     message:
         "Edits of {wildcards.task} by {wildcards.variant}, shard {wildcards.shard}"
     shell:
-        "python -m editfrontier edit --cases {input.cases:q} --shard {wildcards.shard} --shards {params.shards}"
+        "python scripts/edit.py --cases {input.cases:q} --shard {wildcards.shard} --shards {params.shards}"
         " --spec {params.spec:q} --record {output:q} --images {params.images:q}/images"
         " --inversions {params.results:q}/inversions"
         " --batch-size {resources.batch_size} --device {resources.device} --may-fail > {log:q} 2>&1"

@@ -1,6 +1,9 @@
 # Scores. In: cases, records of edits, evaluators. Out: scores/<task>/sources.npz (what depends on sources only, once a task),
 # scores/<task>/<variant>.parquet (case, metric, value) and features/<task>/<variant>.npz (for FID and KID).
 from editfrontier.scoring.metrics import modules_of_packages
+from editfrontier.study.config.study import evaluators_of
+
+SOURCE_EVALUATORS = jobs.evaluators_for_sources(STUDY)
 
 
 rule scores:
@@ -34,13 +37,13 @@ rule sources:
         mem_mb=4000,
         runtime=120,
     params:
-        evaluators=references_of(SOURCE_EVALUATORS),
-        weights=lambda wildcards: weights_of_all(SOURCE_EVALUATORS),
+        evaluators=jobs.references(SOURCE_EVALUATORS),
+        weights=of(lambda study: jobs.weights(SOURCE_EVALUATORS)),
         code=code_of("scoring.sources"),
     message:
         "Source-side features of {wildcards.task}"
     shell:
-        "python -m editfrontier sources --cases {input.cases:q} --reference {input.reference:q}"
+        "python scripts/sources.py --cases {input.cases:q} --reference {input.reference:q}"
         " --evaluators {params.evaluators:q} --out {output:q} --device {resources.device} > {log:q} 2>&1"
 
 
@@ -49,7 +52,12 @@ rule score:
         remade("<results>/scores/{task}/{variant}.parquet", "<results>/features/{task}/{variant}.npz"),
         cases="<results>/data/{task}/cases.parquet",
         sources="<results>/scores/{task}/sources.npz",
-        records=records_of,
+        records=lambda wildcards: collect(
+            "<results>/edits/{task}/{variant}/shard-{shard}.parquet",
+            task=wildcards.task,
+            variant=wildcards.variant,
+            shard=range(config["tasks"][wildcards.task]["shards"]),
+        ),
     output:
         scores="<results>/scores/{task}/{variant}.parquet",
         features="<results>/features/{task}/{variant}.npz",
@@ -66,12 +74,12 @@ rule score:
         mem_mb=4000,
         runtime=120,
     params:
-        evaluators=lambda wildcards: references_of(evaluators_of(STUDY, wildcards.task)),
-        weights=lambda wildcards: weights_of_all(evaluators_of(STUDY, wildcards.task)),
+        evaluators=lambda wildcards: jobs.references(evaluators_of(STUDY, wildcards.task)),
+        weights=of(lambda study, task: jobs.weights(evaluators_of(study, task)), "task"),
         code=lambda wildcards: code_hash("editfrontier.scoring.score", *modules_of_packages()),
     message:
         "Scores of {wildcards.variant} on {wildcards.task}"
     shell:
-        "python -m editfrontier score {input.records:q} --cases {input.cases:q} --sources {input.sources:q}"
+        "python scripts/score.py {input.records:q} --cases {input.cases:q} --sources {input.sources:q}"
         " --evaluators {params.evaluators:q} --out {output.scores:q} --features {output.features:q}"
         " --device {resources.device} > {log:q} 2>&1"

@@ -13,11 +13,11 @@ rule weights:
     conda:
         "../envs/workflow.yaml"
     params:
-        config=complete_config,
+        config=CONFIG,
     message:
         "Fetching models, see {log}"
     shell:
-        "HF_HUB_OFFLINE=0 python -m editfrontier weights --study {params.config:q} 2>&1 | tee {log:q}"
+        "HF_HUB_OFFLINE=0 python -m editfrontier weights --config {params.config:q} 2>&1 | tee {log:q}"
 
 
 include: "zoo.smk"

@@ -11,8 +11,8 @@ rule plan:
     conda:
         "../envs/workflow.yaml"
     params:
-        config=complete_config,
+        config=CONFIG,
     message:
         "Plan of this run"
     shell:
-        "python -m editfrontier plan --study {params.config:q} 2> {log:q}"
+        "python -m editfrontier plan --config {params.config:q} 2> {log:q}"

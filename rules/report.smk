@@ -1,5 +1,8 @@
-# Reports. In: everything. Out: index.html (one self-contained page to read), report.zip (Snakemake's own report, as provenance),
-# config.yaml (the complete config of this run).
+# Reports. In: everything. Out: index.html (one self-contained page to read), report.zip (Snakemake's own report, as provenance).
+# Beside them config.yaml, the complete config of the last run, is written when a run starts.
+
+PAGE_FILES = jobs.page_files(user_study=False)
+CAPTIONS = sorted(str(file) for file in Path("reports/captions").glob("*.rst"))
 
 
 rule report:
@@ -8,33 +11,15 @@ rule report:
         "<results>/report.zip",
 
 
-rule config:
-    input:
-        remade("<results>/config.yaml"),
-    output:
-        "<results>/config.yaml",
-    log:
-        "<results>/logs/config.log",
-    conda:
-        "../envs/workflow.yaml"
-    params:
-        config=complete_config,
-    message:
-        "Complete config of this run"
-    shell:
-        "python -m editfrontier config --config {params.config:q} --out {output:q} > {log:q} 2>&1"
-
-
 rule index:
     input:
-        remade("<results>/index.html"),
+        remade("<results>/index.html", "<results>/config.yaml"),
         rules.scores.input,
         rules.statistics.input,
         rules.tables.input,
         rules.figures.input,
         rules.analyses.input,
         rules.claims.input,
-        config="<results>/config.yaml",
         reported=config["reported"],
         page=PAGE_FILES,
         cases=collect("<results>/data/{task}/cases.parquet", task=TASKS),
@@ -50,13 +35,15 @@ rule index:
     conda:
         "../envs/tables.yaml"
     params:
+        config=CONFIG,
+        settings=CONFIG_HASH,
         results=subpath(output[0], parent=True),
         content=content_of(config["reported"], *PAGE_FILES),
         code=code_of("study.report"),
     message:
         "The report: {output}"
     shell:
-        "python -m editfrontier report --root {params.results:q} --config {input.config:q} --reported {input.reported:q}"
+        "python scripts/index.py --config {params.config:q} --root {params.results:q} --reported {input.reported:q}"
         " --out {output:q} > {log:q} 2>&1"
 
 
@@ -64,7 +51,6 @@ rule archive:
     input:
         remade("<results>/report.zip"),
         index="<results>/index.html",
-        config="<results>/config.yaml",
         captions=CAPTIONS,
     output:
         "<results>/report.zip",
@@ -73,8 +59,9 @@ rule archive:
     conda:
         "../envs/workflow.yaml"
     params:
+        config=CONFIG,
         content=content_of(*CAPTIONS),
     message:
         "Snakemake's report: {output}"
     shell:
-        "python -m snakemake index --configfile {input.config:q} --nolock --quiet --report {output:q} > {log:q} 2>&1"
+        "python -m snakemake index --configfile {params.config:q} --nolock --quiet --report {output:q} > {log:q} 2>&1"

@@ -2,6 +2,11 @@
 # membership and the same for parts of the cases beside it), tables/<table>.{csv,md,tex}, figures/<figure>.{pdf,svg,png},
 # validation.csv.
 
+# Metrics are validated on rendered portraits, which networks that are trained on photographs do not know.
+VALIDATION = [f"<results>/validation.{form}" for form in ("csv", "points.parquet")] if "validation" in config else []
+# Of the statistics of a task: all its cases, parts of them, paired differences, Pareto membership.
+PARTS = ["", ".subsets", ".differences", ".frontier"]
+
 
 rule statistics:
     input:
@@ -22,8 +27,12 @@ rule figures:
 rule summarise:
     input:
         remade(*(f"<results>/statistics/{{task}}{part}.parquet" for part in PARTS)),
-        scores=of_variants("<results>/scores/{task}/{variant}.parquet"),
-        features=of_variants("<results>/features/{task}/{variant}.npz"),
+        scores=lambda wildcards: collect(
+            "<results>/scores/{task}/{variant}.parquet", task=wildcards.task, variant=STUDY.variants[wildcards.task]
+        ),
+        features=lambda wildcards: collect(
+            "<results>/features/{task}/{variant}.npz", task=wildcards.task, variant=STUDY.variants[wildcards.task]
+        ),
         sources="<results>/scores/{task}/sources.npz",
         cases="<results>/data/{task}/cases.parquet",
     output:
@@ -41,16 +50,16 @@ rule summarise:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings_of,
-        splits=splits_of,
+        config=CONFIG,
+        results=subpath(output.summary, ancestor=2),
+        settings=of(lambda study, task: spec_hash([study.summary_settings(task), study.splits(task)]), "task"),
         code=code_of("statistics.task"),
     message:
         "Intervals of {wildcards.task}"
     shell:
-        "python -m editfrontier statistics {input.scores:q} {input.features:q}"
-        " --sources {input.sources:q} --settings {params.settings:q} --out {output.summary:q}"
-        " --differences {output.differences:q} --frontier {output.frontier:q} --cases {input.cases:q}"
-        " --splits {params.splits:q} --subsets {output.subsets:q} > {log:q} 2>&1"
+        "python scripts/summarise.py --config {params.config:q} --task {wildcards.task} --root {params.results:q}"
+        " --out {output.summary:q} --subsets {output.subsets:q} --differences {output.differences:q}"
+        " --frontier {output.frontier:q} > {log:q} 2>&1"
 
 
 rule validation:
@@ -77,21 +86,21 @@ rule validation:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=spec_of({**config.get("validation", {}), "seed": config["seed"]}),
-        evaluators=references_of(config["evaluators"]),
-        weights=lambda wildcards: weights_of_all(config["evaluators"]),
+        spec=canonical({**config.get("validation", {}), "seed": config["seed"]}),
+        evaluators=jobs.references(config["evaluators"]),
+        weights=of(lambda study: jobs.weights(study.config["evaluators"])),
         code=code_of("microworld.validation"),
     message:
         "Validation of the metrics against the renderer's truth"
     shell:
-        "python -m editfrontier validate --spec {params.spec:q} --evaluators {params.evaluators:q} --out {output.checks:q}"
+        "python scripts/validation.py --spec {params.spec:q} --evaluators {params.evaluators:q} --out {output.checks:q}"
         " --points {output.points:q} --device {resources.device} > {log:q} 2>&1"
 
 
 rule table:
     input:
         remade(*(f"<results>/tables/{{table}}.{form}" for form in ("csv", "md", "tex"))),
-        statistics=statistics_of_table,
+        statistics=lambda wildcards: jobs.statistics_of(STUDY.tables[wildcards.table]),
         reported=config["reported"],
     output:
         csv=report(
@@ -107,13 +116,14 @@ rule table:
     conda:
         "../envs/tables.yaml"
     params:
-        table=table_entry,
+        config=CONFIG,
+        entry=lambda wildcards: spec_hash(STUDY.tables[wildcards.table]),
         content=content_of(config["reported"]),
         code=code_of("study.results.tables"),
     message:
         "Table {wildcards.table}"
     shell:
-        "python -m editfrontier tables --table {params.table:q} --statistics {input.statistics:q}"
+        "python scripts/table.py --config {params.config:q} --table {wildcards.table} --statistics {input.statistics:q}"
         " --reported {input.reported:q} --csv {output.csv:q} --markdown {output.md:q} --latex {output.tex:q} > {log:q} 2>&1"
 
 
@@ -121,7 +131,7 @@ rule figure:
     input:
         remade(*(f"<results>/figures/{{figure}}.{form}" for form in ("svg", "pdf", "png"))),
         reported=config["reported"],
-        data=data_of_figure,
+        data=of(jobs.figure_files, "figure"),
     output:
         pdf="<results>/figures/{figure}.pdf",
         svg=report(
@@ -136,13 +146,14 @@ rule figure:
     conda:
         "../envs/tables.yaml"
     params:
-        table=entry_of_figure,
+        config=CONFIG,
+        table=lambda wildcards: spec_hash(STUDY.shown_by(wildcards.figure)),
         content=content_of(config["reported"]),
         results=subpath(output.svg, ancestor=2),
-        caption=caption_of_figure,
-        code=code_of_figure,
+        caption=of(jobs.figure_caption, "figure"),
+        code=of(jobs.figure_code, "figure"),
     message:
         "Figure {wildcards.figure}"
     shell:
-        "python -m editfrontier figures --figure {wildcards.figure} --table {params.table:q} --root {params.results:q}"
+        "python scripts/figure.py --config {params.config:q} --figure {wildcards.figure} --root {params.results:q}"
         " --reported {input.reported:q} --out {output.svg:q} > {log:q} 2>&1"

@@ -7,6 +7,8 @@ if "user_study" in config:
     JUDGED = STUDY.tables[config["user_study"]["experiment"]]
     RESPONSES = Path(StudySettings.of(config["user_study"]).responses)
 
+    STUDY_FILES = jobs.page_files(user_study=True)
+
     localrules:
         user_study,
 
@@ -22,7 +24,7 @@ if "user_study" in config:
                 for shard in range(config["tasks"][JUDGED["task"]]["shards"])
             ],
             cases=f"<results>/data/{JUDGED['task']}/cases.parquet",
-            page=USER_STUDY_FILES,
+            page=STUDY_FILES,
             responses=sorted(str(file) for file in RESPONSES.glob("*.json")),
         output:
             # As long as there are responses, the design that they answer is kept.
@@ -36,13 +38,13 @@ if "user_study" in config:
             mem_mb=4000,
             runtime=60,
         params:
-            table=spec_of(JUDGED),
-            entry=spec_of(config["user_study"]),
+            config=CONFIG,
+            entry=spec_hash([JUDGED, config["user_study"]]),
             results=subpath(output.page, ancestor=2),
-            content=content_of(*USER_STUDY_FILES),
+            content=content_of(*STUDY_FILES),
             code=code_of("study.userstudy.page"),
         message:
             "Page of the user study: {output.page}"
         shell:
-            "python -m editfrontier user-study --root {params.results:q} --table {params.table:q} --entry {params.entry:q}"
-            " --out {output.page:q} --design {output.design:q} 2>&1 | tee {log:q}"
+            "python scripts/user_study.py --config {params.config:q} --root {params.results:q} --out {output.page:q}"
+            " --design {output.design:q} 2>&1 | tee {log:q}"

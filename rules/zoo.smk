@@ -2,8 +2,6 @@
 # Out: results/zoo/models/<model>, copied to resources/micro/<model> when trained and scored.
 # No rule declares anything below resources/, so that the study takes the shipped files and never trains. The code is no
 # parameter: hours of training rerun when their config changes, or with --forcerun. A stopped training goes on where it was.
-from editfrontier.base.yaml_files import read_yaml
-
 _GENERATORS = read_yaml(Path("config/zoo.yaml"))
 _EVALUATORS = read_yaml(Path("config/zoo_evaluators.yaml"))
 ZOO_GENERATORS = ["autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"]

@@ -33,11 +33,8 @@ _SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "{}<>&"})
 
-INLINE = 1000
-"""Characters of a spec that still stand in a command; a longer one travels as a file."""
 
-
-def canonical(spec: Mapping[str, Any]) -> str:
+def canonical(spec: Any) -> str:
     """Return the one JSON text of a spec: sorted keys, no spaces, no NaN, so that equal specs are equal texts.
 
     Braces, angle brackets and ampersands of its strings are escaped as JSON has it, so that a text of a config can be
@@ -47,42 +44,15 @@ def canonical(spec: Mapping[str, Any]) -> str:
     return _JSON_STRING.sub(lambda found: found[0].translate(_ESCAPES), text)
 
 
-def spec_argument(text: str, folder: Path, files: dict[Path, str]) -> str:
-    """Return a spec as a command takes it: itself, or `@file` if it is long. One argument holds 128 KiB at most.
-
-    Args:
-        text: canonical JSON.
-        folder: of the files, which are named by their content.
-        files: gets path -> content of a file that is to be written before the command runs.
-    """
-    if len(text) <= INLINE:
-        return text
-    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    files[path] = text
-    return f"@{path.as_posix()}"
-
-
 def read_spec(text: str, option: str) -> dict[str, Any]:
-    """Return the values of a spec as a command takes it, JSON or `@file`; raise `UserError` that names the option."""
-    content = json.loads(spec_text(text, option))
+    """Return the values of a spec as a script takes it, JSON; raise `UserError` that names the option."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{option}: not valid JSON ({error}). Correct the option.") from None
     if not isinstance(content, dict):
         raise UserError(f"{option}: expected a JSON object, for example '{{\"seed\": 0}}'. Correct the option.")
     return content
-
-
-def spec_text(text: str, option: str) -> str:
-    """Return the JSON of an option that is given as JSON or as `@file`; raise `UserError` if it is not valid."""
-    place = option
-    try:
-        if text.startswith("@"):
-            place = f"{option}: {text[1:]}"
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        json.loads(text)
-    except OSError as error:
-        raise UserError(f"{place}: {error.strerror}, expected a file of JSON. Correct the option.") from None
-    except ValueError as error:
-        raise UserError(f"{place}: not valid JSON ({error}). Correct the option.") from None
-    return text
 
 
 def content_hash(*paths: str | Path) -> str:
@@ -98,7 +68,7 @@ def _content(path: str) -> str:
         return "-"
 
 
-def spec_hash(spec: Mapping[str, Any]) -> str:
+def spec_hash(spec: Any) -> str:
     """Return 16 hexadecimal digits that name a spec."""
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +10,6 @@ import typer
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.files import write_bytes
-from editfrontier.base.fingerprints import spec_text
 from editfrontier.base.places import ROOT
 from editfrontier.study.config.study import load_study
 
@@ -22,52 +18,29 @@ app = typer.Typer()
 Configs = Annotated[
     list[Path], typer.Option("--config", help="Config file; the later of several is laid over the earlier.")
 ]
-StudyText = Annotated[
-    str | None, typer.Option("--study", help="The complete config as JSON, or `@file` of it, instead of --config.")
-]
 MICRO = [Path("config/micro.yaml")]
-JOBS = "Jobs of the workflow"
-"""Heading of the commands that people seldom type."""
 
 
 @app.command()
-def plan(config: Configs = MICRO, study: StudyText = None) -> None:
+def plan(config: Configs = MICRO) -> None:
     """Say what a run would take (jobs, GPU hours, disk, downloads) and which weights, data and tokens it lacks."""
     from editfrontier.running.planning.costs import stages
     from editfrontier.running.planning.graph import jobs_to_run
     from editfrontier.running.planning.needs import needs
     from editfrontier.running.planning.page import plan_text
 
-    with config_files(config, study) as files:
-        found = load_study(files)
-        jobs = jobs_to_run(files, Path())
-        title = "this config" if study is not None else ", ".join(map(str, config))
-    print(plan_text(found, title, stages(found, jobs), needs(found, jobs)))
+    demand_repository()
+    study = load_study(config)
+    jobs = jobs_to_run(config, Path())
+    print(plan_text(study, ", ".join(map(str, config)), stages(study, jobs), needs(study, jobs)))
 
 
-@contextmanager
-def config_files(config: list[Path], study: str | None = None) -> Iterator[list[Path]]:
-    """Give the config as files, whichever way it was given.
-
-    Raises:
-        UserError: the command runs elsewhere than in the repository, or the text is no JSON.
-    """
+def demand_repository() -> None:
+    """Raise `UserError` elsewhere than in the repository, which the paths of a config are relative to."""
     if not Path("Snakefile").is_file():
-        # Paths of a config are relative to the repository: its models would be missing everywhere else.
         there = (ROOT / "Snakefile").is_file()
         fix = f"Change to {ROOT} first." if there else "Clone the repository and run `make setup` in it."
         raise UserError(f"{Path.cwd()}: is not the repository of EditFrontier, there is no Snakefile. {fix}")
-    if study is None:
-        yield config
-        return
-    content = spec_text(study, "--study")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "study.yaml"  # JSON is YAML too
-        file.write_text(content, encoding="utf-8")
-        try:
-            yield [file]
-        except UserError as error:
-            raise UserError(str(error).replace(str(file), "--study")) from None
 
 
 @app.command()
@@ -85,9 +58,9 @@ def doctor(
 
     chosen = slurm.read_profile(profile) if profile else None
     cluster = chosen if chosen and chosen.executor == "slurm" else None
-    with config_files(config) as files:
-        study = load_study(files)
-        jobs = jobs_to_run(files, Path())
+    demand_repository()
+    study = load_study(config)
+    jobs = jobs_to_run(config, Path())
     found, costs = needs(study, jobs), stages(study, jobs)
     results = Path(study.config["results"])
     checks = [
@@ -115,7 +88,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=JOBS)
+@app.command()
 def probe(out: Annotated[Path, typer.Option(help="File to write, JSON.")]) -> None:
     """Write what there is on the node that this runs on: Python, torch, GPUs. `doctor` runs it as a job."""
     from editfrontier.running.doctor.slurm import probe as look

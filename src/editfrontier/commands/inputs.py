@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from editfrontier.base.errors import UserError
-from editfrontier.commands.cluster import MICRO, Configs, StudyText, config_files
+from editfrontier.commands.cluster import MICRO, Configs, demand_repository
 from editfrontier.data.reading.inventory import describe, fetch_files, summary
 from editfrontier.study.config.study import load_study
 
@@ -34,15 +34,14 @@ def datasets(
 @app.command()
 def weights(
     config: Configs = MICRO,
-    study: StudyText = None,
     pin: Annotated[bool, typer.Option(help="Ask the hub for revisions that nobody pinned, and note them.")] = False,
     check: Annotated[bool, typer.Option(help="Only say what is missing or damaged, status 1 if anything is.")] = False,
 ) -> None:
     """Fetch the models of a config, where the network can be reached; jobs run without it."""
     from editfrontier.models.weights import damaged_files, fetch_models, models_of, summary
 
-    with config_files(config, study) as files:
-        complete = load_study(files).config
+    demand_repository()
+    complete = load_study(config).config
     if check:
         models = models_of(complete)
         print("\n".join(summary(models)))
@@ -60,8 +59,8 @@ def weights(
 @app.command()
 def variants(config: Configs = MICRO) -> None:
     """List the variants that a config runs, by task, with the experiments that use each."""
-    with config_files(config) as files:
-        study = load_study(files)
+    demand_repository()
+    study = load_study(config)
     for task, found in study.variants.items():
         tables = {name: table for name, table in study.tables.items() if table["task"] == task}
         for name in found:

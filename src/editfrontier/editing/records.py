@@ -20,7 +20,7 @@ import torch
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.files import write_bytes
-from editfrontier.base.integrity.contents import write_contents
+from editfrontier.base.integrity.contents import SUFFIX, write_contents
 from editfrontier.base.parquet import write_parquet
 from editfrontier.base.places import LIBRARY
 from editfrontier.data.cases import encode_png
@@ -168,6 +168,14 @@ def write_record(path: Path, rows: Sequence[CaseRecord], about: Mapping[str, Any
     latents = [latents_path(image.parent, image.stem) for image in images]
     write_contents(path, (*images, *latents))
     write_parquet(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), about)
+
+
+def remove_other_shards(record: Path, shards: int) -> None:
+    """Remove the records beside one that are of more shards than there are now: their cases would count twice."""
+    for other in record.parent.glob("shard-*.parquet"):
+        if other != record and int(other.stem.removeprefix("shard-")) >= shards:
+            other.unlink()
+            other.with_suffix(SUFFIX).unlink(missing_ok=True)
 
 
 def provenance(

@@ -1,12 +1,12 @@
 """Warm start: a process that has imported the heavy libraries once, and forks a child for each job.
 
-Importing torch, diffusers and the rest takes seconds, which is most of a short job. On one machine without a GPU the
-workflow therefore starts a server (warm_server.py, by rules/common.smk), and `python -m editfrontier` hands its command
-to it if EDITFRONTIER_WARM names its socket. EDITFRONTIER_WARM=0 in the environment of `snakemake` switches it off.
+Importing torch, diffusers and the rest takes seconds, which is most of a short job. On one machine without a GPU a run
+of the workflow therefore starts a server (`start_for`), and the programs of `scripts/` hand their work to it if
+EDITFRONTIER_WARM names its socket (`delegate`). EDITFRONTIER_WARM=0 in the environment of `snakemake` switches it off.
 
 A child must be what a fresh process would be. So the server forks only while it has a single thread, and only for a
 client in its own `situation`: same Python, same code, same environment variables, same limits. In every other case, and
-whenever something goes wrong before the child exists, the client runs the command itself. What is shared all the same
+whenever something goes wrong before the child exists, the client does the work itself. What is shared all the same
 is the seed of Python's string hashes and the libraries as they were when the server imported them.
 
 The talk on the Unix socket: the client sends its request with its standard files; the server answers READY or hangs
@@ -24,17 +24,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from editfrontier.base.errors import TERMINAL
 
 # A client imports this module before each job, and must cost next to nothing: whatever else is imported inside.
 if TYPE_CHECKING:
     import subprocess
 
 VARIABLE = "EDITFRONTIER_WARM"
-COMMANDS = ("edit", "score", "sources", "analyse", "validate")
-"""Commands that import torch; Snakemake's rules of these names run them."""
+RULES = ("edit", "score", "sources", "analyse", "validation")
+"""Rules whose scripts import torch."""
+
+WORTH = 8
+"""Jobs of such rules that make up for starting a server."""
 
 THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")
 READY, GO = b"R", b"G"
@@ -42,7 +47,7 @@ PEAK = "peak memory {:.0f} MiB"
 """What the client says of a job at its end, because nobody who watches the client sees the memory of the child."""
 
 # Variables that may differ between server and client: the shell's own, and where temporary files go.
-_FREE = {VARIABLE, "EDITFRONTIER_TERMINAL", "_", "PWD", "OLDPWD", "SHLVL", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
+_FREE = {VARIABLE, TERMINAL, "_", "PWD", "OLDPWD", "SHLVL", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
 PREFIX = "editfrontier-warm-"
 """What the folder of a server, below that of temporary files, begins with. Its `lock` is locked while it runs."""
 
@@ -73,19 +78,19 @@ def situation() -> str:
 # Client --------------------------------------------------------------------------------------------------------------
 
 
-def delegate(arguments: Sequence[str], commands: Sequence[str] = COMMANDS) -> int | None:
-    """Let the warm server run a command, if there is one that can.
+def delegate(arguments: Sequence[str], rules: Sequence[str] = RULES) -> int | None:
+    """Let the warm server run a script, if there is one that can.
 
     Args:
-        arguments: the command line, as `sys.argv`.
-        commands: those that are worth it.
+        arguments: the script and its options, as `sys.argv`.
+        rules: those whose scripts are worth it.
 
     Returns:
-        The exit status, 128 + n for a child that signal n ended; None if nothing was started, so that the command is to
-        be run here.
+        The exit status, 128 + n for a child that signal n ended; None if nothing was started, so that the script runs
+        here.
     """
     path = os.environ.get(VARIABLE, "0")
-    if path in ("", "0") or not _suits(arguments, commands):
+    if path in ("", "0") or not _suits(arguments, rules):
         return None
     connection = socket.socket(socket.AF_UNIX)
     with connection:
@@ -109,16 +114,16 @@ def delegate(arguments: Sequence[str], commands: Sequence[str] = COMMANDS) -> in
 
 
 def _terminal() -> list[int]:
-    """Return the descriptor of the terminal behind the log (`errors.TERMINAL`), if this process has it."""
+    """Return the descriptor of the terminal behind the log, if this process has it."""
     with contextlib.suppress(OSError, KeyError, ValueError):
-        number = int(os.environ["EDITFRONTIER_TERMINAL"])
+        number = int(os.environ[TERMINAL])
         os.fstat(number)
         return [number] if number == 3 else []
     return []
 
 
-def _suits(arguments: Sequence[str], commands: Sequence[str]) -> bool:
-    if len(arguments) < 2 or arguments[1] not in commands:
+def _suits(arguments: Sequence[str], rules: Sequence[str]) -> bool:
+    if Path(arguments[0]).stem not in rules:
         return False
     devices = [place for place, word in enumerate(arguments) if word.startswith("--device")]
     return all(arguments[place : place + 2] == ["--device", "cpu"] for place in devices)
@@ -155,6 +160,23 @@ def _attend(connection: socket.socket) -> int:
 
 
 # Starting a server ----------------------------------------------------------------------------------------------------
+
+
+def start_for(rules: Iterable[str], threads: int, log: Path) -> Callable[[], None]:
+    """Start a server for a run if enough of its jobs gain by it, and let them find it; return what ends it.
+
+    It needs Linux, which can fork a process that has loaded the libraries.
+
+    Args:
+        rules: of the jobs that are going to run here, one for each job.
+        threads, log: as for `start`.
+    """
+    worth = sum(rule in RULES for rule in rules) >= WORTH
+    if not worth or sys.platform != "linux" or os.environ.get(VARIABLE) == "0":
+        return lambda: None
+    server, path = start(threads, log)
+    os.environ[VARIABLE] = str(path)
+    return lambda: stop(server)
 
 
 def start(threads: int, log: Path) -> tuple[subprocess.Popen[bytes], Path]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editfrontier.running.warm import GO, PATIENCE, READY, situation
+from editfrontier.running.warm import GO, PATIENCE, READY, VARIABLE, situation
 
 MODULES = (
     "torch",
@@ -70,7 +70,7 @@ def serve(path: Path, modules: Sequence[str] = MODULES, main: Callable[[], objec
         path: of the Unix socket to make, in a folder of its own that goes when the server ends; at most 107 bytes. It
             is there once the modules are imported.
         modules: what to import.
-        main: what a child runs with the `sys.argv` of its client; the command line by default.
+        main: what a child runs with the `sys.argv` of its client; the script that it names by default.
     """
     import gc
 
@@ -218,7 +218,7 @@ def _be_child(
     listener: socket.socket,
     main: Callable[[], object] | None,
 ) -> None:
-    """Take the place of the client and run its command; never return."""
+    """Take the place of the client and do its work; never return."""
     import traceback
 
     status = 1
@@ -243,11 +243,7 @@ def _be_child(
             os.dup2(terminal, 3)  # nothing else needs this number any more
         with _flushed():
             _take_over(job.request)
-            if main is None:
-                from editfrontier.cli import main as command_line
-
-                main = command_line
-            status = _status(main)
+            status = _status(main or _script)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -276,7 +272,6 @@ def _take_over(request: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv[:] = request["arguments"]
-    sys.path[0] = request["folder"]  # as `python -m` has it
     tempfile.tempdir = None
     # The server's own went to a file; to a terminal a fresh process would write line by line.
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # type: ignore[union-attr]
@@ -285,6 +280,15 @@ def _take_over(request: Mapping[str, Any]) -> None:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     # torch starts from a fixed seed in every process, and the server draws nothing.
+
+
+def _script() -> None:
+    """Run the script that `sys.argv` names, here and not by the warm start again."""
+    import runpy
+
+    os.environ[VARIABLE] = "0"
+    sys.path[0] = os.path.dirname(os.path.realpath(sys.argv[0]))  # as `python <script>` has it
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def _status(main: Callable[[], object]) -> int:

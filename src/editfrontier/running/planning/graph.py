@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from editfrontier.base.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,17 @@ class PlannedJob:
     benchmark: Path | None
 
 
+@dataclass(frozen=True)
+class Call:
+    """The shell command of a job, with the threads that the job gets."""
+
+    rule: str
+    shell: str
+    threads: int
+
+
 def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> list[PlannedJob]:
     """Return the jobs that would run, without those that only collect files.
-
-    Whether conda environments or an image are used is not known here, so that a change of those is left out.
 
     Args:
         configs: config files, the later over the earlier.
@@ -39,20 +50,7 @@ def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> l
     Raises:
         SystemExit: the workflow refuses the config; the message says why.
     """
-    from snakemake.api import SnakemakeApi
-    from snakemake.settings.enums import Quietness, RerunTrigger
-    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
-
-    output = OutputSettings(quiet={Quietness.ALL})
-    settings = ConfigSettings(configfiles=[path.resolve() for path in configs])
-    with SnakemakeApi(output) as api, contextlib.redirect_stdout(io.StringIO()):
-        made = api.workflow(
-            ResourceSettings(cores=1), settings, snakefile=folder.resolve() / "Snakefile", workdir=folder.resolve()
-        )
-        # The graph of rules is the cheapest thing to ask for that makes Snakemake find out what has to run.
-        triggers = RerunTrigger.all() - {RerunTrigger.SOFTWARE_ENV}
-        made.dag(DAGSettings(targets={target}, rerun_triggers=triggers)).printrulegraph()
-        dag = made._workflow.dag
+    with _graph(configs, folder, target) as dag:
         return [
             PlannedJob(
                 job.rule.name,
@@ -63,3 +61,49 @@ def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> l
             for job in dag.needrun_jobs()
             if not job.is_norun
         ]
+
+
+def call_of(output: str, configs: Sequence[Path], folder: Path) -> Call:
+    """Return the call that makes a file of the workflow, whether or not it would run now.
+
+    Args:
+        output: path of the file, relative to `folder`.
+        configs, folder: as for `jobs_to_run`.
+
+    Raises:
+        UserError: no job makes it; the message names the nearest file that one makes.
+        SystemExit: the workflow refuses the config; the message says why.
+    """
+    with contextlib.suppress(Exception), _graph(configs, folder, output) as dag:
+        for job in dag.targetjobs:
+            if output in map(str, job.output):
+                return Call(job.rule.name, job.shellcmd, job.threads)
+    with _graph(configs, folder, "all") as dag:
+        known = {str(file) for job in dag.jobs if job.shellcmd for file in job.output}
+    names = ", ".join(map(str, configs))
+    raise UserError(f"{output}: no job of {names} makes it.{did_you_mean(output, known)} Correct the path or --config.")
+
+
+@contextlib.contextmanager
+def _graph(configs: Sequence[Path], folder: Path, target: str) -> Iterator[Any]:
+    """Let Snakemake make its graph of a target.
+
+    Whether conda environments or an image are used is not known here, so that a change of those is left out.
+    """
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.enums import Quietness, RerunTrigger
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+    output = OutputSettings(quiet={Quietness.ALL})
+    settings = ConfigSettings(configfiles=[path.resolve() for path in configs])
+    with SnakemakeApi(output) as api, contextlib.redirect_stdout(io.StringIO()):
+        made = api.workflow(
+            ResourceSettings(cores=os.cpu_count()),
+            settings,
+            snakefile=folder.resolve() / "Snakefile",
+            workdir=folder.resolve(),
+        )
+        # The graph of rules is the cheapest thing to ask for that makes Snakemake find out what has to run.
+        triggers = RerunTrigger.all() - {RerunTrigger.SOFTWARE_ENV}
+        made.dag(DAGSettings(targets={target}, rerun_triggers=triggers)).printrulegraph()
+        yield made._workflow.dag

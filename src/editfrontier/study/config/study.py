@@ -14,7 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from editfrontier.base.errors import UserError, did_you_mean
+from editfrontier.base.files import write_bytes
 from editfrontier.base.fingerprints import code_hash, variant_name
 from editfrontier.base.places import CONFIG
 from editfrontier.base.yaml_files import read_yaml
@@ -96,6 +99,20 @@ class Study:
         """Return the metrics that tables on a task show."""
         return sorted({name for table in self.tables.values() if table["task"] == task for name in table["metrics"]})
 
+    def summary_settings(self, task: str) -> dict[str, Any]:
+        """Return how a task is summarised: the section `statistics`, its controls, experiments and shown metrics."""
+        section = {key: value for key, value in self.config["statistics"].items() if key != "tasks"}
+        resolved = {
+            "controls": self.controls(task),
+            "metrics": self.shown_metrics(task),
+            "experiments": self.experiments(task),
+        }
+        return {**resolved, **section, **self.config["statistics"].get("tasks", {}).get(task, {})}
+
+    def splits(self, task: str) -> list[str]:
+        """Return what the tables of a task are split by."""
+        return sorted({table["by"] for table in self.tables.values() if table["task"] == task and "by" in table})
+
 
 def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
     """Return a "+" and a hash for each of: the drags that stand for attributes, and files of the editor's own."""
@@ -105,6 +122,13 @@ def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
     if editor.fingerprint is not None:
         hashes.append(editor.fingerprint(make_params(editor, params)))
     return "".join(f"+{found}" for found in hashes)
+
+
+def write_config(study: Study, file: Path) -> None:
+    """Write the complete config of a study as YAML, unless the file holds it already."""
+    text = yaml.safe_dump(study.as_written(), sort_keys=False, allow_unicode=True, width=120, explicit_end=True)
+    if not file.is_file() or file.read_bytes() != text.encode():
+        write_bytes(file, text.encode())
 
 
 def load_study(files: Sequence[Path]) -> Study:

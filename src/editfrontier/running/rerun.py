@@ -1,0 +1,36 @@
+"""A job of the workflow by hand: its call, and the same in the foreground, where a debugger can look at it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from editfrontier.running.planning.graph import Call
+from editfrontier.running.warm import THREADS
+
+REDIRECTIONS = {">", "2>", "2>&1", "|"}
+
+
+def configs_for(output: Path, default: Sequence[Path]) -> list[Path]:
+    """Return the config that a results folder was made with, config.yaml above an output, else the default."""
+    written = (folder / "config.yaml" for folder in output.parents)
+    return next(([file] for file in written if file.is_file()), list(default))
+
+
+def foreground(call: Call, debug: bool = False) -> int:
+    """Run a call here, without its log, on as many threads as the job would have; return its exit status.
+
+    Args:
+        call: of a job.
+        debug: whether to start in pdb.
+    """
+    words = list(takewhile(lambda word: word not in REDIRECTIONS, shlex.split(call.shell)))
+    debugger = ["-m", "pdb"] if debug else []
+    program = [sys.executable, *debugger, *words[1:]] if words[0] == "python" else words
+    threads = {f"{library}_NUM_THREADS": str(call.threads) for library in THREADS}
+    return subprocess.run(program, env={**os.environ, **threads, "HF_HUB_OFFLINE": "1"}, check=False).returncode
