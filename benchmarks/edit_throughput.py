@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from editfrontier.base.parquet import read_parquet
+from editfrontier.base.places import ROOT
 from editfrontier.data.cases import read_cases
 from editfrontier.diffusion import sampling
 from editfrontier.editing.editor import get_editor, make_params
@@ -118,15 +119,9 @@ def main() -> None:
             record = folder / editor / "shard-0.parquet"
             command = [
                 sys.executable,
-                "-m",
-                "editfrontier",
-                "edit",
+                str(ROOT / "scripts" / "edit.py"),
                 "--cases",
                 str(cases),
-                "--shard",
-                "0",
-                "--shards",
-                "1",
             ]
             command += [
                 "--spec",

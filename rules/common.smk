@@ -7,7 +7,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.fingerprints import canonical, code_hash, content_hash, spec_hash
 from editfrontier.base.yaml_files import read_yaml
 from editfrontier.running import jobs
-from editfrontier.running.handlers import Run, demand_writing
+from editfrontier.running.handlers import WorkflowRun, demand_writing
 from editfrontier.study.config.study import resolve_study
 
 try:
@@ -43,7 +43,7 @@ TASKS = [task for task in config["tasks"] if STUDY.variants[task] or task in REA
 EDITED_TASKS = [task for task in TASKS if STUDY.variants[task]]
 # On processor cores no job asks for a GPU, so that as many run at a time as there are cores.
 GPUS = int(config["compute"]["device"] != "cpu")
-RUN = Run(STUDY, warm_start=not GPUS and not DEPLOYMENT)
+RUN = WorkflowRun(STUDY, warm_start=not GPUS and not DEPLOYMENT)
 
 
 onstart:
@@ -71,7 +71,7 @@ def of(function, *names):
 
 
 def remade(*outputs):
-    """No input: an input function that has the job run again if one of its outputs is damaged (see `Run.damaged`)."""
+    """No input: an input function that has the job run again if one of its outputs is damaged (see `WorkflowRun.damaged`)."""
 
     def look(wildcards):
         files = [output.replace("<results>", config["results"]).format(**wildcards) for output in outputs]

@@ -6,6 +6,7 @@ files is positional. It imports the library inside: after its options are checke
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NoReturn, get_args, get_origin
 
-from editfrontier.base.errors import UserError, did_you_mean, say_last
+from editfrontier.base.errors import DEBUG, UserError, did_you_mean, say_last
 from editfrontier.base.places import ROOT
 from editfrontier.running import warm
 
@@ -49,7 +50,7 @@ def errors_in_one_line() -> Iterator[None]:
     except Exception as error:
         problem = str(error) if isinstance(error, UserError) else _problem_of_a_file(error)
         say_last(f"error: {problem or f'{type(error).__name__}: {error}'}")
-        if not problem or "pdb" in sys.modules:  # a debugger stops where the error is
+        if not problem or DEBUG in os.environ:
             raise
         raise SystemExit(2) from None
 

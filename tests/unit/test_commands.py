@@ -73,32 +73,7 @@ def test_outside_of_the_repository_the_message_says_where_it_is(
         ("variants --config {tmp}/empty.yaml", "empty.yaml: is empty, expected a mapping of keys"),
         ("variants --config {tmp}/text.yaml", "text.yaml: holds text, expected a mapping of keys"),
         ("variants --config {tmp}/extends.yaml", "extends.yaml: key 'extends': there is no file {tmp}/gone.yaml"),
-        ("weights --check --study []", "--study: holds a list, expected a mapping"),
-        ("weights --check --study {{}}", "--study: key 'results': missing"),
-        ("weights --check --study {{", "--study: not valid JSON"),
         ("doctor --profile profiles/slurm_a100", "no such profile. Did you mean 'profiles/slurm-a100'?"),
-        ("config --config {{}} --out {tmp}", "{tmp}: Is a directory. Correct the path."),
-        ("config --config {{}} --out {tmp}/text.yaml/x.yaml", "text.yaml: is no folder. Correct the path."),
-        (
-            'data --spec {{"task":"a","dataset":"scenes","cases":"x","seed":0}} --out x',
-            "'cases' is 'x', expected a whole",
-        ),
-        ('reference --spec {{"images":1.5,"seed":0}} --out x', "the key 'images' is 1.5, expected a whole number"),
-        (
-            "user-study --root x --table {{}} --entry {{}} --out x --design x",
-            "--entry: the key 'experiment' is missing",
-        ),
-        ("analyse --name x --spec {{}} --root x --out x", "--spec: the key 'analysis' is missing"),
-        ("claims --root {tmp}/gone --claims x --reported x --out x", "{tmp}/gone: no such folder of results"),
-        (
-            "claims --root {tmp} --claims config/claims.yaml --reported {tmp}/gone.csv --out x",
-            "{tmp}/gone.csv: No such file or directory. Correct the path.",
-        ),
-        (
-            "statistics {tmp}/text.yaml --sources x --out x --differences x --frontier x",
-            "text.yaml: expected scores (.parquet) or set features (.npz)",
-        ),
-        ("sources --cases x --evaluators {{}} --out x --device gpu", "device gpu: is unknown, expected cpu, cuda"),
         ("where --config config/paper.yaml", "Make it with `snakemake --configfile config/paper.yaml --cores 2`."),
     ],
 )

@@ -220,9 +220,9 @@ def test_a_config_may_name_real_data(tmp_path: Path) -> None:
         load_study([config])
 
 
-def test_the_command_line_builds_a_task_and_says_what_is_missing(raw: Path, tmp_path: Path) -> None:
+def test_the_script_builds_a_task_and_says_what_is_missing(raw: Path, tmp_path: Path, root: Path) -> None:
     spec = {"task": "t", "dataset": "ffhq", "cases": 2, "seed": 0, "options": {"root": str(raw), "size": SIZE}}
-    command = [sys.executable, "-m", "editfrontier", "data", "--out", str(tmp_path / "out" / "cases.parquet")]
+    command = [sys.executable, str(root / "scripts/cases.py"), "--out", str(tmp_path / "out" / "cases.parquet")]
     done = subprocess.run([*command, "--spec", json.dumps(spec)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 cases in")

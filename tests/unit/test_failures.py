@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer.testing
 
+from editfrontier.base.places import ROOT
 from editfrontier.cli import app
 from editfrontier.editing.failures import LONGEST, MOST, Outcome, failures, reasons
 from editfrontier.editing.records import CaseRecord, write_record
@@ -66,28 +69,30 @@ def test_a_study_names_what_failed_and_first_what_has_no_edit(tmp_path: Path) ->
     assert failures(tmp_path, {"own": ["good", "not_yet"]}) == []
 
 
-def edit(cases: Path, out: Path, *options: str) -> typer.testing.Result:
+def edit(cases: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the script of the rule `edit` in a process of its own, standard output and error together."""
     spec = json.dumps({"editor": "true_edit", "variant": "true_edit"})
     record = str(out / "shard-0.parquet")
-    arguments = ["edit", "--cases", str(cases), "--spec", spec, "--record", record, "--images", str(out / "images")]
-    return typer.testing.CliRunner().invoke(app, [*arguments, *options])
+    arguments = ["--cases", str(cases), "--spec", spec, "--record", record, "--images", str(out / "images"), *options]
+    command = [sys.executable, str(ROOT / "scripts/edit.py"), *arguments]
+    return subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def test_edit_prints_reasons_and_nothing_edited_is_status_1(tmp_path: Path) -> None:
     cases = tiny_cases(tmp_path / "data", 3)
     change_cases(cases, case_0={"true_edit": ""})
     some = edit(cases, tmp_path / "some")
-    assert some.exit_code == 0
-    assert "1 x case case-0: has no true_edit, which the editor needs" in some.output
+    assert some.returncode == 0
+    assert "1 x case case-0: has no true_edit, which the editor needs" in some.stdout
     change_cases(cases, case_1={"true_edit": ""}, case_2={"true_edit": ""})
     none = edit(cases, tmp_path / "none")
-    assert none.exit_code == 1
-    assert "3 x case case-0: has no true_edit" in none.output
-    assert "error: no case was edited" in none.output
+    assert none.returncode == 1
+    assert "3 x case case-0: has no true_edit" in none.stdout
+    assert "error: no case was edited" in none.stdout
     # A job of the workflow records the same rows, and its study goes on.
     job = edit(cases, tmp_path / "job", "--may-fail")
-    assert job.exit_code == 0 and (tmp_path / "job" / "shard-0.parquet").is_file()
-    assert "3 x case case-0: has no true_edit" in job.output
+    assert job.returncode == 0 and (tmp_path / "job" / "shard-0.parquet").is_file()
+    assert "3 x case case-0: has no true_edit" in job.stdout
 
 
 def test_jobs_of_the_workflow_may_fail_and_the_run_tells(root: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from claims_fixture import World
 from editfrontier.base.errors import UserError
 from editfrontier.base.parquet import read_parquet, write_parquet
-from editfrontier.cli import app
 from editfrontier.scoring.metrics.distribution import FidReference
 from editfrontier.scoring.metrics.moments import copy_moments, read_moments
 from editfrontier.scoring.source_features import read_sources
@@ -166,13 +166,14 @@ def test_claims_on_kid_are_untestable_for_this_reason(tmp_path: Path) -> None:
             ask("kid")
 
 
-def test_the_command_copies_and_the_sources_take_them(tmp_path: Path) -> None:
+def test_the_script_copies_and_the_sources_take_them(tmp_path: Path, root: Path) -> None:
     file = published(tmp_path, mu=np.zeros(3), sigma=np.eye(3))
     out = tmp_path / "reference.npz"
     spec = json.dumps({"statistics": str(file), "preprocessing": "clean", "seed": 0})
-    result = CliRunner().invoke(app, ["reference", "--spec", spec, "--out", str(out)])
-    assert result.exit_code == 0, result.output
-    assert "statistics of 3 features" in result.output
+    command = [sys.executable, "scripts/reference.py", "--spec", spec, "--out", str(out)]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "statistics of 3 features" in result.stdout
     found = read_moments(out)
     assert found is not None and found.preprocessing == "clean"
     made = found.checked(Evaluator(), 3, out)

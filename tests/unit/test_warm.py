@@ -24,7 +24,7 @@ from pathlib import Path
 from editfrontier.running.warm_server import serve
 
 def main():
-    match sys.argv[2]:
+    match sys.argv[1]:
         case "tell":
             import numpy
             print(json.dumps({"argv": sys.argv, "cwd": os.getcwd(), "tmp": os.environ.get("TMP"), "pid": os.getpid(),
@@ -38,7 +38,7 @@ def main():
         case "die":
             os.kill(os.getpid(), 9)
         case "wait":
-            Path(sys.argv[3]).write_text(str(os.getpid()))
+            Path(sys.argv[2]).write_text(str(os.getpid()))
             time.sleep(60)
 
 serve(Path(sys.argv[1]), ("random", "numpy"), main)
@@ -46,7 +46,7 @@ serve(Path(sys.argv[1]), ("random", "numpy"), main)
 CLIENT = """
 import sys
 from editfrontier.running.warm import delegate
-status = delegate(sys.argv, ("job",))
+status = delegate(sys.argv[1:], ("job",))
 sys.exit(99 if status is None else status)  # 99: it would run here, cold
 """
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -85,7 +85,7 @@ def client(path, *arguments, **options):
     # A shell starts what runs in its background with SIGINT ignored, and that is inherited.
     pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
-        [sys.executable, "-c", CLIENT, "job", *arguments], env=environment, text=True, **pipes, **options
+        [sys.executable, "-c", CLIENT, "scripts/job.py", *arguments], env=environment, text=True, **pipes, **options
     )
 
 
@@ -97,7 +97,7 @@ def test_a_child_has_the_arguments_folder_environment_and_files_of_its_client(se
         assert job.returncode == 0, err
         assert err.startswith("to stderr\npeak memory ")
         told.append(json.loads(out))
-    assert told[0]["argv"][1:] == ["job", "tell", "a b"]
+    assert told[0]["argv"] == ["scripts/job.py", "tell", "a b"]
     assert told[0]["cwd"] == str(tmp_path / "folder")
     assert (told[0]["tmp"], told[0]["in"]) == ("/there", "from stdin")
     assert told[0]["draws"][0] != told[1]["draws"][0]
@@ -182,7 +182,7 @@ def test_a_new_server_clears_what_dead_ones_left_and_nothing_else(tmp_path, monk
 
 def test_a_child_has_the_terminal_behind_the_log_of_its_client(server, tmp_path):
     with (tmp_path / "terminal").open("w") as terminal:
-        job = shlex.join([sys.executable, "-c", CLIENT, "job", "last"])
+        job = shlex.join([sys.executable, "-c", CLIENT, "scripts/job.py", "last"])
         command = f"exec 3>&{terminal.fileno()}; export EDITFRONTIER_TERMINAL=3; exec {job}"
         environment = {**ENVIRONMENT, "EDITFRONTIER_WARM": str(server[1])}
         status = subprocess.run(["bash", "-c", command], env=environment, pass_fds=[terminal.fileno()], timeout=60)
@@ -216,6 +216,43 @@ def test_what_does_not_fit_starts_cold(server, tmp_path):
         job = client(path, *arguments, env=environment)
         job.communicate()
         assert job.returncode == 99, (path, arguments, environment)
+
+
+def test_a_server_runs_the_script_of_its_client_as_python_does(tmp_path, monkeypatch):
+    (tmp_path / "beside.py").write_text("word = 'beside'\n")
+    (tmp_path / "edit.py").write_text(
+        "import sys\nfrom beside import word\nfrom editfrontier import program\n"
+        "def main(case: program.Out) -> None:\n    print(__name__, word, case, sys.argv[0])\n    raise SystemExit(5)\n"
+        "if __name__ == '__main__':\n    program.run(main)\n"
+    )
+    serve = "import sys; from pathlib import Path; from editfrontier.running.warm_server import serve; "
+    folder = Path(tempfile.mkdtemp())
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{serve}serve(Path(sys.argv[1]), ('random',))", str(folder / "warm")],
+        stdin=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    until(lambda: (folder / "warm").exists())
+    for socket in (folder / "warm", "0"):
+        job = subprocess.run(
+            [sys.executable, "edit.py", "--case", "a"],
+            cwd=tmp_path,
+            env={**ENVIRONMENT, warm.VARIABLE: str(socket)},
+            capture_output=True,
+            text=True,
+        )
+        assert (job.returncode, job.stdout) == (5, "__main__ beside a edit.py\n"), job.stderr
+        assert ("peak memory" in job.stderr) == (socket != "0")
+    warm.stop(process)
+
+
+def test_a_few_jobs_and_jobs_that_load_little_start_cold(tmp_path, monkeypatch):
+    monkeypatch.setattr(warm, "start", lambda *_: pytest.fail("a server was started"))
+    monkeypatch.delenv(warm.VARIABLE, raising=False)
+    warm.start_for(["edit"] * (warm.WORTH - 1) + ["table"] * 100, 1, tmp_path / "log")()
+    monkeypatch.setenv(warm.VARIABLE, "0")
+    warm.start_for(["edit"] * warm.WORTH, 1, tmp_path / "log")()
+    assert os.environ[warm.VARIABLE] == "0"
 
 
 def test_changed_code_is_another_situation(tmp_path, monkeypatch):

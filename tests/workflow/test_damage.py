@@ -18,7 +18,6 @@ STAGES = ("data", "edits", "scores", "statistics", "tables", "figures", "analyse
         ("statistics/portraits.differences.parquet", "Intervals of portraits"),
         ("tables/table1.tex", "Table table1"),
         ("data/portraits/cases.parquet", "Cases of portraits"),
-        ("config.yaml", "Complete config of this run"),
     ],
 )
 def test_cut_file_is_made_again(workspace: Workspace, file: str, message: str) -> None:
@@ -56,3 +55,14 @@ def test_missing_or_cut_image_makes_its_shard_again_and_a_whole_one_does_not(wor
         contents.write_text(harm)
         plan = workspace.plan()
         assert {job for job in plan if job.startswith("Edits")} == {"Edits of portraits by sdedit, shard 1"}
+
+
+@pytest.mark.parametrize("harm", ["cut", "deleted"])
+def test_config_of_the_results_is_written_again_by_the_plain_command(workspace: Workspace, harm: str) -> None:
+    path = workspace.results / "config.yaml"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2]) if harm == "cut" else path.unlink()
+    assert workspace.plan() == {"The report: results/smoke/index.html"}
+    workspace.run("index", "--cores", "1")
+    assert path.read_bytes() == whole
+    assert workspace.plan() == set()

@@ -24,8 +24,8 @@ from editfrontier.study.config.study import load_study
 from environments import KINDS, closure, normal, pins
 from workspace import Workspace, make_workspace
 
-MODELS = ("data", "reference", "edit", "sources", "score", "validate", "statistics", "analyse")
-TABLES = ("tables", "figures", "claims", "user-study", "report")
+MODELS = ("cases", "reference", "edit", "sources", "score", "validation", "summarise", "analyse")
+TABLES = ("table", "figure", "judge", "user_study", "index")
 LOGIN = {"doctor", "planning"}  # packages that only commands of a login node import: they drive Snakemake
 
 
@@ -156,12 +156,11 @@ def test_jobs_of_each_kind_run_in_an_environment_of_its_file_and_nothing_else(tm
     assert (workspace.results / "index.html").stat().st_size > 0
     assert (workspace.results / "report.zip").stat().st_size > 0
     started = fake_conda.starts(tmp_path / "conda")
-    commands = {(note["kind"], note["command"][2]) for note in started if note["command"][:2] == ["-m", "editfrontier"]}
-    assert commands == {
-        *(("models", name) for name in MODELS),
-        *(("tables", name) for name in TABLES),
-        *(("workflow", name) for name in ("config", "plan")),
-    }
+    scripts = {(note["kind"], note["command"][0]) for note in started if note["command"][0] != "-m"}
+    expected = {("models", f"scripts/{name}.py") for name in MODELS}
+    assert scripts == expected | {("tables", f"scripts/{name}.py") for name in TABLES}
+    typed = {(note["kind"], note["command"][2]) for note in started if note["command"][:2] == ["-m", "editfrontier"]}
+    assert typed == {("workflow", "plan")}
     # The job of Snakemake's own report, and nothing from outside: neither a path of the user, nor the warm server.
     assert {note["kind"] for note in started if note["command"][:2] == ["-m", "snakemake"]} == {"workflow"}
     assert {note["PYTHONPATH"] for note in started} == {str(workspace.folder / "src")}
@@ -185,7 +184,7 @@ def test_jobs_run_in_the_image(tmp_path: Path) -> None:
     (tmp_path / "bin/apptainer").write_text(APPTAINER.format(note=tmp_path / "note"))
     (tmp_path / "bin/apptainer").chmod(0o755)
     variables = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    target = str((workspace.results / "config.yaml").relative_to(workspace.folder))
+    target = str((workspace.results / "data/reference.npz").relative_to(workspace.folder))
     options = ["--software-deployment-method", "apptainer", "--apptainer-args=--nv", "--force", "--cores", "1"]
     run(workspace, variables, target, *options)
     called = (tmp_path / "note").read_text()

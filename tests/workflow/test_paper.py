@@ -103,9 +103,10 @@ def test_what_is_missing_is_told_before_anything_runs(root: Path, tmp_path: Path
 
 def test_jobs_run_without_a_hub_and_weights_with_one(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, stub=True)
-    main = workspace.folder / "src/editfrontier/__main__.py"
-    note = 'open(f"offline-{sys.argv[1]}", "w").write(__import__("os").environ.get("HF_HUB_OFFLINE", ""))\n'
-    main.write_text(main.read_text() + note)
-    workspace.run("weights", "results/smoke/config.yaml", "--cores", "1")
-    said = {name: (workspace.folder / f"offline-{name}").read_text() for name in ("weights", "config")}
-    assert said == {"weights": "0", "config": "1"}
+    note = 'import os\nopen("offline-{}", "w").write(os.environ.get("HF_HUB_OFFLINE", ""))\n'
+    (workspace.folder / "src/editfrontier/__main__.py").write_text(note.format("weights"))
+    script = workspace.folder / "scripts/reference.py"
+    script.write_text(script.read_text() + "    " + note.format("reference").replace("\n", "\n    ").rstrip())
+    workspace.run("weights", "results/smoke/data/reference.npz", "--cores", "1")
+    said = {name: (workspace.folder / f"offline-{name}").read_text() for name in ("weights", "reference")}
+    assert said == {"weights": "0", "reference": "1"}

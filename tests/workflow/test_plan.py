@@ -14,8 +14,8 @@ from workspace import Workspace, make_workspace
 def test_plan_counts_the_jobs_of_the_dry_run_and_starts_none(tmp_path: Path, root: Path) -> None:
     workspace = make_workspace(tmp_path, stub=True)
     # The stub stands for jobs; the plan itself is real.
-    main = (root / "src/editfrontier/__main__.py").read_text()
-    (workspace.folder / "src/editfrontier/__main__.py").write_text(main)
+    program = (root / "src/editfrontier/program.py").read_text()
+    (workspace.folder / "src/editfrontier/program.py").write_text(program)
     said = workspace.run("plan", "--cores", "1", "--quiet", "all").stdout
     dry = workspace.run("--dry-run").stdout
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", dry.rpartition("Job stats:")[2], flags=re.MULTILINE))
@@ -28,8 +28,8 @@ def test_plan_counts_the_jobs_of_the_dry_run_and_starts_none(tmp_path: Path, roo
 
 
 def test_plan_of_a_finished_study_is_empty(workspace: Workspace, root: Path) -> None:
-    main = (root / "src/editfrontier/__main__.py").read_text()
-    (workspace.folder / "src/editfrontier/__main__.py").write_text(main)
+    program = (root / "src/editfrontier/program.py").read_text()
+    (workspace.folder / "src/editfrontier/program.py").write_text(program)
     zipfile.ZipFile(workspace.results / "report.zip", "w").close()  # an empty file would count as cut short
     assert "no job would run" in workspace.run("plan", "--cores", "1", "--quiet", "all").stdout
 

@@ -13,11 +13,7 @@ from editfrontier.study.config.study import Study, load_study
 from editfrontier.study.figure import FIGURES
 from workspace import Workspace, make_workspace
 
-CONFIG, REPORT, CLAIMS = (
-    "Complete config of this run",
-    "The report: results/smoke/index.html",
-    "Verdicts on the claims of the paper",
-)
+REPORT, CLAIMS = "The report: results/smoke/index.html", "Verdicts on the claims of the paper"
 USER_STUDY = "Page of the user study: results/smoke/user_study/index.html"
 
 
@@ -92,7 +88,7 @@ def test_changed_code_of_an_editor_runs_its_edits_and_what_follows(workspace: Wo
 def test_changed_hyperparameter_runs_the_new_variant_only(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "guidance_scale: 3.0", "guidance_scale: 4")
     changed = {"portraits": ["mask_guided+guidance_scale=4"]}
-    assert workspace.plan() == runs_of(study_of(workspace), changed) | {CONFIG}
+    assert workspace.plan() == runs_of(study_of(workspace), changed)
 
 
 def test_added_editor_runs_its_own_jobs_only(workspace: Workspace) -> None:
@@ -105,7 +101,7 @@ def test_added_editor_runs_its_own_jobs_only(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "    rows:", "    rows:\n      - { editor: my_editor }")
     plan = workspace.plan()
     new = runs_of(study, {"portraits": ["my_editor"]})
-    assert plan == new | table1 | {CONFIG, USER_STUDY, "Analysis user_study"}
+    assert plan == new | table1 | {USER_STUDY, "Analysis user_study"}
     assert {message for message in plan if message.startswith("Edits")} == {
         f"Edits of portraits by my_editor, shard {shard}" for shard in range(2)
     }
@@ -128,7 +124,7 @@ def test_changed_metric_code_scores_again_but_edits_nothing(workspace: Workspace
 
 def test_batch_size_and_device_change_no_result(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "batch_size: 4", "batch_size: 8")
-    assert workspace.plan() == {CONFIG, CLAIMS, REPORT}
+    assert workspace.plan() == {CLAIMS, REPORT}
 
 
 def test_changed_weights_run_the_editors_that_use_them(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""How a config reaches the jobs: long parts as files, texts as plain texts, files by their content."""
+"""How a config reaches the jobs: as a file and names, texts as plain texts, files by their content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workspace import Workspace
 def test_dry_run_after_a_change_of_the_config_is_short(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "batch_size: 4", "batch_size: 8")
     text = workspace.run("--dry-run").stdout
-    assert "Complete config of this run" in text
+    assert "The report: " in text
     assert max(map(len, text.splitlines())) < 3000
     assert len(text) < 30_000
 
@@ -55,6 +55,6 @@ def test_config_larger_than_an_argument_may_be_travels_as_a_file(workspace: Work
     config = yaml.safe_load(path.read_text())
     config["experiments"]["table1"]["caption"] = "long " * 40_000
     path.write_text(yaml.safe_dump(config))
-    workspace.run("results/smoke/config.yaml", "results/smoke/tables/table1.csv", "--cores", "1")
+    workspace.run("results/smoke/tables/table1.csv", "--cores", "1")
     made = yaml.safe_load((workspace.results / "config.yaml").read_text())
     assert made["experiments"]["table1"]["caption"] == "long " * 40_000

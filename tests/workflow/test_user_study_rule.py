@@ -32,12 +32,12 @@ def test_another_seed_of_the_study_makes_its_page_again_and_no_edit(workspace: W
 
 def test_the_job_of_the_page_finds_the_design_of_the_last_run(workspace: Workspace) -> None:
     """Snakemake removes the outputs of a job before it runs, and with them would go what people have answered."""
-    main = workspace.folder / "src/editfrontier/__main__.py"
+    program = workspace.folder / "src/editfrontier/program.py"
     note = """
-if arguments[0] == "user-study":
+if script == "user_study":
     Path("found").write_text(" ".join(str(path) for path in map(Path, arguments[-3::2]) if path.is_file()))
 """
-    main.write_text(main.read_text().replace("outputs = ", f"{note.strip()}\noutputs = ", 1))
+    program.write_text(program.read_text().replace("outputs = ", f"{note.strip()}\noutputs = ", 1))
     workspace.edit("config/smoke.yaml", "user_study: { participants: 3", "user_study: { seed: 7, participants: 3")
     workspace.run("results/smoke/user_study/index.html", "--cores", "1")
     found = (workspace.folder / "found").read_text().split()

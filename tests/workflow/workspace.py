@@ -13,14 +13,14 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("Snakefile", "rules", "envs", "config", "profiles", "src", "reports", "pyproject.toml")
+COPIED = ("Snakefile", "rules", "scripts", "envs", "config", "profiles", "src", "reports", "pyproject.toml")
 
-# Stands in for the command line: writes every file that an option names as an output, as fast as Python starts.
+# Stands in for src/editfrontier/program.py: each script writes every file that an option names as an output.
 STUB = r"""
 import sys
 from pathlib import Path
 
-arguments = sys.argv[1:]
+script, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
 outputs = "--out --record --features --csv --markdown --latex --points --differences --frontier --subsets".split()
 outputs.append("--design")
 ends = {".parquet": "PAR1", ".npz": "PK\5\6" + 18 * "0", ".png": "IEND\xaeB`\x82", ".svg": "</svg>", ".pdf": "%%EOF"}
@@ -32,16 +32,15 @@ def write(path, text):
     path.write_text(text + ends.get(path.suffix, ""), encoding="latin-1", errors="replace")
 
 
-for option, value in zip(arguments, arguments[1:]):
-    if option in outputs:
-        path = Path(value)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # JSON is YAML too; the config is long, and comes as @file.
-        config = arguments[arguments.index("--config") + 1].removeprefix("@") if arguments[0] == "config" else ""
-        write(path, Path(config).read_text() if config else " ".join(arguments))
-        beside = {"figures": (".pdf", ".png"), "analyse": (".csv", ".svg", ".pdf", ".png")}
-        for suffix in beside.get(arguments[0], ()):
-            write(path.with_suffix(suffix), "figure")
+def run(program):
+    for option, value in zip(arguments, arguments[1:]):
+        if option in outputs:
+            path = Path(value)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, " ".join([script, *arguments]))
+            beside = {"figure": (".pdf", ".png"), "analyse": (".csv", ".svg", ".pdf", ".png")}
+            for suffix in beside.get(script, ()):
+                write(path.with_suffix(suffix), "figure")
 """
 
 
@@ -104,7 +103,7 @@ def make_workspace(folder: Path, *, stub: bool) -> Workspace:
         else:
             shutil.copy2(source, folder / name)
     if stub:
-        (folder / "src/editfrontier/__main__.py").write_text(STUB)
+        (folder / "src/editfrontier/program.py").write_text(STUB)
         config = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
         for model in [*config["models"].values(), *config["evaluators"].values()]:
             provenance = folder / model["path"] / "provenance.json"

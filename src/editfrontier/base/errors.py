@@ -35,6 +35,9 @@ KILLED = (
 TERMINAL = "EDITFRONTIER_TERMINAL"
 """Variable with the number of a file descriptor: the terminal of a job whose standard error goes to a log."""
 
+DEBUG = "EDITFRONTIER_DEBUG"
+"""Variable that leaves the errors of a program to a debugger, which stops where they are raised."""
+
 
 def say_last(line: str) -> None:
     """Print a job's last line on standard error, and on the terminal behind it: on a full disk the log stays empty."""

@@ -22,7 +22,7 @@ def demand_writing(folder: Path) -> None:
         sys.exit(f"error: {problem}")
 
 
-class Run:
+class WorkflowRun:
     """A run of the workflow, from its first job to its last.
 
     Args:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from editfrontier.base.errors import DEBUG
 from editfrontier.running.planning.graph import Call
 from editfrontier.running.warm import THREADS
 
@@ -30,7 +31,9 @@ def foreground(call: Call, debug: bool = False) -> int:
         debug: whether to start in pdb.
     """
     words = list(takewhile(lambda word: word not in REDIRECTIONS, shlex.split(call.shell)))
-    debugger = ["-m", "pdb"] if debug else []
-    program = [sys.executable, *debugger, *words[1:]] if words[0] == "python" else words
-    threads = {f"{library}_NUM_THREADS": str(call.threads) for library in THREADS}
-    return subprocess.run(program, env={**os.environ, **threads, "HF_HUB_OFFLINE": "1"}, check=False).returncode
+    variables = {f"{library}_NUM_THREADS": str(call.threads) for library in THREADS} | {"HF_HUB_OFFLINE": "1"}
+    if debug:
+        variables[DEBUG] = "1"
+        words[1:1] = ["-m", "pdb"]
+    # The rules call `python`, which need not be on PATH outside of Snakemake.
+    return subprocess.run([sys.executable, *words[1:]], env={**os.environ, **variables}, check=False).returncode

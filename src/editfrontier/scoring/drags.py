@@ -69,7 +69,7 @@ def queries_of(prepared: Mapping[str, npt.NDArray[Any]], case_ids: Sequence[str]
         if case_id not in place:
             raise UserError(
                 f"case {case_id}: the source features hold nothing of its drags, expected those of the evaluator "
-                "'dift'. Make them again with `python -m editfrontier sources`."
+                "'dift'. Make them again with the rule `sources`."
             )
     bounds, queries = prepared["drag_offsets"], torch.from_numpy(prepared["drag_queries"])
     return [queries[bounds[place[case_id]] : bounds[place[case_id] + 1]] for case_id in case_ids]

@@ -27,7 +27,7 @@ TABLE_1 = (
 )
 """The metrics of Table 1."""
 
-FIX = "Make it again with `python -m editfrontier score`."
+FIX = "Make it again with the rule `score`."
 
 
 @dataclass(frozen=True)
