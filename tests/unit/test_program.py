@@ -45,7 +45,8 @@ def test_a_missing_option_is_named_with_the_rule_that_gives_it(
 ) -> None:
     line = called(monkeypatch, capsys, name)
     assert re.match(
-        rf"error: \S*scripts/{name}\.py: [a-z-]+.* (is|are) missing; rule `{name}` in rules/\w+\.smk calls it so: ", line
+        rf"error: \S*scripts/{name}\.py: [a-z-]+.* (is|are) missing; rule `{name}` in rules/\w+\.smk calls it so: ",
+        line,
     )
     assert f"python scripts/{name}.py " in line and " > " not in line and "{log" not in line
 

@@ -101,7 +101,7 @@ def test_added_editor_runs_its_own_jobs_only(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "    rows:", "    rows:\n      - { editor: my_editor }")
     plan = workspace.plan()
     new = runs_of(study, {"portraits": ["my_editor"]})
-    assert plan == new | table1 | {USER_STUDY, "Analysis user_study"}
+    assert plan == new | table1 | {"Figure qualitative", USER_STUDY, "Analysis user_study"}
     assert {message for message in plan if message.startswith("Edits")} == {
         f"Edits of portraits by my_editor, shard {shard}" for shard in range(2)
     }

@@ -73,7 +73,7 @@ class SourceFeatures:
 
 def read_sources(path: Path, cases: Sequence[Case] | None = None) -> SourceFeatures:
     """Read a file of `sources.prepare_sources`; raise `UserError` if it is unreadable or belongs to other cases."""
-    fix = "Make it again with `python -m editfrontier sources`."
+    fix = "Make it again with the rule `sources`."
     arrays = read_npz(path, fix)
     try:
         provenance = json.loads(str(arrays["provenance"]))
