@@ -18,8 +18,9 @@ from editfrontier.microworld.zoo.evaluators_clip import WordTokens, captioned
 from editfrontier.microworld.zoo.evaluators_data import held_out_seed, portrait_pool, scene_labels, to_float
 from editfrontier.microworld.zoo.evaluators_portrait import ArcFace
 from editfrontier.microworld.zoo.evaluators_quality import artifact_target, corrupted_batch
-from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy, best_logit_shift, roc_auc, spearman
+from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy, best_logit_shift, spearman
 from editfrontier.scoring.evaluators.identity import build_identity
+from editfrontier.statistics.detection import auroc
 
 
 def generator(seed: int = 0) -> Generator:
@@ -107,7 +108,7 @@ def test_margin_makes_the_task_harder() -> None:
 
 def test_roc_auc_counts_ties_half() -> None:
     scores, positive = torch.tensor([0.1, 0.4, 0.4, 0.9]), torch.tensor([False, False, True, True])
-    assert roc_auc(scores, positive) == pytest.approx(3.5 / 4)
+    assert auroc(scores[positive], scores[~positive]) == pytest.approx(3.5 / 4)
     assert spearman(torch.tensor([1.0, 2, 3]), torch.tensor([10.0, 30, 20])) == pytest.approx(0.5)
 
 

@@ -17,7 +17,8 @@ from editfrontier.data.language import load_language
 from editfrontier.microworld import validation
 from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
 from editfrontier.microworld.portraits import ATTRIBUTES, HAIR_COLOURS
-from editfrontier.microworld.validation_report import Report, clustered, portraits, roc_auc, spearman
+from editfrontier.microworld.validation_report import Report, clustered, portraits, spearman
+from editfrontier.statistics.detection import auroc
 from fake_evaluators import fake_evaluators
 
 N = 8
@@ -173,6 +174,6 @@ def test_rank_statistics_agree_with_scipy() -> None:
     assert spearman(x, y) == pytest.approx(stats.spearmanr(x.ravel(), y.ravel()).statistic)
     assert spearman(x, np.ones_like(x)) == 0
     u = stats.mannwhitneyu(x[:, 0], x[:, 1]).statistic
-    assert roc_auc(x[:, 0], x[:, 1]) == pytest.approx(u / 900)
+    assert auroc(x[:, 0], x[:, 1]) == pytest.approx(u / 900)
     value, (low, high) = clustered(spearman, x, y)
     assert low < value < high

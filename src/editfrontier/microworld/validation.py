@@ -31,7 +31,6 @@ from editfrontier.microworld.validation_report import (
     Report,
     clustered,
     portraits,
-    roc_auc,
     spearman,
 )
 from editfrontier.microworld.zoo.corruptions import CORRUPTIONS, corrupt
@@ -40,6 +39,7 @@ from editfrontier.scoring.metrics.distribution import fid, kid
 from editfrontier.scoring.metrics.identity import identity_similarity
 from editfrontier.scoring.sources import load_evaluators, provenance_of
 from editfrontier.statistics.bootstrap import rate_bounds
+from editfrontier.statistics.detection import auroc
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def check_identity(report: Report, networks: Mapping[str, Any], n: int, seed: in
         "identity",
         "id_sim",
         "ROC AUC, same against other person, other picture",
-        *clustered(roc_auc, same, different),
+        *clustered(auroc, same, different),
         n,
         (">=", 0.98),
     )
@@ -371,4 +371,4 @@ def check_questions(report: Report, networks: Mapping[str, Any], n: int, seed: i
         bounds = clustered(lambda x, _: float(x.mean()), right, right)[1]
         report.add("questions", "vqa_choice", statistic, float(right.mean()), bounds, n, (">=", 0.85))
         statistic = f"ROC AUC, own against other caption, {kind}"
-        report.add("questions", "vqa_score", statistic, *clustered(roc_auc, own, other), n, (">=", 0.85))
+        report.add("questions", "vqa_score", statistic, *clustered(auroc, own, other), n, (">=", 0.85))

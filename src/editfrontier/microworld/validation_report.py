@@ -58,13 +58,6 @@ def spearman(x: Array, y: Array) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def roc_auc(positive: Array, negative: Array) -> float:
-    """Probability that a positive scores above a negative, ties half."""
-    order = np.sort(negative.ravel())
-    below, up_to = (np.searchsorted(order, positive.ravel(), side=side) for side in ("left", "right"))
-    return float((below + up_to).mean() / (2 * len(order)))
-
-
 def clustered(
     statistic: Callable[[Array, Array], float], x: Array, y: Array, level: float = 0.95
 ) -> tuple[float, tuple[float, float]]:

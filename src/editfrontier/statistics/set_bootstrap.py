@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from editfrontier.base.seeding import stable_seed
-from editfrontier.scoring.metrics.distribution import KID_SCALE, FidReference, KidReference
+from editfrontier.scoring.metrics.distribution import KID_SCALE, FidReference, KidReference, fid
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
 from editfrontier.statistics.taskscores import REFERENCE, Settings, TaskScores, task_weights
@@ -40,6 +40,7 @@ class SetBootstrap:
             self.weights = np.concatenate([self.weights, bootstrap.cluster_weights(data.clusters, extra, seed)])
         self._cache: dict[tuple[str, bytes], dict[str, tuple[float, Array]] | None] = {}
         self.kid: KidReference | None = None
+        self.rest: npt.NDArray[np.floating] | None = None
         if data.reference is None:
             assert data.moments is not None
             self.names = ("fid",)
@@ -49,8 +50,8 @@ class SetBootstrap:
         rng = np.random.default_rng(stable_seed("reference-split", data.task, settings.seed))
         order = rng.permutation(len(data.reference))
         size = min(max(len(rows) for rows, _ in data.features.values()), len(order) // 2)
-        self.held_out, rest = data.reference[order[:size]], data.reference[order[size:]]
-        self.fid, self.kid = FidReference.fit(rest), KidReference.fit(rest)
+        self.held_out, self.rest = data.reference[order[:size]], data.reference[order[size:]]
+        self.fid, self.kid = FidReference.fit(self.rest), KidReference.fit(self.rest)
         self.reference_weights = rng.multinomial(size, np.full(size, 1 / size), size=settings.set_resamples)
 
     def reason(self, variant: str, metric: str) -> str:
@@ -84,8 +85,10 @@ class SetBootstrap:
         if len(features) < 2:
             return None
         one = np.ones((1, len(features)))
-        fid = np.concatenate([self.fid.distances(features, w) for w in (one, weights)])
-        if self.kid is None:
-            return {"fid": (float(fid[0]), fid[1:])}
+        resamples = self.fid.distances(features, weights)
+        if self.kid is None or self.rest is None:
+            return {"fid": (float(self.fid.distances(features, one)[0]), resamples)}
+        # A row's own value is torchmetrics'; of KID it has no form for two sets of different sizes.
+        point = fid(features, self.rest) if common is None else float(self.fid.distances(features, one)[0])
         kid = np.concatenate([self.kid.distances(features, w) for w in (one, weights)]) * KID_SCALE
-        return {"fid": (float(fid[0]), fid[1:]), "kid": (float(kid[0]), kid[1:])}
+        return {"fid": (point, resamples), "kid": (float(kid[0]), kid[1:])}

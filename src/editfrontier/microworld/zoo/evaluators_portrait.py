@@ -23,10 +23,11 @@ from editfrontier.microworld.zoo.evaluators_data import (
     to_float,
     to_input,
 )
-from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy, best_logit_shift, roc_auc, spearman
+from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy, best_logit_shift, spearman
 from editfrontier.microworld.zoo.loop import train
 from editfrontier.scoring.evaluators.attributes import AttributeEvaluator, build_attributes
 from editfrontier.scoring.evaluators.identity import IdentityEvaluator, build_identity
+from editfrontier.statistics.detection import auroc
 
 
 def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
@@ -106,11 +107,9 @@ def identity_scores(judge: IdentityEvaluator, held_out: PortraitPool, seed: int)
     left, right = left[different], right[different]
     same_cosine = (unit[same_left] * unit[same_right]).sum(1)
     other_cosine = (unit[left] * unit[right]).sum(1)
-    positive = torch.cat([torch.ones(len(same_cosine)), torch.zeros(len(other_cosine))]).bool()
     distance = (held_out.identity[left] - held_out.identity[right]).norm(dim=1)
-    cosine = torch.cat([same_cosine, other_cosine])
     return {
-        "roc_auc": roc_auc(cosine, positive),
+        "roc_auc": auroc(same_cosine, other_cosine),
         "cosine_same": float(same_cosine.mean()),
         "cosine_different": float(other_cosine.mean()),
         "spearman_cosine_distance_different": spearman(other_cosine, distance),

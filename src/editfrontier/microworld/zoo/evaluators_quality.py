@@ -15,10 +15,11 @@ from editfrontier.microworld.zoo import corruptions
 from editfrontier.microworld.zoo.corruptions import CLEAN_SEVERITY, VISIBLE_SEVERITY
 from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
 from editfrontier.microworld.zoo.evaluators_data import pools, resampled, scene_pools, to_bytes, to_float, to_input
-from editfrontier.microworld.zoo.evaluators_scores import roc_auc, spearman
+from editfrontier.microworld.zoo.evaluators_scores import spearman
 from editfrontier.microworld.zoo.loop import TrainResult, train
 from editfrontier.scoring.evaluators.pyiqa import MusiqEvaluator, build_musiq
 from editfrontier.scoring.evaluators.quality import QualityEvaluator, build_quality
+from editfrontier.statistics.detection import auroc
 
 Loss = Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor]
 RESAMPLED_SEVERITY = 0.04
@@ -62,11 +63,10 @@ def quality_scores(judge: QualityEvaluator | MusiqEvaluator, images: Tensor, see
     mild_quality, mild_artifact = judge.scores(mild)
     quality, artifact = judge.scores(corrupted)
     visible = severity > VISIBLE_SEVERITY
-    label = torch.cat([torch.zeros(len(images)), torch.ones(int(visible.sum()))]).bool()
     scores = {
         "spearman_severity": -spearman(quality, severity),
-        "artifact_roc_auc": roc_auc(torch.cat([clean_artifact, artifact[visible]]), label),
-        "artifact_roc_auc_resampled": roc_auc(torch.cat([mild_artifact, artifact[visible]]), label),
+        "artifact_roc_auc": auroc(artifact[visible], clean_artifact),
+        "artifact_roc_auc_resampled": auroc(artifact[visible], mild_artifact),
         "quality_clean": float(clean_quality.mean()),
         "quality_resampled": float(mild_quality.mean()),
         "artifact_rate_clean": float((clean_artifact > 0.5).float().mean()),

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
-
-
-def roc_auc(scores: Tensor, positive: Tensor) -> float:
-    """Return the area under the ROC curve (ties count half): scores [N], positive bool [N]."""
-    return float(roc_auc_score(positive.numpy(), scores.numpy()))
 
 
 def spearman(a: Tensor, b: Tensor) -> float:

@@ -19,12 +19,12 @@ from editfrontier.microworld.sessions import sample_sessions
 from editfrontier.microworld.shapes import BACKGROUNDS, CLASSES, COLOURS
 from editfrontier.microworld.zoo.evaluators import record, settings_of
 from editfrontier.microworld.zoo.evaluators_data import held_out_seed, resampled
-from editfrontier.microworld.zoo.evaluators_scores import roc_auc
 from editfrontier.microworld.zoo.evaluators_vqa_data import IGNORED, PATCH, VqaBatch, VqaBatches, build_pool
 from editfrontier.microworld.zoo.loop import train
 from editfrontier.microworld.zoo.provenance import half_precision
 from editfrontier.microworld.zoo.tokenizer import language_words
 from editfrontier.scoring.evaluators.vqa import NO, PREPROCESSOR, QUESTION, YES, VqaEvaluator
+from editfrontier.statistics.detection import auroc
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 IMAGE_SIZE = 64
@@ -158,7 +158,7 @@ def vqa_scores(judge: VqaEvaluator, seed: int, counts: Mapping[str, int] = HELD_
         scores[f"choice_{name}"] = float(right.mean())
         answers = torch.cat([before.flatten(), after.flatten()])
         truth = torch.tensor([[True, False]] * len(edits) + [[False, True]] * len(edits)).flatten()
-        scores[f"roc_auc_{name}"] = roc_auc(answers, truth)
+        scores[f"roc_auc_{name}"] = auroc(answers[truth], answers[~truth])
         said = answers > 0.5
         scores[f"balanced_accuracy_{name}"] = float((said[truth].float().mean() + (~said[~truth]).float().mean()) / 2)
         mild = choice_accuracy(*choices(judge, edits, mild=seed + 1))

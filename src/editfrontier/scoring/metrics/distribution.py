@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +18,31 @@ KID_SCALE = 1000.0
 
 
 def fid(features: npt.NDArray[np.floating], reference: npt.NDArray[np.floating]) -> float:
-    """Frechet distance between Gaussians fitted to two feature sets [n,D] and [m,D], n, m >= 2; float64.
+    """Frechet distance between Gaussians fitted to two feature sets [n,D] and [m,D], n, m >= 2, by torchmetrics.
 
     |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), unbiased covariances (Heusel et al. 2017).
     """
-    reference_fit = FidReference.fit(reference)
-    weights = np.ones((1, len(features)))
-    return float(reference_fit.distances(features, weights)[0])
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    if min(len(features), len(reference)) < 2:
+        raise ValueError(f"a covariance needs at least 2 images, got {len(features)} and {len(reference)}")
+    return float(_of_features(FrechetInceptionDistance, features, reference).compute())
+
+
+def _of_features(
+    metric: Callable[..., Any], features: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], **options: Any
+) -> Any:
+    """Return a metric of torchmetrics that takes images, with features in their place."""
+    import torch
+
+    as_given = torch.nn.Identity()
+    as_given.num_features = torch.tensor(features.shape[1])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*will save all extracted features.*")
+        state = metric(feature=as_given, **options).set_dtype(torch.float64)
+    for values, real in ((reference, True), (features, False)):
+        state.update(torch.from_numpy(np.array(values, dtype=np.float64)), real=real)
+    return state
 
 
 @dataclass(frozen=True)
@@ -101,7 +122,8 @@ def kid(
     """Unbiased squared MMD between two feature sets, not scaled; may be negative.
 
     subsets: None takes all pairs at once, the limit of infinitely many subsets: same expectation, no noise of its own.
-    A number takes the mean over so many seeded random subsets of `subset_size` images of each set, as published.
+    A number takes the mean over so many seeded random subsets of `subset_size` images of each set, as published; by
+    torchmetrics, which has no other form.
     """
     if len(features) < 2 or len(reference) < 2:
         raise ValueError(f"KID needs at least 2 images on each side, got {len(features)} and {len(reference)}")
@@ -110,13 +132,13 @@ def kid(
     size = min(len(features), len(reference)) if subset_size is None else subset_size
     if not 2 <= size <= min(len(features), len(reference)):
         raise ValueError(f"subset_size {size} does not fit sets of {len(features)} and {len(reference)} images")
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(subsets):
-        x = features[rng.choice(len(features), size, replace=False)]
-        y = reference[rng.choice(len(reference), size, replace=False)]
-        values.append(kid(x, y))
-    return float(np.mean(values))
+    import torch
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        metric = _of_features(KernelInceptionDistance, features, reference, subsets=subsets, subset_size=size)
+        return float(metric.compute()[0])
 
 
 @dataclass(frozen=True)
