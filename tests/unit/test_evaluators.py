@@ -12,7 +12,6 @@ from torch import Tensor
 
 from editfrontier.base.errors import UserError
 from editfrontier.microworld.zoo.evaluators import save_model
-from editfrontier.scoring import evaluators
 from editfrontier.scoring.evaluators.attributes import AttributeEvaluator, build_attributes
 from editfrontier.scoring.evaluators.clip import CONFIG, ClipEvaluator
 from editfrontier.scoring.evaluators.features import FeatureEvaluator, build_features
@@ -228,10 +227,3 @@ def test_clip_folder_without_weights_is_refused(clip_folder: Path, tmp_path: Pat
     (tmp_path / CONFIG).write_text((clip_folder / CONFIG).read_text())
     with pytest.raises(UserError, match="cannot be loaded as a CLIP"):
         ClipEvaluator.load(tmp_path)
-
-
-def test_names_are_loaded_on_first_use() -> None:
-    for name in evaluators.__all__:
-        assert getattr(evaluators, name).__name__ == name
-    with pytest.raises(AttributeError, match="Judge"):
-        evaluators.Judge  # noqa: B018
