@@ -64,7 +64,7 @@ reproduce: $(STAMP)
 	@$(BIN)/python -m editfrontier where --config $(CONFIG)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Without opencv-python, which facexlib (for pyiqa) asks for: its `cv2` needs libGL and lies on top of the headless one's.
 # The lock is otherwise complete, and is installed without looking for what its packages require.

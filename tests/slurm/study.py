@@ -141,11 +141,19 @@ def start_run(workspace: Workspace, *arguments: str, name: str = "run") -> Run:
     return Run(workspace, process, log)
 
 
-def copy_study(workspace: Workspace, folder: Path) -> Workspace:
-    """Copy the files of a study, without what its runs made."""
-    shutil.copytree(workspace.folder, folder, ignore=shutil.ignore_patterns("results", ".snakemake", "*.log", "gates"))
+def copy_study(workspace: Workspace, folder: Path, *unmade: str) -> Workspace:
+    """Copy a finished study, without the edits by the variants of `held` that are named."""
+    shutil.copytree(workspace.folder, folder, ignore=shutil.ignore_patterns("*.log", "gates"))
     (folder / "gates").mkdir()
-    return Workspace(folder, workspace.config)
+    copy = Workspace(folder, workspace.config)
+    for name in unmade:
+        shutil.rmtree((folder / record_of(copy, name)).parent)
+    return copy
+
+
+def record_of(workspace: Workspace, name: str) -> str:
+    """Return the record of a variant of `held`, relative to the workspace."""
+    return str((workspace.results / f"edits/portraits/held+name={name}/shard-0.parquet").relative_to(workspace.folder))
 
 
 def hold(workspace: Workspace, name: str) -> None:

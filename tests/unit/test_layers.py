@@ -89,8 +89,11 @@ def test_a_class_has_a_name_of_its_own() -> None:
 
 def test_a_config_is_built_without_the_heavy_libraries() -> None:
     code = (
-        "import sys; from pathlib import Path; from editfrontier.study.config.study import load_study; "
-        "load_study([Path('config/micro.yaml')]); "
+        "import sys; from pathlib import Path; import editfrontier.running.progress; "
+        "from editfrontier.study.config.study import load_study; "
+        "from editfrontier.study.judging.ledger import read_claims; "
+        "read_claims(Path('config/claims.yaml')); study = load_study([Path('config/micro.yaml')]); "
+        "[study.edit_spec(task, variant) for task in study.variants for variant in study.variants[task]]; "
         f"print(*sorted(set({HEAVY}) & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE.parent, capture_output=True, text=True, check=False)

@@ -1,4 +1,8 @@
-"""The theory's analyses on checkpoints in the layout of the published ones, loaded as the workflow loads them."""
+"""The theory's analyses on checkpoints in the layout of the published ones, loaded as the workflow loads them.
+
+The study of the paper in miniature (tests/workflow) runs all of them on models of the kinds in its config; these
+predict v, and what is tested of them stands in no result.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from hub_files import write_json
 from hub_layout import PNDM, write_checkpoint
 from tiny_pipelines import tiny_cases
 
-NAMES = {"text_to_image": "sd2_base", "inpainting": "sd2_inpainting", "flux": "flux"}
+NAMES = {"text_to_image": "sd2_base", "flux": "flux"}
 CASES = 2
 
 
@@ -62,39 +66,23 @@ SHORT: dict[str, dict[str, Any]] = {
         "whole_flow_steps": 2, "iterations": 2, "batch_size": 1, "whole_batch_size": 1, "gradient_checkpointing": True,
     },
     "guidance_bound": {"cases": CASES, "steps": 2, "scales": (1.0, 7.5), "batch_size": 1},
-    "locality": {
-        "cases": CASES, "num_inference_steps": 2, "edges": (1, 2, 3, 5, 9), "timesteps": (301,), "batch_size": 1,
-    },
     "score_difference": {
         "cases": CASES, "steps": 2, "local_cases": CASES, "local_steps": 2, "local_batch_size": 1, "iterations": 2,
         "gradient_checkpointing": True,
     },
 }  # fmt: skip
-MAPS = {"ddim/decoder", "ddim/whole", "fireflow/decoder", "fireflow/whole"}
-DIFFUSION = {"diffusion/source", "diffusion/empty"}
-FIELDS = {"encoder", "decoder", "autoencoder", "unet, t = 301"}
 RUNS = [
-    ("lipschitz", ("text_to_image", "flux"), "tightness", MAPS),
-    ("lipschitz", ("v",), "tightness", {"ddim/decoder", "ddim/whole"}),
-    ("guidance_bound", ("text_to_image",), "deviation", {""}),
-    ("guidance_bound", ("v",), "deviation", {""}),
-    ("locality", ("text_to_image", "inpainting"), "effective_radius", FIELDS),
-    ("score_difference", ("text_to_image", "flux"), "deviation", {*DIFFUSION, "flow/source"}),
-    ("score_difference", ("v",), "deviation", DIFFUSION),
+    ("lipschitz", "tightness", {"ddim/decoder", "ddim/whole"}),
+    ("guidance_bound", "deviation", {""}),
+    ("score_difference", "deviation", {"diffusion/source", "diffusion/empty"}),
 ]
 
 
-@pytest.mark.parametrize(("name", "kinds", "quantity", "levels"), RUNS, ids=[f"{r[0]}-{'-'.join(r[1])}" for r in RUNS])
-def test_it_runs_on_published_classes(
-    root: Path,
-    checkpoints: dict[str, Path],
-    tmp_path: Path,
-    name: str,
-    kinds: tuple[str, ...],
-    quantity: str,
-    levels: set[str],
+@pytest.mark.parametrize(("name", "quantity", "levels"), RUNS, ids=[run[0] for run in RUNS])
+def test_it_runs_on_a_published_model_that_predicts_v(
+    root: Path, checkpoints: dict[str, Path], tmp_path: Path, name: str, quantity: str, levels: set[str]
 ) -> None:
-    given, analysis = inputs(root, chosen(checkpoints, *kinds)), get_analysis(name)
+    given, analysis = inputs(root, chosen(checkpoints, "v")), get_analysis(name)
     found = found_by(analysis, given, **SHORT[name])
     rows = found.select(quantity)
     assert {row.level for row in rows} == levels
@@ -149,8 +137,8 @@ def test_checkpoints_of_gradients_shrink_the_graph_and_change_no_constant(
         method = "ddim" if kind == "text_to_image" else "fireflow"
         text = inversion.embed(model, ["a face"])
         clean = torch.randn(1, 4 if kind == "text_to_image" else 16, 8, 8, generator=torch.Generator().manual_seed(0))
-        trajectory = inversion.invert(model, clean, method, 3, text)
-        sample, decode = maps.sampler(model, method, 3, text, trajectory.times), maps.decoder(model)
+        trajectory = inversion.invert(model, clean, method, 2, text)
+        sample, decode = maps.sampler(model, method, 2, text, trajectory.times), maps.decoder(model)
         kept: list[int] = []
 
         def keep(saved: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
@@ -161,7 +149,7 @@ def test_checkpoints_of_gradients_shrink_the_graph_and_change_no_constant(
             whole = lipschitz.local_lipschitz(
                 lambda latents, sample=sample, decode=decode: decode(sample(latents)),  # type: ignore[misc]
                 trajectory.latents[0],
-                iterations=3,
+                iterations=2,
             )
         found.append(whole.values)
         held.append(sum(kept))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,9 @@ from workspace import Workspace, make_workspace
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace in which everything has been made once, by stubs. Copy it before changing it."""
-    workspace = make_workspace(tmp_path_factory.mktemp("finished"), stub=True)
-    workspace.make()
-    return workspace
+def finished(shared: Callable[[str, Callable[[Path], object]], Path]) -> Workspace:
+    """A workspace in which everything has been made once, by stubs. Copy it before using it."""
+    return Workspace(shared("finished", lambda folder: make_workspace(folder, stub=True).make()))
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "wordings": {"cases": 4, "shards": 1, "repeats": 2, "options": {"wordings": 2}},
     "repeats": {"cases": 6, "shards": 1, "options": {"steps": 3}},
     "compositions": {"cases": 20, "shards": 1},
-    "sessions": {"cases": 6, "shards": 1, "repeats": 2},
-    "turns": {"cases": 4, "shards": 1, "repeats": 2},  # of two sessions
+    "sessions": {"cases": 6, "shards": 1, "repeats": 1},
+    "turns": {"cases": 4, "shards": 1, "repeats": 1},  # of two sessions
     "mask_quality": {"cases": 12, "shards": 1},
     "drags": {"cases": 4, "shards": 1, "repeats": 1},
 }
@@ -57,14 +57,22 @@ STEPS: Mapping[str, Mapping[str, Any]] = {
 
 SHORT: Mapping[str, Mapping[str, Any]] = {
     "lipschitz": {
-        "cases": 3, "whole_cases": 2, "ddim_steps": [2], "flow_steps": [2],
+        "cases": 2, "whole_cases": 2, "ddim_steps": [2], "flow_steps": [2],
         "whole_ddim_steps": 2, "whole_flow_steps": 2, "iterations": 2,
     },
-    "guidance_bound": {"cases": 3, "steps": 3, "scales": [1, 7.5]},
-    "locality": {"cases": 3, "num_inference_steps": 2, "edges": [1, 2, 4, 8, 16], "timesteps": [301]},
-    "score_difference": {"cases": 3, "steps": 3, "local_cases": 2, "local_steps": 2, "iterations": 2},
+    "guidance_bound": {"cases": 2, "steps": 2, "scales": [1, 7.5]},
+    "locality": {"cases": 2, "num_inference_steps": 2, "edges": [1, 2, 4, 8, 16], "timesteps": [301]},
+    "score_difference": {"cases": 2, "steps": 2, "local_cases": 2, "local_steps": 2, "iterations": 2},
 }  # fmt: skip
 """Fewer cases, steps and iterations of the analyses of theory."""
+
+SWEEPS: Mapping[str, Mapping[str, list[float]]] = {
+    "guidance": {"guidance_scale": [1, 3, 5, 7.5, 12]},
+    "strength": {"strength": [0.2, 0.5, 0.8, 1.0]},
+    "image_guidance": {"image_guidance_scale": [1, 1.5, 3]},
+    "inner_steps": {"inner_steps": [1, 7, 10]},
+}
+"""Fewer points of the sweeps over a number."""
 
 FEWER = 4
 """The rows of table 2 that name their steps take a number that many times smaller."""
@@ -126,6 +134,8 @@ def small_config(folder: Path) -> dict[str, Any]:
         config["editors"][name]["params"] = dict(params)
     for name, params in SHORT.items():
         config["analyses"][name]["params"] |= params
+    for name, values in SWEEPS.items():
+        config["experiments"][name]["rows"][0]["sweep"] = dict(values)
     for row in config["experiments"]["table2"]["rows"]:
         if "num_inference_steps" in row.get("params", {}):
             row["params"]["num_inference_steps"] //= FEWER

@@ -128,7 +128,6 @@ def small_study(folder: Path) -> Workspace:
     make_workspace(folder, stub=False)
     config: dict[str, Any] = dict(load_study([folder / "config/smoke.yaml"]).config)
     rows = [{"editor": "sdedit", "group": "editors"}, {"editor": "mask_guided", "group": "editors"}]
-    rows.append({"editor": "true_edit", "group": "controls"})
     config |= {
         "results": "results/small",
         "run": ["table1"],

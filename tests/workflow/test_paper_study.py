@@ -1,9 +1,9 @@
 """The study of config/paper.yaml from data to report: fixtures for its data sets, random checkpoints for its models.
 
 Nothing is left out of the config but the evaluator of quality (MUSIQ), which needs a package that is not installed for
-tests; its two metrics must then be absent, and nothing else. Made smaller are images, cases, repeats, steps, resamples,
-participants, and what the analyses of theory take (`paper_study`). Values mean nothing, except where a control has a
-known one.
+tests; its two metrics must then be absent, and nothing else. Made smaller are images, cases, repeats, steps, sweeps,
+resamples, participants, and what the analyses of theory take (`paper_study`). Values mean nothing, except where a
+control has a known one.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ def test_config_is_that_of_the_paper_with_local_models_and_data(workspace: Works
         )
     for name, experiment in paper["experiments"].items():
         for old, new in zip(experiment["rows"], small["experiments"][name]["rows"], strict=True):
-            assert {**old, "params": new.get("params", {})} == {**new, "params": new.get("params", {})}
+            smaller = {"params": new.get("params", {}), "sweep": new.get("sweep", {})}
+            assert {**old, **smaller} == {**new, **smaller}
+            assert old.get("sweep", {}).keys() == smaller["sweep"].keys()
+            assert all(set(values) <= set(old["sweep"][key]) for key, values in smaller["sweep"].items())
         assert {**experiment, "rows": []} == {**small["experiments"][name], "rows": []}
 
 
@@ -220,6 +223,27 @@ def test_analyses_find_something(workspace: Workspace, study: Study) -> None:
     assert people["value"].fillna(0).max() == 0  # nobody answered, and nothing stands in for people
     drift = pd.read_csv(workspace.results / "analyses/drift.csv")
     assert {1.0, 2.0, 3.0} <= set(drift["x"].dropna())
+
+
+def test_theory_is_computed_on_every_model(workspace: Workspace, study: Study) -> None:
+    wanted = {
+        "lipschitz": ("tightness", {"ddim/decoder", "ddim/whole", "fireflow/decoder", "fireflow/whole"}),
+        "guidance_bound": ("deviation", {""}),
+        "locality": ("effective_radius", {"encoder", "decoder", "autoencoder", "unet, t = 301"}),
+        "score_difference": ("deviation", {"diffusion/source", "diffusion/empty", "flow/source"}),
+    }
+    for name, (quantity, levels) in wanted.items():
+        file = workspace.results / f"analyses/{name}.csv"
+        frame = pd.read_csv(file, keep_default_na=False, na_values={"value": [""]})
+        rows = frame[frame["quantity"] == quantity]
+        assert set(rows["level"]) == levels, name
+        assert (rows["value"] > 0).all() and np.isfinite(rows["value"]).all(), name
+        assert set(rows["n"].astype(int)) == {study.analyses[name]["params"]["cases"]}, name
+        assert list(frame.loc[frame["quantity"] == "left_out", "value"]) == [0.0], name
+    tight = frame[frame["quantity"] == "tightness"]
+    assert {(row.level, row.metric) for row in tight.itertuples()} == {
+        (level, metric) for level in levels for metric in ("secant", "transition", "local")
+    }
 
 
 def test_ledger_judges_every_claim(workspace: Workspace, root: Path) -> None:

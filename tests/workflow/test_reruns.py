@@ -48,24 +48,12 @@ def study_of(workspace: Workspace) -> Study:
     return load_study([workspace.folder / workspace.config])
 
 
-def test_nothing_runs_again_when_nothing_changed(workspace: Workspace) -> None:
-    assert workspace.plan() == set()
-
-
-def test_touching_every_file_runs_nothing(workspace: Workspace) -> None:
+def test_times_comments_and_files_of_conda_that_is_not_used_run_nothing(workspace: Workspace) -> None:
     for file in workspace.folder.rglob("*"):
         if file.is_file() and not {"results", ".snakemake"} & set(file.relative_to(workspace.folder).parts):
             os.utime(file)
-    assert workspace.plan() == set()
-
-
-def test_changed_conda_file_runs_nothing_where_no_conda_is_used(workspace: Workspace) -> None:
     for file in workspace.folder.glob("envs/*.yaml"):
         file.write_text(file.read_text() + "      - example==1.0\n")
-    assert workspace.plan() == set()
-
-
-def test_comments_and_docstrings_run_nothing(workspace: Workspace) -> None:
     workspace.edit("src/editfrontier/editing/editors/sdedit.py", '"""SDEdit', '"""Another first line about SDEdit')
     workspace.edit("src/editfrontier/editing/editors/sdedit.py", "def edit(", "# a comment\ndef edit(")
     assert workspace.plan() == set()
@@ -94,6 +82,7 @@ def test_changed_hyperparameter_runs_the_new_variant_only(workspace: Workspace) 
 def test_added_editor_runs_its_own_jobs_only(workspace: Workspace) -> None:
     study = study_of(workspace)  # of before: this process has no editor of the new name
     table1 = {f"Analysis {name}" for name, entry in study.analyses.items() if "table1" in entry["experiments"]}
+    table1 |= {f"Figure {name}" for name, entry in study.config["figures"].items() if entry.get("table") == "table1"}
     editors = workspace.folder / "src/editfrontier/editing/editors"
     text = (editors / "source.py").read_text().replace('name="source"', 'name="my_editor"')
     (editors / "my_editor.py").write_text(text)
