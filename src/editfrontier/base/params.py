@@ -44,6 +44,15 @@ def fill_params(owner: str, params: type, overrides: Mapping[str, Any], word: st
         raise UserError(f"{owner}, {error}") from None
 
 
+def at_least(params: Any, **bounds: float) -> None:
+    """Raise `UserError` for the first parameter that is below its bound; for `__post_init__` of parameters."""
+    for name, bound in bounds.items():
+        if getattr(params, name) < bound:
+            raise UserError(
+                f"parameter '{name}': {getattr(params, name)}, expected at least {bound}. Correct the value."
+            )
+
+
 def _typed(where: str, hint: Any, value: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from editfrontier.base.errors import UserError
 from editfrontier.base.integrity.arrays import read_npz
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case, read_cases
@@ -66,6 +67,19 @@ class Inputs:
     def editors(self, experiment: str) -> list[Row]:
         """Return the rows of an experiment that are no controls."""
         return [row for row in self.experiments[experiment].rows if not row.control]
+
+    def only_experiment(self, what: str) -> tuple[str, Table]:
+        """Return the one experiment that the entry names; raise `UserError` if it names none or several.
+
+        Args:
+            what: for the message, for example "on a task of the data set wordings".
+        """
+        if len(self.experiments) != 1:
+            raise UserError(
+                f"analysis '{self.name}': names {len(self.experiments)} experiments, expected one, {what}. Correct "
+                "`experiments` of its entry."
+            )
+        return next(iter(self.experiments.items()))
 
     def folder(self, task: str) -> Path:
         """Return the folder of a task's case table, which the paths of its cases are relative to."""

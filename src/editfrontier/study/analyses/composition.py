@@ -17,7 +17,7 @@ import numpy as np
 from editfrontier.base.errors import UserError
 from editfrontier.data.cases import read_image
 from editfrontier.study.analysis import Analysis
-from editfrontier.study.designs.chains import PRESENT, attribute_names, chain_data, mean_of, only_experiment, statuses
+from editfrontier.study.designs.chains import PRESENT, attribute_names, chain_data, mean_of, said_of_counts, step_counts
 from editfrontier.study.drawing.composition import draw_composition
 from editfrontier.study.findings import Finding
 
@@ -100,7 +100,7 @@ def outcomes(data: ChainData, names: Sequence[str], probabilities: Array) -> Out
 
 def run(inputs: Inputs, params: CompositionParams) -> Sequence[Finding]:
     """Return the rates of every variant and of all editors together, and what the order of the edits does."""
-    data = chain_data(inputs, only_experiment(inputs))
+    data = chain_data(inputs, inputs.only_experiment("on a task that has chains")[0])
     if data.steps < 2:
         raise UserError(
             f"analysis '{inputs.name}': the longest chain of task '{data.scores.task}' has one step, expected two or "
@@ -119,7 +119,7 @@ def run(inputs: Inputs, params: CompositionParams) -> Sequence[Finding]:
         found += _rates(inputs, data, [made], row.variant, weights)
         found += _orders(inputs, data, [made], row.variant, weights)
         found += _order_distance(inputs, data, row, weights)
-        found += _counts(inputs, data, row)
+        found += step_counts(inputs, data, row.variant)
     editors = [by_variant[row.variant] for row in rows if not row.control]
     if editors:
         pooled = _rates(inputs, data, editors, "", weights) + _orders(inputs, data, editors, "", weights)
@@ -216,14 +216,6 @@ def _order_distance(inputs: Inputs, data: ChainData, row: Row, weights: Array) -
     return [Finding(**about, **mean_of(np.array(values), np.array(clusters), weights, inputs.settings).fields())]
 
 
-def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
-    held = list(statuses(inputs.root, data.scores.task, [row.variant])[row.variant].values())
-    return [
-        Finding(quantity=name, variant=row.variant, value=held.count(status), n=len(held))
-        for name, status in (("failed", "failed"), ("not_run", "not run"))
-    ]
-
-
 # Figure and sentences -------------------------------------------------------------------------------------------------
 
 
@@ -253,10 +245,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             "To edit an attribute last instead of first changes how often it is there at the end by "
             f"{last.value:+.0%} [{last.low:+.0%}, {last.high:+.0%}]."
         )
-    counts = {name: int(sum(row.value for row in findings.select(name))) for name in ("failed", "not_run")}
-    if any(counts.values()):
-        sentences.append(f"{counts['failed']} steps failed, and {counts['not_run']} after them were not run.")
-    return sentences
+    return sentences + said_of_counts(findings)
 
 
 ANALYSIS = Analysis(

@@ -28,9 +28,9 @@ from editfrontier.study.designs.chains import (
     growth,
     mean_of,
     only_estimate,
-    only_experiment,
+    said_of_counts,
     slopes,
-    statuses,
+    step_counts,
 )
 from editfrontier.study.drawing.drift import draw_drift
 from editfrontier.study.findings import Finding
@@ -70,14 +70,14 @@ class DriftParams:
 
 def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
     """Return the drift of every variant: slopes, exponents, the bound of theorem 2, and means after k edits."""
-    data = chain_data(inputs, only_experiment(inputs))
+    data = chain_data(inputs, inputs.only_experiment("on a task that has chains")[0])
     weights = inputs.weights(data.scores.clusters, "chains", data.scores.task)
     rows = list({row.variant: row for row in inputs.rows}.values())
     found: list[Finding] = []
     growing: dict[str, list[Array]] = {}
     used: dict[tuple[str, str], list[Array]] = {}
     for row in rows:
-        found += _counts(inputs, data, row)
+        found += step_counts(inputs, data, row.variant)
         for metric in METRICS:
             found += _curve(inputs, data, row, metric, weights)
         for metric in DEVIATIONS:
@@ -94,14 +94,6 @@ def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
 
 
 # Parts of the findings ------------------------------------------------------------------------------------------------
-
-
-def _counts(inputs: Inputs, data: ChainData, row: Row) -> list[Finding]:
-    held = list(statuses(inputs.root, data.scores.task, [row.variant])[row.variant].values())
-    return [
-        Finding(quantity=name, variant=row.variant, value=held.count(status), n=len(held))
-        for name, status in (("failed", "failed"), ("not_run", "not run"))
-    ]
 
 
 def _curve(inputs: Inputs, data: ChainData, row: Row, metric: str, weights: Array) -> list[Finding]:
@@ -275,10 +267,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
                 f"With epsilon as an editor's {level}, {held.value:.0%} of {held.n} chains stay within k epsilon "
                 f"at every k, and reach {used.value:.0%} of it after the last edit."
             )
-    lost = {name: int(sum(f.value for f in findings.select(name))) for name in ("failed", "not_run")}
-    if any(lost.values()):
-        sentences.append(f"{lost['failed']} steps failed, and {lost['not_run']} after them were not run.")
-    return sentences
+    return sentences + said_of_counts(findings)
 
 
 ANALYSIS = Analysis(

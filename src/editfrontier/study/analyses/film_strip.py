@@ -14,7 +14,7 @@ import numpy as np
 
 from editfrontier.data.cases import read_image
 from editfrontier.study.analysis import Analysis, NoParams
-from editfrontier.study.designs.chains import chain_data, only_experiment
+from editfrontier.study.designs.chains import chain_data
 from editfrontier.study.drawing.images import beside, draw_image, head, image_grid
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import row_styles
@@ -33,7 +33,7 @@ _TEXT = 1.6
 
 def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
     """Return the deviation of each image that is shown; the level is the chain."""
-    data = chain_data(inputs, only_experiment(inputs))
+    data = chain_data(inputs, inputs.only_experiment("on a task that has chains")[0])
     rows = shown_rows(inputs)
     number = typical_chain(data, rows)
     chain = data.chains[number]
@@ -78,7 +78,7 @@ def typical_chain(data: ChainData, rows: Sequence[Row]) -> int:
 
 def draw(findings: Findings, inputs: Inputs, params: NoParams) -> Figure:
     """Draw the original and the image after every edit, a row an editor."""
-    data = chain_data(inputs, only_experiment(inputs))
+    data = chain_data(inputs, inputs.only_experiment("on a task that has chains")[0])
     rows, task = shown_rows(inputs), data.scores.task
     chain = data.chains[typical_chain(data, rows)]
     source, look = read_image(inputs.folder(task) / chain[0].image), row_styles(rows)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.params import at_least
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import mean_findings, number, percent
@@ -45,8 +46,7 @@ class GuidanceBoundParams:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise UserError(f"parameter 'steps': {self.steps}, expected at least 2. Correct the value.")
+        at_least(self, steps=2)
         if not self.scales:
             raise UserError("parameter 'scales': is empty, expected at least one guidance scale. Add one.")
 

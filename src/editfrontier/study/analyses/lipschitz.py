@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from editfrontier.base.errors import UserError
+from editfrontier.base.params import at_least
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import mean_findings, number, percent
@@ -59,9 +59,7 @@ class LipschitzParams:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        for key in ("batch_size", "whole_batch_size"):
-            if getattr(self, key) < 1:
-                raise UserError(f"parameter '{key}': {getattr(self, key)}, expected at least 1. Correct the value.")
+        at_least(self, batch_size=1, whole_batch_size=1)
 
 
 KINDS = {"text_to_image": "ddim", "flux": "fireflow"}
@@ -76,11 +74,7 @@ def run(inputs: Inputs, params: LipschitzParams) -> Sequence[Finding]:
     """
     import torch
 
-    kinds = [kind for kind in KINDS if kind in inputs.models]
-    if not kinds:
-        raise UserError(
-            f"analysis '{inputs.name}': names none of the models {', '.join(KINDS)}. Add one to `models` of its entry."
-        )
+    kinds = study.model_kinds(inputs, KINDS)
     chosen = study.choose_cases(inputs, params.cases, ["source_caption"])
     found: list[Finding] = []
     for kind in kinds:

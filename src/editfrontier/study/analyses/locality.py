@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.params import at_least
 from editfrontier.editing.editor import get_editor, make_params
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
@@ -56,8 +57,7 @@ class LocalityParams:
     def __post_init__(self) -> None:
         if len(self.edges) < 2 or any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
             raise UserError("parameter 'edges': expected at least two distances that rise. Correct the list.")
-        if self.batch_size < 1:
-            raise UserError(f"parameter 'batch_size': {self.batch_size}, expected at least 1. Correct the value.")
+        at_least(self, batch_size=1)
         if not 0 < self.share < 1:
             raise UserError(f"parameter 'share': {self.share}, expected in (0, 1). Correct the value.")
 
@@ -70,11 +70,7 @@ def run(inputs: Inputs, params: LocalityParams) -> Sequence[Finding]:
     """Edit pairs with each editor, soft and locked, and measure receptive fields of the text-to-image model."""
     import torch
 
-    kinds = [kind for kind in EDITORS if kind in inputs.models]
-    if not kinds:
-        raise UserError(
-            f"analysis '{inputs.name}': names none of the models {', '.join(EDITORS)}. Add one to `models`."
-        )
+    kinds = study.model_kinds(inputs, EDITORS)
     device = torch.device(inputs.device)
     chosen = study.choose_cases(inputs, params.cases, ["mask", "target_caption", params.inside])
     found: list[Finding] = []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from editfrontier.base.errors import UserError
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import contrasts
 from editfrontier.study.analysis import Analysis
@@ -68,12 +67,7 @@ class _Data:
 
 
 def _read(inputs: Inputs) -> _Data:
-    if len(inputs.experiments) != 1:
-        raise UserError(
-            f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one on a task of the "
-            "data set mask_quality. Correct its `experiments`."
-        )
-    (name, table), *_ = inputs.experiments.items()
+    name, table = inputs.only_experiment("on a task of the data set mask_quality")
     scores = inputs.scores(name)
     masks = mask_table(inputs.cases(table.task), scores)
     return _Data(table, masks, scores.variants, scores.metrics, list(table.rows))

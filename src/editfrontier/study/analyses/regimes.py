@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from editfrontier.base.errors import UserError
+from editfrontier.base.params import at_least
 from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics import bootstrap, regimes
 from editfrontier.statistics.regimes import adjusted_rand, front_shares
@@ -59,9 +59,7 @@ class RegimesParams:
     resamples: int = 200
 
     def __post_init__(self) -> None:
-        for name, least in (("most", 2), ("paper", 2), ("references", 10), ("resamples", 10)):
-            if getattr(self, name) < least:
-                raise UserError(f"parameter '{name}': {getattr(self, name)}, expected at least {least}.")
+        at_least(self, most=2, paper=2, references=10, resamples=10)
 
 
 QUANTITIES = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from editfrontier.base.errors import UserError
+from editfrontier.base.params import at_least
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
 from editfrontier.study.designs.theory_cases import mean_findings, number, percent
@@ -56,12 +57,7 @@ class ScoreDifferenceParams:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise UserError(f"parameter 'steps': {self.steps}, expected at least 2. Correct the value.")
-        if self.local_batch_size < 1:
-            raise UserError(
-                f"parameter 'local_batch_size': {self.local_batch_size}, expected at least 1. Correct the value."
-            )
+        at_least(self, steps=2, local_batch_size=1)
         if self.local_cases and not 2 <= self.local_steps <= self.steps:
             raise UserError(
                 f"parameter 'local_steps': {self.local_steps}, expected 2 to {self.steps}, the number of steps. "
@@ -81,19 +77,14 @@ def run(inputs: Inputs, params: ScoreDifferenceParams) -> Sequence[Finding]:
     """Follow the fields of two captions from the inverted source, and bound how far they part."""
     import torch
 
-    if not set(KINDS) & set(inputs.models):
-        raise UserError(
-            f"analysis '{inputs.name}': names none of the models {', '.join(KINDS)}. Add one to `models` of its entry."
-        )
+    kinds = study.model_kinds(inputs, KINDS)
     chosen = study.choose_cases(inputs, params.cases, ["source_caption", "target_caption"])
     device = torch.device(inputs.device)
     found: list[Finding] = []
-    for kind, family in KINDS.items():
-        if kind not in inputs.models:
-            continue
+    for kind in kinds:
         model = study.load(inputs, kind, device, gradient_checkpointing=params.gradient_checkpointing)
         for level in FLOWS:
-            if level.startswith(family):
+            if level.startswith(KINDS[kind]):
                 found += _flow(inputs, params, model, level, chosen, device)
     return [*found, study.left_out(chosen)]
 

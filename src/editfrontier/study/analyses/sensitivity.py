@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from editfrontier.base.errors import UserError
 from editfrontier.editing.editor import get_editor
 from editfrontier.scoring.metrics import get_metric
 from editfrontier.statistics import bootstrap
@@ -57,12 +56,7 @@ FACTORS = ("wording", "seed", "rest")
 
 def run(inputs: Inputs, params: SensitivityParams) -> Sequence[Finding]:
     """Measure every variant of the one experiment; edits with a failed cell are left out, and the notes count them."""
-    if len(inputs.experiments) != 1:
-        raise UserError(
-            f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one, on a task of the "
-            "data set 'wordings'. Correct `experiments` of its entry."
-        )
-    ((experiment, table),) = inputs.experiments.items()
+    experiment, table = inputs.only_experiment("on a task of the data set 'wordings'")
     for name in params.metrics:
         get_metric(name)
     design = read_design(inputs.cases(table.task), inputs.name)

@@ -72,12 +72,7 @@ _BREAK = ("break", "slope_before", "slope_after", "p_break")
 
 def run(inputs: Inputs, params: SweepParams) -> Sequence[Finding]:
     """Measure every metric's curve; what a curve has too few values for is NaN, and its note says so."""
-    if len(inputs.experiments) != 1:
-        raise UserError(
-            f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one, whose rows differ "
-            f"in {params.param}. Correct `experiments` of its entry."
-        )
-    (experiment,) = inputs.experiments
+    experiment, _ = inputs.only_experiment(f"whose rows differ in {params.param}")
     rows, x = swept_rows(inputs, experiment, params.param)
     place = {row.variant: value for row, value in zip(rows, x, strict=True)}
     found: list[Finding] = []

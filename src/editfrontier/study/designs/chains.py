@@ -19,6 +19,7 @@ from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array, Estimates
 from editfrontier.statistics.estimate import Estimate
 from editfrontier.statistics.taskscores import Settings, TaskScores
+from editfrontier.study.findings import Finding, Findings
 from editfrontier.study.results.gallery import read_task
 
 if TYPE_CHECKING:
@@ -104,16 +105,6 @@ def arrange(experiment: str, chains: list[list[Case]], scores: TaskScores) -> Ch
     for number, chain in enumerate(chains):
         rows[number, : len(chain)] = [place[case.case_id] for case in chain]
     return ChainData(experiment, chains, scores, rows, scores.cluster[rows[:, 0]])
-
-
-def only_experiment(inputs: Inputs) -> str:
-    """Return the one experiment that an analysis reads; raise `UserError` if its entry names none or several."""
-    if len(inputs.experiments) != 1:
-        raise UserError(
-            f"analysis '{inputs.name}': names {len(inputs.experiments)} experiments, expected one, whose task has "
-            "chains. Correct its key `experiments` in the config."
-        )
-    return next(iter(inputs.experiments))
 
 
 def statuses(root: Path, task: str, variants: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -206,3 +197,18 @@ def deviation(data: ChainData, variant: str, metric: str) -> Array:
     # The similarity of an image and itself is 1 up to rounding, which is no deviation.
     gap = 1.0 - values
     return np.where(np.abs(gap) < _ROUNDING, 0.0, gap)
+
+
+def step_counts(inputs: Inputs, data: ChainData, variant: str) -> list[Finding]:
+    """Return how many steps of a variant's chains failed, and how many were not run because of that."""
+    held = list(statuses(inputs.root, data.scores.task, [variant])[variant].values())
+    return [
+        Finding(quantity=name, variant=variant, value=held.count(status), n=len(held))
+        for name, status in (("failed", "failed"), ("not_run", "not run"))
+    ]
+
+
+def said_of_counts(findings: Findings) -> list[str]:
+    """Return a sentence on steps that failed or were not run, none if there are none."""
+    failed, not_run = (int(sum(row.value for row in findings.select(name))) for name in ("failed", "not_run"))
+    return [f"{failed} steps failed, and {not_run} after them were not run."] if failed or not_run else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,16 @@ class Chosen:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+
+def model_kinds(inputs: Inputs, known: Iterable[str]) -> list[str]:
+    """Return the known kinds of models that the entry names; raise `UserError` if it names none of them."""
+    kinds = [kind for kind in known if kind in inputs.models]
+    if not kinds:
+        raise UserError(
+            f"analysis '{inputs.name}': names none of the models {', '.join(known)}. Add one to `models` of its entry."
+        )
+    return kinds
 
 
 def choose_cases(inputs: Inputs, count: int, needs: Sequence[str]) -> Chosen:
