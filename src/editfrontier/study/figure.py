@@ -71,7 +71,7 @@ class Figure:
         title: what it shows, in a few words.
         caption: how to read it.
         alt: what the picture is, for readers who cannot see it.
-        draw: inputs -> the matplotlib figure; it is called within `plotting.figure_style`.
+        draw: inputs -> the matplotlib figure; it is called within `theme.figure_style`.
         needs: what it is drawn from, of NEEDS.
         pixels: whether it shows images, so that the report takes its PNG.
     """
