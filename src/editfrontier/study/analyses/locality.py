@@ -91,13 +91,7 @@ def make_pairs(batch: EditBatch, inside: str) -> Tensor:
 
 
 def _leakage(
-    inputs: Inputs,
-    params: LocalityParams,
-    model: Any,
-    name: str,
-    with_autoencoder: bool,
-    chosen: Chosen,
-    device: Any,
+    inputs: Inputs, params: LocalityParams, model: Any, name: str, with_autoencoder: bool, chosen: Chosen, device: Any
 ) -> list[Finding]:
     """Return what one editor's pairs differ by, for its soft output and for the locked composite of the same."""
     import torch
@@ -277,10 +271,7 @@ def draw(findings: Findings, inputs: Inputs, params: LocalityParams) -> Figure:
     figure, grid = panels(2, (3.8, 3.4), sharey=True)
     shown: list[Series] = []
     for place, (axes, quantity, heading) in enumerate(
-        (
-            (grid[0], "leakage", "Two images that agree outside the mask"),
-            (grid[1], "change", "Edit against its source"),
-        )
+        ((grid[0], "leakage", "Two images that agree outside the mask"), (grid[1], "change", "Edit against its source"))
     ):
         series = []
         for level, (label, colour, dashes) in LABELS.items():

@@ -96,10 +96,7 @@ def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
 
 def _finding(mean: Estimate, quantity: str, note: str = "", **keys: Any) -> Finding:
     return Finding(
-        quantity=quantity,
-        **mean.fields(),
-        note=note or ("" if mean.n else "no edit has a value with both"),
-        **keys,
+        quantity=quantity, **mean.fields(), note=note or ("" if mean.n else "no edit has a value with both"), **keys
     )
 
 
@@ -165,12 +162,7 @@ def _slopes(
 
 
 def _extra_losses(
-    data: _Data,
-    inputs: Inputs,
-    weights: npt.NDArray[np.float64],
-    metric: str,
-    editors: Sequence[str],
-    against: str,
+    data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str], against: str
 ) -> Iterator[Finding]:
     if against not in editors:
         note = f"'{against}' is no editor of the experiment"

@@ -96,10 +96,7 @@ def _flow(
 
     source, target, start, times = _fields(params, model, level, chosen, device, len(chosen))
     parted = gronwall.diverge(source, target, start, times)
-    factors = {
-        "secant": gronwall.lipschitz_factors(parted.widths, parted.secants),
-        "transition": parted.growths,
-    }
+    factors = {"secant": gronwall.lipschitz_factors(parted.widths, parted.secants), "transition": parted.growths}
     found = _findings(inputs, level, parted, factors, chosen.clusters)
     few = min(params.local_cases, len(chosen))
     if few:

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 PANELS = (
     ("Retained", (("both_retained", "two attributes"), ("all_retained", "three attributes"))),
     ("Lost", (("washed_out", "first edit washed out"), ("second_failed", "second edit fails"))),
-    (
-        "Order",
-        (("order_differs", "outcome depends on the order"), ("last_minus_first", "kept better when last")),
-    ),
+    ("Order", (("order_differs", "outcome depends on the order"), ("last_minus_first", "kept better when last"))),
 )
 ALL = "All editors"
 SHADES = (1.0, 0.45)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.findings import Finding
-from editfrontier.study.results.grids import Cell
 from editfrontier.study.results.naming import Style
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ class Series:
     dashes: tuple[float, ...] | None = None
 
 
-def of_cell(place: float, cell: Cell, scale: float = 1.0) -> Point:
-    """Return the point of a table's number."""
-    return Point(place, cell.value * scale, cell.low * scale, cell.high * scale)
+def of_estimate(place: float, estimate: Estimate, scale: float = 1.0) -> Point:
+    """Return the point of a number with its interval, for example of a table."""
+    return Point(place, estimate.value * scale, estimate.low * scale, estimate.high * scale)
 
 
 def of_finding(row: Finding, place: float | None = None, scale: float = 1.0) -> Point:
     """Return the point of a finding, at its own place `x` if none is given."""
-    return Point(row.x if place is None else place, row.value * scale, row.low * scale, row.high * scale)
+    return of_estimate(row.x if place is None else place, row, scale)
 
 
 def draw_intervals(

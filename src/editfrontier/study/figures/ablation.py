@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, of_cell
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, of_estimate
 from editfrontier.study.drawing.panels import axis_label, name_rows, plain_ticks, scale_of, title
 from editfrontier.study.drawing.theme import GREY, PAPER, SOLID
 from editfrontier.study.figure import Figure, FigureInputs
@@ -46,7 +46,7 @@ def draw(inputs: FigureInputs) -> Drawing:
         above, middle, below = grid[:, column]
         scale = scale_of(name)
         title(above, axis_label(name))
-        _draw_sweep(above, [(w, of_cell(w, line.cells[column], scale), look[line.row.editor]) for w, line in sweep])
+        _draw_sweep(above, [(w, of_estimate(w, line.cells[column], scale), look[line.row.editor]) for w, line in sweep])
         reported = [Point(w, values[name] * scale) for w, values in paper if math.isfinite(values.get(name, math.nan))]
         middle.set_facecolor(PAPER)
         draw_intervals(middle, [Series(reported, Style(GREY, "o", control=True), dashes=SOLID)], width=1.0, size=4)
@@ -54,7 +54,7 @@ def draw(inputs: FigureInputs) -> Drawing:
         middle.margins(y=0.2)
         middle.set_xlabel("guidance scale w")
         shown = [
-            Series([of_cell(place, line.cells[column], scale)], look[line.row.editor])
+            Series([of_estimate(place, line.cells[column], scale)], look[line.row.editor])
             for place, line in enumerate(others)
         ]
         draw_intervals(below, shown, horizontal=True)

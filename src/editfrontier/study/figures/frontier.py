@@ -13,7 +13,7 @@ import numpy as np
 
 from editfrontier.base.parquet import read_parquet
 from editfrontier.statistics.bootstrap import pareto_front
-from editfrontier.study.drawing.intervals import Point, Series, draw_bars, draw_intervals, handles, of_cell
+from editfrontier.study.drawing.intervals import Point, Series, draw_bars, draw_intervals, handles, of_estimate
 from editfrontier.study.drawing.panels import axis_label, legend_below, panels, scale_of, title
 from editfrontier.study.drawing.theme import DASHED, GREY, INK, PAPER
 from editfrontier.study.figure import Figure, FigureInputs
@@ -94,7 +94,9 @@ def _metric_panel(lines: Sequence[Line], metrics: Sequence[str], plane: tuple[st
     x, y = (metrics.index(name) for name in plane)
     scales = [scale_of(name) for name in plane]
     displays = [metric_display(name) for name in plane]
-    marks = [(line.row, of_cell(0, line.cells[x], scales[0]), of_cell(0, line.cells[y], scales[1])) for line in lines]
+    marks = [
+        (line.row, of_estimate(0, line.cells[x], scales[0]), of_estimate(0, line.cells[y], scales[1])) for line in lines
+    ]
     labels = axis_label(plane[0], True), axis_label(plane[1], False)
     directions = displays[0].direction, displays[1].direction
     return Panel(f"{displays[0].label}, {displays[1].label}", _marks(marks), labels, directions)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_cell
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_estimate
 from editfrontier.study.drawing.panels import axis_label, legend_below, panels, plain_ticks, title
 from editfrontier.study.drawing.theme import DOTTED, GREY, INK, SOLID
 from editfrontier.study.figure import Figure, FigureInputs
@@ -78,7 +78,7 @@ def _draw_method(axes: Axes, lines: Sequence[Line], column: int, style: Style) -
     points = [(line.cells[-1].value, line.cells[column]) for line in lines]
     paper = Series([Point(x, cell.paper) for x, cell in points], replace(style, control=True), dashes=DOTTED)
     draw_intervals(axes, [paper], width=0.9, size=5.5)
-    draw_intervals(axes, [Series([of_cell(x, cell) for x, cell in points], style, dashes=SOLID)])
+    draw_intervals(axes, [Series([of_estimate(x, cell) for x, cell in points], style, dashes=SOLID)])
 
 
 def ticks_between(values: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.statistics.subsets import groups_of
-from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_cell
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_estimate
 from editfrontier.study.drawing.panels import axis_label, legend_below, panels, plain_ticks, scale_of, title
 from editfrontier.study.drawing.theme import DASHED, SOLID
 from editfrontier.study.figure import Figure, FigureInputs
@@ -78,7 +78,7 @@ def _series(
     for rank, row in enumerate(shown):
         nudge = 0.0 if row.control else 0.012 * span * (rank - (len(shown) - 1) / 2)
         points = [
-            of_cell(x + nudge, line.cells[column], scale)
+            of_estimate(x + nudge, line.cells[column], scale)
             for name, x in place.items()
             if (line := measured.get((row.variant, name)))
         ]
