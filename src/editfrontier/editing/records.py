@@ -36,7 +36,7 @@ class EditSpec:
         editor: its name.
         params: hyperparameters that differ from the editor's defaults.
         variant: name of the variant; it enters the seed of each case.
-        model: folder of the pipeline or a text of `model_registry`, None if the editor needs no model.
+        model: folder of the pipeline or a text of `models.registry`, None if the editor needs no model.
         seed: seed of the study.
         dtype: precision of the denoiser: float32, bfloat16 or float16.
         code: hash of the code that runs; it only makes the specs of changed code differ.

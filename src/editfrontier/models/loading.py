@@ -39,7 +39,7 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
     """Local folder of a model reference.
 
-    reference: a path, a text of `model_registry`, or a mapping with `path` (a local folder), or with `id` and
+    reference: a path, a text of `models.registry`, or a mapping with `path` (a local folder), or with `id` and
         `revision` (a hub repository and the 40 hex digits of a commit; downloaded into the hub cache on first use,
         unless HF_HUB_OFFLINE is set; safetensors and text files only), each with an optional `sha256` that
         `weights_sha256` of the folder must equal.
@@ -201,7 +201,7 @@ def verify_provenance(folder: Path) -> dict[str, Any]:
 
 def weights_sha256(folder: Path | str) -> str:
     """One sha256 over names and contents of all files of a model folder, its provenance aside; checks the
-    provenance if any. A text of `model_registry` is hashed itself: it names its weights exactly.
+    provenance if any. A text of `models.registry` is hashed itself: it names its weights exactly.
 
     Raises UserError if the folder holds no file or does not match its provenance.
     """

@@ -284,7 +284,7 @@ def weights_hash(model: str | Path) -> str:
     """Return 12 hexadecimal digits that stand for a model's weights.
 
     Args:
-        model: a text of `model_registry`, which names weights that need not be here; or a folder. Of a folder the
+        model: a text of `models.registry`, which names weights that need not be here; or a folder. Of a folder the
             provenance.json stands for it, which holds its checksums; without one, names, sizes and times of its files.
 
     Raises:
