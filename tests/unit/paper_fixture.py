@@ -87,6 +87,8 @@ def write_evaluators(folder: Path, text_to_image: Path, quality: bool = False) -
     entries: dict[str, dict[str, Any]] = {kind: {"path": str(folder / kind)} for kind in kinds}
     for kind in ("dift", "segmentation"):
         entries[kind] = {"path": str(text_to_image)}
+    without_weights = Path(__file__).resolve().parents[2] / "resources/pyiqa"
+    entries["full_reference"] = {"path": str(without_weights)}
     return entries | {"autoencoder": {"path": str(text_to_image), "subfolder": "vae"}}
 
 

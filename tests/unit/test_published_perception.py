@@ -1,11 +1,8 @@
-"""LPIPS, CLIP and MUSIQ of the paper scale, on random weights in the published layouts."""
+"""LPIPS and CLIP of the paper scale, on random weights in the published layouts."""
 
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -103,44 +100,3 @@ def test_registry_says_which_activation(clip_folder: Path, monkeypatch: pytest.M
     ):
         judge = load_evaluator("clip", f"{name}@{'a' * 40}")
         assert isinstance(judge.model.visual.transformer.resblocks[0].mlp.gelu, QuickGELU) is quick
-
-
-# MUSIQ ----------------------------------------------------------------------------------------------------------------
-
-
-def test_musiq_gets_pixels_between_0_and_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_of(tmp_path, {"architecture": "musiq", "weights": "w.pth"}, w={"params": {"a": torch.ones(1)}})
-    monkeypatch.setitem(sys.modules, "pyiqa", None)
-    with pytest.raises(UserError, match=r"pyiqa.*non-commercial.*make setup"):
-        load_evaluator("quality", folder)
-
-    class Metric(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            assert float(x.min()) >= 0 and float(x.max()) <= 1
-            return 100 * x.mean((1, 2, 3))[:, None]
-
-    asked: dict[str, Any] = {}
-
-    def create_metric(name: str, **options: Any) -> Metric:
-        asked.update(options, name=name)
-        return types.SimpleNamespace(net=Metric())
-
-    monkeypatch.setitem(sys.modules, "pyiqa", types.SimpleNamespace(create_metric=create_metric))
-    judge = load_evaluator("quality", folder)
-    assert asked == {"name": "musiq", "pretrained_model_path": str(folder / "w.pth"), "device": "cpu"}
-    batch = images(3, 16)
-    quality, artifact = judge.scores(batch)
-    torch.testing.assert_close(quality, 100 * (batch.float() / 255).mean((1, 2, 3)))
-    torch.testing.assert_close(artifact, 1 - quality / 100)
-
-
-def test_musiq_of_the_installed_package(tmp_path: Path) -> None:
-    from pyiqa.archs.musiq_arch import MUSIQ
-
-    network = MUSIQ(pretrained=False)
-    config = {"architecture": "musiq", "weights": "w.pth"}
-    judge = load_evaluator("quality", folder_of(tmp_path, config, w=network.state_dict()))
-    batch = images(2, 64)
-    with torch.no_grad():
-        expected = network.eval()(batch.float() / 255).flatten()
-    torch.testing.assert_close(judge.quality(batch), expected, rtol=1e-4, atol=1e-3)

@@ -292,9 +292,10 @@ def _check_set_metrics(report: Report, features: Any, n: int, seed: int) -> None
 
 def check_artifact_rate(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
     """Artifact rate of sources that took no part in the calibration, and of visibly corrupted ones."""
-    if "quality" not in networks:
+    judge = networks.get("artifact", networks.get("quality"))
+    if judge is None:
         return
-    score = networks["quality"].artifact
+    score = judge.artifact
     calibration = score(render_portraits(portraits(n, seed, "calibration")).images)
     threshold = quality.artifact_threshold(calibration)
     images = render_portraits(portraits(n, seed, "held out")).images

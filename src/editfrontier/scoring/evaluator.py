@@ -82,8 +82,19 @@ _KINDS = (
         "quality",
         {
             "": "editfrontier.scoring.evaluators.quality:QualityEvaluator",
-            "musiq": "editfrontier.scoring.evaluators.pyiqa:MusiqEvaluator",
+            "musiq": "editfrontier.scoring.evaluators.pyiqa:NoReferenceEvaluator",
+            "pyiqa": "editfrontier.scoring.evaluators.pyiqa:NoReferenceEvaluator",
         },
+    ),
+    Evaluator(
+        "artifact",  # where it is another network than that of quality
+        {"": "editfrontier.scoring.evaluators.quality:QualityEvaluator"},
+        models=("quality",),
+    ),
+    Evaluator(
+        "full_reference",
+        {"": "editfrontier.scoring.evaluators.pyiqa:FullReferenceEvaluator"},
+        on_request=True,
     ),
     Evaluator(
         "segmentation",

@@ -100,7 +100,7 @@ def prepare_sources(
     if "clip" in networks:
         content |= _texts(cases, networks["clip"], batch_size, unread)
         content |= _true_edits(cases, folder, networks["clip"], batch_size)
-    if "quality" in networks:
+    if "artifact" in content:
         content["artifact_threshold"] = np.array(quality.artifact_threshold(torch.from_numpy(content["artifact"])))
     if reference_path is not None and "features" in networks:
         published = read_moments(reference_path)
@@ -145,6 +145,8 @@ def image_networks(
             # One forward where the evaluator offers both at once.
             both = net.scores(images) if hasattr(net, "scores") else (net.quality(images), net.artifact(images))
             outputs["quality"], outputs["artifact"] = both
+        if "artifact" in networks:
+            outputs["artifact"] = networks["artifact"].artifact(images)
     return {key: values.detach().float().cpu().numpy() for key, values in outputs.items()}
 
 

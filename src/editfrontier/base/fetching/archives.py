@@ -77,7 +77,7 @@ def unpack(archive: Path, folder: Path, *, inside: str = "") -> None:
         with tempfile.TemporaryDirectory(dir=folder, prefix=prefix) as temporary:
             done = 0
             for member in members:
-                _write_member(opened, member, Path(temporary) / member.path)
+                _write_member(opened, member, Path(temporary))
                 done += member.size
                 report(done, total)
             _move_all(Path(temporary), folder)
@@ -137,10 +137,13 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     if archive.suffix == ".zip":
         raise zipfile.BadZipFile("it has no directory of a zip file at its end")
     with tarfile.open(archive) as tar:
+        # Python 3.11 has it from 3.11.4 on.
+        tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
         yield tar
 
 
 def _members(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, inside: str) -> list[_Member]:
+    # Whole archives are refused here; tarfile's filter would strip a leading slash and pass links inside of the folder.
     members = []
     top = PurePosixPath(inside)
     for entry in opened.infolist() if isinstance(opened, zipfile.ZipFile) else opened.getmembers():
@@ -165,18 +168,17 @@ def _members(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, inside: s
     return members
 
 
-def _write_member(opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(opened, zipfile.ZipFile):
-        assert isinstance(member.source, zipfile.ZipInfo)
-        source = opened.open(member.source)
-    else:
+def _write_member(opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, folder: Path) -> None:
+    target = folder / member.path
+    if isinstance(opened, tarfile.TarFile):
         assert isinstance(member.source, tarfile.TarInfo)
-        extracted = opened.extractfile(member.source)
-        assert extracted is not None  # only links and folders give None
-        source = extracted
-    with source, target.open("wb") as file:
-        shutil.copyfileobj(source, file, _CHUNK)
+        renamed = member.source.replace(name=str(member.path), deep=False)
+        opened.extract(renamed, folder, set_attrs=False)
+    else:
+        assert isinstance(member.source, zipfile.ZipInfo)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with opened.open(member.source) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, _CHUNK)
     if target.stat().st_size != member.size:
         raise EOFError(f"{member.path} ends early")
 

@@ -17,7 +17,7 @@ from editfrontier.microworld.zoo.evaluators import record, save_model, settings_
 from editfrontier.microworld.zoo.evaluators_data import pools, resampled, scene_pools, to_bytes, to_float, to_input
 from editfrontier.microworld.zoo.evaluators_scores import spearman
 from editfrontier.microworld.zoo.loop import TrainResult, train
-from editfrontier.scoring.evaluators.pyiqa import MusiqEvaluator, build_musiq
+from editfrontier.scoring.evaluators.pyiqa import NoReferenceEvaluator, build_musiq
 from editfrontier.scoring.evaluators.quality import QualityEvaluator, build_quality
 from editfrontier.statistics.detection import auroc
 
@@ -51,7 +51,7 @@ def artifact_target(severity: Tensor) -> Tensor:
     return ((severity - CLEAN_SEVERITY) / (VISIBLE_SEVERITY - CLEAN_SEVERITY)).clamp(0, 1)
 
 
-def quality_scores(judge: QualityEvaluator | MusiqEvaluator, images: Tensor, seed: int) -> dict[str, float]:
+def quality_scores(judge: QualityEvaluator | NoReferenceEvaluator, images: Tensor, seed: int) -> dict[str, float]:
     """Return the negative rank correlation of quality with severity, and ROC AUCs of visible corruptions."""
     generator = Generator().manual_seed(stable_seed("quality scores", seed))
     pixels = to_float(images)
@@ -111,7 +111,7 @@ def train_musiq(config: dict[str, Any], out: Path, work: Path) -> None:
     scaled = {name: 100 * value for name, value in result.model_state.items() if name.startswith("head.")}
     description = {"architecture": "musiq", "input_size": 64, "network": config["network"]}
     save_model({**result.model_state, **scaled}, description, out)
-    _record("musiq", config, MusiqEvaluator.load(out), result, out, work)
+    _record("musiq", config, NoReferenceEvaluator.load(out), result, out, work)
 
 
 def _train(name: str, config: dict[str, Any], model: nn.Module, loss: Loss, work: Path) -> TrainResult:
@@ -132,7 +132,7 @@ def _train(name: str, config: dict[str, Any], model: nn.Module, loss: Loss, work
 def _record(
     name: str,
     config: dict[str, Any],
-    judge: QualityEvaluator | MusiqEvaluator,
+    judge: QualityEvaluator | NoReferenceEvaluator,
     result: TrainResult,
     out: Path,
     work: Path,

@@ -127,6 +127,11 @@ def _lpips_spatial(batch: Batch) -> Exact:
     return lpips_spatial(batch.of_all(_lpips_map), batch.stacked("background"), radius)
 
 
+def _by_pyiqa(name: str, batch: Batch) -> Values:
+    values: Tensor = batch.networks["full_reference"].compare(name, batch.edited, batch.source)
+    return values
+
+
 EMPTY = "the background is empty"
 _SSIM = "Wang et al. 2004: Gaussian window of 11 px, sigma 1.5, mean over RGB."
 
@@ -223,6 +228,41 @@ METRICS = (
         description="Mean SSIM of the whole edited image and its source.",
         source=_SSIM,
         compute=lambda batch: ssim_background(batch.source, batch.edited, _everywhere(batch)),
+    ),
+    Metric(
+        name="fsim_source",
+        label="FSIM",
+        direction="higher",
+        range=(0.0, 1.0),
+        group="fidelity",
+        description="Likeness of phase congruency, gradients and colours of the whole edited image and its source.",
+        source="Zhang et al. 2011 (FSIMc), by pyiqa.",
+        compute=lambda batch: _by_pyiqa("fsim", batch),
+        needs="full_reference",
+    ),
+    Metric(
+        name="gmsd_source",
+        label="GMSD",
+        direction="lower",
+        range=(0.0, None),
+        group="fidelity",
+        description="Standard deviation over the image of the likeness of gradients of the whole edited image and its "
+        "source.",
+        source="Xue et al. 2014, on luminance, by pyiqa.",
+        compute=lambda batch: _by_pyiqa("gmsd", batch),
+        needs="full_reference",
+    ),
+    Metric(
+        name="vif_source",
+        label="VIF",
+        direction="higher",
+        range=(0.0, None),
+        group="fidelity",
+        description="Share of the source's information that is left in the whole edited image; over 1 where contrast "
+        "was raised.",
+        source="Sheikh and Bovik 2006, on luminance, with a steerable pyramid, by pyiqa.",
+        compute=lambda batch: _by_pyiqa("vif", batch),
+        needs="full_reference",
     ),
     Metric(
         name="latent_error",
