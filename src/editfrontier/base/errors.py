@@ -93,12 +93,17 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
+def composed(name: str) -> str:
+    """Return a name as it is compared with others: disks differ in how they store letters with accents."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    return composed(unicodedata.normalize("NFD", name).casefold())
 
 
 def _difference(named: str, there: str) -> str:
     if "\\" in named:
         return "its slashes"
-    same_letters = unicodedata.normalize("NFC", named) == unicodedata.normalize("NFC", there)
+    same_letters = composed(named) == composed(there)
     return "the Unicode form of its letters" if same_letters else "its capitals"

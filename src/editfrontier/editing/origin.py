@@ -5,12 +5,12 @@ Files that are made outside of this project (`editors/ready_made.py`) are found 
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from editfrontier.base.errors import composed
 from editfrontier.data.cases import Case
 from editfrontier.data.framing import Frame
 
@@ -40,16 +40,11 @@ def origins(cases: Sequence[Case]) -> dict[str, Origin]:
     own = {case.case_id: case.case_id.removeprefix(f"{case.task}-") for case in cases}
     framed = {case.case_id: Frame.parse(case.frame) if case.frame else (None, "") for case in cases}
     stems = {name: PurePosixPath(file).stem for name, (_, file) in framed.items()}
-    shared = Counter(map(plain, stems.values()))
-    taken = {plain(name) for name in (*own, *own.values())}
+    shared = Counter(map(composed, stems.values()))
+    taken = {composed(name) for name in (*own, *own.values())}
     found = {}
     for name, (frame, _) in framed.items():
         stem = stems[name]
-        free = bool(stem) and shared[plain(stem)] == 1 and plain(stem) not in taken
+        free = bool(stem) and shared[composed(stem)] == 1 and composed(stem) not in taken
         found[name] = Origin(tuple(dict.fromkeys([name, own[name], *([stem] if free else [])])), frame)
     return found
-
-
-def plain(name: str) -> str:
-    """Return a name as it is compared with others: disks differ in how they store letters with accents."""
-    return unicodedata.normalize("NFC", name)

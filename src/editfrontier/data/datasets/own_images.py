@@ -7,13 +7,12 @@ import io
 import logging
 import os
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
+from editfrontier.base.errors import UserError, composed, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile
 from editfrontier.data.cases import PICTURE_ENDINGS, Case, write_case
 from editfrontier.data.dataset import Dataset, Options, Request
@@ -194,24 +193,19 @@ def list_folder(folder: Path) -> list[dict[str, str]]:
         )
     place = folder / "masks"
     drawn = sorted(place.iterdir()) if place.is_dir() else []
-    masks: dict[str, list[str]] = {_stem(file): [] for file in files}
+    masks: dict[str, list[str]] = {composed(file.stem): [] for file in files}
     for mask in drawn:
-        if mask.suffix.lower() in PICTURE_ENDINGS and _stem(mask) in masks:
-            masks[_stem(mask)].append(str(mask.relative_to(folder)))
+        if mask.suffix.lower() in PICTURE_ENDINGS and composed(mask.stem) in masks:
+            masks[composed(mask.stem)].append(str(mask.relative_to(folder)))
         elif not mask.name.startswith("."):
             log.warning("%s: no picture has this name, so it is no mask and is not read", mask)
     rows = []
     for file in files:
-        named = masks[_stem(file)]
+        named = masks[composed(file.stem)]
         if len(named) > 1:
             raise UserError(f"{folder}: the picture {file.name} has the masks {' and '.join(named)}. Keep one of them.")
         rows.append({"image": file.name, "line": file.name} | ({"mask": named[0]} if named else {}))
     return rows
-
-
-def _stem(file: Path) -> str:
-    """Return the name of a picture without its ending; disks differ in how they store letters with accents."""
-    return unicodedata.normalize("NFC", file.stem)
 
 
 def check_inside(rows: Sequence[Mapping[str, str]], folder: Path, raw: Path, where: str) -> None:

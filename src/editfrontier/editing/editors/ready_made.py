@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from editfrontier.base.errors import UserError
+from editfrontier.base.errors import UserError, composed
 from editfrontier.data.cases import PICTURE_ENDINGS
 from editfrontier.data.pictures import read_rgb
 from editfrontier.editing.editor import EditBatch, Editor
-from editfrontier.editing.origin import origins, plain
+from editfrontier.editing.origin import origins
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -84,12 +84,12 @@ def edits_in(folder: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".") and file.is_file():
-            files.setdefault(plain(file.stem), []).append(file)
+            files.setdefault(composed(file.stem), []).append(file)
     return files
 
 
 def _called(files: Files, origin: Origin) -> list[Path]:
-    return [file for name in origin.names for file in files.get(plain(name), ())]
+    return [file for name in origin.names for file in files.get(composed(name), ())]
 
 
 def survey(cases: Sequence[Case], params: ReadyMadeParams) -> list[str]:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from editfrontier.base.files import write_bytes
+from editfrontier.base.places import LIBRARY
 from editfrontier.microworld.zoo.tokenizer import save_tokenizer
 from editfrontier.models.files import PROVENANCE
 from editfrontier.models.loading import file_hashes, verify_provenance
@@ -48,7 +49,7 @@ def library_versions() -> dict[str, str]:
 
 def code_hash() -> str:
     """Return one sha256 over the sources of the zoo and of the micro world."""
-    root = Path(__file__).resolve().parents[1]  # of the micro world
+    root = LIBRARY / "microworld"
     digest = hashlib.sha256()
     for folder in (root / "zoo", root):
         for path in sorted(folder.glob("*.py")):
