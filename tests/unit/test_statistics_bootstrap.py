@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from editfrontier.statistics import bootstrap
 
@@ -141,12 +142,14 @@ def test_sign_flip_test_agrees_with_scipy_and_keeps_its_level() -> None:
     assert bootstrap.sign_flip_test(np.ones((40, 1)), signs_short)[0] == pytest.approx(1e-4)
 
 
-def test_holm_by_hand_skips_nan() -> None:
+def test_holm_by_hand_and_as_statsmodels_has_it_skips_nan() -> None:
     # Holm (1979): 4 x 0.005, 3 x 0.01, 2 x 0.03, and 0.04 raised to what stands before it.
     p = np.array([0.01, 0.04, 0.03, 0.005])
     np.testing.assert_allclose(bootstrap.holm(p), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(bootstrap.holm(np.insert(p, 1, np.nan)), [0.03, np.nan, 0.06, 0.06, 0.02])
     assert bootstrap.holm(np.array([0.6, 0.9])).tolist() == [1.0, 1.0]
+    many = np.random.default_rng(0).uniform(size=12) ** 3
+    np.testing.assert_array_equal(bootstrap.holm(many), multipletests(many, method="holm")[1])
     assert np.isnan(bootstrap.holm(np.array([np.nan]))).all()
 
 
