@@ -115,7 +115,7 @@ def test_texts_fit(text: str) -> None:
 def test_long_labels_of_the_qualitative_figure_do_not_overlap(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", cases=2)
     names = [row["variant"] for row in study.tables["table1"]["rows"]]
-    labels = {name: f"An editor with a name of {len(name)} letters: Donaudampfschifffahrt {name}" for name in names}
+    labels = {name: f"MAXIMUM WOMBAT WINDOW {name.upper()}" for name in names}
     rows = [{**row, "label": labels[row["variant"]]} for row in study.tables["table1"]["rows"]]
     inputs = FigureInputs(study.root, study.reported, parse_table({**study.tables["table1"], "rows": rows}))
     with figure_style():
