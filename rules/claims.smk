@@ -43,7 +43,7 @@ rule judge:
         content=content_of(config["reported"], *filter(None, [config.get("claims")])),
         code=code_of("study.judging.ledger", *CLAIM_CODE),
     message:
-        "Verdicts on the claims of the paper"
+        "Judgement of the paper's claims"
     shell:
         "python scripts/judge.py --config {params.config:q} --root {params.results:q} --claims {input.claims:q}"
         " --reported {input.reported:q} --out {output:q} > {log:q} 2>&1"

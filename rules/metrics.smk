@@ -41,7 +41,7 @@ rule sources:
         weights=of(lambda study: jobs.weights(SOURCE_EVALUATORS)),
         code=code_of("scoring.sources"),
     message:
-        "Source-side features of {wildcards.task}"
+        "Sources of {wildcards.task}"
     shell:
         "python scripts/sources.py --cases {input.cases:q} --reference {input.reference:q}"
         " --evaluators {params.evaluators:q} --out {output:q} --device {resources.device} > {log:q} 2>&1"

@@ -41,7 +41,7 @@ rule index:
         content=content_of(config["reported"], *PAGE_FILES),
         code=code_of("study.report"),
     message:
-        "The report: {output}"
+        "Index of results: {output}"
     shell:
         "python scripts/index.py --config {params.config:q} --root {params.results:q} --reported {input.reported:q}"
         " --out {output:q} > {log:q} 2>&1"
@@ -62,6 +62,6 @@ rule archive:
         config=CONFIG,
         content=content_of(*CAPTIONS),
     message:
-        "Snakemake's report: {output}"
+        "Archive of Snakemake's report: {output}"
     shell:
         "python -m snakemake index --configfile {params.config:q} --nolock --quiet --report {output:q} > {log:q} 2>&1"

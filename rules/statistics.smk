@@ -55,7 +55,7 @@ rule summarise:
         settings=of(lambda study, task: spec_hash([study.summary_settings(task), study.splits(task)]), "task"),
         code=code_of("statistics.task"),
     message:
-        "Intervals of {wildcards.task}"
+        "Summary of {wildcards.task}"
     shell:
         "python scripts/summarise.py --config {params.config:q} --task {wildcards.task} --root {params.results:q}"
         " --out {output.summary:q} --subsets {output.subsets:q} --differences {output.differences:q}"

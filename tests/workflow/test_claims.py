@@ -16,9 +16,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_ledger_is_made_after_statistics_and_before_the_page(fresh: Workspace) -> None:
     plan = fresh.run("claims", "--dry-run").stdout
-    assert "Verdicts on the claims of the paper" in plan
-    assert "Intervals of portraits" in plan
-    assert "The report: " not in plan
+    assert "Judgement of the paper's claims" in plan
+    assert "Summary of portraits" in plan
+    assert "Index of results: " not in plan
 
 
 def test_wrong_list_of_claims_stops_snakemake_with_one_line(fresh: Workspace) -> None:
@@ -40,8 +40,8 @@ def test_a_study_without_claims_has_no_ledger(fresh: Workspace) -> None:
     assert "claims: config/claims.yaml\n" in text
     (fresh.folder / "config/bare.yaml").write_text(text.replace("claims: config/claims.yaml\n", ""))
     plan = Workspace(fresh.folder, "config/bare.yaml").run("index", "--dry-run").stdout
-    assert "The report: " in plan
-    assert "Verdicts on the claims" not in plan
+    assert "Index of results: " in plan
+    assert "Judgement of the paper" not in plan
 
 
 def test_run_says_how_long_it_will_take_and_what_it_does(fresh: Workspace) -> None:

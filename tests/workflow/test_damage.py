@@ -10,9 +10,9 @@ STAGES = ("data", "edits", "scores", "statistics", "tables", "figures", "analyse
 def test_cut_files_are_made_again(workspace: Workspace) -> None:
     files = {  # each of another task, so that none follows from another one
         "features/portraits/sdedit.npz": "Scores of sdedit on portraits",
-        "scores/scenes/sources.npz": "Source-side features of scenes",
+        "scores/scenes/sources.npz": "Sources of scenes",
         "edits/repeats/source/shard-0.parquet": "Edits of repeats by source, shard 0",
-        "statistics/drags.differences.parquet": "Intervals of drags",
+        "statistics/drags.differences.parquet": "Summary of drags",
         "tables/table2.tex": "Table table2",
         "data/sessions/cases.parquet": "Cases of sessions",
     }
@@ -29,7 +29,7 @@ def test_cut_files_are_made_again(workspace: Workspace) -> None:
 def test_deleted_intermediate_files_are_made_again(workspace: Workspace) -> None:
     files = {
         "features/portraits/sdedit.npz": "Scores of sdedit on portraits",
-        "statistics/portraits.differences.parquet": "Intervals of portraits",
+        "statistics/portraits.differences.parquet": "Summary of portraits",
         "figures/frontier.pdf": "Figure frontier",
         "tables/table2.md": "Table table2",
         "analyses/drift.png": "Analysis drift",
@@ -51,3 +51,14 @@ def test_missing_or_cut_image_makes_its_shard_again_and_a_whole_one_does_not(wor
         contents.write_text(harm)
         plan = workspace.plan()
         assert {job for job in plan if job.startswith("Edits")} == {"Edits of portraits by sdedit, shard 1"}
+
+
+def test_config_of_the_results_is_written_again(workspace: Workspace) -> None:
+    path = workspace.results / "config.yaml"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    assert workspace.plan() == {"Index of results: results/smoke/index.html"}
+    path.unlink()
+    workspace.run("index", "--cores", "1")
+    assert path.read_bytes() == whole
+    assert workspace.plan() == set()

@@ -13,7 +13,7 @@ from editfrontier.study.config.study import Study, load_study
 from editfrontier.study.figure import FIGURES
 from workspace import Workspace, make_workspace
 
-REPORT, CLAIMS = "The report: results/smoke/index.html", "Verdicts on the claims of the paper"
+REPORT, CLAIMS = "Index of results: results/smoke/index.html", "Judgement of the paper's claims"
 USER_STUDY = "Page of the user study: results/smoke/user_study/index.html"
 
 
@@ -21,7 +21,7 @@ def runs_of(study: Study, changed: Mapping[str, Iterable[str]]) -> set[str]:
     """Return the jobs that run again when the edits of some variants of some tasks do, with what follows from them."""
     jobs = {REPORT, CLAIMS}
     for task, variants in changed.items():
-        jobs.add(f"Intervals of {task}")
+        jobs.add(f"Summary of {task}")
         for variant in variants:
             shards = study.config["tasks"][task]["shards"]
             jobs |= {f"Edits of {task} by {variant}, shard {shard}" for shard in range(shards)}

@@ -14,7 +14,7 @@ from workspace import Workspace
 def test_dry_run_after_a_change_of_the_config_is_short(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "batch_size: 4", "batch_size: 8")
     text = workspace.run("--dry-run").stdout
-    assert "The report: " in text
+    assert "Index of results: " in text
     assert max(map(len, text.splitlines())) < 3000
     assert len(text) < 30_000
 
@@ -27,8 +27,8 @@ def test_changed_language_is_seen_though_results_are_dated_in_the_future(workspa
     seen = {
         "config/language.yaml": "Cases of portraits",
         "config/reported_values.csv": "Table table1",
-        "config/claims.yaml": "Verdicts on the claims of the paper",
-        "reports/report.css": "The report: results/smoke/index.html",
+        "config/claims.yaml": "Judgement of the paper's claims",
+        "reports/report.css": "Index of results: results/smoke/index.html",
         "reports/userstudy.css": "Page of the user study: results/smoke/user_study/index.html",
     }
     for file in seen:

@@ -20,14 +20,14 @@ def test_a_file_of_responses_runs_the_analysis_and_no_edit(workspace: Workspace)
     (folder / "participant-01-complete.json").write_text("{}")
     plan = workspace.plan()
     assert {ANALYSIS, PAGE} <= plan  # the job of the page looks which design was answered
-    assert not any(job.startswith(("Edits", "Scores", "Intervals", "Table")) for job in plan)
+    assert not any(job.startswith(("Edits", "Scores", "Summary", "Table")) for job in plan)
 
 
 def test_another_seed_of_the_study_makes_its_page_again_and_no_edit(workspace: Workspace) -> None:
     workspace.edit("config/smoke.yaml", "user_study: { participants: 3", "user_study: { seed: 7, participants: 3")
     plan = workspace.plan()
     assert {PAGE, ANALYSIS} <= plan
-    assert not any(job.startswith(("Edits", "Scores", "Intervals", "Table")) for job in plan)
+    assert not any(job.startswith(("Edits", "Scores", "Summary", "Table")) for job in plan)
 
 
 def test_the_job_of_the_page_finds_the_design_of_the_last_run(workspace: Workspace) -> None:
@@ -48,7 +48,7 @@ def test_changed_look_of_the_page_makes_it_again_and_no_edit(workspace: Workspac
     workspace.edit("reports/userstudy.css", "max-width: 660px", "max-width: 640px")
     plan = workspace.plan()
     assert PAGE in plan
-    assert not any(job.startswith(("Edits", "Scores", "Intervals", "Table")) for job in plan)
+    assert not any(job.startswith(("Edits", "Scores", "Summary", "Table")) for job in plan)
 
 
 @pytest.mark.parametrize(
