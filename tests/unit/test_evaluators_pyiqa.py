@@ -138,3 +138,32 @@ def test_a_name_that_compares_no_images(tmp_path: Path) -> None:
     batch = images(1, 64)
     with pytest.raises(UserError, match=r"'fsin' is no metric of pyiqa that compares.*fsim"):
         judge.compare("fsin", batch, batch)
+
+
+def test_scores_come_from_musiq_artifacts_from_their_own_network_and_comparisons_from_pyiqa(tmp_path: Path) -> None:
+    from editfrontier.base.parquet import read_parquet
+    from editfrontier.editing.records import CaseRecord, write_record
+    from editfrontier.microworld.dataset import build_task
+    from editfrontier.scoring.score import score_variant
+    from editfrontier.scoring.sources import prepare_sources
+
+    cases = build_task("portraits", 3, 5, tmp_path, dataset="portraits")
+    record, table, sources = (tmp_path / name for name in ("record.parquet", "cases.parquet", "sources.npz"))
+    write_record(record, [CaseRecord(case.case_id, "ok", image=case.image) for case in cases], {"variant": "source"})
+    judges = {"quality": "resources/micro/musiq", "artifact": "resources/micro/quality"}
+    found = {}
+    for name, chosen in (("both", judges), ("musiq", {"quality": judges["quality"]})):
+        folders = {kind: str(ROOT / folder) for kind, folder in chosen.items()}
+        prepare_sources(table, None, folders, sources)
+        with np.load(sources) as arrays:
+            found[name] = {key: arrays[key] for key in ("quality", "artifact")}
+    np.testing.assert_array_equal(found["both"]["quality"], found["musiq"]["quality"])
+    np.testing.assert_allclose(found["musiq"]["artifact"], 1 - found["musiq"]["quality"] / 100, rtol=1e-5)
+    assert np.abs(found["both"]["artifact"] - found["musiq"]["artifact"]).min() > 0
+    folders["full_reference"] = str(ROOT / "resources/pyiqa")
+    score_variant(table, [record], sources, folders, tmp_path / "scores.parquet", tmp_path / "features.npz")
+    frame, _ = read_parquet(tmp_path / "scores.parquet", "")
+    values = {metric: part["value"].to_numpy() for metric, part in frame.groupby("metric")}
+    for name, same in (("fsim_source", 1), ("gmsd_source", 0), ("vif_source", 1)):
+        np.testing.assert_allclose(values[name], [same] * 3, atol=1e-5)
+    np.testing.assert_allclose(values["quality"], found["musiq"]["quality"], rtol=1e-5)

@@ -15,7 +15,7 @@ MODELS = ROOT / "resources" / "micro"
 NAMES = (
     *("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"),
     *("flow-autoencoder", "t5", "flux", "ultraedit-freeform", "ultraedit-mask"),
-    *("attributes", "identity", "clip", "features", "lpips", "quality", "segmentation", "vqa"),
+    *("attributes", "identity", "clip", "features", "lpips", "quality", "musiq", "segmentation", "vqa"),
 )
 LARGEST_TOTAL = 120e6  # bytes
 BARS = {
@@ -26,6 +26,7 @@ BARS = {
     ("text-to-image", "prompts_obeyed"): 0.90,
     ("flow-autoencoder", "psnr"): 29.0,
     ("flux", "prompts_obeyed"): 0.90,
+    ("musiq", "spearman_severity"): 0.70,
     ("segmentation", "mean_iou"): 0.80,
     ("vqa", "choice_scenes"): 0.85,  # but moves and swaps at chance: docs/metrics.md
     ("vqa", "choice_portraits"): 0.85,

@@ -45,13 +45,13 @@ def _artifact(batch: Batch) -> Exact:
 METRICS = (
     Metric(
         name="quality",
-        label="Quality",
+        label="MUSIQ",
         direction="higher",
         range=(0.0, 100.0),
         group="quality",
         description="No-reference quality score of the edited image.",
-        source="A regressor of known corruption severity at the micro scale; MUSIQ (Ke et al. 2021) at the paper "
-        "scale.",
+        source="MUSIQ (Ke et al. 2021) by pyiqa: trained on KonIQ-10k at the paper scale, a small one on known "
+        "corruptions at the micro scale.",
         compute=lambda batch: batch.outputs["quality"],
         needs="quality",
         undefined="the quality model gave no finite value",
