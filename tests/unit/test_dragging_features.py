@@ -119,7 +119,7 @@ def test_a_block_that_the_model_lacks_is_named(model: Any, text: FlowText, laten
     with pytest.raises(UserError, match=r"has no block 'transformer_blocks.9"):
         features.block_features(model.transformer, features.flux_taps([9], "output"), lambda: None)
     unet = tiny_pipeline().unet
-    with pytest.raises(UserError, match=r"never came to the block 'mid_block'"):
+    with pytest.raises(UserError, match=r"never reached the block 'mid_block'"):
         features.block_features(unet, {"mid_block": lambda output: output}, lambda: None)
 
 

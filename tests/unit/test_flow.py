@@ -167,7 +167,7 @@ def test_processors_are_swapped_for_a_while(model: Any) -> None:
 
 
 def test_control_of_nothing_and_unknown_blocks_are_errors(model: Any) -> None:
-    with pytest.raises(UserError, match="found no layer to control"), attention.controlled({}, lambda *_: None):
+    with pytest.raises(UserError, match="there is no layer to control"), attention.controlled({}, lambda *_: None):
         pass
     assert set(attention.named_blocks(model.transformer, ["transformer_blocks.1"])) == {"transformer_blocks.1"}
     with pytest.raises(UserError, match=r"no block 'transformer_blocks.7'.*Choose a block"):

@@ -122,9 +122,9 @@ def test_a_folder_without_provenance_is_hashed_by_its_files(tmp_path: Path) -> N
         ({}, None, "none of them"),
         ({"path": "a", "registry": "sd2_base"}, None, "`registry` and `path`"),
         ({"id": "a/b"}, None, "without a `revision`"),
-        ({"path": "a", "revision": REVISION}, None, "which a folder has not"),
+        ({"path": "a", "revision": REVISION}, None, "but a folder has none"),
         ({"registry": "sd2_bse"}, None, "Did you mean 'sd2_base'"),
-        ({"registry": "lpips_alex", "revision": REVISION}, None, "single files of 'lpips_alex' have not"),
+        ({"registry": "lpips_alex", "revision": REVISION}, None, "single files of 'lpips_alex' have none"),
         ({"registry": "lpips_alex"}, ("clip",), "is of kind lpips, expected clip"),
     ],
 )

@@ -201,7 +201,7 @@ def test_reference_attention_leaves_the_first_layers_alone_and_is_undone(model: 
         pass
     assert (every, last) == (4, 2)
     assert model.unet.attn_processors == processors
-    with pytest.raises(UserError, match="found no layer to control"), reference_attention(model.unet, 1.0):
+    with pytest.raises(UserError, match="there is no layer to control"), reference_attention(model.unet, 1.0):
         pass
 
 

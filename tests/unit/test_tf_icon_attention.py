@@ -175,5 +175,5 @@ def test_it_states_how_many_layers_it_controls_and_needs_one(model: Any) -> None
         norm_num_groups=4,
         cross_attention_dim=32,
     )
-    with pytest.raises(UserError, match="found no layer to control"):
+    with pytest.raises(UserError, match="there is no layer to control"):
         run(bare, composed_batch())

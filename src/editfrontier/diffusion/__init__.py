@@ -1,1 +1,1 @@
-"""What editors are made of: samplers, guidance, blending, and what reaches into the networks."""
+"""The parts of editors: samplers, guidance, blending, control of attention, features."""

@@ -1,4 +1,4 @@
-"""Reaching into networks: blocks by name, self-attention layers, and processors that are swapped for a while."""
+"""Access to networks: blocks by name, self-attention layers, and temporary attention processors."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def self_attention(network: nn.Module) -> dict[str, Any]:
 
 @contextmanager
 def controlled(layers: Mapping[str, Any], make: Callable[[str, Any, Any], Any]) -> Iterator[int]:
-    """Give attention layers other processors within the block, and their own ones back afterwards.
+    """Give attention layers other processors within the block, and restore the old ones afterwards.
 
     Args:
         layers: attention layers by name.
-        make: (name, layer, its own processor) -> processor.
+        make: (name, layer, old processor) -> new processor.
 
     Yields:
-        How many layers are controlled.
+        The number of layers.
 
     Raises:
-        UserError: there is none; a method that controls nothing would silently be another method.
+        UserError: there is no layer; a method without control would silently be another method.
     """
     if not layers:
         raise UserError(
-            "attention control: found no layer to control, expected at least one. "
+            "attention control: there is no layer to control, expected at least one. "
             "Use a model with self-attention, or name blocks that hold some."
         )
     kept = {name: layer.processor for name, layer in layers.items()}

@@ -1,7 +1,7 @@
-"""Mask-guided blending of an edit with its source, with every reading of the paper's Algorithm 2 as a switch.
+"""Mask-guided blending of an edit with its source, with a switch for every reading of the paper's Algorithm 2.
 
-Step k of K goes from timestep t_k to t_{k+1}; u = k / K is the part of the trajectory that is done after it. The errata
-E3-E6, E14 and E15 (docs/errata.md) say what each switch stands for.
+Step k of K goes from timestep t_k to t_{k+1}; after it the share u = k / K of the trajectory is done. The errata E3-E6,
+E14 and E15 (docs/errata.md) explain the switches.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def source_schedule(schedule: str, steps: int, constant: float = 0.5) -> list[fl
     if schedule == "step":
         return [1.0 if u <= 0.5 else 0.0 for u in done]
     if schedule == "printed":
-        # At its first step the printed t is T_s, so it lags the levels that the steps arrive at by one.
+        # At its first step the printed t is T_s, so it is one step behind the levels that the steps arrive at.
         return [math.cos(math.pi * (1 - (k - 1) / steps) / 2) if k > 1 else 0.0 for k in range(1, steps + 1)]
     if schedule == "none":
         return [0.0] * steps
@@ -45,14 +45,14 @@ def source_schedule(schedule: str, steps: int, constant: float = 0.5) -> list[fl
 
 
 def step_weights(betas: list[float], mode: str) -> list[float]:
-    """Return b_1 .. b_K, the source weight that each step applies.
+    """Return b_1 .. b_K, the weight of the source in each step.
 
-    "per_step" and "x0" apply beta itself; an edit made at step k then survives with the product of the later
-    (1 - b_j) (E15). "cumulative" makes beta the total weight that the source keeps: b_k = 1 - (1 - beta_k) /
-    (1 - beta_{k+1}), and b_K = beta_K, so that the product over j >= k of (1 - b_j) is 1 - beta_k.
+    "per_step" and "x0" use beta itself; the product of the later (1 - b_j) remains of an edit at step k (E15).
+    "cumulative" makes beta the total weight of the source: b_k = 1 - (1 - beta_k) / (1 - beta_{k+1}), and b_K = beta_K,
+    so that the product over j >= k of (1 - b_j) is 1 - beta_k.
 
     Raises:
-        UserError: "cumulative" with a schedule that rises; no weights in [0, 1] have that product.
+        UserError: "cumulative" with a rising schedule; no weights in [0, 1] have that product.
     """
     if mode != "cumulative":
         return list(betas)
@@ -66,13 +66,13 @@ def step_weights(betas: list[float], mode: str) -> list[float]:
 
 
 def region_weights(mask: Tensor, weight: float, polarity: str) -> tuple[Tensor, Tensor]:
-    """Return (held, blended): where the source is kept entirely, and the map of weights of the source elsewhere.
+    """Return (held, blended): where the source replaces the edit, and the weights of the source elsewhere.
 
     Args:
         mask: [B, 1, h, w] in {0, 1}, 1 = editable, already dilated.
         weight: b_k.
-        polarity: "hold" keeps the source outside and blends inside (E4, default); "release" blends outside and leaves
-            the inside free; "printed" blends inside and leaves the outside free, which edits the complement.
+        polarity: "hold" keeps the source outside and blends inside (E4, default); "release" blends outside, the inside
+            is free; "printed" blends inside, the outside is free, which edits the complement.
     """
     outside = 1.0 - mask
     if polarity == "hold":
@@ -89,9 +89,9 @@ def mix(source: Tensor, edited: Tensor, weight: Tensor) -> Tensor:
 
 
 def latent_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pool a mask [B, 1, H, W] in {0, 1} to the latent grid (h, w) by maximum: a cell that is touched is editable.
+    """Pool a mask [B, 1, H, W] in {0, 1} to the latent grid (h, w) by maximum: every touched cell is editable.
 
-    Nearest-neighbour resizing, as pipelines do it, drops masks that are thinner than a cell.
+    Nearest-neighbour resizing, as in the pipelines, drops masks that are thinner than a cell.
     """
     return functional.adaptive_max_pool2d(mask, size)
 
@@ -118,7 +118,7 @@ def dilation_radius(step: int, steps: int, unit: str, latent_height: int) -> int
 
 
 def editable_cells(mask: Tensor, size: tuple[int, int], step: int, steps: int, unit: str) -> Tensor:
-    """Return the dilated mask of step k on the latent grid, [B, 1, h, w] in {0, 1}; those of later steps nest in it.
+    """Return the dilated mask of step k on the latent grid, [B, 1, h, w] in {0, 1}; it contains those of later steps.
 
     Args:
         mask: [B, 1, H, W] in {0, 1}, 1 = editable.
@@ -132,21 +132,15 @@ def editable_cells(mask: Tensor, size: tuple[int, int], step: int, steps: int, u
 
 
 def feathered(mask: Tensor, radius: int) -> Tensor:
-    """Return weights of an edit for a pixel composite: 1 in the mask, falling linearly to exactly 0 beyond the radius.
+    """Return the weights of an edit in a pixel composite: 1 in the mask, falling linearly to exactly 0 at the radius.
 
     Args:
         mask: [B, 1, H, W] in {0, 1}.
-        radius: in pixels, at least 0; a pixel farther from the mask than this (Chebyshev distance) weighs 0.
+        radius: pixels, at least 0; a pixel farther from the mask (Chebyshev distance) has weight 0.
     """
     return torch.stack([dilate(mask, r) for r in range(radius + 1)]).mean(0)
 
 
 def paste(edited: Tensor, source: Tensor, mask: Tensor, radius: int) -> Tensor:
-    """Composite an edit over its source with a feathered mask; pixels farther than `radius` from it are the source's.
-
-    Args:
-        edited, source: [B, 3, H, W] in [-1, 1].
-        mask: [B, 1, H, W] in {0, 1}.
-        radius: feather in pixels.
-    """
+    """Composite an edit [B, 3, H, W] over its source with a mask feathered over `radius` pixels (see `feathered`)."""
     return mix(source, edited, 1.0 - feathered(mask, radius))

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 @contextmanager
 def only(network: nn.Module, wanted: Sequence[bool]) -> Iterator[None]:
-    """Make only the wanted branches of every call within the block; zeros stand for the outputs of the others.
+    """Compute only the wanted branches of every call within the block; the outputs of the others are zeros.
 
-    For a pipeline that asks for branches which its guidance then weighs by 0.
+    For a pipeline whose guidance gives some branches the weight 0.
 
     Args:
-        network: a UNet that is called as the pipelines call it, (latents [n B, ...], timestep,
-            encoder_hidden_states=[n B, L, D], ..., return_dict=False).
-        wanted: for each of the n branches of B samples.
+        network: a UNet, called as in the pipelines: (latents [n B, ...], timestep, encoder_hidden_states=[n B, L, D],
+            ..., return_dict=False).
+        wanted: whether to compute each of the n branches of B samples.
     """
 
     def rows(batch: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def only(network: nn.Module, wanted: Sequence[bool]) -> Iterator[None]:
     if all(wanted):
         yield
         return
-    # First in line, so that a counter of forwards sees the samples that are made.
+    # First of all hooks, so that a counter of forwards sees the computed samples.
     handles = [
         network.register_forward_pre_hook(ask, prepend=True, with_kwargs=True),
         network.register_forward_hook(answer),

@@ -1,4 +1,4 @@
-"""Features of a network's blocks from a forward that stops when it has them, and keys and values that are put back."""
+"""Features of a network's blocks, from a forward that stops after the last one, and injected keys and values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Pick = Callable[[Any], Tensor]
 
 
 class _Complete(Exception):
-    """All features are there: the rest of the forward would be for nothing."""
+    """All features are there: the rest of the forward is not needed."""
 
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Keep gradients from the weights, whose graph would cost memory, while latents are optimised."""
+    """Compute no gradients of the weights, whose graph would cost memory, while latents are optimised."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     for weight in weights:
         weight.requires_grad_(False)
@@ -35,26 +35,26 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 
 def block_features(network: nn.Module, taps: Mapping[str, Pick], run: Callable[[], object]) -> list[Tensor]:
-    """Run a network up to the last block that is asked for, and return what the blocks put out.
+    """Run a network up to the last tapped block, and return the features of all taps.
 
     Args:
-        network: whose blocks are tapped.
-        taps: dotted name of a block -> what to take of its output.
-        run: makes one forward of the network.
+        network: the network.
+        taps: dotted name of a block -> function that picks the feature from its output.
+        run: function that runs one forward of the network.
 
     Returns:
         One float32 tensor for each tap, in their order, with gradients if they are enabled.
 
     Raises:
-        UserError: the network has no block of a name, or its forward did not come to one.
+        UserError: the network has no block of a name, or its forward did not reach a block.
     """
     blocks = named_blocks(network, list(taps))
-    found: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
 
     def tap(name: str) -> Callable[..., None]:
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            found[name] = taps[name](output).float()
-            if len(found) == len(taps):
+            features[name] = taps[name](output).float()
+            if len(features) == len(taps):
                 raise _Complete
 
         return keep
@@ -65,14 +65,14 @@ def block_features(network: nn.Module, taps: Mapping[str, Pick], run: Callable[[
     except _Complete:
         pass
     else:
-        missing = next((name for name in taps if name not in found), "none at all")
+        missing = next((name for name in taps if name not in features), "none at all")
         raise UserError(
-            f"{type(network).__name__}: its forward never came to the block '{missing}'. Choose another one."
+            f"{type(network).__name__}: its forward never reached the block '{missing}'. Choose another one."
         )
     finally:
         for handle in handles:
             handle.remove()
-    return [found[name] for name in taps]
+    return [features[name] for name in taps]
 
 
 # Networks in the layout of FLUX ---------------------------------------------------------------------------------------
@@ -84,11 +84,11 @@ def block_numbers(text: str) -> list[int]:
 
 
 def flux_taps(blocks: Sequence[int], points: str) -> dict[str, Pick]:
-    """Return what to take of double blocks of a `FluxTransformer2DModel`, tokens of the image [B, N, D] each.
+    """Return the taps of double blocks of a `FluxTransformer2DModel`, image tokens [B, N, D] each.
 
     Args:
-        blocks: their numbers.
-        points: "input" (what attention reads, modulated by AdaLN), "output" (of the block) or "both".
+        blocks: numbers of the blocks.
+        points: "input" (of the attention, modulated by AdaLN), "output" (of the block) or "both".
 
     Source:
         DragFlow's features "-0" and "-2".
@@ -132,10 +132,10 @@ def token_cells(tokens: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
 
 
 class KeyValues:
-    """Keys and values of chosen attention layers, recorded at some times of a trajectory and put back at these times.
+    """Keys and values of chosen attention layers, recorded at times of a trajectory and injected at these times.
 
-    What is put back carries no gradient. It replaces what the layer makes of its own input; in single blocks, whose
-    tokens are text and image in one row, those of the text as well.
+    Injected keys and values have no gradient and replace those that the layer computes; in single blocks, whose tokens
+    are text and image in one row, also those of the text.
     """
 
     def __init__(self, network: nn.Module, double: Sequence[int], single: Sequence[int]) -> None:
@@ -146,7 +146,7 @@ class KeyValues:
             double, single: numbers of its blocks with separate and with joint streams of text and image.
 
         Raises:
-            UserError: there is no such block, or no block is named at all.
+            UserError: there is no such block, or no block is named.
         """
         blocks = [f"transformer_blocks.{block}" for block in double]
         blocks += [f"single_transformer_blocks.{block}" for block in single]
@@ -160,7 +160,7 @@ class KeyValues:
         self._time = 0.0
 
     def at(self, time: float, *_: Any) -> None:
-        """Say the time of the next forward."""
+        """Set the time of the next forward."""
         self._time = time
 
     @contextmanager
@@ -169,7 +169,7 @@ class KeyValues:
 
         def hook(name: str) -> Callable[..., None]:
             def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
-                # A trajectory of a large model holds gigabytes, which belong into the memory of the host.
+                # A trajectory of a large model takes gigabytes, which the host's memory holds.
                 self._kept.setdefault(self._time, {})[name] = output.detach().cpu()
 
             return keep
@@ -179,11 +179,11 @@ class KeyValues:
 
     @contextmanager
     def injected(self, time: float, copies: int = 1) -> Iterator[None]:
-        """Put back what was recorded at the time that is nearest to this one.
+        """Inject the keys and values of the recorded time nearest to this one.
 
         Args:
-            time: of the forwards in the block.
-            copies: how many branches of the recorded batch stand one after the other in the batch of these forwards.
+            time: time of the forwards in the block.
+            copies: number of branches, each as large as the recorded batch, in the batch of these forwards.
         """
         kept = self._kept[min(self._kept, key=lambda other: abs(other - time))]
 
@@ -208,11 +208,11 @@ def _hooked(layers: Mapping[str, nn.Module], hook: Callable[[str], Callable[...,
 
 
 def sample_at(features: Tensor, positions: Tensor) -> Tensor:
-    """Sample features [B, C, h, w] bilinearly at positions [B, ..., 2]: [B, ..., C]; the border is repeated outside."""
+    """Sample features [B, C, h, w] bilinearly at positions [B, ..., 2]: [B, ..., C]; outside the border is repeated."""
     height, width = features.shape[-2:]
     size = torch.tensor([width, height], dtype=positions.dtype, device=positions.device)
     grid = (2 * positions + 1) / size - 1
-    found = functional.grid_sample(
+    sampled = functional.grid_sample(
         features, grid.reshape(len(grid), -1, 1, 2), mode="bilinear", padding_mode="border", align_corners=False
     )
-    return found[..., 0].transpose(1, 2).reshape(*positions.shape[:-1], features.shape[1])
+    return sampled[..., 0].transpose(1, 2).reshape(*positions.shape[:-1], features.shape[1])

@@ -1,7 +1,7 @@
 """The sampling core of rectified-flow models in the layout of FLUX: times, text, packing, velocity.
 
 A flow model predicts the velocity noise - clean along x_t = (1 - t) clean + t noise, for times t from 1 (noise) to 0.
-Latents stay [B, C, h, w] float32 everywhere; the transformer's token form is made here and nowhere else.
+Latents are [B, C, h, w] float32 everywhere; only this module packs them into the transformer's tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from editfrontier.base.errors import UserError
 
 LONGEST_TEXT = 512
-"""Tokens that FLUX.1-dev's T5 is asked for at most; a model with a shorter `tokenizer_2.model_max_length` gets that."""
+"""Most tokens for FLUX.1-dev's T5; a model with a shorter `tokenizer_2.model_max_length` gets that."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class FlowText:
     ids: Tensor
 
     def repeat(self, times: int) -> FlowText:
-        """Return the embeddings of the whole batch `times` times over, for branches that run side by side."""
+        """Repeat the embeddings of the whole batch, for branches that run side by side."""
         return FlowText(self.prompt.repeat(times, 1, 1), self.pooled.repeat(times, 1), self.ids)
 
 
 def flow_times(model: Any, size: tuple[int, int], steps: int) -> list[float]:
-    """Return the steps + 1 times of a trajectory, from 1 to 0, as `FluxPipeline` spaces them.
+    """Return the steps + 1 times of a trajectory, from 1 to 0, spaced as in `FluxPipeline`.
 
     Equal steps are shifted towards noise by exp(mu) / (exp(mu) + 1 / t - 1), where mu grows linearly with the number of
     image tokens (dynamic shift).
@@ -60,7 +60,7 @@ def flow_times(model: Any, size: tuple[int, int], steps: int) -> list[float]:
 
 
 def text_limit(model: Any) -> int:
-    """Return how many tokens of a prompt the model's T5 reads."""
+    """Return the number of tokens of a prompt that the model's T5 reads."""
     return min(int(model.tokenizer_2.model_max_length), LONGEST_TEXT)
 
 
@@ -108,7 +108,7 @@ def velocity(
         time: t in [0, 1]; 1 is pure noise.
         text: embeddings of B prompts.
         guidance: embedded (distilled) guidance scale, a number or one for each sample [B]; models without it ignore it.
-        joint_attention_kwargs: passed on to the attention processors.
+        joint_attention_kwargs: arguments of the attention processors.
     """
     from diffusers import FluxPipeline
 

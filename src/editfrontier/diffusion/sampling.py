@@ -1,7 +1,7 @@
 """The sampling core that all editors share: noise levels, guidance, latents, text, and the count of network forwards.
 
-Everything is written on the scheduler and model classes of diffusers, so that special cases of our editors equal its
-pipelines. alpha_bar is the cumulative product (the paper writes alpha_t for it: erratum E1).
+All code uses the scheduler and model classes of diffusers, so that special cases of our editors equal its pipelines.
+alpha_bar is the cumulative product (the paper writes alpha_t: erratum E1).
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def make_scheduler(config: Mapping[str, Any], sampler: str = "ddim") -> Any:
-    """Build the sampler of a model, whatever scheduler the model was published with.
+    """Build the sampler of a model from the config of any scheduler.
 
-    Every key that decides the noise levels is set here: a config written by another scheduler class lacks some of them,
-    and the defaults of `DDIMScheduler` (clipped samples, alpha_bar = 1 at the end, no offset) are wrong for latents.
+    All keys that decide the noise levels are set here: a config of another scheduler class lacks some, and the defaults
+    of `DDIMScheduler` (clipped samples, alpha_bar = 1 at the end, no offset) are wrong for latents.
 
     Args:
         config: the scheduler config of the model (its betas and its prediction type are kept).
         sampler: "ddim" (erratum E2; eta is an argument of `denoise_step`) or "ddpm" (ancestral).
 
     Returns:
-        A scheduler whose alpha_bar is nowhere 0 and whose timesteps are those that the model was trained on, whatever
-        their number (`schedulers`).
+        A scheduler whose alpha_bar is never 0 and whose timesteps are timesteps of the model's training (`schedulers`).
     """
     from editfrontier.diffusion.schedulers import TrainedDDIM, TrainedDDPM
 
@@ -52,23 +51,23 @@ def make_scheduler(config: Mapping[str, Any], sampler: str = "ddim") -> Any:
 
 
 def alpha_bar(scheduler: Any, timestep: int) -> float:
-    """Return the cumulative product of the alphas at a timestep; the level after the last step if it is negative."""
+    """Return the cumulative product of the alphas at a timestep; a negative one stands for the end of the last step."""
     if timestep < 0:
         return float(getattr(scheduler, "final_alpha_cumprod", 1.0))
     return float(scheduler.alphas_cumprod[timestep])
 
 
 def image_to_image_timesteps(scheduler: Any, steps: int, strength: float) -> list[int]:
-    """Return the descending timesteps of an edit that starts at a strength, as diffusers' image-to-image counts them.
+    """Return the descending timesteps of an edit of a strength, counted as by diffusers' image-to-image pipelines.
 
     Args:
         scheduler: a scheduler; its step count is set.
         steps: number N of inference steps of the whole trajectory.
-        strength: fraction of the trajectory in (0, 1]; int(N * strength) steps are made.
+        strength: fraction of the trajectory in (0, 1], int(N * strength) steps.
     """
     scheduler.set_timesteps(steps)
-    made = min(int(steps * strength), steps)
-    return [int(t) for t in scheduler.timesteps[steps - made :]]
+    edited_steps = min(int(steps * strength), steps)
+    return [int(t) for t in scheduler.timesteps[steps - edited_steps :]]
 
 
 def add_noise(clean: Tensor, noise: Tensor, level: float) -> Tensor:
@@ -92,7 +91,7 @@ def split_output(prediction_type: str, output: Tensor, noisy: Tensor, level: flo
 
 
 def join_output(prediction_type: str, clean: Tensor, noise: Tensor, level: float) -> Tensor:
-    """Return the denoiser output that stands for a pair (clean estimate, noise estimate): inverse of `split_output`."""
+    """Return the denoiser output of a pair (clean estimate, noise estimate): the inverse of `split_output`."""
     if prediction_type == "epsilon":
         return noise
     if prediction_type == "sample":
@@ -129,18 +128,17 @@ def printed_step(noise: Tensor, noisy: Tensor, level: float, next_level: float) 
     """Make the reverse step that the paper prints, without its random term (erratum E2).
 
     z_{t-1} = (z_t - (1 - alpha) noise) / sqrt(alpha), where alpha = level / next_level is the factor of this one step.
-    The posterior mean of DDPM divides the noise by sqrt(1 - alpha_bar) as well; without that too little of it is taken
-    away.
+    The posterior mean of DDPM also divides the noise by sqrt(1 - alpha_bar); without it too little noise is removed.
     """
     alpha = level / next_level
     return (noisy - (1.0 - alpha) * noise) / alpha**0.5
 
 
 def case_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
-    """Draw standard normal noise [B, ...], sample i from generator i, on the CPU so that every device gets the same.
+    """Draw standard normal noise [B, ...], sample i from generator i, on the CPU, so that it is equal for every device.
 
     Raises:
-        EditorError: `shape` does not begin with the number of generators; else cases would share their noise.
+        EditorError: `shape` does not begin with the number of generators, so that cases would share their noise.
     """
     from diffusers.utils.torch_utils import randn_tensor
 
@@ -157,33 +155,33 @@ def case_noise(shape: Sequence[int], generators: Sequence[torch.Generator], devi
 
 @dataclass
 class ForwardCounter:
-    """Counts the samples that went through a denoiser: a batch of 8 with guidance counts 16 per step."""
+    """A counter of samples that passed a denoiser: a batch of 8 with guidance counts 16 per step."""
 
     samples: int = 0
 
     def attach(self, network: nn.Module) -> Any:
-        """Count every call of the network from now on; the handle that is returned has `remove()`."""
+        """Count every call of the network from now on; the returned handle has `remove()`."""
 
         def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            # A UNet calls its input `sample`, a transformer `hidden_states`.
+            # The input of a UNet is `sample`, that of a transformer `hidden_states`.
             self.samples += len(args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"])
 
         return network.register_forward_pre_hook(count, with_kwargs=True)
 
 
 def denoiser(model: Any) -> Any:
-    """Return the network of a pipeline that is run in every step: its transformer or its UNet."""
+    """Return the network of a pipeline that runs in every step: its transformer or its UNet."""
     return model.transformer if getattr(model, "transformer", None) is not None else model.unet
 
 
 def size_factor(model: Any) -> int:
-    """Return what the sides of an image have to be divisible by: the autoencoder's factor, twice for 2 x 2 patches."""
+    """Return the divisor of an image's sides: the autoencoder's factor, twice that for 2 x 2 patches."""
     factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
     return int(factor * (1 if denoiser(model) is getattr(model, "unet", None) else 2))
 
 
 def longest_tokenizer(model: Any) -> Any:
-    """Return the tokenizer of the text encoder that reads the whole prompt: T5's if the model has one, else CLIP's."""
+    """Return the tokenizer of the longest prompts: T5's if the model has one, else CLIP's."""
     last = "tokenizer_3" if hasattr(model, "tokenizer_3") else "tokenizer_2"
     return getattr(model, last, None) or model.tokenizer
 
@@ -192,14 +190,13 @@ def prepare_model(model: Any, device: torch.device, dtype: str = "float32") -> F
     """Move a diffusers pipeline to a device, set the precision of its denoiser, and count its forwards.
 
     Only the denoiser runs in `dtype`; the autoencoder, the text encoder, the scheduler and the guidance stay in
-    float32 (no TF32). The autoencoder of Stable Diffusion overflows in half precision, and noise levels lose digits in
-    it.
+    float32 (no TF32). In half precision the autoencoder of Stable Diffusion overflows, and noise levels lose digits.
     """
     if dtype not in DTYPES:
         raise UserError(f"dtype: '{dtype}' is not known.{did_you_mean(dtype, DTYPES)}")
     full_float32()
     model.to(device)
-    # Convolutions are faster with channels last, by up to a third; in bfloat16 a CPU does better in its own layout.
+    # Convolutions are up to a third faster with channels last; in bfloat16 a CPU is faster in its default layout.
     if dtype == "float32" or device.type == "cuda":
         denoiser(model).to(memory_format=torch.channels_last)
     model.vae.to(memory_format=torch.channels_last)
@@ -216,8 +213,8 @@ def _run_in(network: nn.Module, dtype: torch.dtype) -> None:
         return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        # Times keep their digits (bfloat16 has none between 980 and 984); networks lower the embedding themselves, but
-        # FLUX, which lowers the time itself.
+        # Times keep their digits (bfloat16 has none between 980 and 984): networks lower the embedding themselves. FLUX
+        # lowers the time itself, see `_keep_times`.
         return tuple(map(lower, args)), {k: value if k == "timestep" else lower(value) for k, value in kwargs.items()}
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -235,9 +232,9 @@ def _run_in(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _keep_times(network: nn.Module) -> None:
-    """Let a FLUX embed its time and its guidance with all digits: it rounds both to the precision of its input first.
+    """Let a FLUX embed its time and guidance with all digits: it rounds both to the precision of its input first.
 
-    In bfloat16 that moves a time by up to 0.004, of steps that are 0.01 wide where the noise is strongest.
+    In bfloat16 that moves a time by up to 0.004, while steps are 0.01 wide at the strongest noise.
     """
     given: list[Tensor] = []
 
@@ -254,7 +251,7 @@ def _keep_times(network: nn.Module) -> None:
 def as_pipeline(model: Any, pipeline_class: Any, sampler: str = "ddim") -> Any:
     """Return a diffusers pipeline of the given class on the networks of `model`, with our sampler, no safety checker.
 
-    A safety checker would return black images for whatever it flags, which poisons every metric.
+    A safety checker would return black images for flagged ones, which distorts every metric.
     """
     components = {name: model.components.get(name) for name in _component_names(pipeline_class)}
     components |= {"scheduler": make_scheduler(model.scheduler.config, sampler), "safety_checker": None}
@@ -280,7 +277,7 @@ def encode(
         generators: one per image, for "sample".
 
     Returns:
-        [B, C, h, w] latents less the shift (of autoencoders that have one), times the scaling factor, float32.
+        [B, C, h, w] latents minus the shift (of autoencoders that have one), times the scaling factor, float32.
     """
     distribution = model.vae.encode(images.to(model.vae.dtype)).latent_dist
     latents = distribution.mode().float()
@@ -314,14 +311,14 @@ def check_prompt(tokenizer: Any, text: str, what: str) -> None:
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """Embeddings of prompts [B, L, D] and of the empty prompt [B, L, D] (None if no guidance is asked for)."""
+    """Embeddings of prompts [B, L, D] and of the empty prompt [B, L, D] (None without guidance)."""
 
     prompt: Tensor
     empty: Tensor | None
 
 
 def encode_text(model: Any, prompts: Sequence[str], guided: bool) -> TextEmbeddings:
-    """Embed the prompts as diffusers' pipelines do; with `guided` the empty prompt as well."""
+    """Embed the prompts as diffusers' pipelines do; with `guided` also the empty prompt."""
     prompt, empty = model.encode_prompt(list(prompts), model.unet.device, 1, guided)
     return TextEmbeddings(prompt, empty)
 
@@ -333,7 +330,7 @@ def guided_output(model: Any, noisy: Tensor, timestep: float, text: TextEmbeddin
         model: a pipeline with a `unet`.
         noisy: [B, C, h, w] latents.
         timestep: the timestep of these latents; it may be a fraction.
-        text: from `encode_text`; without the empty prompt only the prompt's forward is made, and w has to be 1.
+        text: from `encode_text`; without the empty prompt only the prompt's forward runs, and w must be 1.
         guidance: w, a number or a map [B, 1, h, w] (region-specific guidance).
 
     Returns:

@@ -1,4 +1,4 @@
-"""The samplers of diffusers within the timesteps and noise levels that a model was trained on."""
+"""The samplers of diffusers, limited to the timesteps and noise levels of a model's training."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from editfrontier.base.errors import UserError
 
 LEAST_ALPHA_BAR = 2.0**-24
-"""Betas that are rescaled to zero terminal SNR (Lin et al., WACV 2024) end at alpha_bar = 0, where neither log SNR nor
-an estimate from predicted noise exists. The solvers of diffusers put this value there."""
+"""Betas rescaled to zero terminal SNR (Lin et al., WACV 2024) end at alpha_bar = 0, where neither log SNR nor an
+estimate from predicted noise exists. The solvers of diffusers use this value there."""
 
 
 class _Trained:
-    """Keeps a scheduler within its training: alpha_bar above 0, timesteps below `num_train_timesteps`."""
+    """A scheduler within its training: alpha_bar above 0, timesteps below `num_train_timesteps`."""
 
     config: Any
     alphas_cumprod: Tensor
@@ -26,7 +26,7 @@ class _Trained:
         self.alphas_cumprod = self.alphas_cumprod.clamp(min=LEAST_ALPHA_BAR)
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
-        """Set the timesteps. An offset that would lead beyond the last trained one, as with all of them, is left out.
+        """Set the timesteps, without an offset beyond the last trained one, as with as many steps as trained timesteps.
 
         Raises:
             UserError: there are more steps than trained timesteps.
@@ -42,8 +42,8 @@ class _Trained:
 
 
 class TrainedDDIM(_Trained, DDIMScheduler):
-    """`DDIMScheduler`, kept within its training."""
+    """`DDIMScheduler` within its training."""
 
 
 class TrainedDDPM(_Trained, DDPMScheduler):
-    """`DDPMScheduler`, kept within its training."""
+    """`DDPMScheduler` within its training."""

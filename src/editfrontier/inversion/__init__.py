@@ -1,13 +1,13 @@
-"""Inversion: from an image to the noise that a model makes it from, and back. One interface for every method.
+"""Inversion: from an image to the noise from which a model generates it, and back. One interface for every method.
 
-`invert` returns the whole trajectory; with an `InversionCache` it is computed once for an image and a model and reused
-by every editor, guidance value and chain step that asks for it.
+`invert` returns the whole trajectory; with an `InversionCache` it is computed once for an image and a model, and every
+editor, guidance value and chain step reuses it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -39,7 +39,7 @@ Text = Sequence[str] | TextEmbeddings | FlowText
 
 @dataclass(frozen=True)
 class Method:
-    """An inversion: the backbone that it runs on, its two directions, and whether w > 1 belongs to the way there."""
+    """An inversion: its backbone, its two directions, and whether the inversion may use w > 1."""
 
     backbone: Literal["diffusion", "flow"]
     invert: Callable[[Run, Tensor], Trajectory]
@@ -67,7 +67,7 @@ def backbone_of(model: Any) -> str:
 
 
 def methods_of(model: Any) -> list[str]:
-    """Return the names of the methods that run on a model."""
+    """Return the names of a model's methods."""
     return [name for name, method in METHODS.items() if method.backbone == backbone_of(model)]
 
 
@@ -92,18 +92,18 @@ def invert(
 
     Args:
         model: a text-to-image pipeline, or a FLUX pipeline.
-        clean: [B, C, h, w] scaled latents, as `sampling.encode` gives them.
+        clean: [B, C, h, w] scaled latents, as from `sampling.encode`.
         method: a key of `METHODS` for this kind of model.
-        steps: of the whole schedule.
-        text: B prompts, or their embeddings (for the exceptional prompt, say).
+        steps: steps of the whole schedule.
+        text: B prompts, or their embeddings (for example of the exceptional prompt).
         guidance: w of classifier-free guidance (`ddim_guided`, `null_text`), the embedded scale on a flow model.
-        start: how many of the noisiest levels are left out.
-        images: [B, 3, H, W] that `clean` was encoded from without randomness; they name the files of a cache.
-        cache: where inversions are kept. It cannot be used with callbacks or attention arguments.
-        keep: "noisiest" if only the noisiest latents are wanted; the others are then not returned.
-        noise: [B, C, h, w] that `rf_inversion` pulls to; None draws it from a seed that the image decides.
+        start: number of the noisiest levels that are left out.
+        images: [B, 3, H, W] whose encoding, without randomness, is `clean`; they name the files of a cache.
+        cache: store of inversions; not with callbacks or attention arguments.
+        keep: "noisiest" returns only the noisiest latents.
+        noise: [B, C, h, w] that `rf_inversion` pulls to; None draws it from a seed of the image.
         on_evaluation: called with (time, "inversion") before every network call.
-        joint_attention_kwargs: passed on to the attention processors of a flow model.
+        joint_attention_kwargs: arguments of the attention processors of a flow model.
         options: further fields of `TrajectorySettings`.
 
     Returns:
@@ -112,18 +112,17 @@ def invert(
     Raises:
         UserError: the method is not known for this model, a number is out of range, or a prompt is too long.
     """
-    found = _method(model, method)
+    chosen = _method(model, method)
     settings = TrajectorySettings(method, steps, float(guidance), start, **options)
-    if guidance != 1.0 and not found.guided:
+    if guidance != 1.0 and not chosen.guided:
         raise UserError(
             f"inversion '{method}': guidance {guidance}, expected 1: with more it is another method. "
             "Use ddim_guided or null_text."
         )
     if cache is not None and (images is None or noise is not None or on_evaluation or joint_attention_kwargs):
         raise ValueError("a cache needs the images, and can serve neither callbacks nor noise nor attention arguments")
-    embedded = _embedded(
-        model, text, len(clean), guidance != 1.0 and found.backbone == "diffusion", f"inversion '{method}'"
-    )
+    guided = guidance != 1.0 and chosen.backbone == "diffusion"
+    embedded = _embedded(model, text, len(clean), guided, f"inversion '{method}'")
 
     def compute(rows: list[int]) -> Trajectory:
         pulled_to = noise
@@ -141,9 +140,8 @@ def invert(
             joint_attention_kwargs,
         )
         with torch.no_grad():
-            made = found.invert(run, clean[place].float())
-        latents = made.latents if keep == "all" else made.latents[:1]
-        return Trajectory(latents, made.times, made.extras, made.forwards)
+            trajectory = chosen.invert(run, clean[place].float())
+        return replace(trajectory, latents=trajectory.latents if keep == "all" else trajectory.latents[:1])
 
     if cache is None:
         return compute(list(range(len(clean))))
@@ -168,20 +166,20 @@ def reconstruct(
     joint_attention_kwargs: dict[str, Any] | None = None,
     **options: Any,
 ) -> Tensor:
-    """Go back from the noisiest latents of a trajectory by the sampler that belongs to its method.
+    """Sample back from the noisiest latents of a trajectory, by the sampler of its method.
 
     Args:
-        model, method, steps, text, start, on_evaluation, joint_attention_kwargs: as for `invert`, the same values.
-        trajectory: from `invert`; `direct` and `rf_inversion` need all of its latents.
+        model, method, steps, text, start, on_evaluation, joint_attention_kwargs: the values of `invert`.
+        trajectory: from `invert`; `direct` and `rf_inversion` need all latents.
         guidance: w of the way back, which may differ from that of the inversion.
         options: `eta` and `stop` of RF-Inversion, see `flow.rf_inversion_back`.
 
     Returns:
-        [B, C, h, w] clean latents. `null_text` knows those of the guidance and prompts that it was fitted to.
+        [B, C, h, w] clean latents. `null_text` holds those of the guidance and prompts of its fit.
     """
-    found = _method(model, method)
+    chosen = _method(model, method)
     settings = TrajectorySettings(method, steps, float(guidance), start)
-    guided = guidance != 1.0 and found.backbone == "diffusion"
+    guided = guidance != 1.0 and chosen.backbone == "diffusion"
     embedded = _embedded(model, text, len(trajectory.latents[0]), guided, f"inversion '{method}'")
     direction: Direction = "reconstruction"
     run = Run(
@@ -194,7 +192,7 @@ def reconstruct(
         joint_attention_kwargs=joint_attention_kwargs,
     )
     with torch.no_grad():
-        return found.back(run, trajectory, **options)
+        return chosen.back(run, trajectory, **options)
 
 
 def embed(model: Any, prompts: Sequence[str], guided: bool = False) -> TextEmbeddings | FlowText:
@@ -202,15 +200,15 @@ def embed(model: Any, prompts: Sequence[str], guided: bool = False) -> TextEmbed
 
     Args:
         model: as for `invert`.
-        prompts: may be empty texts.
-        guided: whether the empty prompt is needed as well, for guidance on a diffusion model.
+        prompts: texts, which may be empty.
+        guided: whether to embed the empty prompt too, for guidance on a diffusion model.
     """
     return _embedded(model, prompts, len(prompts), guided, "inversion")
 
 
-def latent_error(clean: Tensor, made: Tensor) -> list[float]:
+def latent_error(clean: Tensor, reconstructed: Tensor) -> list[float]:
     """Return the root mean squared difference of each image's latents."""
-    return (clean.double() - made.double()).square().flatten(1).mean(1).sqrt().tolist()
+    return (clean.double() - reconstructed.double()).square().flatten(1).mean(1).sqrt().tolist()
 
 
 def _method(model: Any, name: str) -> Method:
@@ -225,10 +223,10 @@ def _embedded(model: Any, text: Text, count: int, guided: bool, what: str) -> Te
     if isinstance(text, (TextEmbeddings, FlowText)):
         expected = FlowText if backbone_of(model) == "flow" else TextEmbeddings
         if not isinstance(text, expected) or len(text.prompt) != count:
-            raise ValueError(f"expected {expected.__name__} of {count} prompts, found {type(text).__name__}")
+            raise ValueError(f"expected {expected.__name__} of {count} prompts, got {type(text).__name__}")
         return text
     if len(text) != count:
-        raise ValueError(f"expected {count} prompts, one an image, found {len(text)}")
+        raise ValueError(f"expected {count} prompts, one an image, got {len(text)}")
     for prompt in text:
         if prompt.strip():
             shown = prompt if len(prompt) <= 40 else f"{prompt[:37]}..."
@@ -246,7 +244,7 @@ def _rows(text: TextEmbeddings | FlowText, rows: Tensor) -> TextEmbeddings | Flo
 
 
 def _text_names(text: Text, count: int) -> list[str]:
-    """Return what names the text of each image in a cache: the prompt itself, or a digest of its embeddings."""
+    """Return the name of each image's text in a cache: the prompt itself, or a digest of its embeddings."""
     if isinstance(text, FlowText):
         return [f"sha256:{digest(text.prompt[i])}:{digest(text.pooled[i])}" for i in range(count)]
     if isinstance(text, TextEmbeddings):
@@ -256,7 +254,7 @@ def _text_names(text: Text, count: int) -> list[str]:
 
 
 def _content_noise(like: Tensor, contents: Tensor) -> Tensor:
-    """Draw noise [B, C, h, w], that of a sample seeded by its own content, so that one image has one inversion."""
+    """Draw noise [B, C, h, w], each sample from a seed of its content, so that one image has one inversion."""
     seeds = [stable_seed("rf_inversion", digest(content)) for content in contents]
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     return sampling.case_noise(like.shape, generators, like.device)

@@ -1,4 +1,4 @@
-"""Inversions kept on disk: one file an image, named by everything that it depends on."""
+"""Inversions on disk: one file an image, named by everything that it depends on."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ FORMAT = 2
 class InversionCache:
     """Inversions by content. One object serves one batch; all objects on one folder share its files.
 
-    A model that was changed after loading (adapters, attention control) must not be used with a cache: its weights are
-    not those that name the files.
+    A model that was changed after loading (adapters, attention control) must not use a cache, whose files are named by
+    the original weights.
 
     Attributes:
-        folder: of the files; it may be shared by jobs that run at once, and removed at any time between them.
+        folder: folder of the files; jobs that run at once may share it, and it may be removed between jobs.
         weights: sha256 of the model's weights.
         code: hash of the code that inverts.
-        counter: of the denoiser's forwards. An inversion that is found counts what it took when it was computed.
-        spent: for every fetch, what the inversion of each of its images took when it was computed, in seconds.
-        computing: seconds that this object spent on computing what was missing.
-        hits, misses: images found and computed.
+        counter: counter of the denoiser's forwards; a cached inversion counts the forwards of its computation.
+        spent: for every fetch, the seconds that the computation of each image's inversion took.
+        computing: seconds that this object spent on missing inversions.
+        hits, misses: numbers of cached and of computed images.
     """
 
     folder: Path
@@ -54,30 +54,30 @@ class InversionCache:
         """Return the trajectory of a batch, computing what is missing.
 
         Args:
-            contents: what decides the inversion of each image beside weights and code, as JSON values.
-            keep: whether all latents are wanted or only the noisiest; only these are stored.
+            contents: JSON values that, with weights and code, decide the inversion of each image.
+            keep: "all" latents or only the "noisiest"; only these are stored.
             compute: rows of the batch -> their trajectory. It gets as many rows as the batch has, repeated if fewer
-                images are missing, so that the bytes of a result do not depend on what was there already.
-            device: of the result.
+                images are missing, so that the bytes of a result do not depend on the cached images.
+            device: device of the result.
         """
         before = self.counter.samples if self.counter else 0
         keys = [self._key(content) for content in contents]
-        found = {key: entry for key in dict.fromkeys(keys) if (entry := self._read(key, keep)) is not None}
-        missing = {key: row for row, key in enumerate(keys) if key not in found}
-        self.hits += sum(key in found for key in keys)
-        self.misses += sum(key not in found for key in keys)
+        known = {key: entry for key in dict.fromkeys(keys) if (entry := self._read(key, keep)) is not None}
+        missing = {key: row for row, key in enumerate(keys) if key not in known}
+        self.hits += sum(key in known for key in keys)
+        self.misses += sum(key not in known for key in keys)
         if missing:
             rows = list(missing.values())
             started = time.perf_counter()
-            made = compute([*rows, *[rows[-1]] * (len(keys) - len(rows))])
-            entries = [_Entry.take(made, place, keep) for place in range(len(rows))]
+            computed = compute([*rows, *[rows[-1]] * (len(keys) - len(rows))])
+            entries = [_Entry.take(computed, place, keep) for place in range(len(rows))]
             elapsed = time.perf_counter() - started
             self.computing += elapsed
             for key, entry in zip(missing, entries, strict=True):
                 entry.about["seconds"] = elapsed / len(keys)
                 write_bytes(self._path(key, keep), entry.encode())
-                found[key] = entry
-        chosen = [found[key] for key in keys]
+                known[key] = entry
+        chosen = [known[key] for key in keys]
         if self.counter is not None:
             self.counter.samples = before + sum(entry.about["forwards"] for entry in chosen)
         spent = [float(entry.about["seconds"]) for entry in chosen]
@@ -94,9 +94,9 @@ class InversionCache:
     def seconds(self, count: int) -> list[float]:
         """Return the seconds of all inversions, for each of the `count` cases of the batch.
 
-        A fetch of other images than one a case (of single cases, of several images of each) is shared out evenly.
+        The seconds of a fetch that has not one image a case (single cases, several images of each) are shared equally.
         """
-        shares = [one if len(one) == count else [sum(one) / count] * count for one in self.spent]
+        shares = [spent if len(spent) == count else [sum(spent) / count] * count for spent in self.spent]
         return [sum(column) for column in zip(*shares, strict=True)]
 
     def _key(self, content: Mapping[str, Any]) -> str:
@@ -107,7 +107,7 @@ class InversionCache:
         return self.folder / key[:2] / f"{key}.{keep}.safetensors"
 
     def _read(self, key: str, keep: Keep) -> _Entry | None:
-        """Return what is stored, None if there is nothing or the file is damaged; all latents serve where one does."""
+        """Return the stored entry, None if there is none or it is damaged; all latents include the noisiest."""
         if keep == "noisiest" and (entry := _Entry.decode(self._path(key, "noisiest"))) is not None:
             return entry
         entry = _Entry.decode(self._path(key, "all"))
@@ -118,7 +118,7 @@ class InversionCache:
 
 @dataclass
 class _Entry:
-    """One image's part: latents [S, C, h, w], extras [...], and what stands in the file's header."""
+    """The inversion of one image: latents [S, C, h, w], extras [...], and the content of the file's header."""
 
     tensors: dict[str, Tensor]
     about: dict[str, Any]
@@ -140,11 +140,11 @@ class _Entry:
             header = _header(content)
             entry = cls(load(content), json.loads(header["about"]))
             return entry if entry._sha256() == header["sha256"] else None
-        except Exception:  # a damaged file fails in many ways, and every one of them means to compute it again
+        except Exception:  # a damaged file fails in many ways, and is computed again after each
             return None
 
     def _sha256(self) -> str:
-        # Seconds and forwards become scores too, so that they are under the checksum as the values are.
+        # Seconds and forwards become scores too, so that the checksum includes them.
         digest = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode())
         for name in sorted(self.tensors):
             digest.update(name.encode() + self.tensors[name].numpy().tobytes())
@@ -152,8 +152,7 @@ class _Entry:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a file of the cache is as its checksum says; one of an older format is read by nobody and is not
-    judged."""
+    """Return whether a file of the cache matches its checksum, or is of an older format, which nothing reads."""
     try:
         if _header(path.read_bytes()).get("format") != str(FORMAT):
             return True

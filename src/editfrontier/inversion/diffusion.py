@@ -1,8 +1,8 @@
 """Inversions on a diffusion model: DDIM, with guidance, direct, null-text, and DPM-Solver++.
 
-A step between two noise levels is the same formula in both directions; what differs is where the network is asked. On
-the way to noise DDIM asks it at the latents of the cleaner level with the timestep of the noisier one, as diffusers'
-`DDIMInverseScheduler` and prompt-to-prompt do; DPM-Solver++ asks it where the latents are.
+A step between two noise levels has the same formula in both directions; the inputs of the network differ. On the way to
+noise DDIM calls it with the latents of the cleaner level and the timestep of the noisier one, as diffusers'
+`DDIMInverseScheduler` and prompt-to-prompt do; DPM-Solver++ takes both from the present level.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from editfrontier.inversion.trajectory import Run, Trajectory
 Estimate = Callable[[Tensor, float], Tensor]
 
 FEW_STEPS = 10
-"""With fewer steps than this DPM-Solver++ arrives by a step of first order, as in its authors' code, both ways."""
+"""With fewer steps the last step of DPM-Solver++ is of first order, as in its authors' code, in both directions."""
 STOP, STOP_STEP = 1e-5, 2e-5
-"""Null-text inversion leaves a step's inner loop below a mean squared error of STOP + step * STOP_STEP."""
+"""Null-text inversion ends the inner loop of a step below a mean squared error of STOP + step * STOP_STEP."""
 PUBLISHED_STEPS = 50
-"""Null-text inversion was published for this many steps: its constants above and its learning rate count these."""
+"""Published number of steps of null-text inversion: its constants above and its learning rate count these steps."""
 
 
 # DDIM -----------------------------------------------------------------------------------------------------------------
@@ -50,12 +50,12 @@ def ddim(run: Run, clean: Tensor) -> Trajectory:
     """Invert by DDIM: `guidance` 1 reconstructs best (methods `ddim` and `direct`), more is `ddim_guided`."""
     scheduler, times = ddim_times(run.model, run.settings.steps, run.settings.start)
     text, prediction = _text(run), scheduler.config.prediction_type
-    found = [clean]
+    latents = [clean]
     for time, noisier in pairwise(reversed(times)):
-        output = _output(run, found[0], noisier, text)
+        output = _output(run, latents[0], noisier, text)
         levels = (sampling.alpha_bar(scheduler, int(t)) for t in (time, noisier))
-        found.insert(0, ddim_step(prediction, output, found[0], *levels))
-    return Trajectory(found, times, forwards=run.forwards)
+        latents.insert(0, ddim_step(prediction, output, latents[0], *levels))
+    return Trajectory(latents, times, forwards=run.forwards)
 
 
 def ddim_back(run: Run, trajectory: Trajectory) -> Tensor:
@@ -74,7 +74,7 @@ def ddim_back(run: Run, trajectory: Trajectory) -> Tensor:
 
 
 def _text(run: Run) -> TextEmbeddings:
-    """Return the run's embeddings, without the empty prompt where guidance 1 makes it idle."""
+    """Return the run's embeddings, without the empty prompt, which guidance 1 does not use."""
     assert isinstance(run.text, TextEmbeddings)
     if run.guidance == 1.0:
         return TextEmbeddings(run.text.prompt, None)
@@ -92,7 +92,7 @@ def _output(run: Run, latents: Tensor, time: float, text: TextEmbeddings) -> Ten
 
 
 def direct_back(run: Run, trajectory: Trajectory) -> Tensor:
-    """Return the source itself: direct inversion replaces its branch by the trajectory, so there is nothing to run."""
+    """Return the source itself: direct inversion replaces its branch by the trajectory, and runs nothing."""
     if len(trajectory.latents) < len(trajectory.times):
         raise ValueError("direct inversion needs the whole trajectory: keep all of its latents")
     return trajectory.latents[-1]
@@ -106,19 +106,19 @@ def edit_direct(
     source: TextEmbeddings | None = None,
     after_step: Callable[[int, Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Edit from an inverted source whose branch is pinned to its trajectory (direct inversion, Ju et al., 2024).
+    """Edit from an inverted source whose branch follows its trajectory (direct inversion, Ju et al., 2024).
 
     A control of attention, set by the caller (`attention.controlled`), reads the source's activations from the same
-    network call: the batch is [source, target with the empty prompt, target], B samples each. The source is asked with
-    its prompt only, because nothing is stepped from it, so that a step takes 3 samples an image and 4 with the one that
-    the inversion took. Stepping both branches with guidance would take 4, and inverting with guidance 2 more.
+    network call: the batch is [source, target with the empty prompt, target], B samples each. The source needs its
+    prompt alone, because its branch makes no step: a step takes 3 samples an image, 4 with the one of the inversion.
+    Steps of both branches with guidance would take 4, and an inversion with guidance 2 more.
 
     Args:
         model: a text-to-image pipeline.
         trajectory: of `direct` or `ddim`, with all latents.
         target: embeddings of the B target prompts, with the empty prompt unless guidance is 1.
         guidance: w of the target.
-        source: embeddings of the B source prompts, None if nothing reads the source's activations: it is left out then.
+        source: embeddings of the B source prompts; None leaves the source out, if nothing reads its activations.
         after_step: (step from 1, target latents, source latents of the same level) -> target latents.
 
     Returns:
@@ -155,16 +155,15 @@ def edit_direct(
 def null_text(run: Run, clean: Tensor) -> Trajectory:
     """Invert at guidance 1, then fit an empty prompt a step so that guidance w retraces it (Mokady et al., 2023).
 
-    Each step fits the embedding of the step before further by Adam, with a learning rate of 1 - step / 100 times the
-    first, until the mean squared error of the step's latents is below STOP + step * STOP_STEP or `inner_steps` are
-    made. Steps are counted in fiftieths of the schedule, so that rate and rule fall alike over any number of steps and
-    are the published ones at 50. Losses and updates are of each image by itself, and an image that is done keeps its
-    embedding while others go on. The check comes before the update, so that the last output of an image that is done
-    early serves its step.
+    Each step continues the fit of the step before by Adam, with a learning rate of 1 - step / 100 times the first,
+    until the mean squared error of its latents is below STOP + step * STOP_STEP, or for `inner_steps` updates. Steps
+    count in fiftieths of the schedule, so that rate and limit do not depend on the number of steps and are the
+    published ones at 50. Each image has its own loss and update, and keeps its embedding when it is done while others
+    continue. The check precedes the update, so that the last output of an image serves its step.
 
     Returns:
-        The plain trajectory, `empty` [B, steps, L, D], and what the fit knows of the way back: the clean latents
-        `reconstruction` [B, C, h, w] that it arrived at with the `guidance` [B] and the `prompt` [B, L, D].
+        The plain trajectory, `empty` [B, steps, L, D], and the end of the fit: the clean latents `reconstruction`
+        [B, C, h, w] with the `guidance` [B] and the `prompt` [B, L, D].
     """
     assert isinstance(run.text, TextEmbeddings)
     if run.guidance == 1.0 or run.text.empty is None:
@@ -176,16 +175,16 @@ def null_text(run: Run, clean: Tensor) -> Trajectory:
     trajectory = ddim(plain, clean)
     run.forwards += plain.forwards
     scheduler, times = ddim_times(run.model, run.settings.steps, run.settings.start)
-    latents, empty, found = trajectory.latents[0], run.text.empty.float(), []
+    latents, empty, fitted = trajectory.latents[0], run.text.empty.float(), []
     for step, (time, cleaner) in enumerate(pairwise(times)):
         wanted = trajectory.latents[step + 1]
         levels = tuple(sampling.alpha_bar(scheduler, int(t)) for t in (time, cleaner))
         published_step = step * PUBLISHED_STEPS / run.settings.steps
         empty, latents = _fit_empty(run, scheduler, latents, wanted, time, levels, empty, published_step)
-        found.append(empty)
+        fitted.append(empty)
     guidance = torch.full((len(clean),), run.guidance, device=clean.device)
     extras = {
-        "empty": torch.stack(found, 1),
+        "empty": torch.stack(fitted, 1),
         "reconstruction": latents,
         "guidance": guidance,
         "prompt": run.text.prompt,
@@ -194,7 +193,7 @@ def null_text(run: Run, clean: Tensor) -> Trajectory:
 
 
 def null_text_back(run: Run, trajectory: Trajectory) -> Tensor:
-    """Return the reconstruction that the fit made; sample by DDIM where guidance, prompt or steps are others."""
+    """Return the reconstruction of the fit; sample by DDIM if guidance, prompt or steps differ."""
     fitted = trajectory.extras
     if (
         trajectory.times == ddim_times(run.model, run.settings.steps, run.settings.start)[1]
@@ -215,7 +214,7 @@ def _fit_empty(
     empty: Tensor,
     step: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the empty embeddings of a step, and the latents that guidance with them arrives at.
+    """Return the empty embeddings of a step, and the latents that guidance with them reaches.
 
     `step` counts from 0 to below PUBLISHED_STEPS, whatever the number of steps.
     """
@@ -231,26 +230,26 @@ def _fit_empty(
             run.note(time)
             away = sampling.guided_output(run.model, latents, time, TextEmbeddings(free, None), 1.0)
             output = away + run.guidance * (towards - away)
-            made = ddim_step(scheduler.config.prediction_type, output, latents, levels[0], levels[1])
-            losses = (made - wanted).square().flatten(1).mean(1)
+            reached = ddim_step(scheduler.config.prediction_type, output, latents, levels[0], levels[1])
+            losses = (reached - wanted).square().flatten(1).mean(1)
             active = active & (losses.detach() >= STOP + step * STOP_STEP)
             if inner == run.settings.inner_steps or not active.any():
                 break
             gradient = torch.autograd.grad(losses.sum(), free)[0]
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient.square()
-        # Adam's update, with its correction of the first steps; every active image made as many as `inner`.
+        # Adam's update, with its correction of the first steps; every active image has made `inner` updates.
         spread = (second / (1 - 0.999 ** (inner + 1))).sqrt() + 1e-8
         update = rate * (first / (1 - 0.9 ** (inner + 1))) / spread
         empty = torch.where(active[:, None, None], empty - update, empty)
-    return empty.detach(), made.detach()
+    return empty.detach(), reached.detach()
 
 
 # DPM-Solver++ ---------------------------------------------------------------------------------------------------------
 
 
 def dpm_times(scheduler: Any, steps: int, start: int = 0) -> list[float]:
-    """Return steps + 1 timesteps at equal distances, from the last one that was trained to 0, from place `start` on."""
+    """Return steps + 1 timesteps at equal distances, from the last trained one to 0, from place `start` on."""
     last = len(scheduler.alphas_cumprod) - 1
     return [last * (1.0 - k / steps) for k in range(start, steps + 1)]
 
@@ -266,7 +265,7 @@ def signal_and_noise(scheduler: Any, time: float) -> tuple[float, float]:
 def clean_estimate(
     model: Any, scheduler: Any, latents: Tensor, time: float, text: TextEmbeddings, guidance: float = 1.0
 ) -> Tensor:
-    """Ask the network for the clean latents [B, C, h, w] at a timestep, which may be a fraction."""
+    """Return the network's estimate of the clean latents [B, C, h, w] at a timestep, which may be a fraction."""
     output = sampling.guided_output(model, latents, time, text, guidance)
     level = signal_and_noise(scheduler, time)[0] ** 2
     return sampling.split_output(scheduler.config.prediction_type, output, latents, level)[0]
@@ -293,7 +292,7 @@ def dpm_step(
         latents: [B, C, h, w] at the timestep `time`.
         clean: [B, C, h, w] estimate of the clean latents there.
         time, following: timesteps.
-        before: an earlier estimate and its timestep, which make the step one of second order (2M).
+        before: an earlier estimate and its timestep, for a step of second order (2M).
 
     Returns:
         [B, C, h, w] latents at `following`.
@@ -307,7 +306,7 @@ def dpm_step(
 
 
 def first_order(step: int, steps: int) -> bool:
-    """Return whether a step from 1 is of first order: the first, which knows no estimate before, or a last of few."""
+    """Return whether a step, from 1, is of first order: the first, without an earlier estimate, or the last of few."""
     return step == 1 or step == steps < FEW_STEPS
 
 
@@ -315,29 +314,29 @@ def dpm_solve(estimate: Estimate, scheduler: Any, start: Tensor, times: Sequence
     """Solve by DPM-Solver++ 2M (Lu et al., 2022), along timesteps that rise (to noise) or fall (to clean latents).
 
     Args:
-        estimate: (latents, timestep) -> clean latents. It is asked once a step, at the latents that the step leaves.
+        estimate: (latents, timestep) -> clean latents; called once a step, at the start of the step.
         scheduler: for the noise levels.
         start: [B, C, h, w] latents at times[0].
-        times: as of `dpm_times`, or reversed.
+        times: as from `dpm_times`, or reversed.
 
     Returns:
         Latents at each of `times`.
     """
-    found, before = [start], (start, times[0])
+    latents, before = [start], (start, times[0])
     for step, (time, following) in enumerate(pairwise(times), start=1):
-        clean = estimate(found[-1], time)
+        clean = estimate(latents[-1], time)
         earlier = None if first_order(step, len(times) - 1) else before
-        found.append(dpm_step(scheduler, found[-1], clean, time, following, earlier))
+        latents.append(dpm_step(scheduler, latents[-1], clean, time, following, earlier))
         before = (clean, time)
-    return found
+    return latents
 
 
 def dpm_solver(run: Run, clean: Tensor) -> Trajectory:
-    """Invert by DPM-Solver++ 2M: the clean latents stand at timestep 0, and 20 steps are usual (TF-ICON)."""
+    """Invert by DPM-Solver++ 2M: the clean latents are at timestep 0, and 20 steps are usual (TF-ICON)."""
     scheduler = sampling.make_scheduler(run.model.scheduler.config)
     times = dpm_times(scheduler, run.settings.steps, run.settings.start)
-    found = dpm_solve(_estimate(run, scheduler), scheduler, clean, times[::-1])
-    return Trajectory(found[::-1], times, forwards=run.forwards)
+    latents = dpm_solve(_estimate(run, scheduler), scheduler, clean, times[::-1])
+    return Trajectory(latents[::-1], times, forwards=run.forwards)
 
 
 def dpm_solver_back(run: Run, trajectory: Trajectory) -> Tensor:

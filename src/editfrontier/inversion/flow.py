@@ -1,4 +1,4 @@
-"""Solvers of the flow ODE dx/dt = v(x, t), for both directions, and the inversions that they make.
+"""Solvers of the flow ODE dx/dt = v(x, t), for both directions, and the inversions by them.
 
 Time, step and latents stay float32 (or Python floats); a network in half precision rounds only its own input.
 """
@@ -75,20 +75,20 @@ def fireflow(field: Field, start: Tensor, times: Sequence[float], after_step: Af
 def _march(
     step: Callable[[Tensor, float, float], Tensor], start: Tensor, times: Sequence[float], after_step: AfterStep | None
 ) -> list[Tensor]:
-    found = [start]
+    states = [start]
     for count, (time, following) in enumerate(pairwise(times), start=1):
-        state = step(found[-1], time, following - time)
-        found.append(state if after_step is None else after_step(count, state))
-    return found
+        state = step(states[-1], time, following - time)
+        states.append(state if after_step is None else after_step(count, state))
+    return states
 
 
 SOLVERS: dict[str, Solver] = {"euler": euler, "midpoint": midpoint, "rf_solver": rf_solver, "fireflow": fireflow}
 
 
 def pulled(field: Field, target: Tensor, end: float, weight: Callable[[float], float]) -> Field:
-    """Return a field that is pulled to a target, which its straight line would reach at the time `end` (RF-Inversion).
+    """Return a field that is pulled to a target, which a straight line would reach at the time `end` (RF-Inversion).
 
-    v + weight(t) ((target - x) / (end - t) - v). Where the weight is 1 the field itself is not asked.
+    v + weight(t) ((target - x) / (end - t) - v). Where the weight is 1 the field is not evaluated.
     """
 
     def controlled(state: Tensor, time: float) -> Tensor:
@@ -123,21 +123,21 @@ def _times(run: Run, latents: Tensor) -> list[float]:
 
 
 def solve(run: Run, clean: Tensor) -> Trajectory:
-    """Invert by the solver that the method names."""
+    """Invert by the solver of the method."""
     times = _times(run, clean)
-    found = SOLVERS[run.settings.method](field_of(run), clean, times[::-1], None)
-    return Trajectory(found[::-1], times, forwards=run.forwards)
+    states = SOLVERS[run.settings.method](field_of(run), clean, times[::-1], None)
+    return Trajectory(states[::-1], times, forwards=run.forwards)
 
 
 def solve_back(run: Run, trajectory: Trajectory) -> Tensor:
-    """Sample by the solver that the method names, from the noisiest latents."""
+    """Sample by the solver of the method, from the noisiest latents."""
     return SOLVERS[run.settings.method](field_of(run), trajectory.latents[0], trajectory.times, None)[-1]
 
 
 def rf_inversion(run: Run, clean: Tensor) -> Trajectory:
     """Invert by Euler on a field that is pulled to noise by `gamma` (RF-Inversion, Rout et al., 2024).
 
-    On the times of the model's schedule throughout; published pipelines mix them with equal ones (docs/methods.md).
+    All times are those of the model's schedule; published pipelines mix them with equal ones (docs/methods.md).
     """
     assert run.noise is not None
     times, gamma = _times(run, clean), run.settings.gamma
@@ -148,8 +148,8 @@ def rf_inversion(run: Run, clean: Tensor) -> Trajectory:
 def rf_inversion_back(run: Run, trajectory: Trajectory, eta: float = 1.0, stop: float = 0.25) -> Tensor:
     """Sample by Euler on a field that is pulled to the source by `eta` in the first share `stop` of the steps.
 
-    With eta 1 these steps ask the network nothing. The pull makes the reconstruction good by showing it the source; the
-    inversion alone is eta 0.
+    With eta 1 these steps do not call the network. The pull improves the reconstruction by the source itself; eta 0 is
+    the inversion alone.
     """
     if len(trajectory.latents) < len(trajectory.times):
         raise ValueError("RF-Inversion pulls to the clean latents: keep all latents of the trajectory")

@@ -1,4 +1,4 @@
-"""Orders of convergence: how the error of a reconstruction falls with the number of steps."""
+"""Orders of convergence: the error of a reconstruction over the number of steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reconstruction_errors(
     """Return the root mean squared error of latents that were inverted and sampled back, for each number of steps.
 
     Args:
-        model: a pipeline in float32; in half precision rounding takes over long before the order shows.
+        model: a pipeline in float32; in half precision rounding hides the order.
         clean: [B, C, h, w] scaled latents; the error is over all of them.
         text: B prompts or their embeddings, of both directions.
         method: of `inversion.METHODS`.
@@ -33,7 +33,7 @@ def reconstruction_errors(
     """
     errors = []
     for count in steps:
-        found = inversion.invert(model, clean, method, count, text, guidance=guidance)
-        made = inversion.reconstruct(model, found, method, count, text, guidance=guidance)
-        errors.append(math.sqrt(float((made.double() - clean.double()).square().mean())))
+        trajectory = inversion.invert(model, clean, method, count, text, guidance=guidance)
+        back = inversion.reconstruct(model, trajectory, method, count, text, guidance=guidance)
+        errors.append(math.sqrt(float((back.double() - clean.double()).square().mean())))
     return errors

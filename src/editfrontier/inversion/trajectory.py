@@ -1,4 +1,4 @@
-"""The records that all inversions share: settings, the trajectory, and one run of a method."""
+"""The records of all inversions: settings, the trajectory, and one run of a method."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ AfterStep = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What an inversion found.
+    """The result of an inversion.
 
     Attributes:
         latents: [B, C, h, w] float32 each, from the noisiest to the clean ones, one for each of `times`; only the
-            noisiest if no more were kept.
+            noisiest if the others were not kept.
         times: descending. Timesteps on a diffusion model, -1 after the last (for `dpm_solver` they are fractions and
             end at 0); times in [0, 1] on a flow model, ending at 0.
-        extras: what a method found beside latents, [B, ...] each; see `diffusion.null_text`.
-        forwards: samples that went through the denoiser for each image.
+        extras: further results of a method, [B, ...] each; see `diffusion.null_text`.
+        forwards: samples that passed the denoiser for each image.
         seconds: for each image, its share of the wall time when the inversion was computed.
     """
 
@@ -44,13 +44,13 @@ class TrajectorySettings:
 
     Attributes:
         method: a key of `inversion.METHODS`.
-        steps: of the whole schedule, from noise to clean; at least 1.
+        steps: steps of the whole schedule, from noise to clean; at least 1.
         guidance: scale w of classifier-free guidance (`ddim_guided`, `null_text`), the embedded scale on a flow model.
-        start: how many of the noisiest levels are left out; the inversion ends at this place of the schedule.
+        start: number of the noisiest levels that are left out; the inversion ends at this place of the schedule.
         gamma: pull of RF-Inversion towards noise, in [0, 1]; 0.5 (RF-Inversion).
         inner_steps: most updates of the null-text embedding in a step; 10 (null-text inversion).
-        learning_rate: of these updates in the first step, falling towards half of it over the schedule; 1e-2
-            (null-text inversion, whose rate falls by a hundredth in each of 50 steps).
+        learning_rate: rate of these updates in the first step; it falls to half over the schedule; 1e-2 (null-text
+            inversion, whose rate falls by a hundredth in each of 50 steps).
     """
 
     method: str
@@ -81,14 +81,14 @@ class Run:
 
     Attributes:
         model: a diffusers pipeline.
-        settings: of the inversion.
+        settings: settings of the inversion.
         text: embeddings of B prompts.
-        direction: which way it goes.
+        direction: direction of the run.
         guidance: scale w of this direction.
         noise: [B, C, h, w] that RF-Inversion pulls towards.
         on_evaluation: called with the time of every network call before it is made.
-        joint_attention_kwargs: passed on to the attention processors of a flow model.
-        forwards: samples that went through the network for each image, counted as they go.
+        joint_attention_kwargs: arguments of the attention processors of a flow model.
+        forwards: samples that have passed the network for each image.
     """
 
     model: Any
@@ -102,7 +102,7 @@ class Run:
     forwards: int = 0
 
     def note(self, time: float, forwards: int = 1) -> None:
-        """Count a network call at a time, and tell the caller of it."""
+        """Count a network call at a time, and report it to the caller."""
         self.forwards += forwards
         if self.on_evaluation is not None:
             self.on_evaluation(time, self.direction)

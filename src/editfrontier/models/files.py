@@ -1,7 +1,7 @@
-"""Files of a model folder that cannot be read: cut off, a pointer of Git LFS, without all of its shards.
+"""Unreadable files of a model folder: truncated, a pointer of Git LFS, without all shards.
 
-Libraries say of such files "header too large" or name nothing at all. Of weights only the first bytes and the sizes are
-looked at, so that a folder of many gigabytes takes a moment.
+Libraries report such files as "header too large", or name no file. Of weights only the first bytes and the sizes are
+read, so that a folder of many gigabytes takes a moment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from editfrontier.models.registry import weights_root
 
 LFS = b"version https://git-lfs.github.com/spec/"
 REMEDY = "Restore it with `git checkout -- {folder}`, or train it again with `snakemake zoo`"
-"""What mends a folder of the repository."""
+"""The fix for a folder of the repository."""
 
 PROVENANCE = "provenance.json"
 _INDEX = ".safetensors.index.json"
@@ -30,10 +30,10 @@ _LARGEST_HEADER = 100_000_000
 
 @contextmanager
 def named_if_broken(folder: Path) -> Iterator[None]:
-    """Context in which a model folder is read: whatever goes wrong, a broken file of the folder is named.
+    """Name a broken file of a model folder if the block, which reads it, fails.
 
     Raises:
-        UserError: something went wrong and a file is broken; else what was raised goes on.
+        UserError: the block failed and a file is broken; otherwise the original exception.
     """
     try:
         yield
@@ -44,10 +44,9 @@ def named_if_broken(folder: Path) -> Iterator[None]:
 
 
 def broken_file(folder: Path) -> str:
-    """Return the first broken file of a model folder, what is wrong with it and the fix, or "" if none is broken.
+    """Return the first broken file of a model folder, its problem and the fix, or "" if none is broken.
 
-    A folder that does not exist, and files that a model should have and the folder lacks, are none of these, but for
-    shards that an index names.
+    A missing folder and missing files do not count, except shards that an index names.
     """
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
@@ -58,7 +57,7 @@ def broken_file(folder: Path) -> str:
 
 
 def file_problem(path: Path) -> str:
-    """Return what is wrong with a file, as far as its first bytes and its size tell; "" if nothing is."""
+    """Return the problem of a file, from its first bytes and its size; "" if there is none."""
     if not path.exists():
         return "is a link to a file that is gone"
     size = path.stat().st_size
@@ -79,7 +78,7 @@ def file_problem(path: Path) -> str:
 
 
 def _safetensors_problem(path: Path, size: int) -> str:
-    """The file is 8 bytes with the length of a header, the header (JSON with the place of each tensor), the tensors."""
+    """Check the format: 8 bytes with the length of a header, the header (JSON, the place of each tensor), tensors."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > _LARGEST_HEADER:
@@ -105,7 +104,7 @@ def _json_problem(path: Path) -> str:
 
 
 def _shard_problem(path: Path) -> str:
-    """Return which shards an index lacks, or that a shard has no index."""
+    """Return the shards that an index lacks, or that a shard has no index."""
     if path.name.endswith(_INDEX):
         content = json.loads(path.read_bytes())
         names = set((content.get("weight_map") or {}).values()) if isinstance(content, dict) else set()
@@ -117,10 +116,10 @@ def _shard_problem(path: Path) -> str:
 
 
 def _remedy(path: Path, folder: Path) -> str:
-    """Say how to get a file again: it depends on where the folder comes from."""
+    """Return how to get a file again, which depends on the origin of the folder."""
     if (folder / PROVENANCE).exists():
         return REMEDY.format(folder=folder)
-    if "snapshots" in folder.parts:  # of the hub's cache; what is named there is a link, and what it names is kept
+    if "snapshots" in folder.parts:  # of the hub's cache, whose snapshots hold links to the kept files
         real = path.resolve()
         delete = f"Delete {real} and run" if real != path and real.exists() else "Run"
         return f"{delete} {FETCH_WEIGHTS} where the hub can be reached"

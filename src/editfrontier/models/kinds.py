@@ -1,4 +1,4 @@
-"""The kinds of model that editors run on: one table."""
+"""The kinds of models of editors, in one table."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from editfrontier.base.registry import Registry
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A kind of diffusers pipeline. `Editor.model` names the kind that an editor runs on.
+    """A kind of diffusers pipeline; `Editor.model` names the kind of an editor's model.
 
     Attributes:
-        pipeline: the diffusers class that holds its networks.
-        channels: input channels of its denoiser, by which a folder of another kind is told apart.
+        pipeline: the diffusers class of its networks.
+        channels: input channels of its denoiser, which distinguish folders of other kinds.
         t5: its T5 encoders, of 4.8 billion parameters each.
         flow: whether its denoiser is a transformer that was trained by rectified flow, not a UNet by diffusion.
-        whole: whether `from_pretrained` loads it; else its parts are loaded one by one, because its model_index.json
-            names a class that diffusers does not have.
-        safety_checker: whether the pipeline takes one, which would blacken images and is left out.
+        whole: whether `from_pretrained` loads it; otherwise its parts are loaded one by one, because diffusers lacks
+            the class in its model_index.json.
+        safety_checker: whether the pipeline has one, which would blacken images and is left out.
     """
 
     pipeline: str

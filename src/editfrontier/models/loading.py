@@ -1,7 +1,7 @@
 """Finding, checking and loading pretrained models: local folders of the zoo, or hub ids with a pinned revision.
 
-Light at import. Weights are safetensors only, nothing runs remote code, and a folder that carries a provenance.json is
-compared with it before it is used.
+Light at import. Weights are safetensors, no remote code runs, and a folder with a provenance.json is compared with it
+before it is used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
+from editfrontier.base.fetching.files import digest
 from editfrontier.models.files import PROVENANCE, REMEDY, named_if_broken
 from editfrontier.models.kinds import MODEL_KINDS, ModelKind
 from editfrontier.models.registry import (
@@ -37,13 +38,16 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 def resolve_model(reference: Mapping[str, Any] | str | Path) -> Path:
-    """Local folder of a model reference.
+    """Return the local folder of a model.
 
-    reference: a path, a text of `models.registry`, or a mapping with `path` (a local folder), or with `id` and
-        `revision` (a hub repository and the 40 hex digits of a commit; downloaded into the hub cache on first use,
-        unless HF_HUB_OFFLINE is set; safetensors and text files only), each with an optional `sha256` that
-        `weights_sha256` of the folder must equal.
-    Raises UserError if the reference is malformed, the folder is missing, or the checksum does not match.
+    Args:
+        reference: a path, a reference of `models.registry`, or a mapping with `path` (a local folder), or with `id` and
+            `revision` (a hub repository and the 40 hex digits of a commit; downloaded into the hub cache on first use
+            unless HF_HUB_OFFLINE is set, safetensors and text files alone), each with an optional `sha256` that must
+            equal `weights_sha256` of the folder.
+
+    Raises:
+        UserError: the reference is malformed, the folder is missing, or the checksum does not match.
     """
     if isinstance(reference, str | Path):
         match parse_reference(reference):
@@ -88,15 +92,19 @@ def _folder(snapshot: Path, hub: HubReference) -> Path:
 
 def _files_folder(files: FilesReference) -> Path:
     folder = weights_root() / files.name
-    entry = entry_of(f"weights:{files.name}@{files.digest}")
-    wanted = ["config.json", *(file.name for file in entry.files)] if entry else ["config.json"]
-    missing = [name for name in wanted if not (folder / name).is_file()]
-    if missing:
+    if missing := missing_file(files):
         raise UserError(
-            f"{folder / missing[0]}: is missing, expected a file of the model '{files.name}'. Run {FETCH_WEIGHTS} "
+            f"{missing}: is missing, expected a file of the model '{files.name}'. Run {FETCH_WEIGHTS} "
             "where the network can be reached, or set EDITFRONTIER_WEIGHTS to the folder that holds the models"
         )
     return folder
+
+
+def missing_file(files: FilesReference) -> Path | None:
+    """Return the first single file of a model that was not fetched, None if all are there."""
+    folder, entry = weights_root() / files.name, entry_of(f"weights:{files.name}@{files.digest}")
+    expected = ["config.json", *(file.name for file in (entry.files if entry else ()))]
+    return next((folder / name for name in expected if not (folder / name).is_file()), None)
 
 
 def _download(identifier: str, revision: str) -> Path:
@@ -145,16 +153,12 @@ def _download(identifier: str, revision: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file; a link into a hub cache is named by it already, which spares reading gigabytes."""
+    """Return the hex sha256 of a file; a link into a hub cache has it as its name, which saves time."""
     if path.is_symlink():
         name = path.resolve().name
         if _SHA256.fullmatch(name):
             return name
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return digest(path, "sha256")
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -164,7 +168,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """The provenance of a shipped model. Raises UserError if the file is missing or unreadable."""
+    """Return the provenance of a shipped model; raise `UserError` if the file is missing or unreadable."""
     path = Path(folder) / PROVENANCE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -182,7 +186,8 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 def verify_provenance(folder: Path) -> dict[str, Any]:
     """Compare every file of a shipped model with its provenance, and return the provenance.
 
-    Raises UserError that names the first file that is missing or has another checksum, and how to restore it.
+    Raises:
+        UserError: a file is missing or has another checksum; the message says how to restore it.
     """
     folder = Path(folder)
     record = read_provenance(folder)
@@ -190,20 +195,22 @@ def verify_provenance(folder: Path) -> dict[str, Any]:
         path = folder / name
         if not path.is_file():
             raise UserError(f"{path}: is missing, expected a file of the model. {REMEDY.format(folder=folder)}")
-        found = file_sha256(path)
-        if found != expected:
+        actual = file_sha256(path)
+        if actual != expected:
             raise UserError(
-                f"{path}: sha256 is {found[:12]}..., expected {expected[:12]}... of its provenance. "
+                f"{path}: sha256 is {actual[:12]}..., expected {expected[:12]}... of its provenance. "
                 f"{REMEDY.format(folder=folder)}"
             )
     return record
 
 
 def weights_sha256(folder: Path | str) -> str:
-    """One sha256 over names and contents of all files of a model folder, its provenance aside; checks the
-    provenance if any. A text of `models.registry` is hashed itself: it names its weights exactly.
+    """Return one sha256 over names and contents of all files of a model folder but its provenance, which is checked.
 
-    Raises UserError if the folder holds no file or does not match its provenance.
+    A reference of `models.registry`, which names its weights exactly, is hashed itself.
+
+    Raises:
+        UserError: the folder is empty or does not match its provenance.
     """
     reference = parse_reference(folder)
     if not isinstance(reference, Path):
@@ -218,8 +225,8 @@ def weights_sha256(folder: Path | str) -> str:
 def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:
     """Return the precision of each part of a pipeline whose denoiser runs in `dtype`, for `load_pipeline`.
 
-    The denoiser and a T5 are loaded in it at once: at float32 those of FLUX would not fit beside each other on a card.
-    All other parts, autoencoder and CLIP among them, keep float32. T5 overflows in float16 and takes bfloat16 there.
+    The denoiser and a T5 are loaded in it directly: in float32 those of FLUX would not both fit on a card. All other
+    parts, also autoencoder and CLIP, keep float32. T5 overflows in float16 and uses bfloat16 instead.
     """
     import torch
 
@@ -233,13 +240,16 @@ def mixed_precision(kind: str, dtype: str) -> dict[str, torch.dtype]:
 def load_pipeline(
     kind: str, path: Path | str, device: str = "cpu", dtype: torch.dtype | str | Mapping[str, torch.dtype] = "float32"
 ) -> Any:
-    """Load a diffusers pipeline from a local folder: verified files, safetensors only, no safety checker, no
-    progress bar.
+    """Load a diffusers pipeline from a folder: verified files, safetensors, no safety checker, no progress bar.
 
-    kind: a name of MODEL_KINDS. path: a folder or a text of `models.registry`. dtype: a torch dtype or its name, for
-        every network of the pipeline; or one for each part, with a "default" (`mixed_precision`).
-    Raises UserError for an unknown kind, a missing folder or file, a checksum that does not match, or an unloadable
-    model.
+    Args:
+        kind: a name of MODEL_KINDS.
+        path: a folder or a reference of `models.registry`.
+        device: device of the networks.
+        dtype: a torch dtype or its name, for all networks; or one for each part, with a "default" (`mixed_precision`).
+
+    Raises:
+        UserError: an unknown kind, a missing folder or file, another checksum, or a model that cannot be loaded.
     """
     traits = MODEL_KINDS.get(kind)
     folder = resolve_model(path)
@@ -285,7 +295,7 @@ def _load_whole(traits: ModelKind, folder: Path, precision: Any) -> Any:
         str(folder),
         dtype=precision,
         use_safetensors=True,
-        low_cpu_mem_usage=True,  # filled while they are made
+        low_cpu_mem_usage=True,  # networks are filled while they are built
         local_files_only=True,
         **options,
     )
@@ -295,22 +305,21 @@ def _load_parts(traits: ModelKind, folder: Path, precision: Any) -> Any:
     import diffusers
     import transformers
 
-    parts: dict[str, tuple[Any, str, bool]] = {
-        "transformer": (diffusers.SD3Transformer2DModel, "transformer", True),
-        "vae": (diffusers.AutoencoderKL, "vae", True),
-        "scheduler": (diffusers.FlowMatchEulerDiscreteScheduler, "scheduler", False),
-        "text_encoder": (transformers.CLIPTextModelWithProjection, "text_encoder", True),
-        "text_encoder_2": (transformers.CLIPTextModelWithProjection, "text_encoder_2", True),
-        "text_encoder_3": (transformers.T5EncoderModel, "text_encoder_3", True),
-        "tokenizer": (transformers.CLIPTokenizer, "tokenizer", False),
-        "tokenizer_2": (transformers.CLIPTokenizer, "tokenizer_2", False),
-        "tokenizer_3": (transformers.T5TokenizerFast, "tokenizer_3", False),
+    networks = {
+        **{"transformer": diffusers.SD3Transformer2DModel, "vae": diffusers.AutoencoderKL},
+        **dict.fromkeys(("text_encoder", "text_encoder_2"), transformers.CLIPTextModelWithProjection),
+        "text_encoder_3": transformers.T5EncoderModel,
+    }
+    others = {
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler,
+        **dict.fromkeys(("tokenizer", "tokenizer_2"), transformers.CLIPTokenizer),
+        "tokenizer_3": transformers.T5TokenizerFast,
     }
     loaded = {}
-    for name, (cls, subfolder, network) in parts.items():
+    for name, part in {**networks, **others}.items():
         chosen = precision.get(name, precision["default"]) if isinstance(precision, dict) else precision
-        options: dict[str, Any] = {"dtype": chosen, "use_safetensors": True} if network else {}
-        loaded[name] = cls.from_pretrained(str(folder), subfolder=subfolder, local_files_only=True, **options)
-        if network:
-            loaded[name].to(chosen)  # what is read without `accelerate` keeps the precision of its file
+        options: dict[str, Any] = {"dtype": chosen, "use_safetensors": True} if name in networks else {}
+        loaded[name] = part.from_pretrained(str(folder), subfolder=name, local_files_only=True, **options)
+        if name in networks:
+            loaded[name].to(chosen)  # without `accelerate` a network has the precision of its file
     return getattr(diffusers, traits.pipeline)(**loaded)

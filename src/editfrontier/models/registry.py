@@ -1,14 +1,14 @@
-"""Pretrained models by name: what is known of each (config/models.yaml), and the texts that jobs name models by.
+"""Pretrained models by name: their entries (config/models.yaml), and the references by which jobs name models.
 
-A config names a model as `{ registry: name }`, `{ id: ..., revision: ... }` or `{ path: folder }`. Jobs get one text
-for it, which says exactly which weights are meant and can be hashed without having them:
+A config names a model as `{ registry: name }`, `{ id: ..., revision: ... }` or `{ path: folder }`. Jobs get a
+reference, one text that names the weights exactly and can be hashed without them:
 
     folder                      a local folder
     owner/name@revision         a repository of the hub at a commit, with ":folder" for one of its folders
     weights:name@digest         single files that `editfrontier weights` fetches to the folder `weights_root() / name`
 
-The revision is "unpinned" where nobody has said which one is meant; then nothing can be fetched or loaded, but a
-config can be checked and planned. Light at import: Snakemake builds its graph with this module.
+An unknown revision is "unpinned"; then nothing can be fetched or loaded, but a config can be checked and planned. Light
+at import: Snakemake builds its graph with this module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from editfrontier.base.yaml_files import read_yaml
 REGISTRY, SCHEMA, LOCK = CONFIG / "models.yaml", CONFIG / "models.schema.yaml", CONFIG / "models.lock.yaml"
 UNPINNED = "unpinned"
 ALLOW = ("*.json", "*.txt", "*.safetensors", "*.model")
-"""What is fetched of a repository: configs, tokenizers, safetensors. No code and no pickles."""
+"""Fetched files of a repository: configs, tokenizers, safetensors; no code and no pickles."""
 
 IGNORE = ("*.fp16.*", "*non_ema*", "safety_checker/*")
 """Copies in half precision, weights without averaging, and the safety checker, which would blacken images."""
@@ -46,7 +46,7 @@ _FILES = re.compile(r"weights:(?P<name>[a-z][a-z0-9_]*)@(?P<digest>[0-9a-f]{12})
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A single file. url: None = a person has to fetch it. sha256: all or the first digits of its checksum."""
+    """A single file. url: None = a person must fetch it. sha256: all or the first digits of its checksum."""
 
     name: str
     url: str | None
@@ -79,7 +79,7 @@ class ModelEntry:
 
     @property
     def reference(self) -> str:
-        """The text that jobs name it by."""
+        """The reference of the model in jobs."""
         if self.id:
             return f"{self.id}@{self.revision or UNPINNED}"
         content = [[file.name, file.sha256] for file in self.files]
@@ -98,14 +98,14 @@ class HubReference:
 
 @dataclass(frozen=True)
 class FilesReference:
-    """Single files, by the name of their entry and a digest of what the entry says of them."""
+    """Single files, by the name of their entry and a digest of the entry."""
 
     name: str
     digest: str
 
 
 def parse_reference(text: str | Path) -> HubReference | FilesReference | Path:
-    """Read the text that a job names a model by; whatever is neither of the hub nor of single files is a folder."""
+    """Parse the reference of a model; a text that names neither the hub nor single files is a folder."""
     if match := _HUB.fullmatch(str(text)):
         return HubReference(match["id"], match["revision"], match["subfolder"] or "")
     if match := _FILES.fullmatch(str(text)):
@@ -114,7 +114,7 @@ def parse_reference(text: str | Path) -> HubReference | FilesReference | Path:
 
 
 def weights_root() -> Path:
-    """Return the folder that single files are fetched to: EDITFRONTIER_WEIGHTS, else `weights`."""
+    """Return the folder of fetched single files: EDITFRONTIER_WEIGHTS, else `weights`."""
     return Path(os.environ.get("EDITFRONTIER_WEIGHTS") or "weights")
 
 
@@ -122,7 +122,7 @@ def weights_root() -> Path:
 
 
 def load_registry(path: Path | None = None) -> dict[str, ModelEntry]:
-    """Read the registry, with the revisions of the lock file beside it (which may be missing) where it has none.
+    """Read the registry; missing revisions come from the lock file beside it, if there is one.
 
     Args:
         path: the registry; None = `REGISTRY`.
@@ -138,7 +138,7 @@ def load_registry(path: Path | None = None) -> dict[str, ModelEntry]:
 
 @cache
 def _read_registry(path: Path, lock: Path, stamps: tuple[int, ...]) -> dict[str, ModelEntry]:
-    """stamps: times of both files, so that changed ones are read again."""
+    """Read both files; `stamps` are their times, so that changed files are read again."""
     content = read_yaml(path, "file of models")
     _check(path, content)
     pins = read_lock(lock)
@@ -165,7 +165,7 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what the lock file says: model -> {revision, files: {name: sha256}}; nothing if there is no such file."""
+    """Return the lock file: model -> {revision, files: {name: sha256}}; empty if there is no such file."""
     if not path.is_file():
         return {}
     content = read_yaml(path, "file of models")
@@ -180,7 +180,7 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def get_entry(name: str) -> ModelEntry:
-    """Return an entry of the registry; raise `UserError` if there is none of this name."""
+    """Return an entry of the registry; raise `UserError` for an unknown name."""
     registry = load_registry()
     if name not in registry:
         near = did_you_mean(name, registry)
@@ -191,7 +191,7 @@ def get_entry(name: str) -> ModelEntry:
 
 
 def entry_of(reference: str | Path) -> ModelEntry | None:
-    """Return the entry of the registry that a job's text stands for, whatever its revision; None for others."""
+    """Return the entry of the registry for a reference of any revision; None if there is none."""
     parsed = parse_reference(reference)
     if isinstance(parsed, FilesReference):
         return load_registry().get(parsed.name)
@@ -204,20 +204,20 @@ def entry_of(reference: str | Path) -> ModelEntry | None:
 
 
 def entry_problem(entry: Mapping[str, Any], kinds: Iterable[str] | None = None) -> str:
-    """Return what is wrong with an entry of a config's `models` or `evaluators`, "" if nothing is.
+    """Return the problem of an entry of a config's `models` or `evaluators`, "" if there is none.
 
     Args:
         entry: the mapping, whose keys and types the schema has checked.
-        kinds: kinds of the registry that are allowed there; None = all.
+        kinds: allowed kinds of the registry; None = all.
     """
     given = [key for key in ("registry", "id", "path") if key in entry]
     if len(given) != 1:
-        found = " and ".join(f"`{key}`" for key in given) or "none of them"
-        return f"has {found}, expected one of `registry`, `id` with `revision`, and `path`. Give one of them."
+        keys = " and ".join(f"`{key}`" for key in given) or "none of them"
+        return f"has {keys}, expected one of `registry`, `id` with `revision`, and `path`. Give one of them."
     if "id" in entry and "revision" not in entry:
         return "has an `id` without a `revision`, expected the 40 hex digits of a commit. Add it."
     if "path" in entry and "revision" in entry:
-        return "has a `revision`, which a folder has not. Remove it."
+        return "has a `revision`, but a folder has none. Remove it."
     if "registry" not in entry:
         return ""
     try:
@@ -225,14 +225,14 @@ def entry_problem(entry: Mapping[str, Any], kinds: Iterable[str] | None = None) 
     except UserError as error:
         return str(error)
     if "revision" in entry and not known.id:
-        return f"has a `revision`, which the single files of '{known.name}' have not. Remove it."
+        return f"has a `revision`, but the single files of '{known.name}' have none. Remove it."
     if kinds is not None and known.kind not in (allowed := list(kinds)):
         return f"'{known.name}' is of kind {known.kind}, expected {' or '.join(allowed)}. Name another model."
     return ""
 
 
 def reference_of(entry: Mapping[str, Any]) -> str:
-    """Return the text that jobs name the model of a config's entry by; the entry has no `entry_problem`."""
+    """Return the reference of the model of a config's entry, which has no `entry_problem`."""
     if "path" in entry:
         folder = Path(entry["path"], entry.get("subfolder", ""))
         return folder.as_posix()
@@ -245,13 +245,13 @@ def reference_of(entry: Mapping[str, Any]) -> str:
 
 
 def segmenter_reference(text: str) -> str:
-    """Return the text that jobs name the segmenter of a data set's option `sam` by: a name of the registry, a text of
-    this module, or a folder, which a name of the registry is not taken for unless it has a slash."""
+    """Return the reference of the segmenter of a data set's option `sam`: a name of the registry, a reference, or a
+    folder; a name of the registry wins over a folder without a slash."""
     return load_registry()[text].reference if text in load_registry() else text
 
 
 def segmenter_problem(text: str) -> str:
-    """Return what is wrong with a data set's option `sam`, "" if nothing is."""
+    """Return the problem of a data set's option `sam`, "" if there is none."""
     registry = load_registry()
     allowed = [name for name, entry in registry.items() if entry.kind == SEGMENTER]
     if text in registry and text not in allowed:
@@ -263,32 +263,32 @@ def segmenter_problem(text: str) -> str:
 
 
 def segmenters_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return task -> the text that jobs name its segmenter by, of the tasks whose options name one."""
+    """Return task -> reference of its segmenter, of the tasks whose options name one."""
     named = {task: entry.get("options", {}).get("sam") for task, entry in config.get("tasks", {}).items()}
     return {task: segmenter_reference(str(text)) for task, text in named.items() if text}
 
 
 def size_of(entry: Mapping[str, Any]) -> int | None:
-    """Return the side in pixels that the model of a config's entry was trained at, None if nobody said it."""
+    """Return the side in pixels of the training images of the model of a config's entry, None if it is unknown."""
     if "size" in entry:
         return int(entry["size"])
     return get_entry(entry["registry"]).size if "registry" in entry else None
 
 
 def reference_hash(reference: HubReference | FilesReference) -> str:
-    """Return the sha256 that stands for weights that are named exactly, without reading them."""
+    """Return a sha256 for exactly named weights, without reading them."""
     return hashlib.sha256(repr(reference).encode()).hexdigest()
 
 
 def weights_hash(model: str | Path) -> str:
-    """Return 12 hexadecimal digits that stand for a model's weights.
+    """Return 12 hexadecimal digits for a model's weights.
 
     Args:
-        model: a text of `models.registry`, which names weights that need not be here; or a folder. Of a folder the
-            provenance.json stands for it, which holds its checksums; without one, names, sizes and times of its files.
+        model: a reference, whose weights need not be here; or a folder, hashed by its provenance.json, which holds
+            checksums, or else by names, sizes and times of its files.
 
     Raises:
-        UserError: the folder holds nothing.
+        UserError: the folder is empty.
     """
     reference = parse_reference(model)
     if not isinstance(reference, Path):
@@ -302,5 +302,5 @@ def weights_hash(model: str | Path) -> str:
             f"{file}: no such file, expected a model with its provenance, or a folder with a model of your own. "
             f"Restore it with `git checkout -- {reference}`, train it with `snakemake zoo`, or correct `path`."
         )
-    found = [(path.relative_to(reference).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]
+    stats = [(path.relative_to(reference).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
-"""Fetching pretrained models once, where the network can be reached, and saying which of them are not here yet.
+"""Fetching pretrained models once, where the network can be reached, and listing the missing ones.
 
-Jobs never fetch anything: compute nodes often reach no network, and many jobs would fetch the same files at once.
+Jobs never fetch files: compute nodes often have no network, and many jobs would fetch the same files at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from editfrontier.base.fetching.downloads import download
 from editfrontier.base.files import write_bytes
 from editfrontier.models import registry
 from editfrontier.models.files import broken_file
-from editfrontier.models.loading import PROVENANCE, file_sha256, resolve_model, verify_provenance
+from editfrontier.models.loading import PROVENANCE, file_sha256, missing_file, resolve_model, verify_provenance
 from editfrontier.models.registry import (
     UNPINNED,
     FilesReference,
@@ -48,11 +48,11 @@ class Model:
     """A model that a study uses.
 
     Attributes:
-        reference: the text that jobs name it by.
-        entry: of the registry, None if it knows nothing of it.
+        reference: its reference in jobs.
+        entry: its entry of the registry, None if there is none.
         users: keys of the config that name it.
         problem: why it cannot be loaded now, "" if it can.
-        fetchable: whether `fetch` can mend the problem.
+        fetchable: whether `fetch_models` can solve the problem.
     """
 
     reference: str
@@ -63,10 +63,9 @@ class Model:
 
 
 def models_of(config: Mapping[str, Any]) -> list[Model]:
-    """Return the models that a complete config names under `models`, `evaluators` and as `sam` of a task's data set,
-    and what is missing of them.
+    """Return the models of a complete config, under `models`, `evaluators` and as `sam` of a task's data set.
 
-    A hub repository counts once, whatever its folders are used for. Nothing is downloaded and nothing is asked for.
+    A hub repository counts once for all of its folders. Nothing is downloaded, and the network is not used.
     """
     named = [
         (f"{section}.{name}", reference_of(entry))
@@ -88,10 +87,8 @@ def _model(reference: str, users: Iterable[str]) -> Model:
         problem = broken_file(parsed) if parsed.is_dir() else f"{parsed}: no such folder"
         return Model(reference, None, tuple(users), problem, False)
     if isinstance(parsed, FilesReference):
-        folder = weights_root() / parsed.name
-        wanted = ["config.json", *(file.name for file in entry.files)] if entry else ["config.json"]
-        missing = [name for name in wanted if not (folder / name).is_file()]
-        problem = f"{folder / missing[0]}: is missing" if missing else broken_file(folder)
+        missing = missing_file(parsed)
+        problem = f"{missing}: is missing" if missing else broken_file(weights_root() / parsed.name)
         return Model(reference, entry, tuple(users), problem, True)
     if parsed.revision == UNPINNED:
         problem = f"its revision is not pinned: run {FETCH_WEIGHTS}, or set `revision` in the config"
@@ -103,13 +100,13 @@ def _model(reference: str, users: Iterable[str]) -> Model:
 
 
 def broken_models(config: Mapping[str, Any]) -> list[str]:
-    """Return, for each model of a config with a broken file, the file, what is wrong with it and the fix."""
+    """Return, for each model of a config with a broken file, the file, its problem and the fix."""
     folders = (_folder(parse_reference(model.reference)) for model in models_of(config))
     return [problem for folder in folders if folder is not None and (problem := broken_file(folder))]
 
 
 def _folder(reference: HubReference | FilesReference | Path) -> Path | None:
-    """Return where a model is or would be, None if the cache of the hub has not this revision."""
+    """Return the folder of a model, None if the cache of the hub lacks this revision."""
     match reference:
         case HubReference():
             return _snapshot(reference)
@@ -126,10 +123,10 @@ def _snapshot(hub: HubReference) -> Path | None:
 
 
 def _whole(folder: Path, entry: ModelEntry | None) -> bool:
-    """Return whether all of a snapshot is there.
+    """Return whether all files of a snapshot are there.
 
-    A download that was cut short leaves the same folder, so that of a model of the registry only its note in the lock
-    file can say so; of others nothing is known to be absent.
+    An interrupted download leaves the same folder, so that only the lock file tells it, for models of the registry; of
+    other models no file is known to be missing.
     """
     if entry is None:
         return True
@@ -138,9 +135,9 @@ def _whole(folder: Path, entry: ModelEntry | None) -> bool:
 
 
 def damaged_files(model: Model) -> list[str]:
-    """Return a line for each file of a model that is not as the lock file, or a folder's provenance, has it.
+    """Return a line for each file of a model that differs from the lock file, or from a folder's provenance.
 
-    All files are read to their end, which takes a while for large models.
+    All files are read completely, which takes a while for large models.
     """
     parsed = parse_reference(model.reference)
     if isinstance(parsed, Path):
@@ -155,8 +152,8 @@ def damaged_files(model: Model) -> list[str]:
     if folder is None or (isinstance(parsed, HubReference) and locked.get("revision") != parsed.revision):
         return []
     return [
-        # The file itself: the hub keeps links, and would link a damaged file again.
-        f"{(folder / name).resolve()}: {name} of {model.reference} is not as {lock_file().name} has it. Delete it and "
+        # The file behind the link: the hub would link a damaged file again.
+        f"{(folder / name).resolve()}: {name} of {model.reference} differs from {lock_file().name}. Delete it and "
         f"run {FETCH_WEIGHTS}."
         for name, sha256 in sorted(locked.get("files", {}).items())
         if (folder / name).is_file() and file_sha256(folder / name) != sha256
@@ -167,14 +164,14 @@ def damaged_files(model: Model) -> list[str]:
 
 
 def fetch_models(config: Mapping[str, Any], pin: bool = False) -> list[str]:
-    """Fetch what is missing, verify what is known of it, and note checksums in the lock file.
+    """Fetch missing models, verify their known checksums, and write checksums to the lock file.
 
     Args:
         config: complete config of a study.
-        pin: whether to ask the hub for the present revision of repositories that have none, and note it.
+        pin: whether to get the present revision of unpinned repositories from the hub, and write it too.
 
     Returns:
-        problems that are left, one line each; the other models are here.
+        The remaining problems, one line each; all other models are here.
     """
     problems, lock = [], lock_file()
     for model in models_of(config):
@@ -208,17 +205,17 @@ def _fetch_repository(model: Model, pin: bool, lock: Path) -> None:
 
 
 def _note_repository(entry: ModelEntry, hub: HubReference, folder: Path, lock: Path) -> None:
-    found = {
+    hashes = {
         path.relative_to(folder).as_posix(): file_sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix in (".safetensors", ".json", ".txt", ".model")
     }
-    if not any(name.endswith(".safetensors") for name in found):
+    if not any(name.endswith(".safetensors") for name in hashes):
         raise UserError(
             f"{hub.id} holds no safetensors at revision {hub.revision}, expected weights in this format: others may "
             "run code. Take another revision, or convert it and give `path`."
         )
-    _note(lock, entry.name, {"revision": hub.revision, "files": found})
+    _note(lock, entry.name, {"revision": hub.revision, "files": hashes})
 
 
 def _present_revision(identifier: str) -> str:
@@ -228,8 +225,8 @@ def _present_revision(identifier: str) -> str:
         revision = HfApi().model_info(identifier).sha
     except Exception as error:  # of many unrelated types
         raise UserError(
-            f"{identifier}: the hub did not say its revision ({type(error).__name__}). Check the network and, if it is "
-            "gated, log in by `hf auth login`."
+            f"{identifier}: the hub did not return its revision ({type(error).__name__}). Check the network and, if "
+            "it is gated, log in by `hf auth login`."
         ) from error
     if not revision:
         raise UserError(f"{identifier}: the hub named no revision. Set `revision` in the config.")
@@ -242,7 +239,7 @@ def _fetch_files(model: Model, lock: Path) -> None:
     folder = weights_root() / entry.name
     folder.mkdir(parents=True, exist_ok=True)
     known = read_lock(lock).get(entry.name, {}).get("files", {})
-    found = {}
+    hashes = {}
     for file in entry.files:
         path = folder / file.name
         by_hand = f"Put {file.name} ({entry.title}) there by hand."
@@ -254,20 +251,20 @@ def _fetch_files(model: Model, lock: Path) -> None:
         elif not path.is_file():
             whole = file.sha256 if len(file.sha256) == 64 else ""
             download(str(file.url), path, sha256=whole, by_hand=by_hand)
-        found[file.name] = file_sha256(path)
+        hashes[file.name] = file_sha256(path)
         expected = known.get(file.name) or file.sha256
-        if not found[file.name].startswith(expected):
+        if not hashes[file.name].startswith(expected):
             path.unlink()
             raise UserError(
-                f"{path}: its sha256 was {found[file.name]}, expected {expected}{'...' if len(expected) < 64 else ''}. "
+                f"{path}: its sha256 was {hashes[file.name]}, expected {expected}{'...' * (len(expected) < 64)}. "
                 "It was removed: fetch it again, or from another place."
             )
     write_bytes(folder / "config.json", (json.dumps(dict(entry.config), indent=2) + "\n").encode())
-    _note(lock, entry.name, {"files": found})
+    _note(lock, entry.name, {"files": hashes})
 
 
 def _elsewhere(name: str, sha256: str) -> Path | None:
-    """Return the same file of another model, if its checksum is known to be the same."""
+    """Return the same file of another model, by its known checksum."""
     for other in load_registry().values():
         path = weights_root() / other.name / name
         if sha256 and path.is_file() and any(file.name == name and file.sha256 == sha256 for file in other.files):
@@ -276,7 +273,7 @@ def _elsewhere(name: str, sha256: str) -> Path | None:
 
 
 def _note(lock: Path, name: str, values: Mapping[str, Any]) -> None:
-    """Write what was fetched of a model to the lock file; raise `UserError` if it says something else."""
+    """Write the fetched files of a model to the lock file; raise `UserError` if they differ from it."""
     content = read_lock(lock)
     old = content.get(name, {})
     if old.get("revision") == values.get("revision"):
@@ -296,8 +293,7 @@ def _note(lock: Path, name: str, values: Mapping[str, Any]) -> None:
 
 
 def summary(models: Iterable[Model]) -> list[str]:
-    """Return a line for each model: its name, what it is for, its size and terms, and what is missing; and a last line
-    that counts these."""
+    """Return a line for each model, with its name, users, size, terms and problem, and a last line that counts them."""
     models, lines = list(models), []
     for model in models:
         entry = model.entry
