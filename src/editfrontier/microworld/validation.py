@@ -1,6 +1,6 @@
-"""Validate the metrics against the renderer's truth: does a metric move with what it is said to measure?
+"""Validate the metrics against the renderer's truth: does a metric follow the quantity that it measures?
 
-Portraits are drawn with seeds of their own, so no network was trained on them. Each check states its expectation before
+Portraits are drawn with separate seeds, so no network was trained on them. Each check states its expectation before
 any number is seen; a check that does not hold is reported as such and changes nothing else.
 """
 
@@ -30,15 +30,17 @@ from editfrontier.microworld.validation_report import (
     Array,
     Report,
     clustered,
+    clustered_mean,
     portraits,
+    rate,
     spearman,
 )
 from editfrontier.microworld.zoo.corruptions import CORRUPTIONS, corrupt
+from editfrontier.microworld.zoo.evaluators_data import to_bytes, to_float
 from editfrontier.scoring.metrics import PSNR_CAP, alignment, background, quality
 from editfrontier.scoring.metrics.distribution import fid, kid
 from editfrontier.scoring.metrics.identity import identity_similarity
 from editfrontier.scoring.sources import load_evaluators, provenance_of
-from editfrontier.statistics.bootstrap import rate_bounds
 from editfrontier.statistics.detection import auroc
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 IDENTITY_STEPS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 LPIPS_PAIRS = 6
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_NO_INTERVAL = (np.nan, np.nan)
 
 
 def validate(
@@ -54,10 +57,10 @@ def validate(
     """Write validation.csv (`out`) and the points behind it (`points_out`, parquet). Command line: `validate`.
 
     Args:
-        evaluators: kind -> model folder, or an evaluator; the checks of a kind that is left out are left out.
+        evaluators: kind -> model folder, or an evaluator; checks of a kind that is absent are not made.
         out: columns check, metric, statistic, value, ci_low, ci_high, n, expectation, holds.
         points_out: columns check, metric, group, x (the truth), y (the metric).
-        n: portraits of a check; checks of single attributes or corruptions take an eighth.
+        n: portraits for each check; checks of single attributes or corruptions take an eighth.
         seed: of the portraits.
     """
     networks = load_evaluators(evaluators, device)
@@ -82,7 +85,7 @@ def validate(
 
 
 def check_identity(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
-    """Identity cosine against the distance of the identity parameters, in the same and in another picture."""
+    """Check the identity cosine against the distance of the identity parameters, in the same and in another picture."""
     if "identity" not in networks:
         return
     embed = networks["identity"].embed
@@ -98,28 +101,16 @@ def check_identity(report: Report, networks: Mapping[str, Any], n: int, seed: in
             cosine[picture][:, k] = identity_similarity(reference, embed(render_portraits(drawn).images)).numpy()
     for picture, values in cosine.items():
         report.plot("identity", "id_sim", picture, distance, values)
-        limit = -0.9 if picture == "same picture" else -0.7
-        report.add(
-            "identity",
-            "id_sim",
-            f"Spearman with identity distance, {picture}",
-            *clustered(spearman, distance, values),
-            n,
-            ("<=", limit),
-        )
+        expected = ("<=", -0.9 if picture == "same picture" else -0.7)
+        statistic = f"Spearman with identity distance, {picture}"
+        report.add("identity", "id_sim", statistic, clustered(spearman, distance, values), n, expected)
     same, different = cosine["other picture"][:, :1], cosine["other picture"][:, -1:]
-    report.add(
-        "identity",
-        "id_sim",
-        "ROC AUC, same against other person, other picture",
-        *clustered(auroc, same, different),
-        n,
-        (">=", 0.98),
-    )
+    statistic = "ROC AUC, same against other person, other picture"
+    report.add("identity", "id_sim", statistic, clustered(auroc, same, different), n, (">=", 0.98))
 
 
 def check_attribute_edits(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
-    """Portraits without and with each attribute: the classifier's verdict, the direction of CLIP, the background."""
+    """Check pairs without and with each attribute: the classifier's verdict, the direction of CLIP, the background."""
     pairs = max(4, n // 8)
     before, after, names = _attribute_pairs(pairs, seed)
     if "attributes" in networks:
@@ -133,7 +124,7 @@ def check_attribute_edits(report: Report, networks: Mapping[str, Any], n: int, s
 
 
 def _attribute_pairs(pairs: int, seed: int) -> tuple[Tensor, Tensor, list[str]]:
-    """Images [20 * pairs, 3, H, W] without and with an attribute, and its name for each pair."""
+    """Draw images [20 * pairs, 3, H, W] without and with an attribute; return them and the attribute of each pair."""
     without, with_it, names = [], [], []
     for name in ATTRIBUTES:
         people = portraits(pairs, seed, f"pairs {name}")
@@ -143,12 +134,16 @@ def _attribute_pairs(pairs: int, seed: int) -> tuple[Tensor, Tensor, list[str]]:
     return torch.cat(without), torch.cat(with_it), names
 
 
-def _cleared(people: Portraits, name: str) -> Portraits:
-    """The portraits without the attribute; for a hair colour, with another one."""
+def _without(people: Portraits, name: str) -> Portraits:
+    """Return the portraits without an attribute; for a hair colour, with another one."""
     if name in HAIR_COLOURS:
         return set_attribute(people, HAIR_COLOURS[HAIR_COLOURS.index(name) - 1], True)
-    # What the attribute would clear is cleared here too, so that the pair differs in this attribute alone.
-    return set_attribute(set_attribute(people, name, True), name, False)
+    return set_attribute(people, name, False)
+
+
+def _cleared(people: Portraits, name: str) -> Portraits:
+    """Return the portraits without an attribute and without what it clears, so that a pair differs in it alone."""
+    return _without(people if name in HAIR_COLOURS else set_attribute(people, name, True), name)
 
 
 def _check_success(report: Report, judge: Any, before: Tensor, after: Tensor, names: list[str], pairs: int) -> None:
@@ -159,12 +154,11 @@ def _check_success(report: Report, judge: Any, before: Tensor, after: Tensor, na
     right = ((~verdicts[0]).astype(float) + verdicts[1]) / 2
     for start, name in zip(range(0, len(names), pairs), names[::pairs], strict=True):
         part = right[start : start + pairs]
-        # Two judged images a pair; the pair is the unit, and a rate of 1 still has an interval.
-        bounds = rate_bounds(float(part.mean()), pairs)
-        report.add("success", "success", f"balanced accuracy, {name}", float(part.mean()), bounds, pairs, (">=", 0.9))
+        # A pair has two judged images; the pair is the unit, and a rate of 1 still has an interval.
+        report.add("success", "success", f"balanced accuracy, {name}", rate(part), pairs, (">=", 0.9))
         report.plot("success", "success", name, np.array([ATTRIBUTES.index(name)]), part.mean(keepdims=True))
-    bounds = clustered(lambda x, _: float(x.mean()), right[:, None], right[:, None])[1]
-    report.add("success", "success", "balanced accuracy, mean", float(right.mean()), bounds, len(right), (">=", 0.97))
+    mean = clustered_mean(right[:, None])
+    report.add("success", "success", "balanced accuracy, mean", mean, len(right), (">=", 0.97))
 
 
 def _check_background(report: Report, lpips: Any, before: Tensor, after: Tensor) -> None:
@@ -185,26 +179,26 @@ def _check_background(report: Report, lpips: Any, before: Tensor, after: Tensor)
         "ssim_bg": (float(background.ssim_background(before, after, area).min()), (">=", 1 - 1e-9)),
     }
     for metric, (value, expected) in worst.items():
-        report.add("background", metric, "worst value of the true edit", value, (np.nan, np.nan), n, expected)
+        report.add("background", metric, "worst value of the true edit", (value, _NO_INTERVAL), n, expected)
     values = {"true edit": spatial(after), "another portrait": spatial(unrelated)}
     kept = np.isfinite(values["true edit"])
     for code, (group, numbers) in enumerate(values.items()):
         report.plot("background", "lpips_bg_spatial", group, np.full(int(kept.sum()), float(code)), numbers[kept])
     true, other = (numbers[kept, None] for numbers in values.values())
-    # How much of the edit the network's receptive field carries over the eroded border.
+    # The share of the edit that the network's receptive field carries over the eroded border.
     ratio = clustered(lambda x, y: float(x.mean() / y.mean()), true, other)
     statistic = "mean of the true edit over mean of another portrait"
-    report.add("background", "lpips_bg_spatial", statistic, *ratio, len(true), ("<=", 0.1))
+    report.add("background", "lpips_bg_spatial", statistic, ratio, len(true), ("<=", 0.1))
 
 
 def _closed(mask: Tensor) -> Tensor:
-    """Morphological closing with radius 1, as the masks of the portrait cases have."""
+    """Close a mask with radius 1, as the masks of the portrait cases are."""
     grown = torch.nn.functional.max_pool2d(mask.float(), 3, stride=1, padding=1) > 0.5
     return background.erode(grown, 1) | mask
 
 
 def _check_direction(report: Report, clip: Any, seed: int, pairs: int) -> None:
-    """CLIP directional similarity of the true edit against an edit of another attribute."""
+    """Check CLIP's directional similarity of the true edit against an edit of another attribute."""
     language = load_language()
     scores: list[Array] = []
     for k, name in enumerate(ATTRIBUTES):
@@ -238,12 +232,11 @@ def _check_direction(report: Report, clip: Any, seed: int, pairs: int) -> None:
     report.plot("direction", "clip_directional", "asked edit", np.ones(len(values)), values[:, 0])
     report.plot("direction", "clip_directional", "other edit", np.zeros(len(values)), values[:, 1])
     statistic = "share of edits scored above an edit of another attribute"
-    bounds = rate_bounds(float(wins.mean()), len(wins))
-    report.add("direction", "clip_directional", statistic, float(wins.mean()), bounds, len(wins), (">=", 0.9))
+    report.add("direction", "clip_directional", statistic, rate(wins), len(wins), (">=", 0.9))
 
 
 def check_corruptions(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
-    """Quality, LPIPS, FID and KID against the severity of known corruptions."""
+    """Check quality, LPIPS, FID and KID against the severity of known corruptions."""
     m = max(4, n // 8)
     few = min(m, 2 * LPIPS_PAIRS)
     clean = render_portraits(portraits(m, seed, "corruptions")).images
@@ -251,16 +244,14 @@ def check_corruptions(report: Report, networks: Mapping[str, Any], n: int, seed:
     severity = np.tile(np.array(SEVERITIES), (m, 1))
     measured: dict[str, list[Array]] = {"quality": [], "lpips_true": []}
     for family, corruption in CORRUPTIONS.items():
-        images = []
-        for level in SEVERITIES:
-            damaged = corruption(clean.float() / 255, torch.full((m,), level), generator)
-            images.append((damaged.clamp(0, 1) * 255).round().to(torch.uint8))
+        levels = [corruption(to_float(clean), torch.full((m,), level), generator) for level in SEVERITIES]
+        images = [to_bytes(damaged.clamp(0, 1)) for damaged in levels]
         if "quality" in networks:
             values = np.stack([networks["quality"].quality(part).numpy() for part in images], axis=1)
             measured["quality"].append(values)
             report.plot("corruption", "quality", family, severity, values)
             name = f"Spearman with severity, {family}"
-            report.add("corruption", "quality", name, *clustered(spearman, severity, values), m, ("<=", -0.8))
+            report.add("corruption", "quality", name, clustered(spearman, severity, values), m, ("<=", -0.8))
         if "lpips" in networks:
             values = np.stack([networks["lpips"].distance(clean[:few], part[:few]).numpy() for part in images], axis=1)
             measured["lpips_true"].append(values)
@@ -269,29 +260,29 @@ def check_corruptions(report: Report, networks: Mapping[str, Any], n: int, seed:
             values = np.concatenate(measured[metric], axis=1)
             truth = np.tile(severity[: len(values)], (1, len(CORRUPTIONS)))
             # The portrait is the unit: all its corrupted copies are resampled together.
-            result = clustered(spearman, truth, values)
-            report.add("corruption", metric, "Spearman with severity, all families", *result, len(values), expected)
+            rho = clustered(spearman, truth, values)
+            report.add("corruption", metric, "Spearman with severity, all families", rho, len(values), expected)
     if "features" in networks:
         _check_set_metrics(report, networks["features"], n, seed)
 
 
 def _check_set_metrics(report: Report, features: Any, n: int, seed: int) -> None:
-    """FID and KID of different portraits at each severity: copies of one portrait would raise FID by themselves."""
+    """Check FID and KID of different portraits at each severity; copies of one would raise FID by themselves."""
     reference = features.features(render_portraits(portraits(n, seed, "reference")).images).numpy()
-    clean = render_portraits(portraits(n, seed, "corrupted sets")).images.float() / 255
+    clean = render_portraits(portraits(n, seed, "corrupted sets")).images
     families = torch.arange(n) % len(CORRUPTIONS)
     generator = torch.Generator().manual_seed(stable_seed("validation", "sets", seed))
-    levels = [corrupt(clean, families, torch.full((n,), level), generator) for level in SEVERITIES]
-    outputs = [features.features((images * 255).round().to(torch.uint8)).numpy() for images in levels]
+    levels = [corrupt(to_float(clean), families, torch.full((n,), level), generator) for level in SEVERITIES]
+    outputs = [features.features(to_bytes(images)).numpy() for images in levels]
     for metric, distance in (("fid", fid), ("kid", kid)):
         values = np.array([distance(output, reference) for output in outputs])
         report.plot("corruption", metric, "all families", np.array(SEVERITIES), values)
         rho = spearman(np.array(SEVERITIES), values)
-        report.add("corruption", metric, "Spearman with severity, its levels", rho, (np.nan, np.nan), n, (">=", 0.99))
+        report.add("corruption", metric, "Spearman with severity, its levels", (rho, _NO_INTERVAL), n, (">=", 0.99))
 
 
 def check_artifact_rate(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
-    """Artifact rate of sources that took no part in the calibration, and of visibly corrupted ones."""
+    """Check the artifact rate of sources that were not used for the calibration, and of visibly corrupted ones."""
     judge = networks.get("artifact", networks.get("quality"))
     if judge is None:
         return
@@ -304,72 +295,61 @@ def check_artifact_rate(report: Report, networks: Mapping[str, Any], n: int, see
     rates = []
     for _ in range(RESAMPLES):
         # The threshold is estimated too, so the calibration is resampled with the rest.
-        one, two = (torch.from_numpy(rng.integers(0, n, size=n)) for _ in range(2))
-        rates.append(float(quality.artifact(held_out[two], quality.artifact_threshold(calibration[one])).mean()))
-    rate, bounds = float(quality.artifact(held_out, threshold).mean()), np.quantile(rates, [0.025, 0.975])
+        calibrated, judged = (torch.from_numpy(rng.integers(0, n, size=n)) for _ in range(2))
+        resampled = quality.artifact_threshold(calibration[calibrated])
+        rates.append(float(quality.artifact(held_out[judged], resampled).mean()))
+    value, bounds = float(quality.artifact(held_out, threshold).mean()), np.quantile(rates, [0.025, 0.975])
     limit = quality.FALSE_POSITIVE_RATE
     expectation, holds = f"<= {limit:g} within the interval", bool(bounds[0] <= limit)
-    report.rows.append(("artifact", "artifact", "rate, held-out sources", rate, *bounds, n, expectation, holds))
+    report.rows.append(("artifact", "artifact", "rate, held-out sources", value, *bounds, n, expectation, holds))
     generator = torch.Generator().manual_seed(stable_seed("validation", "artifacts", seed))
     families = torch.arange(n) % len(CORRUPTIONS)
-    damaged = corrupt(images.float() / 255, families, torch.full((n,), 0.5), generator)
-    rate = float(quality.artifact(score((damaged * 255).round().to(torch.uint8)), threshold).mean())
-    report.add("artifact", "artifact", "rate, corruptions of severity 0.5", rate, rate_bounds(rate, n), n, (">=", 0.5))
+    damaged = to_bytes(corrupt(to_float(images), families, torch.full((n,), 0.5), generator))
+    artifacts = rate(quality.artifact(score(damaged), threshold))
+    report.add("artifact", "artifact", "rate, corruptions of severity 0.5", artifacts, n, (">=", 0.5))
 
 
 def check_captions(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
-    """CLIP cosine of the true caption against a caption with one attribute flipped."""
+    """Check CLIP's cosine of the true caption against a caption with one attribute flipped."""
     if "clip" not in networks:
         return
     language, clip = load_language(), networks["clip"]
     people = portraits(n, seed, "captions")
     image = clip.image(render_portraits(people).images)
-    true, flipped, names = [], [], []
+    true, flipped = [], []
     for i in range(n):
-        one, name = people[i], ATTRIBUTES[i % len(ATTRIBUTES)]
-        if not bool(one.attribute(name)[0]):
-            changed = set_attribute(one, name, True)
-        elif name in HAIR_COLOURS:
-            changed = set_attribute(one, HAIR_COLOURS[HAIR_COLOURS.index(name) - 1], True)
-        else:
-            changed = set_attribute(one, name, False)
-        true.append(portrait_caption(language, one.attributes_of(0)))
+        person, name = people[i], ATTRIBUTES[i % len(ATTRIBUTES)]
+        has = bool(person.attribute(name)[0])
+        changed = _without(person, name) if has else set_attribute(person, name, True)
+        true.append(portrait_caption(language, person.attributes_of(0)))
         flipped.append(portrait_caption(language, changed.attributes_of(0)))
-        names.append(name)
     cosines = [alignment.clip_cosine(image, clip.text(texts)).numpy() for texts in (true, flipped)]
     wins = (cosines[0] > cosines[1]).astype(float)
-    report.plot(
-        "captions",
-        "clip_cos",
-        "margin of the true caption",
-        np.array([ATTRIBUTES.index(x) for x in names]),
-        cosines[0] - cosines[1],
-    )
+    attributes = np.arange(n) % len(ATTRIBUTES)
+    report.plot("captions", "clip_cos", "margin of the true caption", attributes, cosines[0] - cosines[1])
     statistic = "share of images closer to the true than to the flipped caption"
-    report.add(
-        "captions", "clip_cos", statistic, float(wins.mean()), rate_bounds(float(wins.mean()), n), n, (">=", 0.9)
-    )
+    report.add("captions", "clip_cos", statistic, rate(wins), n, (">=", 0.9))
 
 
 def check_questions(report: Report, networks: Mapping[str, Any], n: int, seed: int) -> None:
-    """The model for questions on true edits of scenes and portraits: both images are asked for both captions."""
+    """Check the model for questions on true edits of scenes and portraits: both images with both captions."""
     if "vqa" not in networks:
         return
     where = stable_seed("validation", "questions", seed)
     for kind, make in (("scenes", scene_edits), ("portraits", portrait_edits)):
         edits = make(n, where, load_language())
         texts = [edit.source_caption for edit in edits], [edit.target_caption for edit in edits]
-        # For each edit the image after it, then the one before it: the probability of its own and of the other caption.
+        # [n, 2]: the image after the edit, then the one before it.
         images = [torch.from_numpy(np.stack([getattr(edit, name) for edit in edits])) for name in ("after", "before")]
-        own, other = np.empty((n, 2)), np.empty((n, 2))
+        own_caption, other_caption = np.empty((n, 2)), np.empty((n, 2))
         for side, pixels in enumerate(images):
-            found = networks["vqa"].probability(pixels.permute(0, 3, 1, 2).contiguous(), *texts).numpy()
-            own[:, side], other[:, side] = found[:, 1 - side], found[:, side]
-        right = (own > other).astype(float)
-        report.plot("questions", "vqa_score", f"own, {kind}", np.ones((n, 2)), own)
-        report.plot("questions", "vqa_score", f"other, {kind}", np.zeros((n, 2)), other)
+            answers = networks["vqa"].probability(pixels.permute(0, 3, 1, 2).contiguous(), *texts).numpy()
+            own_caption[:, side], other_caption[:, side] = answers[:, 1 - side], answers[:, side]
+        report.plot("questions", "vqa_score", f"own, {kind}", np.ones((n, 2)), own_caption)
+        report.plot("questions", "vqa_score", f"other, {kind}", np.zeros((n, 2)), other_caption)
         statistic = f"balanced accuracy of the forced choice, {kind}"
-        bounds = clustered(lambda x, _: float(x.mean()), right, right)[1]
-        report.add("questions", "vqa_choice", statistic, float(right.mean()), bounds, n, (">=", 0.85))
+        right = clustered_mean((own_caption > other_caption).astype(float))
+        report.add("questions", "vqa_choice", statistic, right, n, (">=", 0.85))
         statistic = f"ROC AUC, own against other caption, {kind}"
-        report.add("questions", "vqa_score", statistic, *clustered(auroc, own, other), n, (">=", 0.85))
+        separation = clustered(auroc, own_caption, other_caption)
+        report.add("questions", "vqa_score", statistic, separation, n, (">=", 0.85))
