@@ -17,6 +17,7 @@ from editfrontier import editors
 from editfrontier.base.errors import EditorError, UserError
 from editfrontier.base.parquet import read_parquet
 from editfrontier.data.cases import Case, read_cases, read_image, write_cases, write_png
+from editfrontier.data.pixels import to_arrays, to_images
 from editfrontier.editing import inputs, shard
 from editfrontier.editing.records import CaseRecord
 from tiny_pipelines import SIZE, tiny_cases, tiny_pipeline
@@ -307,7 +308,7 @@ def test_wrong_jobs_stop_with_one_message(
 
 def test_pixels_survive_the_way_through_floats() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
-    assert np.array_equal(inputs.to_arrays(inputs.to_images([every]))[0], every)
+    assert np.array_equal(to_arrays(to_images([every]))[0], every)
 
 
 def test_case_table_fields_used_by_the_runner_exist() -> None:
