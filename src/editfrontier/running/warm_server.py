@@ -27,6 +27,7 @@ MODULES = (
     "open_clip",
     "lpips",
     "scipy.stats",
+    "torchmetrics.image",
 )
 """What the server imports: a module, or `module:names` where a package loads its parts by need.
 
