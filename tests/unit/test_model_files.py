@@ -118,23 +118,23 @@ def test_missing_shards_are_named(pipeline: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "usual", "file"),
+    ("kind", "file"),
     [
-        ("clip", "ClipEvaluator", "open_clip_model.safetensors"),
-        ("identity", "IdentityEvaluator", "model.safetensors"),
-        ("autoencoder", "AutoencoderEvaluator", "diffusion_pytorch_model.safetensors"),
-        ("vqa", "VqaEvaluator", "model.safetensors"),
-        ("lpips", "LpipsEvaluator", "model.safetensors"),
+        ("clip", "open_clip_model.safetensors"),
+        ("identity", "model.safetensors"),
+        ("autoencoder", "diffusion_pytorch_model.safetensors"),
+        ("vqa", "model.safetensors"),
+        ("lpips", "model.safetensors"),
     ],
 )
-def test_an_evaluator_with_a_broken_file(root: Path, tmp_path: Path, name: str, usual: str, file: str) -> None:
-    folder = tmp_path / name
-    shutil.copytree(root / "resources/micro" / name, folder)
+def test_an_evaluator_with_a_broken_file(root: Path, tmp_path: Path, kind: str, file: str) -> None:
+    folder = tmp_path / kind
+    shutil.copytree(root / "resources/micro" / kind, folder)
     for damage, words in ((cut, "is cut off"), (point, "is a pointer of Git LFS")):
         damage(folder / file)
         fix = f"Restore it with `git checkout -- {folder}`"
         with pytest.raises(UserError, match=f"{folder / file}: {words}.*{fix}"):
-            load_evaluator(usual, folder)
+            load_evaluator(kind, folder)
 
 
 def test_published_weights_that_are_pointers_or_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

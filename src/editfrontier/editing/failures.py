@@ -1,4 +1,4 @@
-"""What failed and why, counted from the records of edits: for the end of an edit job, the end of a run, and `where`."""
+"""What failed and why, by the records of edits: for edit jobs, the end of a run, `where`, tables and the page."""
 
 from __future__ import annotations
 
@@ -24,27 +24,33 @@ class Outcome(NamedTuple):
     reason: str
 
 
+def by_reason(failed: Iterable[tuple[str, str]], numbers: bool = True) -> dict[str, list[str]]:
+    """Group failed cases: reason, with "<case>" for the id of the case, -> ids, in the order of the first of each.
+
+    Args:
+        failed: (case id, reason) of each case.
+        numbers: whether reasons that differ in numbers are different; otherwise "#" stands for each number.
+    """
+    groups: dict[str, list[str]] = {}
+    for case_id, reason in failed:
+        kind = re.sub(rf"(?<![^\W_]){re.escape(case_id)}(?![^\W_])", "<case>", reason)
+        groups.setdefault(kind if numbers else re.sub(r"\d+", "#", kind), []).append(case_id)
+    return groups
+
+
 def reasons(outcomes: Iterable[Outcome]) -> list[str]:
     """Return a line for each reason of failed cases: how many have it, and how it reads for the first of them.
 
     Reasons that differ in the name of the case or in numbers only are one reason. Of a chain only the step that
     failed is counted under its reason; the steps that were not run after it have one line together.
     """
-    counts: dict[str, int] = {}
-    first: dict[str, str] = {}
-    not_run = 0
-    for case_id, status, reason in outcomes:
-        if status == "not run":
-            not_run += 1
-        elif status != "ok":
-            kind = re.sub(r"\d+", "#", re.sub(rf"\b{re.escape(case_id)}\b", "#", reason))
-            counts[kind] = counts.get(kind, 0) + 1
-            first.setdefault(kind, reason)
-    kinds = sorted(counts, key=lambda kind: -counts[kind])
-    lines = [f"{counts[kind]} x {_printable(first[kind])}" for kind in kinds[:MOST]]
-    if kinds[MOST:]:
-        lines.append(f"{sum(counts[kind] for kind in kinds[MOST:])} x {len(kinds) - MOST} other reasons")
-    if not_run:
+    failed = [outcome for outcome in outcomes if outcome.status != "ok"]
+    reason_of = {outcome.case_id: outcome.reason for outcome in failed if outcome.status != "not run"}
+    groups = sorted(by_reason(reason_of.items(), numbers=False).values(), key=len, reverse=True)
+    lines = [f"{len(cases)} x {_printable(reason_of[cases[0]])}" for cases in groups[:MOST]]
+    if others := groups[MOST:]:
+        lines.append(f"{sum(map(len, others))} x {len(others)} other reasons")
+    if not_run := sum(outcome.status == "not run" for outcome in failed):
         lines.append(f"{not_run} x not run, since a step before it in its chain failed")
     return lines
 
@@ -70,12 +76,12 @@ def failures(results: Path, variants: Mapping[str, Iterable[str]]) -> list[str]:
     for task, names in variants.items():
         for name in names:
             outcomes, problems = _read(results / "edits" / task / name)
-            failed = sum(one.status != "ok" for one in outcomes)
+            failed = sum(outcome.status != "ok" for outcome in outcomes)
             if not failed and not problems:
                 continue
             none = failed == len(outcomes) and bool(outcomes)
-            said = f"  {task}, {name}: {failed} of {len(outcomes)} cases failed{', NO CASE WAS EDITED' if none else ''}"
-            (whole if none else part).extend([said, *(f"    {line}" for line in [*reasons(outcomes), *problems])])
+            head = f"  {task}, {name}: {failed} of {len(outcomes)} cases failed{', NO CASE WAS EDITED' if none else ''}"
+            (whole if none else part).extend([head, *(f"    {line}" for line in [*reasons(outcomes), *problems])])
     return [f"Edits that failed, by the records in {results / 'edits'}:", *whole, *part] if whole or part else []
 
 

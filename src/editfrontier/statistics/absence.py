@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
+from editfrontier.editing.failures import by_reason
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics.taskscores import TaskScores
 
@@ -22,11 +22,11 @@ def counted_reasons(reasons: Iterable[tuple[str, str]]) -> str:
     Args:
         reasons: (case id, reason) of each case. Reasons that differ in nothing but the case's id are one.
     """
-    counts = Counter(_of_any_case(case_id, reason) for case_id, reason in reasons)
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    texts = [f"{reason} ({_cases(count)})" for reason, count in ordered[:MOST_REASONS]]
+    counts = {reason: len(cases) for reason, cases in by_reason(reasons).items()}
+    ordered = sorted(counts, key=lambda reason: (-counts[reason], reason))
+    texts = [f"{_short(reason)} ({_cases(counts[reason])})" for reason in ordered[:MOST_REASONS]]
     if rest := ordered[MOST_REASONS:]:
-        texts.append(f"{len(rest)} further reasons ({_cases(sum(count for _, count in rest))})")
+        texts.append(f"{len(rest)} further reasons ({_cases(sum(counts[reason] for reason in rest))})")
     return "; ".join(texts)
 
 
@@ -43,17 +43,16 @@ def absence_of(data: TaskScores, variant: int, metric: str) -> str:
         return f"all {_cases(total)} failed" + (f": {failures}" if failures else "")
     if not METRICS[metric].per_image:
         return _NO_SET
-    found = data.absent[variant] if data.absent else {}
-    reasons = [(case_id, reason) for reason, cases in found.get(metric, {}).items() for case_id in cases]
+    absent = data.absent[variant].get(metric, {}) if data.absent else {}
+    reasons = [(case_id, reason) for reason, cases in absent.items() for case_id in cases]
     if not reasons:
         return data.silent[variant].get(metric, _NOT_MEASURED) if data.silent else _NOT_MEASURED
-    kinds = {_of_any_case(*entry) for entry in reasons}
+    kinds = list(by_reason(reasons))
     # A reason that all cases share needs no number.
-    return kinds.pop() if len(kinds) == 1 else counted_reasons(reasons)
+    return _short(kinds[0]) if len(kinds) == 1 else counted_reasons(reasons)
 
 
-def _of_any_case(case_id: str, reason: str) -> str:
-    text = reason.replace(case_id, "<case>")
+def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

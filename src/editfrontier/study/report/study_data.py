@@ -19,6 +19,7 @@ from typing import Any
 from editfrontier.base.csv_files import read_rows
 from editfrontier.base.parquet import read_parquet
 from editfrontier.base.places import ROOT
+from editfrontier.editing.failures import by_reason
 from editfrontier.study.results.gallery import TaskResults
 from editfrontier.study.results.grids import Grid, Line
 from editfrontier.study.results.naming import Row, Table, number
@@ -139,14 +140,11 @@ def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], 
 
 def failures(results: Sequence[TaskResults], labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the failed cases, equal reasons of one variant together."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for task in results:
-        for name, variant in task.variants.items():
-            for case, reason in variant.failures.items():
-                groups.setdefault((task.task, name, reason.replace(case, "<case>")), []).append(case)
     return [
-        {"task": task, "label": labels.get(name, name), "reason": reason, "cases": cases, "count": len(cases)}
-        for (task, name, reason), cases in groups.items()
+        {"task": task.task, "label": labels.get(name, name), "reason": reason, "cases": cases, "count": len(cases)}
+        for task in results
+        for name, variant in task.variants.items()
+        for reason, cases in by_reason(variant.failures.items()).items()
     ]
 
 
