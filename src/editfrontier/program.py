@@ -93,9 +93,11 @@ def read_options(program: Callable[..., object], script: str, words: Sequence[st
         prog=f"python {script}", description=program.__globals__["__doc__"], allow_abbrev=False
     )
     parser.error = refuse  # type: ignore[method-assign]
+    options = ["--help"]
     for name, parameter in inspect.signature(program, eval_str=True).parameters.items():
         kind, explanation = get_args(parameter.annotation)
         option = f"--{name.replace('_', '-')}"
+        options.append(option)
         if kind is bool:
             parser.add_argument(option, action="store_true", help=explanation)
         elif get_origin(kind) is list:
@@ -104,6 +106,9 @@ def read_options(program: Callable[..., object], script: str, words: Sequence[st
             parser.add_argument(option, type=_reader(kind, option), required=True, help=explanation)
         else:
             parser.add_argument(option, type=_reader(kind, option), default=parameter.default, help=explanation)
+    for word in words:  # argparse would first ask for those that are missing
+        if word.startswith("--") and (option := word.partition("=")[0]) not in options:
+            refuse(f"{option} is unknown.{did_you_mean(option, options)}")
     return vars(parser.parse_args(words))
 
 

@@ -64,7 +64,7 @@ def test_editor_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None
     assert get_editor("theirs").name == "theirs"
     assert "theirs" in EDITORS
     install("renamed", "their_package:EDITOR")
-    with pytest.raises(UserError, match=r"'renamed': its EDITOR is called 'theirs', expected 'renamed'\. Rename"):
+    with pytest.raises(UserError, match=r"the EDITOR of its module.* is called 'theirs', expected 'renamed'\. Rename"):
         get_editor("renamed")
     for value in ("their_package:MISSING", "no_such_package_here:EDITOR"):
         install("theirs", value)

@@ -64,6 +64,7 @@ def test_metrics_of_packages_are_computed_and_shown_and_a_broken_one_stops_nothi
     put_package(tmp_path, "package-of-pixels", "worst_pixel", whole, group)
     put_package(tmp_path, "package-of-grounds", "of_background", example[1].replace("worst_pixel", "{name}"), group)
     put_package(tmp_path, "package-of-dust", "dusty", "1 / 0", group)
+    put_package(tmp_path, "package-of-ours", "fid", example[1].replace("worst_pixel", "fid"), group)
     paths = [str(path) for path in (tmp_path, ROOT / "src", ROOT / "tests/unit")]
     run = f"import sys; sys.path[:0] = {paths}\n{PROGRAM}"
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, encoding="utf-8", check=False)
@@ -71,4 +72,5 @@ def test_metrics_of_packages_are_computed_and_shown_and_a_broken_one_stops_nothi
     assert done.stdout.splitlines() == [
         "0.2|the case has no mask", "Worst pixel|20.0", "['of_background', 'worst_pixel']"
     ]  # fmt: skip
+    assert "warning: metric 'fid' is left out." in done.stderr and "'package-of-ours' have one of this" in done.stderr
     assert "warning: metric 'dusty' is left out." in done.stderr and "package-of-dust" in done.stderr

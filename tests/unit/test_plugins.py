@@ -73,6 +73,14 @@ def test_a_module_that_cannot_be_loaded_is_named_with_its_error(
     assert "Correct the package" in str(caught.value)
 
 
+def test_a_constant_of_another_class_is_named_with_its_package(packages: Path) -> None:
+    put_package(packages, "package-of-no-editor", "brighter", "EDITOR = 1")
+    with pytest.raises(
+        UserError, match="'brighter': its module in the package 'package-of-no-editor' defines no EDITOR"
+    ):
+        get_editor("brighter")
+
+
 def test_a_file_of_this_project_that_cannot_be_loaded_is_named(packages: Path) -> None:
     (packages / "slip_in_here.py").write_text("import math\n\nmath.nothing\n")
     with pytest.raises(

@@ -55,7 +55,10 @@ def test_an_unknown_option_is_named_and_a_stranger_has_no_rule(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--config", "a", "--root", "a", "--reported", "a", "--out", "a", "--outt", "a"]
-    assert "unrecognized arguments: --outt a; rule `index`" in called(monkeypatch, capsys, "index", *options)
+    assert "index.py: --outt is unknown. Did you mean '--out'?; rule `index`" in called(
+        monkeypatch, capsys, "index", *options
+    )
+    assert "table.py: --tabel is unknown. Did you mean '--table'?" in called(monkeypatch, capsys, "table", "--tabel=x")
     assert call_of(Path("scripts/mine.py")) == "`python scripts/mine.py --help` lists the options."
 
 

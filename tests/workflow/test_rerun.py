@@ -48,6 +48,17 @@ def test_a_file_that_no_job_makes_names_the_nearest_one(finished_here: Workspace
     assert "Did you mean 'results/smoke/tables/table1.tex'? Correct the path or --config." in said
 
 
+def test_an_input_and_a_far_name_are_no_outputs(finished_here: Workspace) -> None:
+    said = str(call("config/claims.yaml", "--config", "config/smoke.yaml").exception)
+    assert (
+        said == "config/claims.yaml: jobs of config/smoke.yaml read it and none makes it. Name a file that one makes."
+    )
+    said = str(call("zzz", "--config", "config/smoke.yaml").exception)
+    assert "zzz: no job of config/smoke.yaml makes it. `snakemake --summary` lists what jobs make." in said
+    said = str(call(TABLE, "--config", "config/smok.yaml").exception)
+    assert said == "config/smok.yaml: no such config file. Did you mean 'config/smoke.yaml'? Correct the path."
+
+
 def test_a_debugger_gets_the_script_with_its_options_and_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 

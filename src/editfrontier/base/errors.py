@@ -47,13 +47,16 @@ def say_last(line: str) -> None:
         os.write(int(os.environ[TERMINAL]), f"{line}\n".encode())
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" with the known name nearest to `name`, or the list of known names if none is near."""
+def did_you_mean(name: str, known: Iterable[str], *, otherwise_all: bool = True) -> str:
+    """Return " Did you mean 'x'?" with the known name nearest to `name`.
+
+    If none is near, return the list of known names, or "" if not `otherwise_all`.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f" Did you mean '{near[0]}'?"
-    return f" Known: {', '.join(names)}." if names else ""
+    return f" Known: {', '.join(names)}." if names and otherwise_all else ""
 
 
 def file_that_is_meant(path: Path, *, exactly: bool = False) -> str:

@@ -76,6 +76,7 @@ class Registry(Generic[T]):
                 constant, or one of another class or name.
         """
         point = self._point(name)
+        where = f"its module in {_owner(point)}" if point else "its module"
         if point is not None:
             thing = _guarded(
                 point.load,
@@ -91,12 +92,13 @@ class Registry(Generic[T]):
             raise UserError(f"{self.word} '{name}': {self.unknown(name)}")
         if not isinstance(thing, self.type):
             raise UserError(
-                f"{self.word} '{name}': its module defines no {self.constant} of class {self.type.__name__}. "
+                f"{self.word} '{name}': {where} defines no {self.constant} of class {self.type.__name__}. "
                 "Add one as its last line."
             )
         if (called := getattr(thing, "name", name)) != name:
             raise UserError(
-                f"{self.word} '{name}': its {self.constant} is called '{called}', expected '{name}'. Rename it."
+                f"{self.word} '{name}': the {self.constant} of {where} is called '{called}', expected '{name}'. "
+                "Rename it."
             )
         return thing
 

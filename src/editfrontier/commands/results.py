@@ -48,10 +48,10 @@ def rerun(
     demand_repository()
     path = Path(os.path.relpath(output))
     configs = config or configs_for(path, MICRO)
+    study = load_study(configs)
     call = call_of(path.as_posix(), configs, Path())
     print(call.shell, flush=True)
     if run or debug:
-        study = load_study(configs)
         write_config(study, Path(study.config["results"]) / "config.yaml")
         raise typer.Exit(foreground(call, debug))
 

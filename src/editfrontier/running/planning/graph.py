@@ -79,9 +79,13 @@ def call_of(output: str, configs: Sequence[Path], folder: Path) -> Call:
             if output in map(str, job.output):
                 return Call(job.rule.name, job.shellcmd, job.threads)
     with _graph(configs, folder, "all") as dag:
-        known = {str(file) for job in dag.jobs if job.shellcmd for file in job.output}
+        outputs = {str(file) for job in dag.jobs if job.shellcmd for file in job.output}
+        inputs = {str(file) for job in dag.jobs for file in job.input} - outputs
     names = ", ".join(map(str, configs))
-    raise UserError(f"{output}: no job of {names} makes it.{did_you_mean(output, known)} Correct the path or --config.")
+    if output in inputs:
+        raise UserError(f"{output}: jobs of {names} read it and none makes it. Name a file that one makes.")
+    near = did_you_mean(output, outputs, otherwise_all=False) or " `snakemake --summary` lists what jobs make."
+    raise UserError(f"{output}: no job of {names} makes it.{near} Correct the path or --config.")
 
 
 @contextlib.contextmanager

@@ -41,8 +41,8 @@ REGISTRY = Registry(
     home="an entry to `METRICS` of a file in src/editfrontier/scoring/metrics",
 )
 
-METRICS: dict[str, Metric] = {name: REGISTRY.get(name) for name in REGISTRY.entries} | REGISTRY.load_all()  # type: ignore[union-attr]
-"""All metrics by name in the order of tables: those of this project, then those of installed packages."""
+METRICS: dict[str, Metric] = dict(REGISTRY.entries) | REGISTRY.load_all()  # type: ignore[arg-type]
+"""All metrics by name in the order of tables: those of this project, which none replaces, then those of packages."""
 
 
 def get_metric(name: str) -> Metric:

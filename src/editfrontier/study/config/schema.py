@@ -95,7 +95,7 @@ def check_schema(config: Mapping[str, Any], files: Sequence[Path]) -> None:
         case _:
             problem = f"{_short(error.instance)}, expected {_expected(error.schema)}."
             if "enum" in error.schema and isinstance(error.instance, str):
-                problem += did_you_mean(error.instance, [str(value) for value in error.schema["enum"]])
+                problem += did_you_mean(error.instance, map(str, error.schema["enum"]), otherwise_all=False)
             raise wrong(files, path, f"{problem} Correct the value.")
 
 
