@@ -64,8 +64,6 @@ def checked(result: Any, editor: str, expected: tuple[int, ...]) -> Tensor | Mea
     """Return what an editor returned.
 
     Args:
-        result: it.
-        editor: name of the editor.
         expected: shape of the images, (B, 3, H, W).
 
     Raises:

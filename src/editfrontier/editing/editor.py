@@ -87,7 +87,6 @@ class Editor:
     """An editing method.
 
     Attributes:
-        name: the module's name.
         params: frozen dataclass of hyperparameters of the types int, float, bool, str, Literal[...] or one of these
             `| None`, all with defaults; its docstring gives the source of each.
         edit: (model, batch, params) -> images [B, 3, H, W] in [-1, 1], or `Measured`. Sample i depends on case i alone,

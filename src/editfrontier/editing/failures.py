@@ -65,7 +65,6 @@ def failures(results: Path, variants: Mapping[str, Iterable[str]]) -> list[str]:
     """Return what failed in a study, from its records.
 
     Args:
-        results: folder of the study.
         variants: of each task; those without records yet are passed over.
 
     Returns:

@@ -34,7 +34,6 @@ class Carried:
     """What a step of a chain gets from the one before it.
 
     Attributes:
-        image: uint8 [H, W, 3].
         latents: [C, h, w] that the image was decoded from, None where only pixels are carried.
         sha256: of the latents, "" for none.
     """
@@ -74,11 +73,8 @@ def read_inputs(
     """Read what an editor needs of a case; raise `UserError` that says what the case lacks or which file is wrong.
 
     Args:
-        case: the case.
         cases: all cases of the task; "other" is drawn by seed from those with another source image.
         folder: that the paths of the case are relative to.
-        needs: of the editor.
-        seed: of the study.
         carried: what the step before made; it takes the place of the case's image, which is that of the whole chain.
         origin: where the case comes from, for editors with the need "origin".
     """

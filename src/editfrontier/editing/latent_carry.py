@@ -135,8 +135,6 @@ def read_carried(row: CaseRecord, record: Path, folder: Path, carry: str) -> Car
     Args:
         row: of the step that is done.
         record: that its image is relative to.
-        folder: of the images.
-        carry: of the spec.
 
     Raises:
         UserError: a file is missing or unreadable.

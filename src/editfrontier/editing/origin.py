@@ -33,9 +33,6 @@ def origins(cases: Sequence[Case]) -> dict[str, Origin]:
 
     A case is called by its id, by its id without the task before it (the user's own id), and by the name of its
     picture where no other case of the task has that name.
-
-    Args:
-        cases: all of a task.
     """
     own = {case.case_id: case.case_id.removeprefix(f"{case.task}-") for case in cases}
     framed = {case.case_id: Frame.parse(case.frame) if case.frame else (None, "") for case in cases}

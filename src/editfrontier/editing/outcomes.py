@@ -26,7 +26,6 @@ class Edited:
         pixels: uint8 [H, W, 3].
         seconds: its share of the batch's.
         forwards: its share of the batch's.
-        seed: of its generator.
         measures: what its editor measured, as JSON, "" for nothing.
         latents: [C, h, w] for the next step of its chain, None for none.
     """

@@ -33,11 +33,9 @@ class EditSpec:
     """Everything that decides the images of a variant, apart from the cases and the weights.
 
     Attributes:
-        editor: its name.
         params: hyperparameters that differ from the editor's defaults.
         variant: name of the variant; it enters the seed of each case.
         model: folder of the pipeline or a text of `models.registry`, None if the editor needs no model.
-        seed: seed of the study.
         dtype: precision of the denoiser: float32, bfloat16 or float16.
         code: hash of the code that runs; it only makes the specs of changed code differ.
         carry: what a step of a chain hands to the next one: its image as "png", or the "latents" that it was decoded
@@ -104,8 +102,6 @@ def journal_line(row: CaseRecord, inputs: str, latents: str = "") -> str:
     """Return the line by which a later run knows that a case is finished.
 
     Args:
-        row: of the case.
-        inputs: digest of its inputs.
         latents: sha256 of the latents next to its image, "" for none.
     """
     return json.dumps({"inputs": inputs, **asdict(row)} | ({"latents": latents} if latents else {})) + "\n"

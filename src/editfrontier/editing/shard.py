@@ -64,9 +64,7 @@ def run_shard(
     ended. Every batch is filled up to `batch_size`, so that a case gives the same bytes in any batch and shard.
 
     Args:
-        cases_path: case table.
         shard: in 0 .. shards - 1.
-        shards: at least 1.
         spec: what to run, as `EditSpec` or its JSON values.
         record: parquet table to write, one `CaseRecord` for every case of the shard, with provenance in its metadata.
         images_dir: images go to a folder of it that is named by the hash of spec and weights, as <case_id>.png.

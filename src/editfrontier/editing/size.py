@@ -23,7 +23,6 @@ def edit_sides(sides: tuple[int, int], size: int | None, multiple: int) -> tuple
     """Return the height and width that images are edited at.
 
     Args:
-        sides: height and width of the images.
         size: the shorter side after scaling, pixels; None = the images stay as they are.
         multiple: what both sides have to be divisible by; they are rounded to it.
     """

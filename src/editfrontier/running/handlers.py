@@ -26,7 +26,6 @@ class WorkflowRun:
     """A run of the workflow, from its first job to its last.
 
     Args:
-        study: what is run.
         warm_start: whether jobs run here, without a GPU and in the environment of Snakemake, so that a warm process
             could do them.
     """

@@ -29,7 +29,6 @@ class Job:
     """A job that a run is going to do.
 
     Attributes:
-        rule: its name.
         names: what it is about, the most telling first: "task/variant", the variant, the task; or the analysis.
         benchmark: file that an earlier run of it may have left, None if it leaves none.
     """
@@ -87,13 +86,7 @@ def minutes(seconds: float) -> str:
 
 
 class Progress:
-    """The state of a run.
-
-    Args:
-        weights: seconds that each job is expected to take.
-        cores: jobs that run at a time.
-        clock: seconds.
-    """
+    """The state of a run."""
 
     def __init__(self, weights: Sequence[float], cores: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.weights, self.cores, self._clock = list(weights), max(cores, 1), clock
@@ -140,10 +133,7 @@ def follow(
     """Say how long the jobs will take, and on the way how far they are; return at once.
 
     Args:
-        jobs: all that the run is going to do.
         finished: which of them are finished now, in the same order.
-        cores: jobs that run at a time.
-        say: takes a line.
         period: seconds between two lines at least; a line is said only when something has finished.
 
     Returns:

@@ -24,12 +24,7 @@ def configs_for(output: Path, default: Sequence[Path]) -> list[Path]:
 
 
 def foreground(call: Call, debug: bool = False) -> int:
-    """Run a call here, without its log, on as many threads as the job would have; return its exit status.
-
-    Args:
-        call: of a job.
-        debug: whether to start in pdb.
-    """
+    """Run a call here, without its log, on as many threads as the job would have; return its exit status."""
     words = list(takewhile(lambda word: word not in REDIRECTIONS, shlex.split(call.shell)))
     variables = {f"{library}_NUM_THREADS": str(call.threads) for library in THREADS} | {"HF_HUB_OFFLINE": "1"}
     if debug:

@@ -30,9 +30,6 @@ def verify_results(root: Path) -> Verified:
     table in the record, that of an inversion in its own header; tables and archives hold some
     of their own parts. Other files hold none: only their ends are looked at.
 
-    Args:
-        root: results folder of a study.
-
     Raises:
         UserError: there is no such folder.
     """

@@ -181,7 +181,6 @@ def rate_interval(outcomes: Array, cluster: npt.NDArray[np.integer], level: floa
     Args:
         outcomes: [n] in {0, 1}, without NaN.
         cluster: [n], the cluster of each.
-        level: of the interval.
 
     Returns:
         bounds; NaN with fewer than two clusters. With one case a cluster it is Wilson's interval over the cases.

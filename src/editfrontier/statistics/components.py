@@ -11,7 +11,7 @@ def crossed_components(values: Array) -> Array:
     """Return the variances [..., 3] of the first factor, of the second, and of the rest, each unit by itself.
 
     The model within a unit is y_ij = mean + a_i + b_j + e_ij with random a, b and e; e is the interaction and whatever
-    else is left, since a cell holds one value. The estimators are those of the analysis of variance: unbiased, so that
+    else is left, since a cell holds one value. The estimators are of the analysis of variance: unbiased, so that
     one of a small variance may be negative, and means over units keep that property.
 
     Args:

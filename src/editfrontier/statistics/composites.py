@@ -21,7 +21,7 @@ def composites(data: TaskScores, settings: Settings) -> tuple[Estimates, Estimat
     """Return fidelity and controllability of all variants (quantities [V]), or why there is none.
 
     A composite is the mean of its metrics, each scaled so that it is 0 and 1 at the anchors; the anchors are resampled
-    with the rest. Both come from the same resamples, those of `task_weights`.
+    with the rest. Both axes come from the same resamples, of `task_weights`.
     """
     n, v, m = data.values.shape
     means = bootstrap.means(data.values.reshape(n, v * m), data.cluster, task_weights(data, settings)).reshape(v, m)

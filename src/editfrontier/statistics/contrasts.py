@@ -30,17 +30,16 @@ def means(
         values: [N, K], NaN where there is none.
         cluster: [N] in 0..C-1.
         weights: [R, C] of `resamples`.
-        settings: of the statistics.
-        rates: for each column whether its values are 0 or 1, so that its interval is that of a rate.
+        rates: for each column whether its values are 0 or 1, so that it gets the interval of a rate.
     """
     estimates = bootstrap.means(values, cluster, weights)
-    found = of_estimates(estimates, values, cluster, settings)
+    effects = of_estimates(estimates, values, cluster, settings)
     for k, rate in enumerate(rates):
         held = ~np.isnan(values[:, k])
         if rate and held.any():
             low, high = bootstrap.rate_interval(values[held, k], cluster[held], settings.level)
-            found[k] = replace(found[k], low=low, high=high)
-    return found
+            effects[k] = replace(effects[k], low=low, high=high)
+    return effects
 
 
 def of_estimates(
@@ -48,13 +47,13 @@ def of_estimates(
 ) -> list[Effect]:
     """Return estimates of K quantities with their intervals; `values` [N, K] says which units are behind each."""
     low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
-    found = []
+    effects = []
     for k, point in enumerate(estimates.point):
         held = ~np.isnan(values[:, k])
         known = len(np.unique(cluster[held])) > 1 and np.isfinite(point)
         bounds = (float(low[k]), float(high[k])) if known else (np.nan, np.nan)
-        found.append(Effect(float(point) if held.any() else np.nan, *bounds, int(held.sum())))
-    return found
+        effects.append(Effect(float(point) if held.any() else np.nan, *bounds, int(held.sum())))
+    return effects
 
 
 def paired(

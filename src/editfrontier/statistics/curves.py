@@ -76,11 +76,11 @@ def two_segments(x: Array, curves: Array) -> Break:
     norms = np.linalg.norm(free, axis=1)
     strength = residual @ (free / norms[:, None]).T  # [..., candidates]
     chosen = np.argmax(strength**2, axis=-1)
-    found = np.take_along_axis(strength, chosen[..., None], axis=-1)[..., 0]
-    bend = found / norms[chosen]
+    strongest = np.take_along_axis(strength, chosen[..., None], axis=-1)[..., 0]
+    bend = strongest / norms[chosen]
     straight = curves - bend[..., None] * hinges[chosen]
     before = straight @ slope_contrast(x, np.ones(len(x), dtype=np.bool_))
-    return Break(candidates[chosen], before, before + bend, np.asarray(found**2))
+    return Break(candidates[chosen], before, before + bend, np.asarray(strongest**2))
 
 
 def _projection(design: Array) -> Array:
@@ -96,7 +96,6 @@ def break_test(x: Array, values: Array, cluster: npt.NDArray[np.integer], signs:
     curve, whose mean is zero under the hypothesis.
 
     Args:
-        x: [X].
         values: [N, X], no NaN.
         cluster: [N] in 0 .. C-1.
         signs: [permutations, C] of `bootstrap.random_signs`.
@@ -120,7 +119,6 @@ class TwoLines:
     Attributes:
         shape: "peak" or "valley", what the curve would be.
         turn: place between the two lines.
-        left, right: their slopes.
         p_left, p_right: two-sided p values of these.
         p: of the U shape: the larger of both where the slopes have the signs of the shape, else 1.
     """
@@ -166,15 +164,15 @@ def two_lines(x: Array, curve: Array, covariance: Array) -> TwoLines:
 
 
 def _sides(x: Array, curve: Array, covariance: Array, turn: int) -> list[tuple[float, float]]:
-    """(slope, its z) on the left and on the right of a place, which belongs to both."""
+    """Return (slope, its z) on the left and on the right of a place, which belongs to both."""
     places = np.arange(len(x))
-    found = []
+    sides = []
     for kept in (places <= turn, places >= turn):
         contrast = slope_contrast(x, kept)
         slope, error = float(contrast @ curve), math.sqrt(max(float(contrast @ covariance @ contrast), 0.0))
         # Without any spread a slope is certain, whatever its size.
-        found.append((slope, slope / error if error > 0 else math.copysign(math.inf, slope) if slope else 0.0))
-    return found
+        sides.append((slope, slope / error if error > 0 else math.copysign(math.inf, slope) if slope else 0.0))
+    return sides
 
 
 # Proportionality ------------------------------------------------------------------------------------------------------

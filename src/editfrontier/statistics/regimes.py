@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +59,12 @@ class Gap:
 
 
 def gap_statistic(points: Array, most: int, references: int, rng: np.random.Generator) -> Gap:
-    """Compare the spread within k groups with that of points without groups (Tibshirani, Walther and Hastie 2001).
+    """Compare the spread within k groups with points without groups (Tibshirani, Walther and Hastie 2001).
 
     Args:
         points: [E, 2], at least three of them different.
         most: largest k, at least 2 and below the number of points.
         references: sets of points drawn evenly over the box of the points along their principal axes.
-        rng: draws them.
     """
     centred = points - points.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=False)[2]
@@ -83,26 +81,26 @@ def gap_statistic(points: Array, most: int, references: int, rng: np.random.Gene
 def _log_spreads(points: Array, most: int) -> Array:
     """Log of the pooled sum of squares within groups, for k = 1..most."""
     tree = linkage(points, "ward")
-    found = []
+    spreads = []
     for k in range(1, most + 1):
         labels = fcluster(tree, k, "maxclust")
         groups = [points[labels == label] for label in np.unique(labels)]
         within = sum(float(((group - group.mean(axis=0)) ** 2).sum()) for group in groups)
-        found.append(np.log(max(within, 1e-12)))
-    return np.array(found)
+        spreads.append(np.log(max(within, 1e-12)))
+    return np.array(spreads)
+
+
+def _contingency(first: Labels, second: Labels) -> Array:
+    """Return how many points each group of one partition shares with each group of another, [k, k']."""
+    table = np.zeros((first.max() + 1, second.max() + 1))
+    np.add.at(table, (first, second), 1)
+    return table
 
 
 def jaccard(reference: Labels, other: Labels) -> Array:
     """For each group of `reference` the largest Jaccard similarity with a group of `other` (Hennig 2007)."""
-    return np.array(
-        [
-            max(
-                float(((reference == g) & (other == h)).sum() / ((reference == g) | (other == h)).sum())
-                for h in np.unique(other)
-            )
-            for g in np.unique(reference)
-        ]
-    )
+    common = _contingency(reference, other)
+    return (common / (common.sum(axis=1, keepdims=True) + common.sum(axis=0) - common)).max(axis=1)
 
 
 def adjusted_rand(first: Labels, second: Labels) -> float:
@@ -110,8 +108,7 @@ def adjusted_rand(first: Labels, second: Labels) -> float:
 
     Two partitions that both have one group, or both only groups of one, are the same.
     """
-    table = np.zeros((first.max() + 1, second.max() + 1))
-    np.add.at(table, (first, second), 1)
+    table = _contingency(first, second)
     pairs, rows, columns = (float((t * (t - 1) / 2).sum()) for t in (table, table.sum(axis=1), table.sum(axis=0)))
     total = len(first) * (len(first) - 1) / 2
     expected = rows * columns / total if total else 0.0
@@ -129,7 +126,6 @@ class Stability:
             above 0.75 it is a pattern, above 0.85 it is stable (Hennig 2007).
         rand: [R] adjusted Rand index with the partition of each resample.
         together: [E, E] share of resamples in which two points are in one group.
-        resampled: [R, E] the partitions.
     """
 
     labels: Labels
@@ -142,12 +138,10 @@ class Stability:
 def stability(points: Array, resampled: Array, k: int) -> Stability:
     """Partition points [E, 2] and their resamples [R, E, 2] into k groups each, and compare."""
     labels = partition(points, k)
-    drawn = np.stack([partition(one, k) for one in resampled])
-    together = np.zeros((len(points), len(points)))
-    for a, b in itertools.product(range(len(points)), repeat=2):
-        together[a, b] = (drawn[:, a] == drawn[:, b]).mean()
-    similar = np.stack([jaccard(labels, one) for one in drawn]).mean(axis=0)
-    rand = np.array([adjusted_rand(labels, one) for one in drawn])
+    drawn = np.stack([partition(places, k) for places in resampled])
+    together = (drawn[:, :, None] == drawn[:, None, :]).mean(axis=0)
+    similar = np.stack([jaccard(labels, groups) for groups in drawn]).mean(axis=0)
+    rand = np.array([adjusted_rand(labels, groups) for groups in drawn])
     return Stability(labels, similar, rand, together, drawn)
 
 

@@ -39,7 +39,6 @@ def groups_of(cases: Sequence[Case], split: str) -> dict[str, list[str]]:
     """Return the case ids of each part, sizes from small to large, other parts as they appear.
 
     Args:
-        cases: of one task.
         split: a key of `SPLITS`; cases that have nothing there belong to no part.
 
     Raises:
@@ -47,16 +46,15 @@ def groups_of(cases: Sequence[Case], split: str) -> dict[str, list[str]]:
     """
     if split not in SPLITS:
         raise UserError(f"by '{split}': tables cannot be split by this.{did_you_mean(split, SPLITS)} Correct the name.")
-    found: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
     for case in cases:
         if name := SPLITS[split](case):
-            found.setdefault(name, []).append(case.case_id)
-    if cases and not found:
-        raise UserError(
-            f"by '{split}': no case of task '{cases[0].task}' has a {split}. Remove it from the experiment's `by`."
-        )
+            parts.setdefault(name, []).append(case.case_id)
+    if cases and not parts:
+        problem = f"no case of task '{cases[0].task}' has a {split}"
+        raise UserError(f"by '{split}': {problem}. Remove it from the experiment's `by`.")
     known = {name: place for place, name in enumerate(SIZES)}
-    return dict(sorted(found.items(), key=lambda item: known.get(item[0], len(known)))) if split == "size" else found
+    return dict(sorted(parts.items(), key=lambda item: known.get(item[0], len(known)))) if split == "size" else parts
 
 
 def part_of(data: TaskScores, case_ids: Sequence[str]) -> TaskScores:

@@ -62,7 +62,7 @@ def summarise_task(
 
     scores, features: files of `score_variant` for every variant, controls included. sources: file of `prepare_sources`.
     settings: the config's `statistics` mapping (see Settings); {} = defaults. subsets_out: file of the same statistics
-    for parts of the task's cases, those of the case table `cases` that `splits` (keys of `subsets.SPLITS`) tell apart.
+    for parts of the task's cases (in the case table `cases`) that `splits` (keys of `subsets.SPLITS`) tell apart.
     """
     chosen = Settings.of(settings)
     data = read_scores(scores, features, sources)
@@ -81,8 +81,7 @@ def summarise_task(
 def subset_summaries(data: TaskScores, settings: Settings, cases: Path | None, splits: Sequence[str]) -> pd.DataFrame:
     """The columns of `summary` for each part of the cases, behind the columns split and subset.
 
-    Each part has a bootstrap of its own clusters, which is not paired with that of another part. Metrics of sets are
-    left out.
+    Each part has a bootstrap of its own clusters, so that parts are not paired. Metrics of sets are left out.
     """
     import pandas as pd
 
@@ -160,24 +159,15 @@ def _set_rows(data: TaskScores, sets: SetBootstrap, level: float) -> list[tuple[
     return rows
 
 
-def _absent_rows(data: TaskScores, settings: Settings, found: Set[tuple[str, str]]) -> list[tuple[Any, ...]]:
+def _absent_rows(data: TaskScores, settings: Settings, present: Set[tuple[str, str]]) -> list[tuple[Any, ...]]:
     """Rows of the metrics that tables ask for, or that some variant has, of the variants that have them of no case."""
-    asked = {name for _, name in found} | set(settings.metrics)
+    asked = {name for _, name in present} | set(settings.metrics)
+    nothing = (np.nan, np.nan, np.nan, 0)
     return [
-        (
-            data.task,
-            variant,
-            name,
-            *[np.nan] * 3,
-            0,
-            data.failed[i],
-            absence_of(data, i, name),
-            failures_of(data, i),
-            "",
-        )
+        (data.task, variant, name, *nothing, data.failed[i], absence_of(data, i, name), failures_of(data, i), "")
         for i, variant in enumerate(data.variants)
         for name in METRICS
-        if name in asked and (variant, name) not in found
+        if name in asked and (variant, name) not in present
     ]
 
 

@@ -61,9 +61,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.interval not in bootstrap.INTERVALS:
-            raise UserError(
-                f"statistics.interval: '{self.interval}' is unknown, expected studentized, bca or percentile."
-            )
+            expected = "studentized, bca or percentile"
+            raise UserError(f"statistics.interval: '{self.interval}' is unknown, expected {expected}.")
         if not 0 < self.level < 1:
             raise UserError(f"statistics.level: got {self.level}, expected a number between 0 and 1, such as 0.95.")
         for key in ("resamples", "set_resamples", "permutations"):
@@ -74,9 +73,8 @@ class Settings:
         for key in ("fidelity", "controllability"):
             for name in getattr(self, key):
                 if not get_metric(name).per_image:
-                    raise UserError(
-                        f"statistics.{key}: '{name}' is a metric of sets and cannot enter a composite. Remove it."
-                    )
+                    problem = f"'{name}' is a metric of sets and cannot enter a composite"
+                    raise UserError(f"statistics.{key}: {problem}. Remove it.")
             if len(getattr(self, f"{key}_anchors")) != 2:
                 raise UserError(f"statistics.{key}_anchors: expected two entries, the variants at 0 and at 1.")
 
@@ -85,11 +83,11 @@ class Settings:
         """Settings from the config's mapping; raise `UserError` for an unknown key.
 
         Args:
-            mapping: key -> value; its key `tasks` maps tasks to settings that differ from those of the others.
-            task: whose settings; "" = those of the others.
+            mapping: key -> value; its key `tasks` maps tasks to settings of their own.
+            task: whose settings; "" = without settings of a task.
         """
-        own = dict(mapping.get("tasks", {})).get(task, {})
-        mapping = {key: value for key, value in {**mapping, **own}.items() if key != "tasks"}
+        different = dict(mapping.get("tasks", {})).get(task, {})
+        mapping = {key: value for key, value in {**mapping, **different}.items() if key != "tasks"}
         known = [f.name for f in fields(cls)]
         for key in mapping:
             if key not in known:
@@ -106,7 +104,7 @@ class TaskScores:
     reference: [m,D] or None. moments: mean [D] and covariance [D,D] of reference features that are published without
     the images, or None. failed: failed cases of each variant. case_ids: of the rows. failures: of each variant, the
     failed cases with their reasons. absent: of each variant, metric -> reason -> the cases that it cannot speak of.
-    silent: of each variant, metric -> why it speaks of no case at all. The last three are () where nobody noted them.
+    silent: of each variant, metric -> why it speaks of no case at all. The last three are () where they are not known.
     """
 
     task: str

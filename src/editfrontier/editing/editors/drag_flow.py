@@ -168,13 +168,7 @@ def drag_latents(
     """Move the regions in the noisiest latents of a trajectory.
 
     Args:
-        model: a FLUX pipeline.
-        trajectory: of the sources.
-        text: of the target captions.
         cells: [B, 1, h, w], where the latents may change.
-        batch: its drags.
-        kept: the sources' keys and values, if they are injected.
-        params: hyperparameters.
 
     Returns:
         [B, C, h, w] latents, and how many forwards were made, which all stop at the last block that is needed.

@@ -102,10 +102,8 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     """Run the blended trajectory.
 
     Args:
-        model: a text-to-image pipeline.
         clean: [B, C, h, w] scaled latents of the sources.
         batch: masks, captions and generators; the noise that a case starts with is its generator's first draw.
-        params: hyperparameters.
 
     Returns:
         [B, C, h, w] scaled latents of the edits.

@@ -134,13 +134,10 @@ def drag(
     """Optimise latents until the handles have arrived or the steps are used up; a case that has arrived stays as it is.
 
     Args:
-        model: a text-to-image pipeline.
         source: [B, C, h, w] inverted latents at the first of `timesteps`.
         timesteps: descending, of the whole edit.
-        text: embeddings of the sources' captions.
         handles: on a grid of the size that `params.feature_scale` gives.
         backgrounds: [B, 1, H, W], 1 = must not change.
-        params: hyperparameters.
 
     Returns:
         [B, C, h, w] latents; the updates that each case took; the mean distance in cells that its handles were still
@@ -226,7 +223,6 @@ def sample(
     """Denoise the dragged latents by DDIM, beside the source's if they look at it; returns clean latents [B, C, h, w].
 
     Args:
-        model, timesteps, text, params: as for `drag`.
         source, dragged: [B, C, h, w] latents at the first of `timesteps`.
     """
     import torch

@@ -128,11 +128,8 @@ def read_edit(folder: Path, files: Files, origin: Origin, size: tuple[int, int],
     """Read one edit.
 
     Args:
-        folder: of the edits, for messages.
-        files: what `edits_in` found there.
         origin: names of the case, and the frame of its source in the user's picture.
         size: (height, width) of its source.
-        resize: whether an edit of another size is resized.
 
     Returns:
         uint8 [H, W, 3].

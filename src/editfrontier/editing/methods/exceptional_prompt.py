@@ -33,7 +33,6 @@ def exceptional_prompt(model: Any, count: int) -> TextEmbeddings:
 
     Args:
         model: a pipeline with a CLIP `text_encoder` and its `tokenizer`.
-        count: number of cases.
 
     Raises:
         UserError: the text encoder has no table of positions to leave out.

@@ -101,11 +101,8 @@ def train_image_lora(
     """Train one adapter for each image to denoise this image, by AdamW on the usual loss of a denoiser.
 
     Args:
-        model: a text-to-image pipeline.
         clean: [B, C, h, w] scaled latents of the images.
-        text: embeddings of their captions.
         generators: one a case; they draw the adapters, then timesteps and noise of each step.
-        rank, steps, learning_rate: of the training.
         batch_size: noisy versions of an image in one step.
 
     Returns:

@@ -31,7 +31,6 @@ def partial_affine(region: Region, progress: float) -> Matrix:
     other maps are interpolated from the identity, which moves every point on a straight line.
 
     Args:
-        region: the region.
         progress: in [0, 1].
 
     Source:
@@ -114,7 +113,6 @@ def moving_points(drags: Sequence[Sequence[Region]], progress: float, stride: in
         drags: the regions of each case; all images have one size.
         progress: in [0, 1].
         stride: pixels between neighbouring points.
-        device: of the result.
     """
     found = []
     for regions in drags:
@@ -180,7 +178,6 @@ def moved_features_loss(
     Args:
         features: [B, C, rows, columns] of the latents that are optimised.
         source: the same of the source; gradients pass through it if it has any (erratum E13: it should have none).
-        points: the pairs.
         size: (height, width) of the image.
         power: 1 (DragFlow) or 2 (the paper) of the absolute difference.
 

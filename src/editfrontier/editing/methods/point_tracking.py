@@ -59,11 +59,8 @@ def make_handles(
     """Put the point pairs of all regions of each case on the grid.
 
     Args:
-        drags: regions of each case.
-        handles: as for `point_pairs`.
         image_size: (H, W) in pixels.
         grid_size: (h, w) of the features.
-        device: of the result.
 
     Returns:
         Handles whose start is rounded to cells, because features are compared cell by cell.
@@ -96,7 +93,6 @@ def motion_loss(features: Tensor, position: Tensor, handles: Handles, radius: in
     Args:
         features: [B, C, h, w] of the present latents, with gradient.
         position: [B, P, 2] of the handles, whole numbers.
-        handles: with the targets.
         radius: r of the square.
         arrived: distance in cells.
     """

@@ -83,7 +83,6 @@ class Schedule:
     """How long each constraint acts.
 
     Attributes:
-        steps: N.
         attention: evaluations, from 0, before this one compose attention.
         background: the latents after steps 2 .. background - 1 get the replayed background.
     """
@@ -148,13 +147,10 @@ def generate(
     before a step's background is put back, and the estimates of the first ORDER evaluations get it too.
 
     Args:
-        model: a text-to-image pipeline.
         start: [B, C, h, w] composite noise.
         replays: "background" and, with a foreground, "foreground": their noise [B, C, h, w].
         prompts: B target captions.
         guidance: w of the generation; the replays have none.
-        schedule: how long the constraints act.
-        composition: of the regions.
 
     Returns:
         (clean latents [B, C, h, w], number of attention layers that were controlled; 0 if there was no step to).
@@ -192,7 +188,6 @@ class _Network:
     """The branches of an evaluation in one call of the UNet, whose attention it composes as long as the schedule says.
 
     Attributes:
-        scheduler: for the noise levels.
         controlled: number of attention layers that were controlled, 0 before the first time.
     """
 
@@ -218,8 +213,6 @@ class _Network:
 
         Args:
             latents: [B, C, h, w] of the generation and the replays.
-            time: their timestep.
-            evaluation: its number, from 0.
         """
         composition, names = self._composition, self._composition.branches
         composes = evaluation < self._schedule.attention

@@ -111,11 +111,7 @@ def sample(
     """Sample edited latents from pure noise by Euler steps of the model's own flow-matching schedule.
 
     Args:
-        model: the pipeline.
-        condition: from `conditions`.
-        instructions: B texts.
         generators: one a case; its first draw is the noise.
-        steps: number of steps; each is one call of the transformer on (usually) 3 B samples.
         guidance: w_T.
         image_guidance: w_I.
 

@@ -57,9 +57,7 @@ def check_gres(gres: str, partitions: Mapping[str, Mapping[str, Any]], file: Pat
     """Check that the plugin submits jobs that ask for a GPU, and knows a partition for them.
 
     Args:
-        gres: what such jobs ask for.
         partitions: name -> limits, as the plugin reads them.
-        file: the profile.
     """
     if why := refusal(gres):
         other = accepted(gres)

@@ -35,7 +35,6 @@ class Profile:
     """What a profile says of a cluster.
 
     Attributes:
-        file: it.
         executor: of its jobs, "slurm" for a cluster, "" for this machine.
         partitions: name -> limits, as the plugin reads them.
         gres: what jobs ask for that need a GPU, "" if none does.
@@ -204,12 +203,10 @@ def check_probe(
     """Submit a job of at most one minute and check what it found on its node.
 
     Args:
-        profile: of the cluster.
         partition: where it goes, "" for the default one.
         gres: what it asks for, "" for no GPU.
         folder: of the results; the job writes there, which shows that nodes share it.
         patience: seconds to wait for its end; then it is cancelled.
-        say: takes lines about the wait.
     """
     what = f"probe {partition}".strip()
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,6 @@ class Stage:
 
     Attributes:
         name: a target of the workflow.
-        jobs: number of jobs.
         gpu_jobs: number of those that ask for a GPU.
         gpu_seconds, cpu_seconds: seconds of jobs with and without a GPU, all together.
         estimated: share of the seconds that are estimated, not measured, in [0, 1].

@@ -18,9 +18,7 @@ class PlannedJob:
     """A job that would run.
 
     Attributes:
-        rule: its name.
         wildcards: name -> value, for example task, variant and shard.
-        gpu: whether it asks for a GPU.
         benchmark: file that an earlier run of it may have left, None if it leaves none.
     """
 
@@ -45,7 +43,6 @@ def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> l
     Args:
         configs: config files, the later over the earlier.
         folder: root of the repository, with its Snakefile.
-        target: of the workflow.
 
     Raises:
         SystemExit: the workflow refuses the config; the message says why.
@@ -68,7 +65,6 @@ def call_of(output: str, configs: Sequence[Path], folder: Path) -> Call:
 
     Args:
         output: path of the file, relative to `folder`.
-        configs, folder: as for `jobs_to_run`.
 
     Raises:
         UserError: no job makes it; the message names the nearest file that one makes.

@@ -45,9 +45,7 @@ class Need:
     Attributes:
         kind: "weights", "data", "token" or "package".
         name: of the model, of the data set, of the package, or "Hugging Face".
-        present: whether it is there.
         size: bytes to download, 0 = not known or not there to download.
-        licence: in a few words.
         fix: what to do if it is not there, a sentence.
         problem: the problem if it is not there.
     """

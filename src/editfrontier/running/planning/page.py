@@ -10,14 +10,7 @@ from editfrontier.study.config.study import Study
 
 
 def plan_text(study: Study, title: str, stages: Sequence[Stage], needs: Sequence[Need]) -> str:
-    """Return the plan: jobs, hours and disk by stage, downloads, and what is missing.
-
-    Args:
-        study: the study.
-        title: what is planned, the names of the config files.
-        stages: as `costs.stages` gives them.
-        needs: as `needs.needs` gives them.
-    """
+    """Return the plan: jobs, hours and disk by stage, downloads, and what is missing."""
     lines = [f"Plan of {title}, results in {study.config['results']}, device {study.config['compute']['device']}", ""]
     if not stages:
         return "\n".join([*lines, "Everything is made already: no job would run."])

@@ -42,7 +42,6 @@ def guidance_bound(scale: float, largest: npt.ArrayLike, terms: Floats, averaged
     """Return the bound of Theorem 3, w G sum_t terms, divided by sqrt(T) if `averaged` (as the paper prints it).
 
     Args:
-        scale: w.
         largest: G, the largest norm of the guidance direction over the steps, [B] or a number.
         terms: [T] of `step_terms`.
         averaged: whether the factor 1 / sqrt(T) is there; the triangle inequality of the proof does not give it.
@@ -59,7 +58,6 @@ def alignment(directions: npt.ArrayLike, terms: Floats) -> Floats:
 
     Args:
         directions: [T, B, ...] guidance directions.
-        terms: [T] weights.
     """
     every = np.asarray(directions, dtype=np.float64)
     every = every.reshape(*every.shape[:2], -1)

@@ -22,7 +22,6 @@ class Spectral:
     Attributes:
         values: [B], in units of the output over units of the input; Rayleigh quotients, so never above the true value.
         converged: [B], whether the last iteration changed the value by no more than the tolerance.
-        iterations: how many were made.
         directions: [B, ...] unit vectors of the input that are stretched by `values`; a start for a point nearby.
     """
 

@@ -53,10 +53,7 @@ def sampler(model: Any, method: str, steps: int, text: inversion.Text, times: li
     none).
 
     Args:
-        model: a pipeline.
         method: a key of `inversion.METHODS` without extras, such as "ddim" or "fireflow".
-        steps: of the schedule.
-        text: embeddings of B prompts.
         times: of the trajectory that `inversion.invert` returned.
     """
     assert isinstance(text, (TextEmbeddings, FlowText))
@@ -79,10 +76,7 @@ def noise_estimate(model: Any, latents: Tensor, timestep: float, level: float, p
     """Return eps_theta(z_t, c, t) [B, C, h, w] of a diffusion model, whatever its output stands for.
 
     Args:
-        model: a text-to-image pipeline.
         latents: [B, C, h, w] at this timestep.
-        timestep: its number.
-        level: its alpha_bar.
         prompt: embeddings [B, L, D] of the condition.
     """
     output = sampling.guided_output(model, latents, timestep, TextEmbeddings(prompt, None), 1.0)

@@ -51,7 +51,6 @@ def fit(counts: Array, items: int, prior_sd: float | None = PRIOR_SD) -> Strengt
     Args:
         counts: [B,P,3], how often the first won, the second won, and neither did, for each pair of
             `editor_pairs(items)`; any nonnegative weights.
-        items: number of things compared, K.
         prior_sd: of a normal prior; None = maximum likelihood, which is infinite for an item that never lost or won.
 
     Returns:

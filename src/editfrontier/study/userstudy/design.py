@@ -48,8 +48,6 @@ def choose_items(available: npt.NDArray[np.bool_], count: int, rng: np.random.Ge
 
     Args:
         available: [P,C], whether the images of both editors of a pair are there, for every case.
-        count: number of comparisons.
-        rng: of the orders.
 
     Returns:
         (pair, case) of each.
@@ -91,11 +89,8 @@ def assign(
 
     Args:
         items: (pair, case) of each, as many as `participants * load / raters`, rounded up.
-        editors: number of editors.
-        participants: number of participants.
         load: items that each participant judges.
         raters: participants that judge each item, at most `participants`; the last item gets the rest.
-        rng: of ties.
 
     Returns:
         Participant [J] and item [J] of every judgement, J = participants * load.
@@ -142,15 +137,13 @@ def choose_sides(
 ) -> npt.NDArray[np.bool_]:
     """Choose for every judgement whether the first editor of its pair stands on the left.
 
-    Judgements of one pair of editors form couples with opposite sides, those of one item first. A pair with an odd
+    Judgements of one pair of editors form couples with opposite sides, judgements of one item first. A pair with an odd
     number leaves one over; these are turned so that every editor is as often left as right, within one. Which of a
     couple has which side is chosen so that every participant, too, sees each editor about as often on either side.
 
     Args:
         participant, item: [J], of every judgement.
         pair_of_item: pair of editors of each item.
-        editors: number of editors.
-        rng: of the rest.
 
     Returns:
         [J].
@@ -184,8 +177,8 @@ def choose_sides(
             tilt = excess[participant[judgement], a] - excess[participant[judgement], b]
             return int(tilt if left else -tilt)
 
-        one, other = cost(x, True) + cost(y, False), cost(x, False) + cost(y, True)
-        left = bool(rng.random() < 0.5) if one == other else one < other
+        straight, turned = cost(x, True) + cost(y, False), cost(x, False) + cost(y, True)
+        left = bool(rng.random() < 0.5) if straight == turned else straight < turned
         place(x, left)
         place(y, not left)
     return first_left
@@ -232,7 +225,6 @@ def trial_order(pairs: int, catch_trials: int, repeats: int, rng: np.random.Gene
     Args:
         pairs: judged pairs, which come in a random order.
         catch_trials, repeats: numbers of those; repeats at most half of the pairs.
-        rng: of the order.
 
     Returns:
         (kind, index): ("pair", i-th pair of the participant), ("catch", i-th catch trial), ("repeat", i-th pair again).

@@ -7,7 +7,7 @@ say now is compared with it, and what differs is said.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ def answered_design(responses: Path, design: Path, page: Path) -> tuple[Design, 
     for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         stem = responses / FOLDER / name
         for file, shown in ((stem.with_suffix(".json"), stem.with_suffix(".html")), (design, page)):
-            if file.is_file() and shown.is_file() and (found := read_design(file, RESTORE)).hash == name:
-                return found, shown.read_bytes(), count
+            if file.is_file() and shown.is_file() and (kept := read_design(file, RESTORE)).hash == name:
+                return kept, shown.read_bytes(), count
     return None
 
 
@@ -55,9 +55,6 @@ def present_state(root: Path, table: Mapping[str, Any], settings: StudySettings,
     Args:
         root: results folder of the scale.
         table: the experiment's resolved entry.
-        settings: of the config.
-        design: the answered one.
-        count: how many files of responses answer it.
 
     Returns:
         The design, with editors that differ noted.
@@ -77,35 +74,26 @@ def present_state(root: Path, table: Mapping[str, Any], settings: StudySettings,
                 f"user_study: people have answered a design whose {key} is '{judged}' (files in {settings.responses}: "
                 f"{count}), but the config says '{asked}'. Correct it, or {new_study}. {kept}."
             )
-    unjudged = [editor for editor in editors_of(table) if editor not in design.editors]
-    now = replace(
-        design,
-        responses=settings.responses,
-        unjudged=tuple(unjudged),
-        changed=tuple(changed_editors(root, table, design)),
-    )
+    unjudged = tuple(editor for editor in editors_of(table) if editor not in design.editors)
+    changed = tuple(changed_editors(root, table, design))
+    now = replace(design, responses=settings.responses, unjudged=unjudged, changed=changed)
     if lines := list(_differences(now, stated)):
         log.warning(
             "The design %s is fixed, since people have answered it (files in %s: %d).", now.hash, now.responses, count
         )
-        for line in lines:
+        for line in (*lines, f"To ask people about what differs, {new_study}. {kept}."):
             log.warning("%s", line)
-        log.warning("To ask people about what differs, %s. %s.", new_study, kept)
     return now
 
 
 def _differences(design: Design, stated: Mapping[str, Any]) -> Iterator[str]:
     if design.unjudged:
-        yield f"Not judged, since they came later: {_listed(design.unjudged)}."
+        yield f"Not judged, since they came later: {', '.join(design.unjudged)}."
     if design.changed:
         yield (
             "People saw other images than the present ones, or rows that are gone, so that no metric is compared with "
-            f"their answers: {_listed(design.changed)}."
+            f"their answers: {', '.join(design.changed)}."
         )
     for key, value in stated.items():
         if design.settings.get(key) != value:
             yield f"The config says {key}: {value}, the design {key}: {design.settings.get(key)}, which counts."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)

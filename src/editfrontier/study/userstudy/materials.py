@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from editfrontier.study.userstudy.design import choose_items, editor_pairs, make
 from editfrontier.study.userstudy.settings import StudySettings
 
 FORMAT, VERSION = "editfrontier-user-study-design", 1
+NOT_HASHED = ("hash", "responses", "unjudged", "changed")
+"""Fields of a design that its hash does not depend on."""
 TRUE_EDIT = "true edit"
 OTHER = "another image"
 Image = npt.NDArray[np.uint8]
@@ -38,7 +40,6 @@ class Trial:
 
     Attributes:
         kind: "pair" (counts), "catch" (has a known answer) or "repeat" (an earlier pair, sides exchanged).
-        case: its id.
         left, right: variants; in a catch trial the true edit, and the source of another case.
         left_image, right_image: ids of the images.
         item: number of the comparison, -1 in a catch trial.
@@ -63,7 +64,6 @@ class Design:
 
     Attributes:
         hash: of everything from `experiment` to `trials`, 16 hexadecimal digits.
-        experiment, task: where the edits come from.
         settings: as stated (`StudySettings.stated`).
         editors: variants that are compared.
         sources: case id -> (id of the image of its source, instruction).
@@ -101,7 +101,6 @@ def make_design(root: Path, table: Mapping[str, Any], settings: StudySettings) -
     Args:
         root: results folder of the scale, with the experiment's cases and edits.
         table: the experiment's resolved entry.
-        settings: of the study.
 
     Returns:
         The design, and the images by id.
@@ -140,7 +139,7 @@ def make_design(root: Path, table: Mapping[str, Any], settings: StudySettings) -
         mine = catch[participant * settings.catch_trials : (participant + 1) * settings.catch_trials]
         trials.append(tuple(_ordered(shown, [_catch_trial(pool, pick, images, rng) for pick in mine], settings, rng)))
 
-    shown_cases = {trial.case for own in trials for trial in own}
+    shown_cases = {trial.case for session in trials for trial in session}
     sources = {
         case.case_id: (_keep(images, pool.sources[case.case_id]), case.instruction)
         for case in pool.cases
@@ -149,11 +148,7 @@ def make_design(root: Path, table: Mapping[str, Any], settings: StudySettings) -
     design = Design(
         "", spec.name, spec.task, settings.stated(), tuple(editors), sources, tuple(trials), settings.responses
     )
-    return Design(**{**_fields(design), "hash": design_hash(design)}), images
-
-
-def _fields(design: Design) -> dict[str, Any]:
-    return {name: getattr(design, name) for name in Design.__dataclass_fields__}
+    return replace(design, hash=design_hash(design)), images
 
 
 def editors_of(table: Mapping[str, Any]) -> list[str]:
@@ -167,7 +162,7 @@ def changed_editors(root: Path, table: Mapping[str, Any], design: Design) -> lis
     pool = _read_pool(read_task(root, design.task, kept), kept)
     sources = {case: _image_id(image) for case, image in pool.sources.items()}
     changed = set(design.editors) - set(kept)
-    for trial in (trial for own in design.trials for trial in own if trial.kind == "pair"):
+    for trial in (trial for session in design.trials for trial in session if trial.kind == "pair"):
         for editor, shown in ((trial.left, trial.left_image), (trial.right, trial.right_image)):
             image = pool.edits.get(editor, {}).get(trial.case)
             same = sources.get(trial.case) == design.sources[trial.case][0]
@@ -181,8 +176,8 @@ def _read_pool(results: TaskResults, editors: Sequence[str]) -> _Pool:
     cases = tuple(case for case in results.cases if readable(results, case))
     edits: dict[str, dict[str, Image]] = {}
     for editor in editors:
-        found = {case.case_id: edited_image(results, editor, case) for case in cases}
-        edits[editor] = {case_id: image for case_id, image in found.items() if image is not None}
+        images = {case.case_id: edited_image(results, editor, case) for case in cases}
+        edits[editor] = {case_id: image for case_id, image in images.items() if image is not None}
     return _Pool(
         cases,
         {case.case_id: source_image(results, case) for case in cases},
@@ -248,17 +243,9 @@ def _image_id(image: Image) -> str:
 
 
 def _content(design: Design) -> dict[str, Any]:
-    """Return what the hash is of, as JSON values."""
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "experiment": design.experiment,
-        "task": design.task,
-        "settings": dict(design.settings),
-        "editors": list(design.editors),
-        "sources": {case: list(source) for case, source in design.sources.items()},
-        "trials": [[asdict(trial) for trial in own] for own in design.trials],
-    }
+    """Return the part of a design that its hash names, as JSON values."""
+    content = {"format": FORMAT, "version": VERSION, **asdict(design)}
+    return {name: value for name, value in content.items() if name not in NOT_HASHED}
 
 
 def design_hash(design: Design) -> str:
@@ -268,11 +255,11 @@ def design_hash(design: Design) -> str:
 
 def write_design(path: Path, design: Design) -> None:
     """Write a design as JSON, one trial a line, atomically."""
-    about = {"responses": design.responses, "unjudged": list(design.unjudged), "changed": list(design.changed)}
-    content = {"hash": design.hash, **about, **_content(design)}
+    content = {name: getattr(design, name) for name in NOT_HASHED} | _content(design)
     trials = content.pop("trials")
     lines = ",\n".join(
-        " [\n" + ",\n".join(f"  {json.dumps(trial, ensure_ascii=False)}" for trial in own) + "\n ]" for own in trials
+        " [\n" + ",\n".join(f"  {json.dumps(trial, ensure_ascii=False)}" for trial in shown) + "\n ]"
+        for shown in trials
     )
     head = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
     write_bytes(path, f'{head},\n "trials": [\n{lines}\n ]\n}}\n'.encode())
@@ -289,7 +276,7 @@ def read_design(path: Path, fix: str = "Make it again with `snakemake user_study
             content["settings"],
             tuple(content["editors"]),
             {case: (image, instruction) for case, (image, instruction) in content["sources"].items()},
-            tuple(tuple(Trial(**trial) for trial in own) for own in content["trials"]),
+            tuple(tuple(Trial(**trial) for trial in session) for session in content["trials"]),
             content["responses"],
             tuple(content.get("unjudged", ())),
             tuple(content.get("changed", ())),

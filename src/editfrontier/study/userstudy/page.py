@@ -32,9 +32,7 @@ def write_study(root: Path, table: Mapping[str, Any], entry: Mapping[str, Any], 
     now. Command line: `user-study`.
 
     Args:
-        root: results folder of the scale.
         table: resolved entry of the experiment whose edits are judged.
-        entry: the config's section `user_study`.
         page, design: files to write, HTML and JSON.
 
     Raises:
@@ -43,15 +41,15 @@ def write_study(root: Path, table: Mapping[str, Any], entry: Mapping[str, Any], 
     settings = StudySettings.of(entry)
     responses = Path(settings.responses)
     if answered := answered_design(responses, design, page):
-        made, text, count = answered
-        made = present_state(root, table, settings, made, count)
+        kept, text, count = answered
+        shown = present_state(root, table, settings, kept, count)
     else:
-        made, images = make_design(root, table, settings)
-        text = render(made, images).encode()
-    keep_design(responses, made, text)
+        shown, images = make_design(root, table, settings)
+        text = render(shown, images).encode()
+    keep_design(responses, shown, text)
     write_bytes(page, text)
-    write_design(design, made)
-    return made
+    write_design(design, shown)
+    return shown
 
 
 def page_data(design: Design, images: Mapping[str, Image]) -> dict[str, Any]:
@@ -67,8 +65,8 @@ def page_data(design: Design, images: Mapping[str, Image]) -> dict[str, Any]:
         "images": [_encode(images[name], lossless) for name in sorted(images)],
         "cases": [[number[image], instruction] for image, instruction in design.sources.values()],
         "trials": [
-            [[cases[trial.case], number[trial.left_image], number[trial.right_image]] for trial in own]
-            for own in design.trials
+            [[cases[trial.case], number[trial.left_image], number[trial.right_image]] for trial in session]
+            for session in design.trials
         ],
     }
 
@@ -84,9 +82,6 @@ def _encode(image: Image, lossless: bool) -> str:
 def render(design: Design, images: Mapping[str, Image]) -> str:
     """Return the page as HTML; text of the study enters it as data only."""
     trials = len(design.trials[0])
-    context = {
-        "participants": len(design.trials),
-        "trials": trials,
-        "minutes": max(1, round(trials * SECONDS_A_TRIAL / 60)),
-    }
+    minutes = max(1, round(trials * SECONDS_A_TRIAL / 60))
+    context = {"participants": len(design.trials), "trials": trials, "minutes": minutes}
     return render_page("userstudy.html.j2", "userstudy.css", "userstudy.js", context, page_data(design, images))

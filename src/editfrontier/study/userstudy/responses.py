@@ -32,7 +32,6 @@ class Session:
     """The answers of one participant.
 
     Attributes:
-        file: where they are from.
         participant: number, from 1.
         started, finished: times in UTC as ISO 8601; finished is "" as long as trials are open.
         answers: number of the trial, from 1 -> answer.
@@ -71,15 +70,15 @@ class Judgement:
 
 def answered_designs(files: Sequence[Path]) -> Counter[str]:
     """Return hash of a design -> number of files that answer it; files that are no responses are left out."""
-    found: Counter[str] = Counter()
+    answering: Counter[str] = Counter()
     for file in files:
         try:
             content = _read(file)
         except UserError:
             continue
         if content.get("format") == FORMAT and content.get("answers") and isinstance(content.get("design"), str):
-            found[content["design"]] += 1
-    return found
+            answering[content["design"]] += 1
+    return answering
 
 
 def collect_responses(files: Sequence[Path], design: Design) -> Responses:
@@ -183,7 +182,7 @@ def _answer(entry: Any, trials: Sequence[Trial]) -> tuple[int, Answer]:
     if isinstance(ms, bool) or not isinstance(ms, int | float) or not math.isfinite(ms) or ms < 0:
         raise UserError(f"ms {_show(ms)} of trial {number}, expected milliseconds")
     if (entry.get("left"), entry.get("right")) != (trial.left_image, trial.right_image):
-        raise UserError(f"the images of trial {number} are not those of the design")
+        raise UserError(f"the design has other images in trial {number}")
     return number, Answer(choice, float(ms))
 
 

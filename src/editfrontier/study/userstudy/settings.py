@@ -18,13 +18,11 @@ class StudySettings:
 
     Attributes:
         experiment: name of the experiment whose editors are compared.
-        participants: number of participants.
         pairs: pairs of edits that each of them judges, without catch trials and repeats.
         raters: participants who judge the same pair of edits, which agreement and majorities need.
         catch_trials: further trials of each participant with a known right answer.
         repeats: trials of each participant that come again with sides exchanged, for self-consistency.
         allowed_catch_failures: who fails more catch trials than this is left out.
-        seed: of the design.
         responses: folder of the files that participants send back.
     """
 
@@ -67,10 +65,7 @@ def settings_problems(config: Mapping[str, Any], tables: Mapping[str, Any]) -> I
     known = [name for name in config["run"] if name in tables]
     if settings.experiment not in known:
         near = did_you_mean(settings.experiment, known)
-        yield (
-            [here, "experiment"],
-            f"'{settings.experiment}' is no experiment of 'run'.{near} Correct the name.",
-        )
+        yield [here, "experiment"], f"'{settings.experiment}' is no experiment of 'run'.{near} Correct the name."
         return
     rows = tables[settings.experiment]["rows"]
     editors = {row["variant"] for row in rows if not row["control"]}
@@ -81,9 +76,7 @@ def settings_problems(config: Mapping[str, Any], tables: Mapping[str, Any]) -> I
         problem = f"{settings.raters} raters of each pair, but only {settings.participants} participants"
         yield [here, "raters"], f"{problem}. Lower it, or raise participants."
     if settings.repeats > settings.pairs // 2:
-        problem = (
-            f"{settings.repeats}, expected at most half of the {settings.pairs} pairs, as the first half comes again"
-        )
+        problem = f"{settings.repeats}, expected at most half of the {settings.pairs} pairs: the first half comes again"
         yield [here, "repeats"], f"{problem}. Lower it, or raise pairs."
     for name in readers:
         if settings.experiment not in config["analyses"][name].get("experiments", []):

@@ -1,10 +1,10 @@
 """What the answers say: strengths of editors, agreement of people, agreement of metrics with people, with intervals.
 
 Answers of one participant belong together, and so do answers about one source image. The variance of a statistic is
-therefore that under a bootstrap of participants, plus that under a bootstrap of images, less that under a bootstrap of
-single answers, which both contain (Cameron, Gelbach and Miller 2011, equation 2.11, with bootstrap variances). Drawing
-both at once instead counts the noise of single answers three times (Owen 2007). Intervals are those of Student's t with
-one degree of freedom less than there are participants or images, whichever are fewer.
+therefore its variance under a bootstrap of participants, plus under a bootstrap of images, less under a bootstrap of
+single answers, which the first two contain (Cameron, Gelbach and Miller 2011, equation 2.11, with bootstrap variances).
+Drawing participants and images together instead counts the noise of single answers three times (Owen 2007). Intervals
+are Student's t with one degree of freedom less than there are participants or images, whichever are fewer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from scipy.stats import t
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap
 from editfrontier.statistics.bootstrap import Array
+from editfrontier.statistics.curves import percentile_estimate
 from editfrontier.statistics.estimate import Estimate
 from editfrontier.statistics.set_bootstrap import SetBootstrap
 from editfrontier.statistics.taskscores import Settings, TaskScores
@@ -37,15 +38,12 @@ class Votes:
     """Judgements as arrays, and how often each resample holds what they are made of.
 
     Attributes:
-        editors: in alphabetic order, K.
         rater, item, cluster: [J], numbers of the participant, the comparison and the source image of each judgement.
         pair: [J], number of the two editors among `editor_pairs(K)`.
         vote: [J], 1 if the first of them won, -1 if the second did, 0 for a tie.
         left: [J], whether the first stood on the left.
         items: [I,3], of every comparison: row of its case in the scores, first editor, second editor.
-        item_cluster: [I].
         rater_weights: [R,N]. cluster_weights: [R,C]. judgement_weights: [R,J].
-        level: of intervals.
     """
 
     editors: tuple[str, ...]
@@ -88,11 +86,8 @@ class Spread:
     def estimate(self, votes: Votes, n: int, k: int = 0, bounds: tuple[float, float] | None = None) -> Estimate:
         """Return the k-th value with its interval, cut off at `bounds`."""
         value = float(self.point[k])
-        half = (
-            float(t.ppf((1 + votes.level) / 2, votes.units - 1) * np.sqrt(self.variance[k]))
-            if votes.units > 1
-            else np.nan
-        )
+        # Without a second unit there are no degrees of freedom, and the half width is NaN.
+        half = float(t.ppf((1 + votes.level) / 2, votes.units - 1) * np.sqrt(self.variance[k]))
         if not np.isfinite(value + half):
             return Estimate(value, n=n)
         least, most = bounds or (-np.inf, np.inf)
@@ -178,12 +173,9 @@ def collect_votes(
 
     Args:
         judgements: at least one.
-        scores: of the judged task.
-        editors: all that the design compares.
         rater_weights: [R,N] for the N participants.
         cluster_weights: [R,C] for the clusters of the scores.
         judgement_weights: [R,J].
-        level: of intervals.
         participants: numbers of all whose answers count.
     """
     names = tuple(sorted(editors))
@@ -219,11 +211,11 @@ def strengths(votes: Votes) -> tuple[Spread, Spread]:
     cells = np.zeros((len(votes.vote), len(editor_pairs(count)) * 3))
     cells[np.arange(len(votes.vote)), 3 * votes.pair + votes.outcome] = 1.0
 
-    def both(weights: Array, _: Array) -> Array:
-        found = fit((weights @ cells).reshape(len(weights), -1, 3), count)
-        return np.concatenate([found.log_strength, found.win_rate()], axis=1)
+    def strengths_and_rates(weights: Array, _: Array) -> Array:
+        fitted = fit((weights @ cells).reshape(len(weights), -1, 3), count)
+        return np.concatenate([fitted.log_strength, fitted.win_rate()], axis=1)
 
-    spread = two_way(votes, both)
+    spread = two_way(votes, strengths_and_rates)
     parts = slice(0, count), slice(count, 2 * count)
     first, second = (Spread(spread.point[p], spread.covariance[p, p], spread.variance[p]) for p in parts)
     return first, second
@@ -238,12 +230,10 @@ def alpha(votes: Votes) -> Estimate:
     np.add.at(counts, (votes.item, votes.outcome), 1.0)
     point = float(nominal_alpha(counts, exchangeable=True)[0])
     n = int((counts.sum(axis=1) >= 2).sum())
-    resampled = nominal_alpha(counts, votes.cluster_weights[:, votes.item_cluster], exchangeable=True)
-    resampled = resampled[np.isfinite(resampled)]
-    if votes.units < 2 or len(resampled) < 2:
+    if votes.units < 2:
         return Estimate(point, n=n)
-    low, high = np.quantile(resampled, [(1 - votes.level) / 2, (1 + votes.level) / 2])
-    return Estimate(point, float(low), float(high), n)
+    resampled = nominal_alpha(counts, votes.cluster_weights[:, votes.item_cluster], exchangeable=True)
+    return percentile_estimate(point, resampled, votes.level, n)
 
 
 def people(votes: Votes) -> Estimate:
@@ -256,10 +246,10 @@ def people(votes: Votes) -> Estimate:
     return _ratio(votes, agrees[place], counted[place].astype(np.float64))
 
 
-def judged_metrics(scores: TaskScores, listed: Sequence[str]) -> list[str]:
-    """Return those of the listed metrics that prefer one image to another: with a direction, costs apart."""
-    kept = [name for name in listed if name in scores.metrics]
-    return [name for name in kept if METRICS[name].direction != "none" and METRICS[name].group != "cost"]
+def judged_metrics(scores: TaskScores, names: Sequence[str]) -> list[str]:
+    """Return the metrics that prefer one image to another: they have a direction and are no costs."""
+    known = [name for name in names if name in scores.metrics]
+    return [name for name in known if METRICS[name].direction != "none" and METRICS[name].group != "cost"]
 
 
 def _oriented(scores: TaskScores, metric: str, editors: Sequence[str]) -> Array:
@@ -280,10 +270,10 @@ def metric_accuracies(votes: Votes, scores: TaskScores, metrics: Sequence[str]) 
         values = _oriented(scores, metric, votes.editors)
         preferences[metric] = values[row, first] - values[row, second]
     known = {metric: int((majority & np.isfinite(values)).sum()) for metric, values in preferences.items()}
-    found = {metric: Estimate(np.nan) for metric in metrics}
+    accuracy = {metric: Estimate(np.nan) for metric in metrics}
     usable = [metric for metric in metrics if known[metric]]
     if not usable:
-        return found
+        return accuracy
 
     def accuracies(weights: Array, images: Array) -> Array:
         margin, of_items = weights @ of_item, images[:, votes.item_cluster]
@@ -291,8 +281,8 @@ def metric_accuracies(votes: Votes, scores: TaskScores, metrics: Sequence[str]) 
 
     spread = two_way(votes, accuracies)
     for k, metric in enumerate(usable):
-        found[metric] = spread.estimate(votes, known[metric], k, bounds=(0.0, 1.0))
-    return found
+        accuracy[metric] = spread.estimate(votes, known[metric], k, bounds=(0.0, 1.0))
+    return accuracy
 
 
 def metric_correlations(
@@ -311,8 +301,8 @@ def metric_correlations(
         values[metric] = means.point, means.resampled
     sets = SetBootstrap(scores, replace(settings, set_resamples=10))
     for metric in (name for name in metrics if name in sets.names):
-        held = [sets.estimate(name) for name in votes.editors]
-        point = np.array([np.nan if one is None else -one[metric][0] for one in held])
+        estimates = [sets.estimate(name) for name in votes.editors]
+        point = np.array([np.nan if estimate is None else -estimate[metric][0] for estimate in estimates])
         values[metric] = point, np.tile(point, (resamples, 1))
     return {m: _correlations(votes, strength, drawn, *values[m]) for m in metrics if m in values}
 
@@ -320,14 +310,10 @@ def metric_correlations(
 def _correlations(
     votes: Votes, strength: Spread, drawn: Array | None, point: Array, resampled: Array
 ) -> tuple[Estimate, Estimate]:
-    count = len(votes.editors)
-    at = [float(value[0]) for value in rank_correlations(strength.point[None], point[None])]
-    found = []
-    for k, value in enumerate(at):
-        spread = np.array([]) if drawn is None else rank_correlations(drawn, resampled)[k]
-        spread = spread[np.isfinite(spread)]
-        low, high = np.nan, np.nan
-        if np.isfinite(value) and len(spread) > 1:
-            low, high = np.quantile(spread, [(1 - votes.level) / 2, (1 + votes.level) / 2])
-        found.append(Estimate(value, float(low), float(high), count))
-    return found[0], found[1]
+    points = [float(value[0]) for value in rank_correlations(strength.point[None], point[None])]
+    spreads = [np.array([])] * 2 if drawn is None else rank_correlations(drawn, resampled)
+    spearman, kendall = (
+        percentile_estimate(value, spread if np.isfinite(value) else np.array([]), votes.level, len(votes.editors))
+        for value, spread in zip(points, spreads, strict=True)
+    )
+    return spearman, kendall
