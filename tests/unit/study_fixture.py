@@ -364,35 +364,19 @@ def _run_variant(
     write_parquet(root / "scores" / task / f"{variant}.parquet", frame, {})
     failed = sum(record["status"] != "ok" for record in records)
     rows = []
-    for metric, values in frame.groupby("metric")["value"]:
-        width = 1.96 * float(values.std()) / len(values) ** 0.5
-        rows.append(
-            {
-                "task": task,
-                "variant": variant,
-                "metric": metric,
-                "value": float(values.mean()),
-                "ci_low": float(values.mean()) - width,
-                "ci_high": float(values.mean()) + width,
-                "n": len(values),
-                "failed": failed,
-            }
-        )
+
+    def add(metric: str, value: float, low: float, high: float, n: int) -> None:
+        interval = {"value": value, "ci_low": low, "ci_high": high, "n": n, "failed": failed}
+        rows.append({"task": task, "variant": variant, "metric": metric, **interval})
+
+    for metric, column in frame.groupby("metric")["value"]:
+        mean, width = float(column.mean()), 1.96 * float(column.std()) / len(column) ** 0.5
+        add(metric, mean, mean - width, mean + width, len(column))
     fid = 5 + 300 * noise + (8 * share if share > 0 else 0)
     for metric, value in (("fid", fid), ("kid", fid / 10 - 1)):
-        missing = variant == "sd_inpaint" and metric == "kid"
-        rows.append(
-            {
-                "task": task,
-                "variant": variant,
-                "metric": metric,
-                "value": float("nan") if missing else value,
-                "ci_low": float("nan") if missing else value * 0.9,
-                "ci_high": float("nan") if missing else value * 1.15,
-                "n": len(images) - failed,
-                "failed": failed,
-            }
-        )
+        if variant == "sd_inpaint" and metric == "kid":
+            value = float("nan")
+        add(metric, value, value * 0.9, value * 1.15, len(images) - failed)
     return rows
 
 
