@@ -93,7 +93,7 @@ def test_findings_and_manifests_are_no_formulas_and_read_back(tmp_path: Path) ->
     write_findings(path, rows, {})
     assert [row["level"] for row in read_rows(path.with_suffix(".csv"))] == list(FORMULAS)
     assert [row.level for row in read_findings(path).rows] == list(FORMULAS)
-    assert "'=1+2" in sources(tmp_path, {"analyse": ["drift"]})["analysis-drift-csv"]
+    assert "'=1+2" in sources(tmp_path, {"analyse": ["drift"]})["analysis-drift-csv"].read_text()
     chosen = [{"id": text, "file": f"{number}.png"} for number, text in enumerate(FORMULAS)]
     write_manifest(tmp_path / "manifest.csv", chosen)
     assert read_manifest(tmp_path / "manifest.csv") == chosen

@@ -32,6 +32,9 @@ _OF_THE_STUDY = {"validation": ("validation.csv", "validation.points.parquet")}
 NEEDS = (*_OF_A_TABLE, *_OF_THE_STUDY)
 """What a figure may be drawn from; the files in the results folder are those above."""
 
+SECTIONS = ("tradeoff", "ablation", "inversion", "drags", "drag_sizes", "images", "metrics")
+"""Places of the page that show figures."""
+
 
 @dataclass(frozen=True)
 class FigureInputs:
@@ -74,6 +77,7 @@ class Figure:
         draw: inputs -> the matplotlib figure; it is called within `theme.figure_style`.
         needs: what it is drawn from, of NEEDS.
         pixels: whether it shows images, so that the report takes its PNG.
+        section: of the page, one of SECTIONS; "" = among further figures, if the config names it.
     """
 
     name: str
@@ -83,8 +87,12 @@ class Figure:
     draw: Callable[[FigureInputs], Drawing]
     needs: Sequence[str] = ("statistics",)
     pixels: bool = False
+    section: str = ""
 
     def __post_init__(self) -> None:
+        if self.section and self.section not in SECTIONS:
+            near = did_you_mean(self.section, SECTIONS)
+            raise UserError(f"figure '{self.name}': the page has no section '{self.section}'.{near} Correct it.")
         for need in self.needs:
             if need not in NEEDS:
                 near = did_you_mean(need, NEEDS) or f" Expected of {', '.join(NEEDS)}."

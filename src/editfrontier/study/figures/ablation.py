@@ -82,4 +82,5 @@ FIGURE = Figure(
     alt="Metrics of mask-guided editing over the guidance scale, as measured and as the paper reports, and for each "
     "blending schedule and reading of the errata",
     draw=draw,
+    section="ablation",
 )

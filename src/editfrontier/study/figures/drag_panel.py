@@ -100,6 +100,7 @@ FIGURE = Figure(
     "the true result.",
     alt="Grid of drags: the source with its region and where it shall go, the result of each editor, the true result",
     draw=draw,
+    section="drags",
     needs=("scores", "cases"),
     pixels=True,
 )

@@ -197,5 +197,6 @@ FIGURE = Figure(
     alt="Scatter plot of fidelity against controllability for every editor, with intervals and the Pareto front, "
     "beside the values that the paper reports",
     draw=draw,
+    section="tradeoff",
     needs=("statistics", "frontier"),
 )

@@ -99,4 +99,5 @@ FIGURE = Figure(
     alt="Accuracy of reconstruction over network evaluations, one line for each method, with the autoencoders alone as "
     "horizontal lines and the paper’s values as hollow marks; the values are in the table above",
     draw=draw,
+    section="inversion",
 )

@@ -109,5 +109,6 @@ FIGURE = Figure(
     alt="Overlap with the target and distance of the centroids for small, medium and large drags, one line for each "
     "editor; the values are in the table by size",
     draw=draw,
+    section="drag_sizes",
     needs=("statistics", "cases"),
 )

@@ -91,6 +91,7 @@ FIGURE = Figure(
     "least of the identity.",
     alt="Grid of source, true edit and the result of each editor for cases chosen by rule",
     draw=draw,
+    section="images",
     needs=("scores", "cases"),
     pixels=True,
 )

@@ -145,5 +145,6 @@ FIGURE = Figure(
     "edit, and the severity of known corruptions.",
     alt="Panels that compare each metric with the renderer’s truth",
     draw=draw,
+    section="metrics",
     needs=("validation",),
 )

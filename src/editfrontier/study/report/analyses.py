@@ -41,10 +41,10 @@ def groups(root: Path, config: Mapping[str, Any], labels: Mapping[str, str]) -> 
     ]
 
 
-def sources(root: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the CSV text of every analysis, for copying."""
-    paths = {str(name): root / "analyses" / f"{name}.csv" for name in config.get("analyse") or []}
-    return {f"analysis-{name}-csv": path.read_text(encoding="utf-8") for name, path in paths.items() if path.is_file()}
+def sources(root: Path, config: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the CSV files of the analyses, for copying."""
+    paths = {f"analysis-{name}-csv": root / "analyses" / f"{name}.csv" for name in config.get("analyse") or []}
+    return {name: path for name, path in paths.items() if path.is_file()}
 
 
 def own_tables(config: Mapping[str, Any], placed: Sequence[str]) -> dict[str, str]:

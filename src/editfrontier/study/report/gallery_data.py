@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,7 +180,7 @@ def _square(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     return np.asarray(canvas)
 
 
-def metric_table(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def metric_table(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return what the page tells about each metric, by name."""
     table = {}
     for name in names:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ _FORMS = ("csv", "md", "tex")
 SECTIONS = ("editors", "ablation", "inversion", "drags")
 """Sections of the page that a table may name; any other table stands with its analysis or among further tables."""
 
+_DIFFERENCE = {"d": "difference", "low": "ci_low", "high": "ci_high", "p": "p_holm", "n": "n"}
 _FIX = "Make it again with `snakemake statistics`."
 
 
@@ -75,66 +75,28 @@ def collect(
     tasks = list(dict.fromkeys(table.task for table in specs.values()))
     rows = {task: study_data.tables_of(specs, task) for task in tasks}
     results = [read_task(root, task, [row.variant for row in rows[task]]) for task in tasks]
-    paper = read_reported(reported)
-    grids: dict[str, Grid] = {}
-    for name, spec in specs.items():
-        summary = statistics_file(root, spec)
-        if summary.exists():
-            grids[name] = build_grid(spec, read_statistics(summary, bool(spec.by)), paper)
+    grids = _grids(root, specs, reported)
     labels = {row.variant: row.label for task in reversed(tasks) for row in reversed(rows[task])}
-    first = {name: [row.variant for row in spec.rows] for name, spec in specs.items()}
-    seed = int(config.get("seed") or 0)
     whole = [name for name, grid in grids.items() if not grid.table.by]
     sections = {section: [name for name in whole if specs[name].section == section] for section in SECTIONS}
     main = next(iter([*sections["editors"], *grids]), "")
-    placed = [name for name, spec in specs.items() if spec.section]
     ablation = next((grids[name] for name in sections["ablation"]), None)
-    inner = analyses.own_tables(config, placed)
-    # The images of a sweep or a chain are many and alike, and their analyses show what matters of them.
-    browsed = {name: spec for name, spec in specs.items() if name not in inner} or specs
-    shown = {task: kept for task in tasks if (kept := study_data.tables_of(browsed, task))}
-    shares = {task.task: max(len(task.cases) * len(shown[task.task]), 1) for task in results if task.task in shown}
-    galleries = [
-        gallery(
-            task,
-            shown[task.task],
-            first[next(name for name, s in browsed.items() if s.task == task.task)],
-            seed,
-            BUDGET * shares[task.task] // sum(shares.values()),
-        )
-        for task in results
-        if task.task in shown
-    ]
+    inner = analyses.own_tables(config, [name for name, spec in specs.items() if spec.section])
+    galleries = _galleries(results, specs, inner, int(config.get("seed") or 0))
     groups = analyses.groups(root, config, labels)
-    anchors = {*grids, *(entry["id"] for group in groups for entry in group["entries"])}
-    names = list(dict.fromkeys([*METRICS, *(m for g in galleries for m in g["metrics"])]))
-    data = {
-        "metrics": metric_table(names),
-        "planes": [_plane(root, spec, rows[spec.task], grids[name]) for name, spec in specs.items() if name == main],
-        "differences": _differences(root, specs[main]) if main else [],
-        "galleries": galleries,
-        "sources": {f"{name}-{kind}": _text(root / "tables" / f"{name}.{kind}") for name in grids for kind in _FORMS}
-        | analyses.sources(root, config)
-        | {"claims-csv": _text(root / "claims.csv")},
-    }
+    entries = [entry for group in groups for entry in group["entries"]]
     return {
         "title": "On the Controllability–Fidelity Frontier in Diffusion Editing",
         "scale": Path(str(config.get("results") or root)).name,
-        "built": study_data.built_at(),
-        "revision": study_data.revision(),
-        "versions": study_data.versions(),
-        "config": json.dumps(config, indent=2, default=str, ensure_ascii=False),
-        "config_hash": study_data.config_hash(config),
-        "seed": seed,
+        **study_data.provenance(config),
         "facts": _facts(results),
         "findings": sentences.findings(grids[main], ablation) if main else [],
         "told": _told(grids, sections),
-        "ledger": ledger(root, anchors),
+        "ledger": ledger(root, {*grids, *(entry["id"] for entry in entries)}),
         "groups": groups,
         "inner_tables": {
             entry["name"]: [n for n, owner in inner.items() if owner == entry["name"] and n in grids]
-            for group in groups
-            for entry in group["entries"]
+            for entry in entries
         },
         "sections": sections,
         "other_tables": [name for name in whole if name not in chain(inner, *sections.values())],
@@ -147,13 +109,53 @@ def collect(
         "checks": study_data.checks(root / "validation.csv"),
         "figures": shown_figures(root, config),
         "stages": study_data.stages(benchmarks),
-        "models": study_data.models(config),
         "specs": [
             entry for task in tasks for entry in study_data.run_specs(root, task, [row.variant for row in rows[task]])
         ],
         "licences": sorted({case.licence for task in results for case in task.cases if case.licence}),
-        "data": data,
+        "data": {
+            "metrics": metric_table(dict.fromkeys([*METRICS, *(m for g in galleries for m in g["metrics"])])),
+            "planes": [_plane(root, specs[main], rows[specs[main].task], grids[main])] if main else [],
+            "differences": _differences(root, specs[main]) if main else [],
+            "galleries": galleries,
+            "sources": _sources(root, config, grids),
+        },
     }
+
+
+def _sources(root: Path, config: Mapping[str, Any], tables: Iterable[str]) -> dict[str, str]:
+    """Return the texts that readers may copy, by name; "" for a file that is not there."""
+    files = {f"{name}-{kind}": root / "tables" / f"{name}.{kind}" for name in tables for kind in _FORMS}
+    files |= analyses.sources(root, config) | {"claims-csv": root / "claims.csv"}
+    return {key: path.read_text(encoding="utf-8") if path.exists() else "" for key, path in files.items()}
+
+
+def _grids(root: Path, specs: Mapping[str, Table], reported: Path) -> dict[str, Grid]:
+    """Return the tables whose statistics are there."""
+    paper = read_reported(reported)
+    files = {name: statistics_file(root, spec) for name, spec in specs.items()}
+    return {
+        name: build_grid(spec, read_statistics(files[name], bool(spec.by)), paper)
+        for name, spec in specs.items()
+        if files[name].exists()
+    }
+
+
+def _galleries(
+    results: Sequence[TaskResults], specs: Mapping[str, Table], inner: Container[str], seed: int
+) -> list[dict[str, Any]]:
+    """Return the browser of each task; tasks share the bytes of a page by their numbers of images.
+
+    The many similar images of a sweep or a chain, the tables in `inner`, are left out: their analyses show them.
+    """
+    browsed = {name: spec for name, spec in specs.items() if name not in inner} or specs
+    shown = {task.task: (task, rows) for task in results if (rows := study_data.tables_of(browsed, task.task))}
+    shares = {name: max(len(task.cases) * len(rows), 1) for name, (task, rows) in shown.items()}
+    first = {spec.task: [row.variant for row in spec.rows] for spec in reversed(list(browsed.values()))}
+    return [
+        gallery(task, rows, first[name], seed, BUDGET * shares[name] // sum(shares.values()))
+        for name, (task, rows) in shown.items()
+    ]
 
 
 def _told(grids: Mapping[str, Grid], sections: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -178,26 +180,21 @@ def _facts(results: list[TaskResults]) -> dict[str, Any]:
     }
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
 def _plane(root: Path, spec: Table, rows: list[Row], grid: Grid) -> dict[str, Any]:
     # Every variant of the task with every metric, so that a reader may choose the axes.
-    everything = Table(spec.name, spec.title, "", spec.task, tuple(METRICS), tuple(rows))
     statistics = read_statistics(root / "statistics" / f"{spec.task}.parquet")
-    found: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Any]] = {}
     for entry in statistics[statistics["task"] == spec.task].to_dict(orient="records"):
         if math.isnan(number(entry["value"])):
             continue
-        values = [rounded(number(entry[key]), 5) for key in ("value", "ci_low", "ci_high")]
-        found.setdefault(str(entry["variant"]), {})[str(entry["metric"])] = values
+        ends = [rounded(number(entry[key]), 5) for key in ("value", "ci_low", "ci_high")]
+        values.setdefault(str(entry["variant"]), {})[str(entry["metric"])] = ends
     look = styles([row.editor for row in rows])
     composites, settings = _composites(root, spec.task)
     main = {line.row.variant for line in grid.lines}
     points = []
-    for row in everything.rows:
-        metrics = found.get(row.variant, {})
+    for row in rows:
+        metrics = values.get(row.variant, {})
         extra = composites.get(row.variant, {})
         for axis in ("fidelity", "controllability"):
             if axis in extra:
@@ -244,16 +241,7 @@ def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
             "metric": str(entry["metric"]),
             "a": editors[str(entry["variant_a"])],
             "b": editors[str(entry["variant_b"])],
-            **{
-                key: rounded(number(entry[name]), 4)
-                for key, name in (
-                    ("d", "difference"),
-                    ("low", "ci_low"),
-                    ("high", "ci_high"),
-                    ("p", "p_holm"),
-                    ("n", "n"),
-                )
-            },
+            **{key: rounded(number(entry[column]), 4) for key, column in _DIFFERENCE.items()},
         }
         for entry in kept.to_dict(orient="records")
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from editfrontier.study.drawing.lettering import note_of
-from editfrontier.study.figure import FIGURES, Figure
+from editfrontier.study.figure import FIGURES, SECTIONS, Figure
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,17 @@ class ShownFigure:
 
     about: Figure
     plot: Plot
-    asked: bool  # whether the config names it
 
 
-def shown_figures(root: Path, config: Mapping[str, Any]) -> dict[str, ShownFigure]:
-    """Return every figure of the library and of installed packages by name; one that cannot be loaded is left out.
+def shown_figures(root: Path, config: Mapping[str, Any]) -> dict[str, list[ShownFigure]]:
+    """Return the figures of each section of the page, and under "" the others that the config names.
 
-    The SVG of images holds every pixel as an image and their PNG is a tenth of it, so that the page takes the PNG.
+    A figure that cannot be loaded is left out. The SVG of images holds every pixel as an image and their PNG is a tenth
+    of it, so that the page takes the PNG.
     """
-    asked = config.get("figures") or {}
-    return {
-        name: ShownFigure(
-            about, plot_of(root / "figures" / f"{name}.{'png' if about.pixels else 'svg'}"), name in asked
-        )
-        for name, about in FIGURES.load_all().items()
-    }
+    shown: dict[str, list[ShownFigure]] = {section: [] for section in ("", *SECTIONS)}
+    for name, about in FIGURES.load_all().items():
+        if about.section or name in (config.get("figures") or {}):
+            path = root / "figures" / f"{name}.{'png' if about.pixels else 'svg'}"
+            shown[about.section].append(ShownFigure(about, plot_of(path)))
+    return shown

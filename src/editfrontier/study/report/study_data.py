@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -13,6 +14,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,50 +29,52 @@ from editfrontier.study.results.naming import Row, Table, number
 _PACKAGES = ("editfrontier", "torch", "diffusers", "transformers", "open-clip-torch", "numpy", "pandas", "snakemake")
 
 
-def built_at() -> str:
+def provenance(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page was made with: time, revision, versions, the config and the networks that it names."""
+    return {
+        "built": _built_at(),
+        "revision": _revision(),
+        "versions": _versions(),
+        "config": json.dumps(config, indent=2, default=str, ensure_ascii=False),
+        "config_hash": hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:12],
+        "seed": int(config.get("seed") or 0),
+        "models": models(config),
+    }
+
+
+def _built_at() -> str:
     """Return the time of the build in UTC, to the minute; SOURCE_DATE_EPOCH overrides it for reproducible pages."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     when = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     return when.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def revision() -> dict[str, str]:
+def _revision() -> dict[str, str]:
     """Return the git revision of the repository and whether its files differ from it; empty texts outside git."""
 
     def git(*arguments: str) -> str:
         try:
-            done = subprocess.run(
-                ["git", "-C", str(ROOT), *arguments],
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=20,
-                check=True,
+            call = ["git", "-C", str(ROOT), *arguments]
+            return (
+                subprocess.run(call, capture_output=True, timeout=20, check=True)
+                .stdout.decode(errors="replace")
+                .strip()
             )
         except (OSError, subprocess.SubprocessError):
             return ""
-        return done.stdout.strip()
 
     commit = git("rev-parse", "HEAD")
     changed = git("status", "--porcelain", "--untracked-files=no") if commit else ""
     return {"commit": commit, "short": commit[:10], "state": "with local changes" if changed else ""}
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that matter to results; a missing one is left out."""
-    found = {"Python": platform.python_version()}
+    known = {"Python": platform.python_version()}
     for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """Return 12 hexadecimal digits that name the whole config."""
-    text = json.dumps(config, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+        with contextlib.suppress(PackageNotFoundError):
+            known[name] = version(name)
+    return known
 
 
 def stages(benchmarks: Path | None) -> list[dict[str, Any]]:
@@ -101,37 +105,39 @@ def _own_peak(benchmark: Path, benchmarks: Path) -> float:
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
     except OSError:
         return 0.0
-    found = re.fullmatch(r"peak memory (\d+) MiB", last[0]) if last else None
-    return float(found[1]) if found else 0.0
+    peak = re.fullmatch(r"peak memory (\d+) MiB", last[0]) if last else None
+    return float(peak[1]) if peak else 0.0
 
 
 def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], tasks: Sequence[str]) -> dict[str, Any]:
     """Return the matrix of variants and tasks: done, failed and seconds of each; a variant stands once."""
-    names: dict[str, Row] = {row.variant: row for task in reversed(list(rows.values())) for row in task}
-    names = {row.variant: names[row.variant] for task in rows.values() for row in task}
+    names: dict[str, Row] = {}
+    for row in chain(*rows.values()):
+        names.setdefault(row.variant, row)
     by_task = {task.task: task for task in results}
     lines = []
     for name, row in names.items():
         cells: list[dict[str, Any]] = []
         for task in tasks:
-            found = by_task.get(task)
-            variant = found.variants.get(name) if found else None
-            if found is None or variant is None:
+            known = by_task.get(task)
+            variant = known.variants.get(name) if known else None
+            if known is None or variant is None:
                 cells.append({"state": "none", "text": "", "failed": 0, "each": 0.0, "title": f"not part of {task}"})
                 continue
             failed = len(variant.failures)
             done = len(variant.records) - failed
-            missing = len(found.cases) - len(variant.records)
+            missing = len(known.cases) - len(variant.records)
             state = "ok" if not failed and not missing else "absent" if not variant.run else "partly"
             seconds = [record.seconds for record in variant.records.values() if record.status == "ok"]
+            each = sum(seconds) / len(seconds) if seconds else 0.0
             cells.append(
                 {
                     "state": state,
-                    "text": f"{done} of {len(found.cases)}" if variant.run else "not run",
+                    "text": f"{done} of {len(known.cases)}" if variant.run else "not run",
                     "failed": failed,
-                    "each": sum(seconds) / len(seconds) if seconds else 0.0,
+                    "each": each,
                     "title": f"{done} done, {failed} failed, {missing} not run"
-                    + (f"; {sum(seconds) / len(seconds):.2f} s an edit" if seconds else ""),
+                    + (f"; {each:.2f} s an edit" if seconds else ""),
                 }
             )
         lines.append({"label": row.label, "variant": name, "control": row.control, "cells": cells})
@@ -192,9 +198,7 @@ def run_specs(root: Path, task: str, variants: Sequence[str]) -> list[dict[str, 
 
 def checks(path: Path) -> list[dict[str, str]]:
     """Return the rows of validation.csv as texts; an empty list if there is none."""
-    if not path.exists():
-        return []
-    return read_rows(path)
+    return read_rows(path) if path.exists() else []
 
 
 def control_checks(grid: Grid) -> list[dict[str, Any]]:
