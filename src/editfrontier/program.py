@@ -1,4 +1,4 @@
-"""How a program starts and ends: warm start, options, log, and errors in one line.
+"""Start and end of a program: warm start, options, log, and errors in one line.
 
 A program of `scripts/` is a function whose parameters are its options, `name: Annotated[type, "help"]`; a list of
 files is positional. It imports the library inside: after its options are checked, and not if the warm start takes over.
@@ -39,7 +39,7 @@ def run(program: Callable[..., object]) -> None:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Log to standard error; make a problem that the user can mend one line there, and exit status 2."""
+    """Log to standard error; print a problem that the user can solve as one line there, and exit with status 2."""
     import logging
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -56,17 +56,18 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def _problem_of_a_file(error: Exception) -> str:
-    """Return what is wrong with a disk, a folder or a file that the user named; "" if it is something else."""
+    """Return the problem of a disk, a folder or a file that the user named; "" for any other error."""
     import errno
 
+    from editfrontier.base.files import DISK_FULL, NOT_WRITABLE
     from editfrontier.base.integrity.places import remedy
 
     if not isinstance(error, OSError):
         return ""
     place = str(error.filename or "a file")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         return f"{place}: the disk is full. Free some space and run again."
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno in NOT_WRITABLE:
         return f"{place}: {error.strerror}. {remedy(Path(place))}"
     words = [word for word in sys.argv[1:] if word and word[0] != "-"]
     if any(f"{place}/".startswith(f"{word}/") or word.startswith(f"{place}/") for word in words):
@@ -113,7 +114,7 @@ def read_options(program: Callable[..., object], script: str, words: Sequence[st
 
 
 def _reader(kind: Any, option: str) -> Callable[[str], Any]:
-    """Return what reads the text of an option: JSON of a mapping, or the type itself."""
+    """Return the function that reads the text of an option: as JSON for a mapping, else the type itself."""
     if get_origin(kind) is not dict:
         return get_args(kind)[0] if isinstance(kind, UnionType) else kind
     from editfrontier.base.fingerprints import read_spec
@@ -133,14 +134,14 @@ def call_of(script: Path) -> str:
 
 
 def field(content: Mapping[str, Any], key: str, option: str) -> Any:
-    """Return a value of what an option gives; raise `UserError` if the key is missing."""
+    """Return a value of an option's mapping; raise `UserError` if the key is missing."""
     if key not in content:
         raise UserError(f"{option}: the key '{key}' is missing. Add it.")
     return content[key]
 
 
 def count(content: Mapping[str, Any], key: str, option: str) -> int:
-    """Return a whole number of what an option gives; raise `UserError` if it is none."""
+    """Return a whole number of an option's mapping; raise `UserError` for any other value."""
     value = field(content, key, option)
     if type(value) is not int:
         raise UserError(f"{option}: the key '{key}' is {value!r}, expected a whole number. Correct it.")
@@ -148,7 +149,7 @@ def count(content: Mapping[str, Any], key: str, option: str) -> int:
 
 
 def known(name: str, names: Collection[str], option: str) -> str:
-    """Return a name that an option gives; raise `UserError` with the nearest known one if it is unknown."""
+    """Return the name; raise `UserError` with the nearest known one if it is unknown."""
     if name not in names:
         raise UserError(f"{option}: '{name}' is not in the config.{did_you_mean(name, names)} Correct the option.")
     return name

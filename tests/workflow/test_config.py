@@ -151,7 +151,7 @@ def test_unreadable_config_names_file_and_line(tmp_path: Path) -> None:
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path, root: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("seed: 1\ntasks:\n  a: { cases: 1 }\n  b: {}\n  a: { cases: 2 }\n")
-    with pytest.raises(UserError, match=r"study\.yaml, line 5: not valid YAML \(the key 'a' stands in line 3 already"):
+    with pytest.raises(UserError, match=r"study\.yaml, line 5: not valid YAML \(the key 'a' is in line 3 already"):
         load_study([file])
     file.write_text("base: &base { x: 1, y: 2 }\nother: { <<: *base, x: 3 }\n")
     assert read_yaml(file)["other"] == {"x": 3, "y": 2}

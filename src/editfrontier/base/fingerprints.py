@@ -28,24 +28,23 @@ _NAMED = re.compile(r"[A-Za-z_][\w.]*:\w+")  # what is imported by its name as a
 _LOOK = {"label", "colour", "marker", "control"}
 _SAFE_VALUE = re.compile(r"^[A-Za-z0-9_.-]+$")
 
-
 # Snakemake takes {word} in a parameter for a wildcard, and its report shows parameters as they are, as HTML.
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "{}<>&"})
 
 
 def canonical(spec: Any) -> str:
-    """Return the one JSON text of a spec: sorted keys, no spaces, no NaN, so that equal specs are equal texts.
+    """Return a spec as JSON with sorted keys, without spaces and NaN, so that equal specs give equal texts.
 
-    Braces, angle brackets and ampersands of its strings are escaped as JSON has it, so that a text of a config can be
-    neither a wildcard of Snakemake nor markup of its report.
+    Braces, angle brackets and ampersands in strings become escapes of JSON, so that a text of a config is neither a
+    wildcard of Snakemake nor markup of its report.
     """
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return _JSON_STRING.sub(lambda found: found[0].translate(_ESCAPES), text)
+    return _JSON_STRING.sub(lambda match: match[0].translate(_ESCAPES), text)
 
 
 def read_spec(text: str, option: str) -> dict[str, Any]:
-    """Return the values of a spec as a script takes it, JSON; raise `UserError` that names the option."""
+    """Parse the JSON object of a script's option; raise `UserError` that names the option."""
     try:
         content = json.loads(text)
     except ValueError as error:
@@ -56,7 +55,7 @@ def read_spec(text: str, option: str) -> dict[str, Any]:
 
 
 def content_hash(*paths: str | Path) -> str:
-    """Return 12 hexadecimal digits of the content of files, whatever their names and times; a missing one counts."""
+    """Return 12 hexadecimal digits that depend on the contents of files, not their names; a missing one counts too."""
     return hashlib.sha256("".join(_content(str(path)) for path in paths).encode()).hexdigest()[:12]
 
 
@@ -77,7 +76,7 @@ def variant_name(editor: str, overrides: Mapping[str, Any]) -> str:
     """Name an editor with the hyperparameters that differ from its defaults, for example "sdedit+strength=0.3".
 
     Args:
-        editor: name of the editor.
+        editor: name.
         overrides: the hyperparameters that differ from the defaults; numbers, booleans, plain words, or lists of these.
 
     Raises:
@@ -112,9 +111,9 @@ def _value_text(editor: str, key: str, value: Any) -> str:
 def code_hash(*modules: str) -> str:
     """Hash the code of modules and of everything that they import from their own package and from this one.
 
-    Comments, docstrings and formatting do not count, nor do imports for type checking only, nor an editor's look. What
-    a text names as "package.module:Name" counts as imported; modules of a computed name (editors, by their registry)
-    are not followed. Nothing is imported.
+    Comments, docstrings, formatting, imports for type checking and the look of an editor do not count. A string
+    "package.module:Name" counts as an import; modules whose name is computed (editors, by their registry) do not.
+    Nothing is imported.
 
     Args:
         modules: dotted names, for example "editfrontier.editing.editors.sdedit".
@@ -135,29 +134,24 @@ def import_closure(module: str) -> frozenset[str]:
         raise UserError(
             f"module '{module}': no such source file, expected a module of an installed package. Correct the name."
         )
-    found: set[str] = set()
+    closure: set[str] = set()
     queue = [module]
     while queue:
         name = queue.pop()
-        if name in found:
-            continue
-        found.add(name)
-        if "." in name:
-            queue.append(name.rpartition(".")[0])
-        queue.extend(_imports(name) - found)
-    return frozenset(found)
+        if name not in closure:
+            closure.add(name)
+            queue += [*_imports(name), *([name.rpartition(".")[0]] if "." in name else [])]
+    return frozenset(closure)
 
 
 @cache
 def _package_folder(package: str) -> Path | None:
     if package == PACKAGE:
         return LIBRARY
-    found = importlib.util.find_spec(package)
-    if found is None:
-        return None
-    if found.submodule_search_locations:
-        return Path(next(iter(found.submodule_search_locations)))
-    return Path(found.origin).with_suffix("") if found.origin else None
+    spec = importlib.util.find_spec(package)
+    if spec and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin).with_suffix("") if spec and spec.origin else None
 
 
 @cache
@@ -170,8 +164,8 @@ def _module_file(module: str) -> Path | None:
     return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
 
 
-# Parsing the library takes half the time of a dry run, so what was found is kept in the user's cache: hash of a file ->
-# hash of its code, and what it imports. The name holds what else decides: this file and the version of Python.
+# Parsing the library takes half the time of a dry run, so the user's cache keeps the results: hash of a file -> hash of
+# its code, and its imports. They also depend on this file and the version of Python, which the name contains.
 _VERSION = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()[:12]
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
 _KEPT = _CACHE / "editfrontier" / f"code-{_VERSION}.json"
@@ -198,7 +192,7 @@ def _keep_facts() -> None:
 
 @cache
 def _facts(file: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the hash of a module's code, and the names that it imports when it runs, relative ones with their dots."""
+    """Return the hash of a module's code, and the names that it imports at run time, relative ones with their dots."""
     content = file.read_bytes()
     key = hashlib.sha256(content).hexdigest()
     if key not in _kept():
@@ -208,18 +202,17 @@ def _facts(file: Path) -> tuple[str, tuple[str, ...]]:
             raise UserError(f"{file}, line {error.lineno}: {error.msg}. Correct the Python source.") from None
         names = sorted(_named(tree))  # before the docstrings go
         _kept()[key] = _new[key] = [_tree_hash(tree), names]
-    found, names = _kept()[key]
-    return found, tuple(names)
+    code, names = _kept()[key]
+    return code, tuple(names)
 
 
 def _tree_hash(tree: ast.Module) -> str:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_docstring(
-            node.body
-        ):
-            node.body = node.body[1:]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _names_editor(node.targets):
-            # How an editor is called and drawn changes no edit; tables and figures have it as a parameter.
+            # Label and look of an editor change no edit; tables and figures have them as parameters.
             node.value.keywords = [keyword for keyword in node.value.keywords if keyword.arg not in _LOOK]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
@@ -228,13 +221,8 @@ def _names_editor(targets: list[ast.expr]) -> bool:
     return any(isinstance(target, ast.Name) and target.id == "EDITOR" for target in targets)
 
 
-def _is_docstring(body: list[ast.stmt]) -> bool:
-    first = body[0] if body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-
-
 def _run_time_nodes(tree: ast.AST) -> list[ast.AST]:
-    """All nodes below `tree` but those in the body of `if TYPE_CHECKING:`."""
+    """Return all nodes below `tree` except those in the body of `if TYPE_CHECKING:`."""
     nodes: list[ast.AST] = []
     queue = [tree]
     while queue:
@@ -267,17 +255,5 @@ def _imports(module: str) -> frozenset[str]:
     assert file is not None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     roots = {PACKAGE, module.split(".")[0]}
-    names = {_absolute(package, name) for name in _facts(file)[1]}
+    names = {importlib.util.resolve_name(name, package) for name in _facts(file)[1]}
     return frozenset(name for name in names if name.split(".")[0] in roots and _module_file(name) is not None)
-
-
-def _absolute(package: str, name: str) -> str:
-    rest = name.lstrip(".")
-    level = len(name) - len(rest)
-    if level == 0:
-        return name
-    parts = package.split(".")
-    return ".".join([*parts[: len(parts) - level + 1], *([rest] if rest else [])])
-
-
-# Weights -------------------------------------------------------------------------------------------------------------

@@ -14,18 +14,18 @@ from editfrontier.base.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class NoParams:
-    """The parameters of an editor or an analysis that has none."""
+    """No parameters."""
 
 
 def fill_params(owner: str, params: type, overrides: Mapping[str, Any], word: str = "parameter") -> Any:
     """Return `params` with some defaults replaced.
 
     Args:
-        owner: owner of the parameters in messages, for example "editor 'sdedit'".
+        owner: for messages, for example "editor 'sdedit'".
         params: frozen dataclass of fields of the types int, float, bool, str, Literal[...], one of these `| None`, or
             tuple[...] of one of them (a list in the config), all with defaults.
         overrides: values by name.
-        word: word for a parameter in messages.
+        word: noun for messages.
 
     Raises:
         UserError: an unknown name, a value of another type or out of range; the message names owner and key.

@@ -31,10 +31,7 @@ def write_parquet(path: Path, frame: pd.DataFrame | pa.Table, provenance: Mappin
 
 
 def read_table(path: Path, fix: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a table, or some columns of it, without pandas, whose import is slow.
-
-    fix: the user's remedy if the file is missing or unreadable, for the `UserError`.
-    """
+    """Read a table, or some columns of it, without pandas, whose import is slow; `fix`: remedy for the `UserError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,6 +1,6 @@
-"""Things of one kind by name: modules of a plug-in folder, entry points of installed packages, or a mapping.
+"""Registries: objects of one kind by name, from a plug-in folder, entry points of installed packages, or a mapping.
 
-Imports nothing heavy: a registry knows the names before it imports anything.
+The names are known before anything is imported.
 """
 
 from __future__ import annotations
@@ -22,27 +22,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """Everything of one kind: editors, data sets, metrics, evaluators, analyses, figures, claims, model kinds.
+    """All editors, data sets, metrics, evaluators, analyses, figures, claims, or model kinds.
 
-    A plug-in is a module with a constant, `EDITOR = Editor("sdedit", ...)` as the last line of `sdedit.py`, either in a
-    plug-in folder of this project or in a package that names it as an entry point, `sdedit = package.sdedit:EDITOR`.
-    What is small stands in a mapping instead. The three can be mixed: metrics are a mapping of this project and the
-    entry points of a group, figures and analyses are a folder and a group:
+    A plug-in is a module with a constant, for example `EDITOR = Editor("sdedit", ...)` as the last line of `sdedit.py`,
+    in a plug-in folder of this project or in a package with an entry point, `sdedit = package.sdedit:EDITOR`. Small
+    objects are in a mapping instead. Sources can be combined:
 
         FIGURES = Registry("figure", Figure, "FIGURE", "editfrontier.study.figures", "editfrontier.figures")
         METRICS = Registry("metric", Metric, "METRIC", group="editfrontier.metrics", entries={...}, home="...")
 
-    `get(name)` imports the module of that name alone. `load_all` imports everything and passes over what is broken.
+    `get` imports one module, `load_all` all of them except the broken ones.
 
     Attributes:
-        word: what messages call such a thing: "editor".
-        type: its class.
-        constant: name of the constant that holds it in a module.
-        package: dotted name of the plug-in folder, whose every module is a plug-in; "" = none.
-        group: of the entry points; "" = no package can add one.
-        entries: things of this project by name, or a function without arguments that returns them.
-        home: where to add one, for messages; "" = a file of the plug-in folder.
-        reserved: names that plug-ins must not take -> why there is nothing to get, as messages say it.
+        word: noun for messages, for example "editor".
+        type: class of the objects.
+        constant: its name in a module.
+        package: dotted name of the plug-in folder, which contains plug-ins only; "" = none.
+        group: group of the entry points; "" = packages cannot add any.
+        entries: objects of this project by name, or a function without arguments that returns them.
+        home: where to add an object, for messages; "" = a file of the plug-in folder.
+        reserved: names that plug-ins must not take -> why there is no such object, for messages.
     """
 
     word: str
@@ -61,19 +60,19 @@ class Registry(Generic[T]):
         return iter(self.names())
 
     def own_names(self) -> list[str]:
-        """Return the names of what this project has, sorted; modules of the plug-in folder are not imported."""
+        """Return the sorted names in this project, without imports of plug-ins."""
         return sorted({*self._modules(), *self._entries()})
 
     def names(self) -> list[str]:
-        """Return the names of what this project and installed packages have, sorted; no plug-in is imported."""
+        """Return the sorted names in this project and in installed packages, without imports of plug-ins."""
         return sorted({*self.own_names(), *(point.name for point in self._points())})
 
     def get(self, name: str) -> T:
-        """Return a thing by name.
+        """Return an object by name.
 
         Raises:
-            UserError: there is none of this name, or more than one, or its module cannot be imported, has no such
-                constant, or one of another class or name.
+            UserError: the name is unknown or ambiguous, or the module cannot be imported or lacks the constant, or the
+                constant has another class or name.
         """
         point = self._point(name)
         where = f"its module in {_owner(point)}" if point else "its module"
@@ -103,14 +102,14 @@ class Registry(Generic[T]):
         return thing
 
     def module_of(self, name: str) -> str:
-        """Return the dotted name of the module that a plug-in is defined in, without importing it; for fingerprints."""
+        """Return the dotted name of a plug-in's module, without importing it; for fingerprints."""
         point = self._point(name)
         return point.module if point else f"{self.package}.{name}"
 
     def unknown(self, name: str) -> str:
-        """Return what a message says of a name that gives nothing.
+        """Return the message for a name without an object.
 
-        That is why it is reserved or what broke its plug-in, else the nearest known name and where to add one.
+        It says why the name is reserved or its plug-in is broken, else the nearest known name and where to add one.
         """
         if name in self.reserved:
             return self.reserved[name]
@@ -125,10 +124,7 @@ class Registry(Generic[T]):
         return f"there is no such {self.word}.{near} Correct the name{add}."
 
     def load_all(self, names: Iterable[str] | None = None) -> dict[str, T]:
-        """Return things by name, all of them unless `names` says which.
-
-        A plug-in that is broken is left out, and standard error says once why.
-        """
+        """Return all objects, or those in `names`; broken plug-ins are left out, with a warning on standard error."""
         things = {}
         for name in self.names() if names is None else names:
             try:
@@ -144,11 +140,11 @@ class Registry(Generic[T]):
         return self.entries() if callable(self.entries) else self.entries
 
     def _points(self) -> tuple[EntryPoint, ...]:
-        # What is on the path may change in tests; each installed package is read once all the same.
+        # The path may change in tests.
         return _points_of(self.group, tuple(sys.path)) if self.group else ()
 
     def _point(self, name: str) -> EntryPoint | None:
-        """Return the entry point of a name, None if a package has none; raise `UserError` if a name has two owners."""
+        """Return the entry point of a name, None if no package has one; raise `UserError` for two owners."""
         points = [point for point in self._points() if point.name == name]
         ours = name in self._modules() or name in self._entries() or name in self.reserved
         owners = [*(["this project"] if ours else []), *map(_owner, points)]
@@ -162,7 +158,7 @@ class Registry(Generic[T]):
 
 @cache
 def _points_of(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    # Every installed package is asked, which takes milliseconds, and a config names editors hundreds of times.
+    # Takes milliseconds, and a config names editors hundreds of times.
     return tuple(entry_points(group=group))
 
 
@@ -180,7 +176,7 @@ def _guarded(load: Callable[[], Any], what: str, fix: str) -> Any:
     try:
         return load()
     except UserError:
-        raise  # what it says of itself, such as a need that no case has
+        raise  # the plug-in's own message
     except (Exception, SystemExit) as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f", {place.filename}, line {place.lineno}" if "importlib" not in place.filename else ""

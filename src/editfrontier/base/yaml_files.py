@@ -1,4 +1,4 @@
-"""YAML files of users, read so that nothing in them is lost."""
+"""The reader of all YAML files, which loses no key."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _NAMES: dict[type, str] = {str: "text", list: "a list", int: "a number", float: 
 
 
 def read_yaml(file: Path, what: str = "config file", fix: str = "") -> dict[str, Any]:
-    """Read a YAML mapping: the only reader, which refuses a key that stands twice.
+    """Read a YAML mapping, and refuse duplicate keys.
 
     Args:
-        file: to read.
-        what: what messages call it.
-        fix: what messages say to do, for example to restore a file of this project; "" = to correct it.
+        file: path.
+        what: kind of the file, for messages.
+        fix: the user's remedy, for messages, for example to restore a file of this project; "" = correct it.
 
     Raises:
-        UserError: it is missing, not in UTF-8, no YAML or no mapping; the message names the file and the line.
+        UserError: the file is missing, not in UTF-8, no YAML or no mapping; the message names the file and the line.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
@@ -40,23 +40,23 @@ def read_yaml(file: Path, what: str = "config file", fix: str = "") -> dict[str,
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{file}{line}: not valid YAML ({problem}). {fix or 'Correct the file.'}") from None
     if not isinstance(content, dict):
-        found = "is empty" if content is None else f"holds {_NAMES.get(type(content), 'a single value')}"
-        raise UserError(f"{file}: {found}, expected a mapping of keys. {fix or 'Correct the file.'}")
+        actual = "is empty" if content is None else f"holds {_NAMES.get(type(content), 'a single value')}"
+        raise UserError(f"{file}: {actual}, expected a mapping of keys. {fix or 'Correct the file.'}")
     return content
 
 
 @cache
 def _strict_loader() -> Any:
-    """Return a safe loader that refuses a key that stands twice in a mapping, where YAML's own keeps the last one."""
+    """Return a safe loader that refuses duplicate keys of a mapping; that of PyYAML would keep the last one."""
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            # Before "<<" brings in keys of another mapping, which may be replaced.
+            # Before the keys of another mapping are merged by "<<", which may be replaced.
             lines: dict[Any, int] = {}
             for key, _ in node.value:
                 line = key.start_mark.line + 1
                 if key.value in lines:
-                    problem = f"the key '{key.value}' stands in line {lines[key.value]} already"
+                    problem = f"the key '{key.value}' is in line {lines[key.value]} already"
                     raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
                 if isinstance(key, yaml.ScalarNode):
                     lines[key.value] = line

@@ -6,7 +6,6 @@ before it is used.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
 from editfrontier.base.fetching.files import digest
+from editfrontier.base.files import DISK_FULL
 from editfrontier.models.files import PROVENANCE, REMEDY, named_if_broken
 from editfrontier.models.kinds import MODEL_KINDS, ModelKind
 from editfrontier.models.registry import (
@@ -141,7 +141,7 @@ def _download(identifier: str, revision: str) -> Path:
             "see. Correct `id` in the config; if it is private, run `hf auth login` or set HF_TOKEN"
         ) from error
     except Exception as error:  # the hub client raises many unrelated types for "offline" and "not found"
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise UserError(
                 f"model {identifier}: the disk of the cache of the hub is full. Free some space, or set HF_HOME to a "
                 "folder of another disk, and run again: finished files are kept"

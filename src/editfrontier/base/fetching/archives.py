@@ -25,12 +25,11 @@ from pathlib import Path, PurePosixPath
 
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.progress import reporter
+from editfrontier.base.files import DISK_FULL, NOT_WRITABLE
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, struct.error)
 _UNPACKING = re.compile(r"\.unpacking-(?P<pid>\d+)@(?P<host>.+)-\w+")
 
@@ -108,11 +107,11 @@ def _damage_explained(archive: Path, folder: Path) -> Iterator[None]:
     except (RuntimeError, NotImplementedError) as error:  # zipfile's exceptions for encryption and unknown compression
         raise UserError(f"{archive}: cannot be unpacked ({error}). Unpack it by hand into {folder}.") from None
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise UserError(
                 f"{archive}: the disk is full. Free some space and run again; nothing was unpacked."
             ) from None
-        if error.errno in _REFUSED:
+        if error.errno in NOT_WRITABLE:
             raise UserError(
                 f"{archive}: cannot be unpacked, since {folder} cannot be written ({error.strerror}). Ask its owner "
                 "to unpack it, or link to it in another folder and name that by the option `root`."

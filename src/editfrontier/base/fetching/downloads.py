@@ -15,6 +15,7 @@ from pathlib import Path
 from editfrontier.base.errors import UserError
 from editfrontier.base.fetching.files import PART, verify_file
 from editfrontier.base.fetching.progress import reporter
+from editfrontier.base.files import DISK_FULL, NOT_WRITABLE
 
 log = logging.getLogger(__name__)
 
@@ -63,28 +64,14 @@ def download(
         try:
             _continue(url, part, size)
             break
-        except urllib.error.HTTPError as error:
-            if error.code < 500 and error.code not in (408, 429):
-                raise UserError(f"{url}: {_refusal(error.code)}. {help_text}") from None
-            problem: Exception = error
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(
-                    f"{part}: the disk is full. Free some space and run again: the download continues where it stopped."
-                ) from None
-            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise UserError(
-                    f"{part}: cannot be written ({error.strerror}). Correct the permissions of {path.parent}, or name "
-                    "another folder."
-                ) from None
-            problem = error
-        except http.client.HTTPException as error:
-            problem = error
-        if attempt == tries:
-            kept = f" {part} is kept, a further run continues it." if part.is_file() else ""
-            raise UserError(f"{url}: cannot be downloaded ({problem}).{kept} {help_text}")
-        log.info("%s: %s, trying again", url, problem)
-        time.sleep(wait * 2 ** (attempt - 1))
+        except (OSError, http.client.HTTPException) as error:
+            if problem := _lasting_problem(error, url, part, help_text):
+                raise UserError(problem) from None
+            if attempt == tries:
+                kept = f" {part} is kept, a further run continues it." if part.is_file() else ""
+                raise UserError(f"{url}: cannot be downloaded ({error}).{kept} {help_text}") from None
+            log.info("%s: %s, trying again", url, error)
+            time.sleep(wait * 2 ** (attempt - 1))
     try:
         verify_file(part, size=size, md5=md5, sha256=sha256)
     except UserError as error:
@@ -93,6 +80,20 @@ def download(
         raise UserError(f"{url}: what was downloaded is not what was expected: {error} {help_text}") from None
     os.replace(part, path)
     _tag_file(part).unlink(missing_ok=True)
+
+
+def _lasting_problem(error: Exception, url: str, part: Path, help_text: str) -> str:
+    """Return the message for an error that another try would meet again, "" for any other."""
+    if isinstance(error, urllib.error.HTTPError):
+        return (
+            f"{url}: {_refusal(error.code)}. {help_text}" if error.code < 500 and error.code not in (408, 429) else ""
+        )
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return f"{part}: the disk is full. Free some space and run again: the download continues where it stopped."
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        fix = f"Correct the permissions of {part.parent}, or name another folder."
+        return f"{part}: cannot be written ({error.strerror}). {fix}"
+    return ""
 
 
 def _refusal(code: int) -> str:

@@ -35,10 +35,11 @@ Listing = dict[str, dict[str, int]]
 
 def write_contents(table: Path, files: Iterable[Path]) -> None:
     """Write the list of the files of a table, with their sizes, beside it; missing files are left out."""
-    lines = []
-    for file in dict.fromkeys(files):
-        if file.is_file():
-            lines.append(f"{file.stat().st_size}\t{Path(os.path.relpath(file, table.parent)).as_posix()}\n")
+    lines = [
+        f"{file.stat().st_size}\t{Path(os.path.relpath(file, table.parent)).as_posix()}\n"
+        for file in dict.fromkeys(files)
+        if file.is_file()
+    ]
     write_bytes(table.with_suffix(SUFFIX), "".join(lines).encode())
 
 
