@@ -32,9 +32,11 @@ def test_an_editor_says_what_it_returns(name: str) -> None:
 def test_an_evaluator_says_what_it_takes_and_returns(name: str) -> None:
     module = importlib.import_module(f"{evaluators.__name__}.{name}")
     names = namespace(module)
-    (cls,) = [v for k, v in vars(module).items() if k.endswith("Evaluator") and v.__module__ == module.__name__]
-    methods = [value for key, value in vars(cls).items() if inspect.isfunction(value) and key[0] != "_"]
-    assert any("return" in shapes_of(method, names) for method in methods)
+    classes = [v for k, v in vars(module).items() if k.endswith("Evaluator") and v.__module__ == module.__name__]
+    assert classes
+    for cls in classes:
+        methods = [value for key, value in vars(cls).items() if inspect.isfunction(value) and key[0] != "_"]
+        assert any("return" in shapes_of(method, names) for method in methods), cls.__name__
 
 
 def test_a_metric_says_what_it_returns() -> None:
