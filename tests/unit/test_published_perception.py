@@ -99,4 +99,4 @@ def test_registry_says_which_activation(clip_folder: Path, monkeypatch: pytest.M
         ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", False),
     ):
         judge = load_evaluator("clip", f"{name}@{'a' * 40}")
-        assert isinstance(judge.model.visual.transformer.resblocks[0].mlp.gelu, QuickGELU) is quick
+        assert isinstance(judge.network.visual.transformer.resblocks[0].mlp.gelu, QuickGELU) is quick

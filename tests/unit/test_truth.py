@@ -80,7 +80,7 @@ def as_published(judge: DinoEvaluator, batch: Tensor) -> Tensor:
     )
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in batch]
     with torch.no_grad():
-        tokens = judge.model(pixel_values=torch.stack([prepare(picture) for picture in pictures])).last_hidden_state
+        tokens = judge.network(pixel_values=torch.stack([prepare(picture) for picture in pictures])).last_hidden_state
     found: Tensor = tokens[:, 0]
     return found
 

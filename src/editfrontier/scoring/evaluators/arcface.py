@@ -1,6 +1,6 @@
 """ArcFace (Deng et al., CVPR 2019) as published: a face detector, alignment by five points, and an IR-SE50 network.
 
-The layout of the weights is that of InsightFace_Pytorch, which facexlib hands out as recognition_arcface_ir_se50.pth.
+The weights have the layout of InsightFace_Pytorch; facexlib publishes them as recognition_arcface_ir_se50.pth.
 The detector is YuNet, which OpenCV runs; its file is face_detection_yunet_2023mar.onnx of OpenCV's model zoo.
 """
 
@@ -18,16 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError
-from editfrontier.scoring.networks.common import (
-    Unfilled,
-    batched,
-    check_images,
-    check_precision,
-    fill_module,
-    read_checkpoint,
-    read_config,
-    scale,
-)
+from editfrontier.scoring.networks.common import NetworkEvaluator, check_images, load_checkpoint, read_config, scale
 from editfrontier.scoring.shapes import Embeddings, Images
 
 ARCHITECTURE = "arcface_ir_se50"
@@ -42,8 +33,8 @@ STAGES = ((64, 3), (128, 4), (256, 14), (512, 3))
 
 CONFIDENCE = 0.6
 MARGIN = 0.5
-"""Detectors miss faces that fill the image, as those of CelebA-HQ and FFHQ do. Where none is found, the image is
-searched again with a border of this share of its sides."""
+"""Detectors miss faces that fill the image, as in CelebA-HQ and FFHQ. Where none is found, the image is searched again
+with a border of this share of its sides."""
 
 
 # Network --------------------------------------------------------------------------------------------------------------
@@ -151,13 +142,13 @@ class YuNet:
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
         """RGB uint8 [H, W, 3] -> [5, 2] (x, y), in the order of `TEMPLATE`; None if no face is found."""
         height, width = image.shape[:2]
-        found = self._largest(image)
-        if found is not None:
-            return found
+        landmarks = self._largest(image)
+        if landmarks is not None:
+            return landmarks
         top, left = round(MARGIN * height), round(MARGIN * width)
         framed = cv2.copyMakeBorder(image, top, top, left, left, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-        found = self._largest(np.asarray(framed, dtype=np.uint8))
-        return None if found is None else found - (left, top)
+        landmarks = self._largest(np.asarray(framed, dtype=np.uint8))
+        return None if landmarks is None else landmarks - (left, top)
 
     def _largest(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64] | None:
         self.network.setInputSize((image.shape[1], image.shape[0]))
@@ -172,9 +163,9 @@ EYES, MOUTH = 0.125, 0.09
 """Half the distances of the eyes and of the corners of the mouth in an aligned image, in its sides."""
 
 ALIGNED = np.array([[0.5 - EYES, 0.472], [0.5 + EYES, 0.472], [0.5, 0.61], [0.5 - MOUTH, 0.75], [0.5 + MOUTH, 0.75]])
-"""About where the five points of a frontal face lie in an image that was aligned as those of CelebA-HQ and FFHQ, in its
-sides: the square has twice the side max(2 e, 1.8 m) for the distances e of the eyes and m from eyes to mouth, and its
-centre lies m / 10 below the eyes. Nose and width of the mouth are guesses."""
+"""About where the five points of a frontal face lie in an image that was aligned as in CelebA-HQ and FFHQ, in its sides:
+the square has twice the side max(2 e, 1.8 m) for the distances e of the eyes and m from eyes to mouth, and its centre
+lies m / 10 below the eyes. Nose and width of the mouth are guesses."""
 
 
 def aligned_points(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -185,7 +176,7 @@ def aligned_points(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 # Evaluator ------------------------------------------------------------------------------------------------------------
 
 
-class ArcFaceEvaluator:
+class ArcFaceEvaluator(NetworkEvaluator):
     """Maps the face of an image to a unit vector. Edits are aligned by the face of their source.
 
     detector: RGB uint8 [H, W, 3] -> landmarks [5, 2] or None. channels: "rgb" or "bgr", as the network was trained.
@@ -194,8 +185,8 @@ class ArcFaceEvaluator:
     def __init__(
         self, network: nn.Module, detector: Any, device: str = "cpu", precision: str = "fp32", channels: str = "rgb"
     ) -> None:
-        self.network, self.detector, self.device, self.channels = network, detector, device, channels
-        self.bf16 = check_precision(precision)
+        super().__init__(network, device, precision)
+        self.detector, self.channels = detector, channels
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> ArcFaceEvaluator:
@@ -209,15 +200,11 @@ class ArcFaceEvaluator:
             precision: "fp32" or "bf16".
 
         Raises:
-            UserError: a file is missing or not what it should be.
+            UserError: a file is missing or has other content.
         """
         folder = Path(path)
         config = read_config(folder, ARCHITECTURE)
-        weights = folder / str(config.get("weights"))
-        with Unfilled():
-            network: nn.Module = ArcFaceNet()
-        network = fill_module(network, read_checkpoint(weights), weights).to(device)
-        network = network.to(memory_format=torch.channels_last)
+        network = load_checkpoint(ArcFaceNet, folder / str(config.get("weights")), device)
         name = str(config.get("detector"))
         detector = aligned_points if name == "aligned" else YuNet(folder / name)
         return cls(network, detector, device, precision, config.get("channels", "rgb"))
@@ -226,16 +213,16 @@ class ArcFaceEvaluator:
         """Return points (x, y) of the largest face of each image, NaN where there is none."""
         check_images(images)
         pixels = images.permute(0, 2, 3, 1).cpu().numpy()
-        found = [self.detector(image) for image in pixels]
+        faces = [self.detector(image) for image in pixels]
         nothing = np.full((5, 2), np.nan)
-        return torch.from_numpy(np.stack([nothing if one is None else one for one in found])).float()
+        return torch.from_numpy(np.stack([nothing if face is None else face for face in faces])).float()
 
     def embed(self, images: Images, landmarks: Float[Tensor, "batch 5 2"] | None = None) -> Embeddings:
         """Embed faces.
 
         Args:
             images: uint8 [B, 3, H, W].
-            landmarks: [B, 5, 2] of the faces, for an edit those of its source; None = they are detected.
+            landmarks: [B, 5, 2] of the faces (for an edit, of its source); None = detect them.
 
         Returns:
             [B, 512] unit vectors, NaN where the landmarks are.
@@ -245,11 +232,6 @@ class ArcFaceEvaluator:
         faces = align(images, points)
         if self.channels == "bgr":
             faces = faces.flip(1)
-        vectors = batched(
-            lambda x: functional.normalize(self.network(scale(x)).float(), dim=1),
-            faces,
-            device=self.device,
-            bf16=self.bf16,
-        )
+        vectors = self.run(lambda x: functional.normalize(self.network(scale(x)).float(), dim=1), faces)
         vectors[~points.flatten(1).isfinite().all(1)] = torch.nan
         return vectors

@@ -11,23 +11,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.base.errors import UserError
-from editfrontier.scoring.networks.common import batched, check_images, check_precision, scale
+from editfrontier.scoring.networks.common import NetworkEvaluator, scale
 from editfrontier.scoring.shapes import Images
 
 BATCH = 64
 
 
-class AutoencoderEvaluator:
+class AutoencoderEvaluator(NetworkEvaluator):
     """Encodes images with an `AutoencoderKL` of diffusers."""
 
     def __init__(self, vae: Any, device: str = "cpu", precision: str = "fp32") -> None:
-        self.vae, self.device = vae.to(device).eval().requires_grad_(False), device
-        self.vae.to(memory_format=torch.channels_last)
-        self.bf16 = check_precision(precision)
+        vae = vae.to(device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        super().__init__(vae, device, precision)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> AutoencoderEvaluator:
-        """path: folder of an `AutoencoderKL`. Raises UserError if it is not one."""
+        """Load the folder of an `AutoencoderKL`; raise `UserError` if it is not one."""
         from diffusers import AutoencoderKL
 
         if not (Path(path) / "config.json").is_file():  # the hub would be asked for a name that is no folder
@@ -54,15 +53,14 @@ class AutoencoderEvaluator:
         Returns:
             [B, C, h, w] float32 on the CPU.
         """
-        check_images(images)
-        side = self.vae.config.sample_size
-        shift, factor = float(self.vae.config.shift_factor or 0.0), self.vae.config.scaling_factor
+        side = self.network.config.sample_size
+        shift, factor = float(self.network.config.shift_factor or 0.0), self.network.config.scaling_factor
 
         def encode(x: Tensor) -> Tensor:
             pixels = scale(x)
             if pixels.shape[2:] != (side, side):
                 pixels = functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-            mode: Tensor = self.vae.encode(pixels).latent_dist.mode()
+            mode: Tensor = self.network.encode(pixels).latent_dist.mode()
             return (mode - shift) * factor
 
-        return batched(encode, images, device=self.device, bf16=self.bf16, batch=BATCH)
+        return self.run(encode, images, batch=BATCH)

@@ -1,4 +1,4 @@
-"""The 40 attributes of CelebA, judged by a ResNet-50 with two logits each, as that of anycost-gan (Lin et al. 2021)."""
+"""The 40 attributes of CelebA, judged by the ResNet-50 of anycost-gan (Lin et al. 2021) with two logits each."""
 
 from __future__ import annotations
 
@@ -6,21 +6,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.models import resnet50
 
 from editfrontier.data.reading.face_attributes import CELEBA
-from editfrontier.scoring.networks.common import (
-    Unfilled,
-    batched,
-    check_images,
-    check_precision,
-    fill_module,
-    read_checkpoint,
-    read_config,
-    scale,
-)
+from editfrontier.scoring.networks.common import NetworkEvaluator, load_checkpoint, read_config, scale
 from editfrontier.scoring.shapes import Images
 
 ARCHITECTURE = "resnet50_attributes"
@@ -71,29 +62,21 @@ CELEBA_NAMES = (
 """The attributes in the order of CelebA's annotations."""
 
 
-class CelebAttributeEvaluator:
+class CelebAttributeEvaluator(NetworkEvaluator):
     """Probabilities of CelebA's attributes under the names of cases. They are not calibrated: 0.5 is where the two
     logits are equal."""
 
     names = tuple(CELEBA)
 
-    def __init__(self, network: nn.Module, device: str = "cpu", precision: str = "fp32") -> None:
-        self.network, self.device = network, device
-        self.bf16 = check_precision(precision)
-
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> CelebAttributeEvaluator:
-        """path: folder with config.json (architecture, weights) and the weights. Raises UserError if it is not one."""
-        folder = Path(path)
-        weights = folder / str(read_config(folder, ARCHITECTURE).get("weights"))
-        with Unfilled():
-            network: nn.Module = resnet50(weights=None, num_classes=2 * len(CELEBA_NAMES))
-        network = fill_module(network, read_checkpoint(weights), weights)
-        return cls(network.to(device).to(memory_format=torch.channels_last), device, precision)
+        """Load config.json (architecture, weights) and the weights; raise `UserError` for any other folder."""
+        weights = Path(path) / str(read_config(Path(path), ARCHITECTURE).get("weights"))
+        network = load_checkpoint(lambda: resnet50(weights=None, num_classes=2 * len(CELEBA_NAMES)), weights, device)
+        return cls(network, device, precision)
 
     def probabilities(self, images: Images) -> Float[Tensor, "batch attributes"]:
         """Return probabilities of aligned faces in [0, 1], in the order of `names`."""
-        check_images(images)
         columns = [CELEBA_NAMES.index(name) for name, _ in CELEBA.values()]
         sides = [int(value) for _, value in CELEBA.values()]
 
@@ -104,4 +87,4 @@ class CelebAttributeEvaluator:
             logits = self.network(pixels).float().reshape(len(x), len(CELEBA_NAMES), 2)
             return torch.softmax(logits, dim=2)[:, columns, sides]
 
-        return batched(classify, images, device=self.device, bf16=self.bf16, batch=BATCH)
+        return self.run(classify, images, batch=BATCH)

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.base.errors import UserError
-from editfrontier.scoring.networks.common import Unfilled, batched, check_images, check_precision
+from editfrontier.scoring.networks.common import NetworkEvaluator, Unfilled, batched
 from editfrontier.scoring.shapes import Embeddings, Images
 
 CONFIG = "open_clip_config.json"
 
 
-class ClipEvaluator:
+class ClipEvaluator(NetworkEvaluator):
     """Image and text embeddings in one space (Radford et al. 2021).
 
     model: open_clip's CLIP. tokenizer: list of strings -> int [B, context]. end: the token that closes a text.
@@ -35,10 +35,10 @@ class ClipEvaluator:
         device: str = "cpu",
         precision: str = "fp32",
     ) -> None:
-        self.model, self.tokenizer, self.end, self.device = model, tokenizer, end, device
+        super().__init__(model, device, precision)
+        self.tokenizer, self.end = tokenizer, end
         self.mean = torch.tensor(mean, device=device)[:, None, None]
         self.std = torch.tensor(std, device=device)[:, None, None]
-        self.bf16 = check_precision(precision)
         size = getattr(model.visual, "image_size", None)
         self.size = tuple(size) if isinstance(size, tuple | list) else (size, size)
 
@@ -53,7 +53,7 @@ class ClipEvaluator:
             device: where it runs.
             precision: "fp32" or "bf16".
             quick_gelu: whether it was trained with the activation x sigmoid(1.702 x), as all models of OpenAI were;
-                None = what the folder's config says. open_clip runs a network with another activation than its own
+                None = as the folder's config says. open_clip runs a network with another activation than its own
                 without more than a warning.
 
         Raises:
@@ -84,27 +84,25 @@ class ClipEvaluator:
 
     def image(self, images: Images) -> Embeddings:
         """Return unit vectors. Images of another size are resized (bicubic, antialiased)."""
-        check_images(images)
 
         def encode(x: Tensor) -> Tensor:
             pixels = x.float() / 255
             if tuple(pixels.shape[-2:]) != self.size:
                 pixels = functional.interpolate(pixels, self.size, mode="bicubic", antialias=True).clamp(0, 1)
-            found = self.model.encode_image((pixels - self.mean) / self.std)
-            return functional.normalize(found.float(), dim=1)
+            vectors = self.network.encode_image((pixels - self.mean) / self.std)
+            return functional.normalize(vectors.float(), dim=1)
 
-        return batched(encode, images, device=self.device, bf16=self.bf16)
+        return self.run(encode, images)
 
     def text(self, texts: list[str]) -> Float[Tensor, "texts dim"]:
         """Return unit vectors; raise `UserError` for a caption beyond the token limit, which is never cut."""
         tokens = self.tokenizer(texts)
         self._check_length(texts, tokens)
-        return batched(
-            lambda x: functional.normalize(self.model.encode_text(x).float(), dim=1),
-            tokens,
-            device=self.device,
-            bf16=self.bf16,
-        )
+
+        def encode(x: Tensor) -> Tensor:
+            return functional.normalize(self.network.encode_text(x).float(), dim=1)
+
+        return batched(encode, tokens, device=self.device, bf16=self.bf16)
 
     def _token_count(self, text: str) -> int:
         inner = getattr(self.tokenizer, "tokenizer", None)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError
-from editfrontier.scoring.networks.common import batched, check_images, check_precision
+from editfrontier.scoring.networks.common import NetworkEvaluator
 from editfrontier.scoring.shapes import Embeddings, Images
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -28,7 +28,7 @@ RESIZE = 256 / 224
 BATCH = 64
 
 
-class DinoEvaluator:
+class DinoEvaluator(NetworkEvaluator):
     """The class token of the last layer, preprocessed as in the evaluation of MagicBrush (arXiv 2306.10012).
 
     model: transformers' ViTModel. mean, std: by channel, of images in [0, 1].
@@ -37,10 +37,10 @@ class DinoEvaluator:
     def __init__(
         self, model: Any, mean: Sequence[float], std: Sequence[float], device: str = "cpu", precision: str = "fp32"
     ) -> None:
-        self.model, self.device, self.side = model, device, int(model.config.image_size)
+        super().__init__(model, device, precision)
+        self.side = int(model.config.image_size)
         self.mean = torch.tensor(mean, device=device)[:, None, None]
         self.std = torch.tensor(std, device=device)[:, None, None]
-        self.bf16 = check_precision(precision)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> DinoEvaluator:
@@ -56,8 +56,8 @@ class DinoEvaluator:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             if config.get("model_type") != "vit":
                 raise ValueError(f"model_type is {config.get('model_type')!r}, expected 'vit'")
-            found = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
-            mean, std = found["image_mean"], found["image_std"]
+            preprocessing = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
+            mean, std = preprocessing["image_mean"], preprocessing["image_std"]
             model, report = ViTModel.from_pretrained(
                 str(folder), add_pooling_layer=False, dtype=torch.float32, local_files_only=True,
                 weights_only=True, output_loading_info=True,
@@ -74,14 +74,13 @@ class DinoEvaluator:
 
     def features(self, images: Images) -> Embeddings:
         """Return vectors of any length. The rim that MagicBrush cuts off (1/16 a side) is not seen."""
-        check_images(images)
 
         def encode(x: Tensor) -> Tensor:
             pixels = (_middle(x.float() / 255, self.side) - self.mean) / self.std
-            tokens: Tensor = self.model(pixel_values=pixels).last_hidden_state  # [b, 1 + patches, D]
+            tokens: Tensor = self.network(pixel_values=pixels).last_hidden_state  # [b, 1 + patches, D]
             return tokens[:, 0]
 
-        return batched(encode, images, device=self.device, bf16=self.bf16, batch=BATCH)
+        return self.run(encode, images, batch=BATCH)
 
 
 def _middle(images: Tensor, side: int) -> Tensor:

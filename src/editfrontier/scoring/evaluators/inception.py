@@ -23,15 +23,7 @@ from torch.nn import functional
 from torchvision.models import inception
 
 from editfrontier.base.errors import UserError, did_you_mean
-from editfrontier.scoring.networks.common import (
-    Unfilled,
-    batched,
-    check_images,
-    check_precision,
-    fill_module,
-    read_checkpoint,
-    read_config,
-)
+from editfrontier.scoring.networks.common import NetworkEvaluator, load_checkpoint, read_config
 from editfrontier.scoring.shapes import Embeddings, Images
 
 ARCHITECTURE = "fid_inception"
@@ -44,39 +36,27 @@ BATCH = 64
 
 
 def _average(x: Tensor) -> Tensor:
-    """TensorFlow's average pooling, which leaves the padding out."""
+    """Pool by the average as TensorFlow does, without the padding."""
     return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
-class _A(inception.InceptionA):
-    def _forward(self, x: Tensor) -> list[Tensor]:
-        return [*super()._forward(x)[:-1], self.branch_pool(_average(x))]
+def _pooled(block: type[nn.Module], pool: Callable[[Tensor], Tensor] = _average) -> type[nn.Module]:
+    """Return a block of torchvision whose last branch pools in another way."""
 
+    class Pooled(block):  # type: ignore[misc, valid-type]
+        def _forward(self, x: Tensor) -> list[Tensor]:
+            return [*super()._forward(x)[:-1], self.branch_pool(pool(x))]
 
-class _C(inception.InceptionC):
-    def _forward(self, x: Tensor) -> list[Tensor]:
-        return [*super()._forward(x)[:-1], self.branch_pool(_average(x))]
-
-
-class _E(inception.InceptionE):
-    def _forward(self, x: Tensor) -> list[Tensor]:
-        return [*super()._forward(x)[:-1], self.branch_pool(_average(x))]
-
-
-class _LastE(inception.InceptionE):
-    """The last block of the original graph takes the maximum, probably by mistake."""
-
-    def _forward(self, x: Tensor) -> list[Tensor]:
-        return [*super()._forward(x)[:-1], self.branch_pool(functional.max_pool2d(x, 3, 1, 1))]
+    return Pooled
 
 
 def build_inception() -> nn.Module:
     """Inception v3 of FID with random weights: float [B, 3, 299, 299] in [-1, 1] -> [B, 1008]."""
-    blocks = [
-        inception.BasicConv2d, _A, inception.InceptionB, _C, inception.InceptionD, _E, inception.InceptionAux
-    ]  # fmt: skip
+    a, c, e = map(_pooled, (inception.InceptionA, inception.InceptionC, inception.InceptionE))
+    blocks = [inception.BasicConv2d, a, inception.InceptionB, c, inception.InceptionD, e, inception.InceptionAux]
     network = inception.Inception3(CLASSES, aux_logits=False, inception_blocks=blocks, init_weights=False)
-    network.Mixed_7c = _LastE(2048)
+    # The last block of the original graph takes the maximum, probably by mistake.
+    network.Mixed_7c = _pooled(inception.InceptionE, lambda x: functional.max_pool2d(x, 3, 1, 1))(2048)
     return network
 
 
@@ -103,8 +83,8 @@ def resize_legacy(images: Tensor, side: int = SIDE) -> Tensor:
 def resize_clean(images: Tensor, side: int = SIDE) -> Tensor:
     """Resize [B, 3, H, W] in [0, 255] as clean-fid does: Pillow's bicubic on each channel in float, cut to [0, 255]."""
     planes = images.float().cpu().numpy().reshape(-1, *images.shape[-2:])
-    made = [np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC)) for plane in planes]
-    stacked = torch.from_numpy(np.stack(made).clip(0, 255)).to(images.device)
+    resized = [np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC)) for plane in planes]
+    stacked = torch.from_numpy(np.stack(resized).clip(0, 255)).to(images.device)
     return stacked.reshape(*images.shape[:2], side, side)
 
 
@@ -112,17 +92,16 @@ PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {"legacy_tensorflow": res
 """Name -> resizing to 299 pixels, uint8 [B, 3, H, W] to float in [0, 255]."""
 
 
-class InceptionEvaluator:
+class InceptionEvaluator(NetworkEvaluator):
     """The 2048 features of the last pooling. preprocessing: a key of PREPROCESSING."""
 
     def __init__(self, network: nn.Module, preprocessing: str, device: str = "cpu", precision: str = "fp32") -> None:
-        self.network, self.preprocessing, self.device = network, preprocessing, device
-        self.bf16 = check_precision(precision)
+        super().__init__(network, device, precision)
+        self.preprocessing = preprocessing
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> InceptionEvaluator:
-        """path: folder with config.json (architecture, weights, preprocessing) and the weights. Raises UserError if it
-        is not one."""
+        """Load the weights and the preprocessing that config.json names; raise `UserError` if it cannot be done."""
         folder = Path(path)
         config = read_config(folder, ARCHITECTURE)
         preprocessing = str(config.get("preprocessing"))
@@ -131,18 +110,11 @@ class InceptionEvaluator:
                 f"{folder / 'config.json'}: preprocessing is '{preprocessing}', expected one of "
                 f"{', '.join(PREPROCESSING)}.{did_you_mean(preprocessing, PREPROCESSING)} Correct it."
             )
-        weights = folder / str(config.get("weights"))
-        with Unfilled():
-            network = build_inception()
-        network = fill_module(network, read_checkpoint(weights), weights)
+        network = load_checkpoint(build_inception, folder / str(config.get("weights")), device)
         network.fc = nn.Identity()
-        network = network.to(device).to(memory_format=torch.channels_last)
         return cls(network, preprocessing, device, precision)
 
     def features(self, images: Images) -> Embeddings:
         """Return 2048 features that are not negative."""
-        check_images(images)
         resize = PREPROCESSING[self.preprocessing]
-        return batched(
-            lambda x: self.network((resize(x) - 128) / 128), images, device=self.device, bf16=self.bf16, batch=BATCH
-        )
+        return self.run(lambda x: self.network((resize(x) - 128) / 128), images, batch=BATCH)

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editfrontier.scoring.networks.common import (
+    NetworkEvaluator,
     Unfilled,
-    batched,
-    check_images,
-    check_precision,
     fill_module,
     load_module,
     read_checkpoint,
@@ -32,7 +30,7 @@ BATCH = 32  # the maps of larger batches do not fit into the caches of a CPU
 def build_lpips(config: dict[str, Any], trainable: bool = False, heads: bool = False) -> nn.Module:
     """`lpips.LPIPS` with a random trunk (never downloads) of config key `net`; weights are loaded afterwards.
 
-    heads: whether the linear heads are those of the package; without it they are random too.
+    heads: whether to take the linear heads of the package; without it they are random too.
     """
     import lpips
 
@@ -53,17 +51,17 @@ def build_lpips(config: dict[str, Any], trainable: bool = False, heads: bool = F
 def load_published(config: dict[str, Any], folder: Path) -> nn.Module:
     """LPIPS with the heads of the package and the trunk of torchvision's file `config["trunk"]` in a folder.
 
-    The trunk goes in by itself: `lpips.LPIPS(model_path=...)` takes a file of heads, and takes that of a trunk without
-    a word and without an effect.
+    The trunk goes in by itself: `lpips.LPIPS(model_path=...)` takes a file of heads, and accepts the file of
+    a trunk without a message and without an effect.
     """
     with Unfilled():  # the package fills the heads
         network = build_lpips(config, heads=True)
     path = folder / str(config.get("trunk"))
-    found = {k.removeprefix("features."): v for k, v in read_checkpoint(path).items() if k.startswith("features.")}
+    layers = {k.removeprefix("features."): v for k, v in read_checkpoint(path).items() if k.startswith("features.")}
     trunk: Any = network.net
     slices = {name.split(".", 1)[1]: name for name in trunk.state_dict()}  # a layer's number -> its name in a slice
     # The heads read no layer after the last slice; torchvision's file has one more of some networks.
-    fill_module(trunk, {slices[name]: value for name, value in found.items() if name in slices}, path)
+    fill_module(trunk, {slices[name]: value for name, value in layers.items() if name in slices}, path)
     return network
 
 
@@ -77,19 +75,18 @@ def resize(images: Tensor, size: int | None) -> Tensor:
     return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)
 
 
-class LpipsEvaluator:
+class LpipsEvaluator(NetworkEvaluator):
     """Perceptual distance, 0 for identical images. Images are resized to `input_size` before the trunk."""
 
     def __init__(
         self, network: nn.Module, input_size: int | None, device: str = "cpu", precision: str = "fp32"
     ) -> None:
-        self.network, self.input_size, self.device = network, input_size, device
-        self.bf16 = check_precision(precision)
+        super().__init__(network, device, precision)
+        self.input_size = input_size
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> LpipsEvaluator:
-        """path: model folder with config.json and model.safetensors, or torchvision's trunk. Raises UserError if it
-        is not one."""
+        """Load config.json and model.safetensors or torchvision's trunk; raise `UserError` for any other folder."""
         config = read_config(Path(path), ARCHITECTURE, PUBLISHED)
         if config["architecture"] == PUBLISHED:
             network = load_published(config, Path(path)).to(device)
@@ -98,17 +95,15 @@ class LpipsEvaluator:
 
     def distance_map(self, a: Images, b: Images) -> Maps:
         """Return the distance at each pixel, not negative; its mean is the distance of the images."""
-        check_images(a)
-        check_images(b)
         if a.shape != b.shape:
             raise ValueError(f"expected two batches of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
         height, width = a.shape[-2:]
 
         def measure(x: Tensor, y: Tensor) -> Tensor:
-            found = self.network(resize(scale(x), self.input_size), resize(scale(y), self.input_size))
-            return functional.interpolate(found.float(), (height, width), mode="area")[:, 0]
+            distances = self.network(resize(scale(x), self.input_size), resize(scale(y), self.input_size))
+            return functional.interpolate(distances.float(), (height, width), mode="area")[:, 0]
 
-        return batched(measure, a, b, device=self.device, bf16=self.bf16, batch=BATCH)
+        return self.run(measure, a, b, batch=BATCH)
 
     def distance(self, a: Images, b: Images) -> Values:
         """Return the distance of each pair of images, not negative."""

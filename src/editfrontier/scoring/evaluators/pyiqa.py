@@ -25,9 +25,8 @@ from torch import Tensor, nn
 from editfrontier.base.errors import FETCH_WEIGHTS, UserError, did_you_mean
 from editfrontier.scoring.networks.common import (
     WEIGHTS,
+    NetworkEvaluator,
     batched,
-    check_images,
-    check_precision,
     fill_module,
     read_checkpoint,
     read_config,
@@ -47,7 +46,7 @@ def build_musiq(network: dict[str, Any]) -> nn.Module:
     return Musiq(pretrained=False, **network)
 
 
-class NoReferenceEvaluator:
+class NoReferenceEvaluator(NetworkEvaluator):
     """quality = a no-reference metric, turned so that higher is better; artifact = 1 - quality / 100.
 
     The paper names no classifier of artifacts. Where the config has no evaluator `artifact`, an image has artifacts if
@@ -56,8 +55,8 @@ class NoReferenceEvaluator:
     """
 
     def __init__(self, network: nn.Module, device: str = "cpu", precision: str = "fp32", sign: int = 1) -> None:
-        self.network, self.device, self.sign = network, device, sign
-        self.bf16 = check_precision(precision)
+        super().__init__(network, device, precision)
+        self.sign = sign
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> NoReferenceEvaluator:
@@ -87,10 +86,7 @@ class NoReferenceEvaluator:
 
     def quality(self, images: Images) -> Values:
         """Return quality, higher is better."""
-        check_images(images)
-        return self.sign * batched(
-            lambda x: _seeded(self.network, x.float() / 255), images, device=self.device, bf16=self.bf16, batch=BATCH
-        )
+        return self.sign * self.run(lambda x: _seeded(self.network, x.float() / 255), images, batch=BATCH)
 
     def artifact(self, images: Images) -> Values:
         """Return 1 - quality / 100."""

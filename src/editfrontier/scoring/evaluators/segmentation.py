@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from editfrontier.scoring.networks.blocks import ConvNorm, ResidualBlock
-from editfrontier.scoring.networks.common import batched, check_images, check_precision, load_module, read_config, scale
+from editfrontier.scoring.networks.common import NetworkEvaluator, load_module, read_config, scale
 from editfrontier.scoring.shapes import Images
 
 ARCHITECTURE = "segmentation"
@@ -55,36 +55,35 @@ def _double(x: Tensor) -> Tensor:
 
 
 def build_segmentation(config: dict[str, Any]) -> SegmentationNet:
-    """Network of a config with keys classes (without the background) and widths."""
+    """Return the network of a config with keys classes (without the background) and widths."""
     return SegmentationNet(1 + len(config["classes"]), config["widths"])
 
 
-class SegmentationEvaluator:
+class SegmentationEvaluator(NetworkEvaluator):
     """Class of every pixel: 0 is the background, 1 + k the k-th of `classes`."""
 
     def __init__(
         self, network: nn.Module, classes: Sequence[str], device: str = "cpu", precision: str = "fp32"
     ) -> None:
-        self.network, self.classes, self.device = network, tuple(classes), device
-        self.bf16 = check_precision(precision)
+        super().__init__(network, device, precision)
+        self.classes = tuple(classes)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> SegmentationEvaluator:
-        """path: model folder with config.json and model.safetensors. Raises UserError if it is not one."""
+        """Load a folder with config.json and model.safetensors; raise `UserError` if it is not one."""
         config = read_config(Path(path), ARCHITECTURE)
         network = load_module(build_segmentation(config), Path(path), device)
         return cls(network, config["classes"], device, precision)
 
     def probabilities(self, images: Images) -> Float[Tensor, "batch classes height width"]:
         """Return a distribution over the background and the classes at every pixel."""
-        check_images(images)
         height, width = images.shape[-2:]
 
         def classify(x: Tensor) -> Tensor:
             padded = functional.pad(scale(x), (0, -width % DIVISOR, 0, -height % DIVISOR), mode="replicate")
             return self.network(padded).softmax(1)[..., :height, :width]
 
-        return batched(classify, images, device=self.device, bf16=self.bf16)
+        return self.run(classify, images)
 
     def labels(self, images: Images) -> Int64[Tensor, "batch height width"]:
         """Return the most probable class at every pixel."""
@@ -100,8 +99,8 @@ class SegmentationEvaluator:
 
         The object's class is the one with the most probability within the region. An edit is not expected to make
         objects of classes that the source does not show, so a pixel that is no background belongs to the likeliest of
-        the source's classes: an object that was turned on its head is not lost for looking like something else. What
-        is found is every part, small specks apart: an object that was copied instead of moved is found at both places.
+        the source's classes: an object that is upside down counts even if it looks like another class. Every part
+        counts but small specks: an object that was copied instead of moved is found at both places.
 
         Args:
             sources: uint8 [B, 3, H, W].

@@ -1,4 +1,4 @@
-"""What all evaluators share: reading a model folder, batching, the input convention."""
+"""What all evaluators share: the class, reading a model folder, batching, the format of images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError
@@ -76,12 +76,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no weights by name, expected those of one network. {fix}")
+        raise UserError(f"{path}: holds no named weights, expected the weights of one network. {fix}")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 _RANDOM = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
-"""What draws random weights. A function of `nn.init` is handed to the context whole, what it calls is not."""
+"""Functions that draw random weights. The context sees a call of `nn.init`, not the calls that `nn.init` makes."""
 
 
 class Unfilled(TorchFunctionMode):
@@ -102,32 +102,40 @@ class Unfilled(TorchFunctionMode):
 def fill_module(module: nn.Module, state: dict[str, Tensor], path: Path) -> nn.Module:
     """Fill a network with published weights; raise `UserError` that names the file and the first key that differs."""
     # Counters of batches are of no use after training, and old files lack them.
-    own = {name for name in module.state_dict() if not name.endswith("num_batches_tracked")}
+    needed = {name for name in module.state_dict() if not name.endswith("num_batches_tracked")}
     given = {name for name in state if not name.endswith("num_batches_tracked")}
-    for names, problem in ((own - given, "has no"), (given - own, "has an unknown")):
+    for names, problem in ((needed - given, "has no"), (given - needed, "has an unknown")):
         if names:
             raise UserError(
                 f"{path}: {problem} '{min(names)}' (and {len(names) - 1} more), expected the published weights of "
-                f"{type(module).__name__}. Fetch the file again, or correct config.json beside it."
+                f"{type(module).__name__}. Fetch the file again, or correct config.json next to it."
             )
     try:
         module.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise UserError(
             f"{path}: does not fit {type(module).__name__} ({str(error).splitlines()[-1].strip()}). Fetch the file "
-            "again, or correct config.json beside it."
+            "again, or correct config.json next to it."
         ) from None
     return module.float().eval().requires_grad_(False)
 
 
+def load_checkpoint(make: Callable[[], nn.Module], weights: Path, device: str) -> nn.Module:
+    """Make a network and fill it with published weights; return it in eval mode, without gradients, channels last."""
+    with Unfilled():
+        network = make()
+    network = fill_module(network, read_checkpoint(weights), weights)
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
 def load_module(module: nn.Module, folder: Path, device: str) -> nn.Module:
-    """Fill `module` with the weights of a model folder; returns it in eval mode, without gradients, channels last."""
+    """Fill `module` with the weights of a model folder; return it in eval mode, without gradients, channels last."""
     state = read_weights(folder / WEIGHTS)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
-            f"{folder / WEIGHTS}: does not fit config.json beside it ({error}). "
+            f"{folder / WEIGHTS}: does not fit config.json next to it ({error}). "
             "Run `snakemake zoo`, or `git checkout` the folder"
         ) from error
     return module.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -149,24 +157,49 @@ def check_images(images: Tensor) -> None:
 
 
 def scale(images: Tensor) -> Tensor:
-    """uint8 [0, 255] -> float [-1, 1], channels last in memory."""
+    """Map uint8 [0, 255] to float [-1, 1], channels last in memory."""
     return images.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def batched(
-    function: Callable[..., Tensor], *inputs: Tensor, device: str, bf16: bool, batch: int | None = None
-) -> Tensor:
-    """Apply `function` to slices of `batch` rows (None: BATCH) of `inputs`; returns fp32 on the CPU.
+def batched(function: Callable[..., Tensor], *inputs: Tensor, device: str, bf16: bool, batch: int = BATCH) -> Tensor:
+    """Apply `function` to slices of `batch` rows of `inputs`; return fp32 on the CPU.
 
     function: takes as many tensors as there are inputs, on `device`; returns a tensor with the same first axis.
     """
     parts = []
-    step = batch or BATCH
-    for start in range(0, len(inputs[0]), step):
-        slices = [tensor[start : start + step].to(device) for tensor in inputs]
+    for start in range(0, len(inputs[0]), batch):
+        slices = [tensor[start : start + batch].to(device) for tensor in inputs]
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             parts.append(function(*slices).float().cpu())
     if not parts:
         raise ValueError("expected at least one image")
     return torch.cat(parts)
+
+
+class NetworkEvaluator:
+    """An evaluator of one network.
+
+    Attributes:
+        architecture: `architecture` in the config.json of the folders that `load` reads.
+        build: function, config -> network without weights.
+    """
+
+    architecture: ClassVar[str]
+    build: ClassVar[Any]
+
+    def __init__(self, network: Any, device: str = "cpu", precision: str = "fp32") -> None:
+        self.network, self.device = network, device
+        self.bf16 = check_precision(precision)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu", precision: str = "fp32") -> Self:
+        """Load a folder with config.json and model.safetensors; raise `UserError` if it is not one."""
+        config = read_config(Path(path), cls.architecture)
+        return cls(load_module(cls.build(config), Path(path), device), device, precision)
+
+    def run(self, function: Callable[..., Tensor], *images: Tensor, batch: int = BATCH) -> Tensor:
+        """Apply a function to batches of images, uint8 [B, 3, H, W], on the device; return fp32 on the CPU."""
+        for tensor in images:
+            check_images(tensor)
+        return batched(function, *images, device=self.device, bf16=self.bf16, batch=batch)
