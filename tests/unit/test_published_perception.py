@@ -78,7 +78,7 @@ def test_clip_of_openai_gets_its_own_activation(clip_folder: Path) -> None:
     usual, quick = (ClipEvaluator.load(clip_folder, quick_gelu=flag) for flag in (None, True))
     batch = images(2, 32)
     assert float((usual.image(batch) - quick.image(batch)).abs().max()) > 1e-3
-    activation = quick.model.visual.transformer.resblocks[0].mlp.gelu
+    activation = quick.network.visual.transformer.resblocks[0].mlp.gelu
     assert isinstance(activation, QuickGELU)
     x = torch.linspace(-3, 3, 7)
     torch.testing.assert_close(activation(x), x * torch.sigmoid(1.702 * x))
@@ -86,7 +86,7 @@ def test_clip_of_openai_gets_its_own_activation(clip_folder: Path) -> None:
     # Pixels as CLIP was trained on: (x / 255 - mean) / std.
     with torch.no_grad():
         pixels = (batch.float() / 255 - quick.mean) / quick.std
-        expected = torch.nn.functional.normalize(quick.model.encode_image(pixels), dim=1)
+        expected = torch.nn.functional.normalize(quick.network.encode_image(pixels), dim=1)
     torch.testing.assert_close(quick.image(batch), expected, atol=1e-5, rtol=1e-4)
 
 

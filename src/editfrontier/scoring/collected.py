@@ -48,17 +48,17 @@ class Collected:
         Metrics of sets are not scores of cases and are left out.
         """
         known, given = {metric for _, metric, _ in self.rows} | set(self.absent), set(evaluators)
-        found = {}
+        reasons = {}
         for name, metric in METRICS.items():
             if name in known or not metric.per_image:
                 continue
             if metric.recorded:
-                found[name] = "its editor does not record it"
+                reasons[name] = "its editor does not record it"
             elif metric.needs and metric.needs not in given:
-                found[name] = f"there is no evaluator '{metric.needs}'"
+                reasons[name] = f"there is no evaluator '{metric.needs}'"
             elif metric.about:
-                found[name] = f"no case has {metric.about}"
-        return found
+                reasons[name] = f"no case has {metric.about}"
+        return reasons
 
 
 def write_scores(

@@ -55,7 +55,7 @@ def prepare_drags(
             source = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
             captions = [case.source_caption for case in chosen]
             names += [case.case_id for case in chosen]
-            parts += [found.numpy() for found in query_features(networks["dift"], source, captions, drags)]
+            parts += [features.numpy() for features in query_features(networks["dift"], source, captions, drags)]
     if not parts:
         return {}
     offsets = np.cumsum([0, *map(len, parts)])
@@ -144,18 +144,18 @@ def query_features(
 ) -> list[Tensor]:
     """Read the sources' features at the points that the distances ask about: one [points, C] a case."""
     size = (source.shape[2], source.shape[3])
-    own, reduced = _features(judge, source, captions, "source")
+    full, reduced = _features(judge, source, captions, "source")
     return [
         torch.cat([drag.region_queries(fine, coarse, region, size) for region in regions])
-        for fine, coarse, regions in zip(own, reduced, drags, strict=True)
+        for fine, coarse, regions in zip(full, reduced, drags, strict=True)
     ]
 
 
 def _features(judge: Any, images: Tensor, captions: Sequence[str], role: str) -> tuple[Tensor, Tensor]:
     """Features [B, C, h, w] of images at their own size, and of images at the model's size (nearest neighbour)."""
-    own = judge.features(images, captions, role, "none")
+    full = judge.features(images, captions, role, "none")
     same = images.shape[2:] == (judge.side, judge.side)
-    return own, own if same else judge.features(images, captions, role, "nearest")
+    return full, full if same else judge.features(images, captions, role, "nearest")
 
 
 def distance_values(
@@ -167,9 +167,9 @@ def distance_values(
     backgrounds: Tensor,
 ) -> Values:
     """Find the points of the sources again in the edited images; queries: of `query_features`."""
-    own, reduced = _features(judge, edited, captions, "edited")
+    full, reduced = _features(judge, edited, captions, "edited")
     rows = []
-    for found, fine, coarse, regions, held in zip(queries, own, reduced, drags, backgrounds, strict=True):
+    for wanted, fine, coarse, regions, held in zip(queries, full, reduced, drags, backgrounds, strict=True):
         sizes = [2 + len(region.points) for region in regions]
-        rows.append(drag.feature_distances(found.split(sizes), fine, coarse, regions, ~held[0]))
+        rows.append(drag.feature_distances(wanted.split(sizes), fine, coarse, regions, ~held[0]))
     return {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in DISTANCES}

@@ -95,8 +95,8 @@ def read_records(
                 path.parent / (row["image"] or ""), row.get("sha256") or "", reason, _recorded(row), path
             )
     if len(names) != 1 or "" in names:
-        found = ", ".join(sorted(names - {""})) or "none"
+        given = ", ".join(sorted(names - {""})) or "none"
         raise UserError(
-            f"{records[0] if records else 'records'}: expected records of one named variant, found {found}. {fix}"
+            f"{records[0] if records else 'records'}: expected records of one named variant, found {given}. {fix}"
         )
     return edits, names.pop()

@@ -143,8 +143,8 @@ def image_networks(
         if "quality" in networks:
             net = networks["quality"]
             # One forward where the evaluator offers both at once.
-            both = net.scores(images) if hasattr(net, "scores") else (net.quality(images), net.artifact(images))
-            outputs["quality"], outputs["artifact"] = both
+            scores = net.scores(images) if hasattr(net, "scores") else (net.quality(images), net.artifact(images))
+            outputs["quality"], outputs["artifact"] = scores
         if "artifact" in networks:
             outputs["artifact"] = networks["artifact"].artifact(images)
     return {key: values.detach().float().cpu().numpy() for key, values in outputs.items()}

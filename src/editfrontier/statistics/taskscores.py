@@ -78,6 +78,11 @@ class Settings:
             if len(getattr(self, f"{key}_anchors")) != 2:
                 raise UserError(f"statistics.{key}_anchors: expected two entries, the variants at 0 and at 1.")
 
+    @property
+    def tails(self) -> tuple[float, float]:
+        """The quantiles that a percentile interval of this level ends at."""
+        return (1 - self.level) / 2, (1 + self.level) / 2
+
     @classmethod
     def of(cls, mapping: Mapping[str, Any], task: str = "") -> Settings:
         """Settings from the config's mapping; raise `UserError` for an unknown key.

@@ -163,9 +163,9 @@ EYES, MOUTH = 0.125, 0.09
 """Half the distances of the eyes and of the corners of the mouth in an aligned image, in its sides."""
 
 ALIGNED = np.array([[0.5 - EYES, 0.472], [0.5 + EYES, 0.472], [0.5, 0.61], [0.5 - MOUTH, 0.75], [0.5 + MOUTH, 0.75]])
-"""About where the five points of a frontal face lie in an image that was aligned as in CelebA-HQ and FFHQ, in its sides:
-the square has twice the side max(2 e, 1.8 m) for the distances e of the eyes and m from eyes to mouth, and its centre
-lies m / 10 below the eyes. Nose and width of the mouth are guesses."""
+"""About where the five points of a frontal face lie in an image that was aligned as in CelebA-HQ and FFHQ, in sides of
+it: the square has twice the side max(2 e, 1.8 m) for the distances e of the eyes and m from eyes to mouth, and its
+centre lies m / 10 below the eyes. Nose and width of the mouth are guesses."""
 
 
 def aligned_points(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

@@ -72,8 +72,8 @@ class DiftEvaluator:
             chosen = images[start : start + BATCH].to(self.device).float() / 127.5 - 1.0
             clean = sampling.encode(self.pipeline, self._resized(chosen, resize))
             text = sampling.encode_text(self.pipeline, captions[start : start + BATCH], False)
-            found = [self._once(clean, text, role, number) for number in range(self.ensemble)]
-            parts.append(torch.stack(found).mean(0).cpu())
+            draws = [self._once(clean, text, role, number) for number in range(self.ensemble)]
+            parts.append(torch.stack(draws).mean(0).cpu())
         return torch.cat(parts)
 
     def _resized(self, images: Tensor, resize: Resize) -> Tensor:
@@ -89,7 +89,7 @@ class DiftEvaluator:
         noise = torch.randn(clean.shape[1:], generator=generator).to(clean.device)
         noisy = sampling.add_noise(clean, noise, self.level)
         taps = {f"up_blocks.{self.block}": lambda output: output}
-        (found,) = block_features(
+        (features,) = block_features(
             self.pipeline.unet, taps, lambda: sampling.guided_output(self.pipeline, noisy, TIMESTEP, text, 1.0)
         )
-        return found
+        return features

@@ -65,8 +65,8 @@ class PropagationEvaluator:
         after = self.dift.features(images, captions, "edited")
         size = (images.shape[-2], images.shape[-1])
         votes = torch.stack([_votes(*pair) for pair in zip(before, after, regions, strict=True)])
-        found = functional.interpolate(votes[:, None], size, mode="bilinear", align_corners=False)[:, 0] > LEAST
-        return torch.stack([without_specks(mask) for mask in found])
+        objects = functional.interpolate(votes[:, None], size, mode="bilinear", align_corners=False)[:, 0] > LEAST
+        return torch.stack([without_specks(mask) for mask in objects])
 
 
 def _votes(before: Tensor, after: Tensor, region: Tensor) -> Tensor:

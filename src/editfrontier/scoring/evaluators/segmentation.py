@@ -116,8 +116,8 @@ class SegmentationEvaluator(NetworkEvaluator):
         shown = areas >= PRESENT * regions.sum((1, 2))[:, None]
         shown[torch.arange(len(chosen)), chosen] = True
         likeliest = after[:, 1:].masked_fill(~shown[:, :, None, None], -1.0).argmax(1)
-        found = (after[:, 0] < 0.5) & (likeliest == chosen[:, None, None])
-        return torch.stack([without_specks(mask) for mask in found])
+        objects = (after[:, 0] < 0.5) & (likeliest == chosen[:, None, None])
+        return torch.stack([without_specks(mask) for mask in objects])
 
 
 def without_specks(mask: Tensor, share: float = SPECK) -> Tensor:

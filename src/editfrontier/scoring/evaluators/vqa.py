@@ -112,12 +112,12 @@ class VqaEvaluator:
         if not captions or any(len(texts) != len(images) for texts in captions):
             raise ValueError(f"expected lists of {len(images)} captions, got {[len(texts) for texts in captions]}")
         questions = [self._tokens(texts) for texts in captions]
-        found = torch.empty(len(images), len(captions))
+        probabilities = torch.empty(len(images), len(captions))
         for start in range(0, len(images), batch):
             rows = range(start, min(start + batch, len(images)))
             asked = [(row, column, questions[column][row]) for row in rows for column in range(len(captions))]
-            found[start : start + batch] = self._judge(images[start : start + batch], start, asked)
-        return found
+            probabilities[start : start + batch] = self._judge(images[start : start + batch], start, asked)
+        return probabilities
 
     @torch.no_grad()
     def _judge(self, images: Tensor, start: int, asked: Sequence[tuple[int, int, list[int]]]) -> Tensor:
@@ -126,7 +126,7 @@ class VqaEvaluator:
         Questions of one length are asked together: transformers (5.23) does not hand the mask of the question on to the
         attention of the answer, so that an answer would depend on padding, and with it on the rest of the batch.
         """
-        found = torch.empty(len(images), 1 + max(column for _, column, _ in asked))
+        probabilities = torch.empty(len(images), 1 + max(column for _, column, _ in asked))
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
             seen = self._see(images.to(self.device))
             for length in sorted({len(tokens) for _, _, tokens in asked}):
@@ -134,8 +134,8 @@ class VqaEvaluator:
                 place = torch.tensor(rows) - start
                 ids = torch.tensor(tokens, device=self.device)
                 logits = answer_logits(self.model, seen[place.to(self.device)], ids, self.start)
-                found[place, torch.tensor(columns)] = yes_probability(logits, *self.answers).cpu()
-        return found
+                probabilities[place, torch.tensor(columns)] = yes_probability(logits, *self.answers).cpu()
+        return probabilities
 
     def _see(self, images: Tensor) -> Tensor:
         pixels = images.float() / 255

@@ -30,10 +30,10 @@ ReD-Bench, whose sides are 512 pixels or so)."""
 # Regions --------------------------------------------------------------------------------------------------------------
 
 
-def iou(found: Tensor, target: Tensor) -> Tensor:
+def iou(mask: Tensor, target: Tensor) -> Tensor:
     """Intersection over union [N] of two masks; 0 where nothing was found."""
-    union = (found | target).sum((1, 2)).to(torch.float64)
-    return (found & target).sum((1, 2)) / union
+    union = (mask | target).sum((1, 2)).to(torch.float64)
+    return (mask & target).sum((1, 2)) / union
 
 
 def centroid(masks: Tensor) -> Tensor:
@@ -44,20 +44,20 @@ def centroid(masks: Tensor) -> Tensor:
     return torch.stack([(weights.sum(1) @ x) / area, (weights.sum(2) @ y) / area], 1)
 
 
-def centroid_shift(found: Tensor, target: Tensor) -> Tensor:
+def centroid_shift(mask: Tensor, target: Tensor) -> Tensor:
     """Distance [N] in pixels between the centroids of the found object and of its target; NaN where it was lost."""
-    return (centroid(found) - centroid(target)).norm(dim=1)
+    return (centroid(mask) - centroid(target)).norm(dim=1)
 
 
-def moved_towards(before: Tensor, found: Tensor, target: Tensor) -> Tensor:
+def moved_towards(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
     """1.0 where the object's centroid came nearer to that of its target, else 0.0, also where the object was lost.
 
     Args:
         before: the object as it is found in the source; NaN where it is not found there.
-        found: the object as it is found in the edited image.
+        after: the object as it is found in the edited image.
         target: where it shall be. NaN where the object hardly had to move.
     """
-    start, end = centroid_shift(before, target), centroid_shift(found, target)
+    start, end = centroid_shift(before, target), centroid_shift(after, target)
     nearer = (end <= (1 - TOWARDS) * start).to(torch.float64)
     asked = start >= MINIMUM_SHIFT * target.shape[1]
     return torch.where(asked, nearer, torch.full_like(nearer, torch.nan))
@@ -91,11 +91,11 @@ def query_points(region: Region) -> list[Point]:
     return [(x, y), *(start for start, _ in region.points)]
 
 
-def region_queries(own: Tensor, reduced: Tensor, region: Region, size: tuple[int, int]) -> Tensor:
+def region_queries(full: Tensor, reduced: Tensor, region: Region, size: tuple[int, int]) -> Tensor:
     """Return the features that are searched for in the edited image.
 
     Args:
-        own: [C, h, w], features of the source at its own size.
+        full: [C, h, w], features of the source at its own size.
         reduced: [C, h', w'], those of the source resized to the model's size by nearest neighbour.
         region: the region.
         size: (H, W) of the image.
@@ -105,8 +105,8 @@ def region_queries(own: Tensor, reduced: Tensor, region: Region, size: tuple[int
         neighbour), at the handles from `own`.
     """
     points = torch.tensor(query_points(region))
-    scale = torch.tensor([own.shape[2] / size[1], own.shape[1] / size[0]])
-    smooth = sample_at(own[None], ((points + 0.5) * scale - 0.5)[None])[0]
+    scale = torch.tensor([full.shape[2] / size[1], full.shape[1] / size[0]])
+    smooth = sample_at(full[None], ((points + 0.5) * scale - 0.5)[None])[0]
     column, row = (points[0] + 0.5).floor().long().tolist()
     height, width = reduced.shape[1:]
     # Which cell a pixel has is asked of the resizing itself, whose rounding is its own.
@@ -169,13 +169,13 @@ def search_discs(starts: Tensor, ends: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def feature_distances(
-    queries: Sequence[Tensor], own: Tensor, reduced: Tensor, regions: Sequence[Region], editable: Tensor
+    queries: Sequence[Tensor], full: Tensor, reduced: Tensor, regions: Sequence[Region], editable: Tensor
 ) -> dict[str, float]:
     """Distances between targets and where the features of the source are found again, of one case.
 
     Args:
         queries: for each region its `region_queries` [2 + handles, C].
-        own: [C, h, w], features of the edited image at its own size.
+        full: [C, h, w], features of the edited image at its own size.
         reduced: [C, h', w'], those of the edited image resized to the model's size by nearest neighbour.
         regions: of the case.
         editable: bool [H, W].
@@ -190,9 +190,9 @@ def feature_distances(
     size = editable.shape[0], editable.shape[1]
     sides = torch.tensor([size[1], size[0]], dtype=torch.float64)
     centroids, nearby, anywhere = [], [], []
-    for found, region in zip(queries, regions, strict=True):
-        cosine = similarity(torch.cat([found[:1], found[2:]]), own, size)
-        coarse = similarity(found[1:2], reduced, size, "nearest")
+    for wanted, region in zip(queries, regions, strict=True):
+        cosine = similarity(torch.cat([wanted[:1], wanted[2:]]), full, size)
+        coarse = similarity(wanted[1:2], reduced, size, "nearest")
         (x, y), *_ = query_points(region)
         aim = torch.from_numpy(apply(region.affine, np.array([[x, y]])))
         allowed = editable[None] if editable.any() else None

@@ -40,10 +40,10 @@ class Moments:
             dimensions: of its features.
             path: that messages name.
         """
-        own = str(getattr(evaluator, "preprocessing", "micro"))
-        if self.preprocessing != own:
+        expected = str(getattr(evaluator, "preprocessing", "micro"))
+        if self.preprocessing != expected:
             raise UserError(
-                f"{path}: its images were resized by '{self.preprocessing}', expected '{own}' as the evaluator "
+                f"{path}: its images were resized by '{self.preprocessing}', expected '{expected}' as the evaluator "
                 "`features` does it: FID between two ways of resizing means nothing. Name a model of the same "
                 "preprocessing in `evaluators.features`, or other statistics."
             )

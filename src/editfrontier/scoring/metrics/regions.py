@@ -48,8 +48,8 @@ def boundary(source: Images, edited: Images, mask: Masks, true_edit: Images | No
         grown = _grow(mask, radius) if radius >= 0 else ~_grow(~mask, -radius)
         across.append(_mean_step(source, edited, true_edit, operator.xor, grown))
     strongest = torch.stack(across).nan_to_num(nan=-torch.inf).amax(0)
-    found = strongest - _mean_step(source, edited, true_edit, operator.and_, mask)
-    return torch.where(across[CONTOURS.index(0)].isfinite() & found.isfinite(), found, torch.nan)
+    seam = strongest - _mean_step(source, edited, true_edit, operator.and_, mask)
+    return torch.where(across[CONTOURS.index(0)].isfinite() & seam.isfinite(), seam, torch.nan)
 
 
 def _grow(mask: Masks, radius: int) -> Masks:

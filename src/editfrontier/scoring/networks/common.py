@@ -34,10 +34,10 @@ def read_config(folder: Path, architecture: str, *others: str) -> dict[str, Any]
             f"{path}: cannot be read ({error}), expected the configuration of an evaluator. "
             "Run `snakemake zoo`, or `git checkout` the folder"
         ) from error
-    found = config.get("architecture")
-    if found not in (architecture, *others):
+    named = config.get("architecture")
+    if named not in (architecture, *others):
         raise UserError(
-            f"{path}: architecture is {found!r}, expected {architecture!r}. Point the config at another folder"
+            f"{path}: architecture is {named!r}, expected {architecture!r}. Point the config at another folder"
         )
     return config
 
@@ -162,14 +162,17 @@ def scale(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def batched(function: Callable[..., Tensor], *inputs: Tensor, device: str, bf16: bool, batch: int = BATCH) -> Tensor:
-    """Apply `function` to slices of `batch` rows of `inputs`; return fp32 on the CPU.
+def batched(
+    function: Callable[..., Tensor], *inputs: Tensor, device: str, bf16: bool, batch: int | None = None
+) -> Tensor:
+    """Apply `function` to slices of `batch` rows (None: BATCH) of `inputs`; return fp32 on the CPU.
 
     function: takes as many tensors as there are inputs, on `device`; returns a tensor with the same first axis.
     """
     parts = []
-    for start in range(0, len(inputs[0]), batch):
-        slices = [tensor[start : start + batch].to(device) for tensor in inputs]
+    step = batch or BATCH
+    for start in range(0, len(inputs[0]), step):
+        slices = [tensor[start : start + step].to(device) for tensor in inputs]
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             parts.append(function(*slices).float().cpu())
     if not parts:
@@ -198,7 +201,7 @@ class NetworkEvaluator:
         config = read_config(Path(path), cls.architecture)
         return cls(load_module(cls.build(config), Path(path), device), device, precision)
 
-    def run(self, function: Callable[..., Tensor], *images: Tensor, batch: int = BATCH) -> Tensor:
+    def run(self, function: Callable[..., Tensor], *images: Tensor, batch: int | None = None) -> Tensor:
         """Apply a function to batches of images, uint8 [B, 3, H, W], on the device; return fp32 on the CPU."""
         for tensor in images:
             check_images(tensor)

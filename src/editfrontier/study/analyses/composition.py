@@ -54,30 +54,27 @@ class Outcomes:
     """What became of the edits of one variant's chains.
 
     Attributes:
-        found: [C, K, K] whether the attribute of step j (last axis) is there after step k, 1 or 0; NaN for j > k, and
+        present: [C, K, K] whether the attribute of step j (last axis) is there after step k, 1 or 0; NaN for j > k, and
             where there is no image or no such attribute.
         lengths: [C] steps of each chain.
     """
 
-    found: Array
+    present: Array
     lengths: Array
 
     def pair(self) -> Array:
         """Both attributes after the second step, [C]."""
-        return self.found[:, 1, 0] * self.found[:, 1, 1]
+        return self.present[:, 1, 0] * self.present[:, 1, 1]
 
     def everything(self, length: int) -> Array:
         """All attributes after the last step [C], NaN for chains of another length."""
-        last = self.found[:, length - 1, :length].prod(1)
+        last = self.present[:, length - 1, :length].prod(1)
         return np.where(self.lengths == length, last, np.nan)
 
-    def washed_out(self) -> Array:
-        """1 - the first attribute after the second step, of chains whose first step succeeded, [C]."""
-        return np.where((self.found[:, 0, 0] == 1) & np.isfinite(self.found[:, 1, 1]), 1 - self.found[:, 1, 0], np.nan)
-
-    def second_failed(self) -> Array:
-        """1 - the second attribute after the second step, of the same chains, [C]."""
-        return np.where((self.found[:, 0, 0] == 1) & np.isfinite(self.found[:, 1, 0]), 1 - self.found[:, 1, 1], np.nan)
+    def lost(self, step: int) -> Array:
+        """1 - the attribute of step 0 or 1 after both steps, of chains whose first step succeeded, [C]."""
+        judged = (self.present[:, 0, 0] == 1) & np.isfinite(self.present[:, 1, 1 - step])
+        return np.where(judged, 1 - self.present[:, 1, step], np.nan)
 
 
 def outcomes(data: ChainData, names: Sequence[str], probabilities: Array) -> Outcomes:
@@ -88,14 +85,14 @@ def outcomes(data: ChainData, names: Sequence[str], probabilities: Array) -> Out
         names: the classifier's columns [A].
         probabilities: [C, K, A] of a variant's images, NaN without an image.
     """
-    found = np.full((len(data.chains), data.steps, data.steps), np.nan)
+    kept = np.full((len(data.chains), data.steps, data.steps), np.nan)
     for number, chain in enumerate(data.chains):
         for j, case in enumerate(chain):
             if case.attribute in names:
                 seen = probabilities[number, j:, list(names).index(case.attribute)]
                 verdict = np.where(np.isfinite(seen), (seen >= PRESENT) == case.desired, np.nan)
-                found[number, j:, j] = verdict
-    return Outcomes(found, np.array([len(chain) for chain in data.chains], dtype=np.float64))
+                kept[number, j:, j] = verdict
+    return Outcomes(kept, np.array([len(chain) for chain in data.chains], dtype=np.float64))
 
 
 def run(inputs: Inputs, params: CompositionParams) -> Sequence[Finding]:
@@ -111,20 +108,20 @@ def run(inputs: Inputs, params: CompositionParams) -> Sequence[Finding]:
         return [Finding(quantity="both_retained", value=math.nan, note="no evaluator of attributes judges the images")]
     weights = inputs.weights(data.scores.clusters, "chains", data.scores.task)
     rows = list({row.variant: row for row in inputs.rows}.values())
-    found: list[Finding] = []
+    findings: list[Finding] = []
     by_variant = {}
     for row in rows:
-        made = outcomes(data, names, data.attributes(inputs, row.variant))
-        by_variant[row.variant] = made
-        found += _rates(inputs, data, [made], row.variant, weights)
-        found += _orders(inputs, data, [made], row.variant, weights)
-        found += _order_distance(inputs, data, row, weights)
-        found += step_counts(inputs, data, row.variant)
+        outcome = outcomes(data, names, data.attributes(inputs, row.variant))
+        by_variant[row.variant] = outcome
+        findings += _rates(inputs, data, [outcome], row.variant, weights)
+        findings += _orders(inputs, data, [outcome], row.variant, weights)
+        findings += _order_distance(inputs, data, row, weights)
+        findings += step_counts(inputs, data, row.variant)
     editors = [by_variant[row.variant] for row in rows if not row.control]
     if editors:
         pooled = _rates(inputs, data, editors, "", weights) + _orders(inputs, data, editors, "", weights)
-        found = [*pooled, *found]
-    return found
+        findings = [*pooled, *findings]
+    return findings
 
 
 # Parts of the findings ------------------------------------------------------------------------------------------------
@@ -140,24 +137,24 @@ def _mean(
     return Finding(**about, **mean.fields(), note="" if mean.n else "there is no such sequence")
 
 
-def _rates(inputs: Inputs, data: ChainData, made: Sequence[Outcomes], variant: str, weights: Array) -> list[Finding]:
+def _rates(inputs: Inputs, data: ChainData, parts: Sequence[Outcomes], variant: str, weights: Array) -> list[Finding]:
     def finding(quantity: str, parts: Iterable[Array], level: str = "", rate: bool = True) -> Finding:
         about = {"quantity": quantity, "variant": variant, "metric": "success", "level": level}
         return _mean(inputs, data, parts, weights, rate, about)
 
-    found = [finding("both_retained", [one.pair() for one in made])]
+    findings = [finding("both_retained", [part.pair() for part in parts])]
     for order in dict.fromkeys(str(design.get("order", "")) for design in data.designs):
         chosen = np.array([design.get("order", "") == order for design in data.designs])
         if order:
-            found.append(finding("both_retained", [np.where(chosen, one.pair(), np.nan) for one in made], order))
+            findings.append(finding("both_retained", [np.where(chosen, part.pair(), np.nan) for part in parts], order))
     if data.steps >= 3:
-        found.append(finding("all_retained", [one.everything(3) for one in made]))
-    found.append(finding("first_succeeded", [one.found[:, 0, 0] for one in made]))
-    found.append(finding("washed_out", [one.washed_out() for one in made]))
-    found.append(finding("second_failed", [one.second_failed() for one in made]))
-    gaps = [one.washed_out() - one.second_failed() for one in made]
-    found.append(finding("washed_out_minus_failed", gaps, rate=False))
-    return found
+        findings.append(finding("all_retained", [part.everything(3) for part in parts]))
+    findings.append(finding("first_succeeded", [part.present[:, 0, 0] for part in parts]))
+    for step, quantity in enumerate(("washed_out", "second_failed")):
+        findings.append(finding(quantity, [part.lost(step) for part in parts]))
+    gaps = [part.lost(0) - part.lost(1) for part in parts]
+    findings.append(finding("washed_out_minus_failed", gaps, rate=False))
+    return findings
 
 
 def order_pairs(data: ChainData) -> list[tuple[int, int]]:
@@ -172,7 +169,7 @@ def order_pairs(data: ChainData) -> list[tuple[int, int]]:
     return [(pair["forward"], pair["reversed"]) for pair in held.values() if len(pair) == 2]
 
 
-def _orders(inputs: Inputs, data: ChainData, made: Sequence[Outcomes], variant: str, weights: Array) -> list[Finding]:
+def _orders(inputs: Inputs, data: ChainData, parts: Sequence[Outcomes], variant: str, weights: Array) -> list[Finding]:
     """The same edits in both orders: how often the outcome differs, and whether an attribute is kept better last."""
     pairs = order_pairs(data)
     note = "no sequence was edited in both orders"
@@ -181,10 +178,10 @@ def _orders(inputs: Inputs, data: ChainData, made: Sequence[Outcomes], variant: 
         return [Finding(quantity=name, variant=variant, metric="success", value=math.nan, note=note) for name in names]
     values: dict[str, list[float]] = {name: [] for name in names}
     clusters: list[int] = []
-    for one in made:
+    for part in parts:
         for forward, backward in pairs:
-            length = int(one.lengths[forward])
-            ends = [one.found[number, length - 1, :length] for number in (forward, backward)]
+            length = int(part.lengths[forward])
+            ends = [part.present[number, length - 1, :length] for number in (forward, backward)]
             kept = [float(end.prod()) for end in ends]
             values["order_effect"].append(kept[0] - kept[1])
             values["order_differs"].append(abs(kept[0] - kept[1]))
@@ -192,12 +189,12 @@ def _orders(inputs: Inputs, data: ChainData, made: Sequence[Outcomes], variant: 
             gaps = [ends[1][-1] - ends[0][0], ends[0][-1] - ends[1][0]]
             values["last_minus_first"].append(float(np.mean(gaps)))
             clusters.append(int(data.cluster[forward]))
-    found = []
+    findings = []
     for name in names:
         rate = name == "order_differs"
         mean = mean_of(np.array(values[name]), np.array(clusters), weights, inputs.settings, rate)
-        found.append(Finding(quantity=name, variant=variant, metric="success", **mean.fields()))
-    return found
+        findings.append(Finding(quantity=name, variant=variant, metric="success", **mean.fields()))
+    return findings
 
 
 def _order_distance(inputs: Inputs, data: ChainData, row: Row, weights: Array) -> list[Finding]:
@@ -226,11 +223,11 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         return f"{row.value:.0%} [{row.low:.0%}, {row.high:.0%}]"
 
     sentences = []
-    both, three = (findings.one(name, variant="", level="") for name in ("both_retained", "all_retained"))
-    if both:
-        text = f"Over all editors, two attributes edited one after the other are both there in {percent(both)} of"
+    two, three = (findings.one(name, variant="", level="") for name in ("both_retained", "all_retained"))
+    if two:
+        text = f"Over all editors, two attributes edited one after the other are both there in {percent(two)} of"
         more = f", three in {percent(three)} of {three.n}." if three else "."
-        sentences.append(f"{text} {both.n} sequences{more}")
+        sentences.append(f"{text} {two.n} sequences{more}")
     names = ("washed_out", "second_failed", "washed_out_minus_failed")
     lost, failed, gap = (findings.one(name, variant="") for name in names)
     if lost and failed and gap:

@@ -73,24 +73,24 @@ def run(inputs: Inputs, params: DriftParams) -> Sequence[Finding]:
     data = chain_data(inputs, inputs.only_experiment("on a task that has chains")[0])
     weights = inputs.weights(data.scores.clusters, "chains", data.scores.task)
     rows = list({row.variant: row for row in inputs.rows}.values())
-    found: list[Finding] = []
+    findings: list[Finding] = []
     growing: dict[str, list[Array]] = {}
     used: dict[tuple[str, str], list[Array]] = {}
     for row in rows:
-        found += step_counts(inputs, data, row.variant)
+        findings += step_counts(inputs, data, row.variant)
         for metric in METRICS:
-            found += _curve(inputs, data, row, metric, weights)
+            findings += _curve(inputs, data, row, metric, weights)
         for metric in DEVIATIONS:
-            found += _deviation(inputs, data, row, metric, weights, growing, used)
-        found += retention(inputs, data, row, weights)
+            findings += _deviation(inputs, data, row, metric, weights, growing, used)
+        findings += retention(inputs, data, row, weights)
     for metric, parts in growing.items():
-        found.append(_exponent(inputs, data, parts, {"metric": metric}, weights))
+        findings.append(_exponent(inputs, data, parts, {"metric": metric}, weights))
     for (metric, level), parts in used.items():
-        found += _bound(inputs, data, parts, {"metric": metric, "level": level}, weights)
-    found += retention_by_attribute(inputs, data, rows, weights)
+        findings += _bound(inputs, data, parts, {"metric": metric, "level": level}, weights)
+    findings += retention_by_attribute(inputs, data, rows, weights)
     # What answers the question first, and of that what speaks of all editors; the curves behind it.
     order = list(ANALYSIS.quantities)
-    return sorted(found, key=lambda finding: (order.index(finding.quantity), finding.variant != ""))
+    return sorted(findings, key=lambda finding: (order.index(finding.quantity), finding.variant != ""))
 
 
 # Parts of the findings ------------------------------------------------------------------------------------------------
@@ -104,16 +104,16 @@ def _curve(inputs: Inputs, data: ChainData, row: Row, metric: str, weights: Arra
     if not np.isfinite(values).any():
         note = "no case has a value" if metric in data.scores.metrics else "no case of any editor has a value"
         return [Finding(quantity="mean", **about, x=1, value=math.nan, note=note)]
-    found = []
+    findings = []
     for k in range(1, data.steps + 1):
         mean = mean_of(values[:, k - 1], data.cluster, weights, inputs.settings, rate)
-        found.append(Finding(quantity="mean", **about, x=k, **mean.fields()))
+        findings.append(Finding(quantity="mean", **about, x=k, **mean.fields()))
     for k in sorted({2, data.steps}) if data.steps > 1 else ():
         change = mean_of(values[:, k - 1] - values[:, 0], data.cluster, weights, inputs.settings)
-        found.append(Finding(quantity="change", **about, x=k, **change.fields()))
+        findings.append(Finding(quantity="change", **about, x=k, **change.fields()))
     slope = mean_of(slopes(values), data.cluster, weights, inputs.settings)
     note = "" if data.steps > 1 else "a chain of one step has no slope"
-    return [*found, Finding(quantity="slope", **about, **slope.fields(), note=note)]
+    return [*findings, Finding(quantity="slope", **about, **slope.fields(), note=note)]
 
 
 def _deviation(
@@ -134,26 +134,26 @@ def _deviation(
     if not np.isfinite(values).any():
         return []
     about: dict[str, Any] = {"variant": row.variant, "metric": metric}
-    found = [_exponent(inputs, data, [values], about, weights)]
+    findings = [_exponent(inputs, data, [values], about, weights)]
     if not row.control:
         growing.setdefault(metric, []).append(values)
     count = int(np.isfinite(values[:, 0]).sum())
     for level, epsilon in _epsilons(inputs, data, row.variant, metric, values).items():
         note = "" if epsilon > 0 else "no edit changed anything, so that nothing can be compared with it"
-        found.append(Finding(quantity="epsilon", **about, level=level, value=epsilon, n=count, note=note))
+        findings.append(Finding(quantity="epsilon", **about, level=level, value=epsilon, n=count, note=note))
         if epsilon > 0:
             share = values / (np.arange(1.0, data.steps + 1) * epsilon)
-            found += _bound(inputs, data, [share], {**about, "level": level}, weights)
+            findings += _bound(inputs, data, [share], {**about, "level": level}, weights)
             if not row.control:
                 used.setdefault((metric, level), []).append(share)
-    return found
+    return findings
 
 
 def _epsilons(inputs: Inputs, data: ChainData, variant: str, metric: str, values: Array) -> dict[str, float]:
     """The deviation of a single edit, by the levels that the metric has."""
     first = values[:, 0][np.isfinite(values[:, 0])]
-    found = {"largest edit": _largest_edit(inputs, data, variant)} if metric == "l2_source" else {}
-    return found | (
+    epsilons = {"largest edit": _largest_edit(inputs, data, variant)} if metric == "l2_source" else {}
+    return epsilons | (
         {"largest first edit": float(first.max()), "mean first edit": float(first.mean())} if len(first) else {}
     )
 
@@ -166,12 +166,12 @@ def _exponent(
         return Finding(quantity="exponent", **about, value=math.nan, note="a chain of one step has no growth")
     complete = [np.where(np.isfinite(part).all(1, keepdims=True), part, np.nan) for part in parts]
     each = [(part, growth(part, data.cluster, weights)) for part in complete]
-    each = [(part, one) for part, one in each if np.isfinite(one.point).all()]
+    each = [(part, estimates) for part, estimates in each if np.isfinite(estimates.point).all()]
     if not each:
         note = "the mean deviation is not positive after every edit, or no chain is complete"
         return Finding(quantity="exponent", **about, value=math.nan, note=note)
     fields = ("point", "resampled", "jackknife")
-    mean = Estimates(*(np.mean([getattr(one, name) for _, one in each], axis=0) for name in fields))
+    mean = Estimates(*(np.mean([getattr(estimates, name) for _, estimates in each], axis=0) for name in fields))
     chains = int(sum(np.isfinite(part).all(1).sum() for part, _ in each))
     exponent = only_estimate(mean, inputs.settings, chains)
     note = growth_word(exponent.low, exponent.high)
@@ -217,12 +217,12 @@ def _bound(
     count = np.isfinite(below).sum(1)
     kept = np.where(count > 0, np.nansum(below, axis=1) / np.maximum(count, 1), np.nan)
     values = {"holds": kept, "chains_hold": np.where(count > 0, kept == 1, np.nan)}
-    found = [
+    findings = [
         Finding(quantity=name, **about, **mean_of(column, cluster, weights, inputs.settings, rate=True).fields())
         for name, column in values.items()
     ]
     last = mean_of(used[:, -1], cluster, weights, inputs.settings)
-    return [*found, Finding(quantity="tightness", **about, x=data.steps, **last.fields())]
+    return [*findings, Finding(quantity="tightness", **about, x=data.steps, **last.fields())]
 
 
 # Figure and sentences -------------------------------------------------------------------------------------------------
@@ -234,19 +234,19 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     editors = [row.variant for row in inputs.rows if not row.control]
     falls = []
     for variant in dict.fromkeys(editors):
-        one, two = (findings.one("mean", variant=variant, metric="id_sim", x=k) for k in (1, 2))
+        first, second = (findings.one("mean", variant=variant, metric="id_sim", x=k) for k in (1, 2))
         slope = findings.one("slope", variant=variant, metric="id_sim")
-        if one and two and slope:
-            text = f"{inputs.labels[variant]}: {one.value:.3f} after one edit, {two.value:.3f} after two, "
+        if first and second and slope:
+            text = f"{inputs.labels[variant]}: {first.value:.3f} after one edit, {second.value:.3f} after two, "
             text += f"{slope.value:+.3f} per further edit [{slope.low:+.3f}, {slope.high:+.3f}]"
             falls.append((slope.value, text))
     if falls:
         sentences.append(f"Identity similarity falls fastest with {min(falls)[1]}.")
-    last = max((found.x for found in findings.select("mean", metric="id_sim")), default=math.nan)
+    last = max((finding.x for finding in findings.select("mean", metric="id_sim")), default=math.nan)
     ends = [
-        (found.value, inputs.labels[variant])
+        (finding.value, inputs.labels[variant])
         for variant in dict.fromkeys(editors)
-        if (found := findings.one("mean", variant=variant, metric="id_sim", x=last))
+        if (finding := findings.one("mean", variant=variant, metric="id_sim", x=last))
     ]
     if len(ends) > 1:
         (low, worst), (high, best) = min(ends), max(ends)

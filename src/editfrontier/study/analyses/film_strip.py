@@ -37,11 +37,11 @@ def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
     rows = shown_rows(inputs)
     number = typical_chain(data, rows)
     chain = data.chains[number]
-    found = []
+    findings = []
     for row in rows:
         for k, value in enumerate(data.values(row.variant, "l2_source")[number, : len(chain)], start=1):
             note = "" if math.isfinite(value) else "there is no image"
-            found.append(
+            findings.append(
                 Finding(
                     quantity="l2_source",
                     variant=row.variant,
@@ -53,7 +53,7 @@ def run(inputs: Inputs, params: NoParams) -> Sequence[Finding]:
                     note=note,
                 )
             )
-    return found
+    return findings
 
 
 def shown_rows(inputs: Inputs) -> list[Row]:
@@ -101,7 +101,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     """Say which editor keeps the shown image nearest to the original, and which takes it farthest."""
     ends = []
     for row in inputs.rows:
-        held = [found for found in findings.select(variant=row.variant) if math.isfinite(found.value)]
+        held = [finding for finding in findings.select(variant=row.variant) if math.isfinite(finding.value)]
         if held and not row.control:
             ends.append((held[-1].value, row.label, int(held[-1].x)))
     if len(ends) < 2:

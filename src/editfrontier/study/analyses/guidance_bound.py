@@ -12,8 +12,8 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.params import at_least
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
-from editfrontier.study.designs.theory_cases import mean_findings, number, percent
-from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_finding
+from editfrontier.study.designs.theory_cases import mean_findings, number, percent, several_means
+from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, line_of
 from editfrontier.study.drawing.panels import panels, title
 from editfrontier.study.drawing.theme import BLUE, DASHED, GREEN, INK, SOLID, VERMILION, shades
 from editfrontier.study.findings import Finding
@@ -57,7 +57,7 @@ HALVES = ("noisy", "clean")
 def run(inputs: Inputs, params: GuidanceBoundParams) -> Sequence[Finding]:
     """Sample with each w and without guidance from the same noise, and compare the latents with the bound.
 
-    The trajectory without guidance is that of the empty prompt (w = 0): the proof's update departs from it by w Delta.
+    The trajectory without guidance uses the empty prompt (w = 0): the proof's update departs from it by w Delta.
     """
     import torch
 
@@ -71,9 +71,9 @@ def run(inputs: Inputs, params: GuidanceBoundParams) -> Sequence[Finding]:
     levels = maps.noise_levels(model, params.steps)[2]
     side = model.unet.config.sample_size
     start = study.noise(inputs, chosen, (model.unet.config.in_channels, side, side), device, "guidance_bound")
-    captions = [one.case.target_caption for one in chosen.inputs]
-    for one, caption in zip(chosen.inputs, captions, strict=True):
-        sampling.check_prompt(model.tokenizer, caption, f"case {one.case.case_id}, target_caption")
+    captions = [entry.case.target_caption for entry in chosen.inputs]
+    for entry, caption in zip(chosen.inputs, captions, strict=True):
+        sampling.check_prompt(model.tokenizer, caption, f"case {entry.case.case_id}, target_caption")
     runs: dict[str, list[tuple[Tensor, Any]]] = {}
     half = params.steps // 2
     for rows in study.batches(len(chosen), params.batch_size):
@@ -86,18 +86,18 @@ def run(inputs: Inputs, params: GuidanceBoundParams) -> Sequence[Finding]:
             for name, first in zip(HALVES, (True, False), strict=True):
                 schedule = [params.half_scale * float((step < half) == first) for step in range(params.steps)]
                 runs.setdefault(name, []).append(_sample(model, start[rows], schedule, text, False))
-    finals = {name: torch.cat([made for made, _ in parts]) for name, parts in runs.items()}
-    deviations = {name: norms(made - finals["0"]).cpu().numpy() for name, made in finals.items()}
-    found: list[Finding] = []
+    finals = {name: torch.cat([latents for latents, _ in parts]) for name, parts in runs.items()}
+    deviations = {name: norms(latents - finals["0"]).cpu().numpy() for name, latents in finals.items()}
+    findings: list[Finding] = []
     for scale in params.scales:
         directions = np.concatenate([kept for _, kept in runs[f"{scale:g}"]], axis=1)
-        found += _scale_findings(inputs, scale, directions, deviations[f"{scale:g}"], levels, chosen.clusters)
-    found += _terms(levels)
+        findings += _scale_findings(inputs, scale, directions, deviations[f"{scale:g}"], levels, chosen.clusters)
+    findings += _terms(levels)
     for name in HALVES if params.half_scale > 0 else ():
-        found += study.mean_findings(
+        findings += study.mean_findings(
             inputs, "half_deviation", deviations[name], chosen.clusters, level=name, x=params.half_scale
         )
-    return [*found, study.left_out(chosen)]
+    return [*findings, study.left_out(chosen)]
 
 
 def _sample(model: Any, start: Tensor, schedule: Sequence[float], text: Any, keep: bool) -> tuple[Tensor, Any]:
@@ -110,14 +110,14 @@ def _sample(model: Any, start: Tensor, schedule: Sequence[float], text: Any, kee
 
     _, timesteps, levels = maps.noise_levels(model, len(schedule))
     latents, kept = start, []
-    both = TextEmbeddings(torch.cat([text.empty, text.prompt]), None)
+    texts = TextEmbeddings(torch.cat([text.empty, text.prompt]), None)
     with torch.no_grad():
         for step, (timestep, scale) in enumerate(zip(timesteps, schedule, strict=True)):
             level = levels[step]
             if scale == 0.0:
                 estimate = maps.noise_estimate(model, latents, timestep, level, text.empty)
             else:
-                pair = maps.noise_estimate(model, torch.cat([latents] * 2), timestep, level, both.prompt)
+                pair = maps.noise_estimate(model, torch.cat([latents] * 2), timestep, level, texts.prompt)
                 empty, prompt = pair.chunk(2)
                 estimate = empty + scale * (prompt - empty)
                 if keep:
@@ -134,34 +134,31 @@ def _scale_findings(
     steps = len(directions)
     lengths = np.linalg.norm(directions.reshape(*directions.shape[:2], -1).astype(np.float64), axis=2)
     largest = lengths.max(axis=0)
-    found = [
-        *mean_findings(inputs, "deviation", deviation, clusters, x=scale),
-        *mean_findings(inputs, "largest_direction", largest, clusters, x=scale),
-    ]
+    overall = {"deviation": deviation, "largest_direction": largest}
+    findings = several_means(inputs, overall, clusters, x=scale)
     for reading in guidance.READINGS:
         terms = guidance.step_terms(levels, reading)
         for factor, averaged in (("plain", False), ("averaged", True)):
             bound = guidance.guidance_bound(scale, largest, terms, averaged)
-            level = f"{reading}/{factor}"
+            where: dict[str, Any] = {"level": f"{reading}/{factor}", "x": scale}
             with np.errstate(divide="ignore", invalid="ignore"):
                 ratio = deviation / bound
-            found += mean_findings(inputs, "bound", bound, clusters, level=level, x=scale)
-            found += mean_findings(inputs, "tightness", ratio, clusters, level=level, x=scale)
             everywhere = guidance.guidance_bound(scale, largest.max(), terms, averaged)
             expected = deviation / everywhere if everywhere > 0 else np.full_like(deviation, np.nan)
-            found += mean_findings(inputs, "expected_tightness", expected, clusters, level=level, x=scale)
+            columns = {"bound": bound, "tightness": ratio, "expected_tightness": expected}
+            findings += several_means(inputs, columns, clusters, **where)
             violated = np.where(np.isfinite(ratio), deviation > bound, np.nan)
-            found += mean_findings(inputs, "violated", violated, clusters, level=level, x=scale, rate=True)
+            findings += mean_findings(inputs, "violated", violated, clusters, rate=True, **where)
         weighted = guidance.shares(terms[:, None] * lengths)
         half = steps // 2
-        found += mean_findings(
+        findings += mean_findings(
             inputs, "clean_half_share", weighted[half:].sum(axis=0), clusters, level=f"{reading}/measured", x=scale
         )
-        found += mean_findings(
+        findings += mean_findings(
             inputs, "alignment", guidance.alignment(directions, terms), clusters, level=reading, x=scale
         )
     label = f"w = {scale:g}"
-    return found + mean_findings(
+    return findings + mean_findings(
         inputs, "direction_norm", lengths.T, clusters, [float(step) for step in range(1, steps + 1)], level=label
     )
 
@@ -170,22 +167,19 @@ def _terms(levels: Sequence[float]) -> list[Finding]:
     """Return the terms of the sum, which follow from the noise schedule alone and so have no interval."""
     from editfrontier.study.theory import guidance
 
-    found, steps = [], len(levels) - 1
+    findings, steps = [], len(levels) - 1
     for reading in guidance.READINGS:
         terms = guidance.step_terms(levels, reading)
         shares = guidance.shares(terms)
-        found += [
-            Finding(quantity="term", level=reading, x=float(step), value=float(value))
-            for step, value in enumerate(terms, start=1)
-        ]
-        found += [
-            Finding(quantity="term_share", level=reading, x=float(step), value=float(value))
-            for step, value in enumerate(shares, start=1)
+        findings += [
+            Finding(quantity=quantity, level=reading, x=float(step), value=float(value))
+            for quantity, values in (("term", terms), ("term_share", shares))
+            for step, value in enumerate(values, start=1)
         ]
         share = float(shares[steps // 2 :].sum())
-        found.append(Finding(quantity="clean_half_share", level=f"{reading}/terms", value=share))
-        found.append(Finding(quantity="terms_sum", level=reading, value=float(terms.sum())))
-    return found
+        findings.append(Finding(quantity="clean_half_share", level=f"{reading}/terms", value=share))
+        findings.append(Finding(quantity="terms_sum", level=reading, value=float(terms.sum())))
+    return findings
 
 
 NAMES = {"single": "alpha of one step", "cumulative": "cumulative alpha (E1)", "ddim": "DDIM step, exact"}
@@ -197,39 +191,27 @@ COLOURS = {"single": VERMILION, "cumulative": BLUE, "ddim": GREEN}
 def draw(findings: Findings, inputs: Inputs, params: GuidanceBoundParams) -> Figure:
     """Draw deviation and bounds over w; over the steps, the terms of the sum and the norm of the guidance direction."""
     figure, (left, middle, right) = panels(3, (3.2, 3.2))
-    measured = [
-        Series([of_finding(row) for row in findings.select("deviation")], Style(INK, "o", False), "measured", SOLID)
-    ]
+    measured = [line_of(findings.select("deviation"), INK, "measured", marker="o")]
     for factor, dashes, words in (("plain", SOLID, ""), ("averaged", DASHED, ", 1/√T")):
         for reading, colour in COLOURS.items():
             rows = findings.select("bound", level=f"{reading}/{factor}")
             bound = [Point(row.x, row.value) for row in rows]
             measured.append(Series(bound, Style(colour, "", False), NAMES[reading] + words, dashes))
     terms = [
-        Series(
-            [of_finding(row) for row in findings.select("term_share", level=reading)],
-            Style(colour, "", False),
-            NAMES[reading],
-            SOLID,
-        )
+        line_of(findings.select("term_share", level=reading), colour, NAMES[reading])
         for reading, colour in COLOURS.items()
     ]
+    scales = [f"w = {scale:g}" for scale in params.scales]
     norms = [
-        Series(
-            [of_finding(row) for row in findings.select("direction_norm", level=f"w = {scale:g}")],
-            Style(shade, "", False),
-            f"w = {scale:g}",
-            SOLID,
-        )
-        for scale, shade in zip(params.scales, shades(len(params.scales)), strict=True)
+        line_of(findings.select("direction_norm", level=scale), shade, scale)
+        for scale, shade in zip(scales, shades(len(scales)), strict=True)
     ]
-    for place, (axes, series, heading) in enumerate(
-        (
-            (left, measured, "Deviation and bounds"),
-            (middle, terms, "Terms of the sum"),
-            (right, norms, "Norm of the guidance direction"),
-        )
-    ):
+    contents = (
+        (left, measured, "Deviation and bounds"),
+        (middle, terms, "Terms of the sum"),
+        (right, norms, "Norm of the guidance direction"),
+    )
+    for place, (axes, series, heading) in enumerate(contents):
         axes.set_yscale("linear" if axes is right else "log")
         draw_intervals(axes, series, band=axes is right, width=1.1, size=5)
         title(axes, heading, place)

@@ -6,12 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.scoring.metrics import METRICS
 from editfrontier.study.analysis import Analysis
-from editfrontier.study.designs.sweeps import chosen_metrics, difference, holm_of, read_curves, short, short_p
+from editfrontier.study.designs.sweeps import chosen_metrics, difference, holm_of, read_curves, short_interval, short_p
 from editfrontier.study.drawing.sweeps import draw_levels
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display
@@ -28,7 +28,7 @@ class LevelsParams:
     """Parameters of a comparison of levels.
 
     Attributes:
-        metrics: to look at; empty = those of the experiments.
+        metrics: to look at; empty = all of the experiments.
         reference: label of a row that every other row of its experiment is compared with; empty = none.
         pairs: further comparisons, "label | label" each, of rows of one experiment. Without a reference, only the rows
             of the pairs are levels.
@@ -65,21 +65,21 @@ def run(inputs: Inputs, params: LevelsParams) -> Sequence[Finding]:
         if rows:
             for curve in read_curves(inputs, experiment, rows, metrics):
                 curves[experiment, curve.metric] = curve
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for metric in metrics:
         for experiment in inputs.experiments:
             if (experiment, metric) in curves:
-                found += _means(curves[experiment, metric])
+                findings += _means(curves[experiment, metric])
     for metric in metrics:
-        found += _differences(inputs, {name: c for (name, m), c in curves.items() if m == metric}, metric, pairs)
-    return found
+        findings += _differences(inputs, {name: c for (name, m), c in curves.items() if m == metric}, metric, pairs)
+    return findings
 
 
 def _pairs(inputs: Inputs, params: LevelsParams) -> list[tuple[str, str, str]]:
     """Return (experiment, first label, second label) of every comparison."""
     rows = {name: inputs.editors(name) for name in inputs.experiments}
     wanted = [tuple(pair.split(" | ")) for pair in params.pairs]
-    found: list[tuple[str, str, str]] = []
+    pairs: list[tuple[str, str, str]] = []
     for name, listed in rows.items():
         labels = [row.label for row in listed]
         twins = {label for label in labels if labels.count(label) > 1}
@@ -88,7 +88,7 @@ def _pairs(inputs: Inputs, params: LevelsParams) -> list[tuple[str, str, str]]:
                 f"experiment '{name}': several rows are called '{min(twins)}', expected different labels. Rename them."
             )
         if params.reference in labels:
-            found += [(name, label, params.reference) for label in labels if label != params.reference]
+            pairs += [(name, label, params.reference) for label in labels if label != params.reference]
     known = [row.label for listed in rows.values() for row in listed]
     for label in [*([params.reference] if params.reference else []), *(label for pair in wanted for label in pair)]:
         if label not in known:
@@ -103,12 +103,11 @@ def _pairs(inputs: Inputs, params: LevelsParams) -> list[tuple[str, str, str]]:
                 f"analysis '{inputs.name}': '{first}' and '{second}' are rows of different experiments, expected one, "
                 "so that they have common cases. Compare rows of one experiment."
             )
-        found.append((home[0], first, second))
-    return found
+        pairs.append((home[0], first, second))
+    return pairs
 
 
 def _means(curve: Curve) -> list[Finding]:
-
     if not curve.rows or not curve.n:
         return [Finding(quantity="mean", metric=curve.metric, value=math.nan, note=curve.note or "no case has it")]
     direction = METRICS[curve.metric].direction
@@ -116,52 +115,40 @@ def _means(curve: Curve) -> list[Finding]:
     signed = sign * curve.estimates.resampled
     best = signed == signed.max(axis=1, keepdims=True)
     shares = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)  # levels that tie share a resample
-    found = []
+    findings = []
     for i, row in enumerate(curve.rows):
-        about = Finding(
-            quantity="mean",
-            variant=row.variant,
-            metric=curve.metric,
-            level=row.label,
-            **curve.estimate(i).fields(),
-            note=curve.note,
-        )
-        found.append(about)
+        keys: dict[str, Any] = {"variant": row.variant, "metric": curve.metric, "level": row.label, "note": curve.note}
+        about = Finding(quantity="mean", **keys, **curve.estimate(i).fields())
+        findings.append(about)
         if direction != "none" and len(curve.rows) > 1:
             share = replace(about, quantity="best_share", value=float(shares[i]), low=math.nan, high=math.nan)
-            found.append(share)
-    return found
+            findings.append(share)
+    return findings
 
 
 def _differences(
     inputs: Inputs, curves: dict[str, Curve], metric: str, pairs: Sequence[tuple[str, str, str]]
 ) -> list[Finding]:
-    found: dict[str, list[Finding]] = {}
+    findings: dict[str, list[Finding]] = {}
     p: dict[str, float] = {}
     for experiment, first, second in pairs:
         level, curve = f"{first} against {second}", curves[experiment]
         places = [_place(curve.rows, label) for label in (first, second)]
         if min(places) < 0 or not curve.n:
             note = curve.note or "no case has the metric under both"
-            found[level] = [
+            findings[level] = [
                 Finding(quantity=name, metric=metric, level=level, value=math.nan, note=note)
                 for name in ("difference", "p")
             ]
             continue
         gap = difference(curve, places[0], places[1], inputs.settings)
-        about = Finding(
-            quantity="difference",
-            variant=curve.rows[places[0]].variant,
-            metric=metric,
-            level=level,
-            **gap.fields(),
-            note=curve.note,
-        )
-        found[level] = [about, replace(about, quantity="p", value=math.nan, low=math.nan, high=math.nan)]
+        keys: dict[str, Any] = {"variant": curve.rows[places[0]].variant, "metric": metric, "level": level}
+        about = Finding(quantity="difference", **keys, **gap.fields(), note=curve.note)
+        findings[level] = [about, replace(about, quantity="p", value=math.nan, low=math.nan, high=math.nan)]
         p[level] = gap.p
     for level, adjusted in holm_of(p).items():
-        found[level][1] = replace(found[level][1], value=adjusted)
-    return [row for rows in found.values() for row in rows]
+        findings[level][1] = replace(findings[level][1], value=adjusted)
+    return [row for rows in findings.values() for row in rows]
 
 
 def _place(rows: Sequence[Row], label: str) -> int:
@@ -183,11 +170,8 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         for row in tested:
             gap = findings.one("difference", metric=metric, level=row.level)
             if gap is not None and row.value <= alpha:
-                better = _better(metric, gap.value)
-                parts.append(
-                    f"{row.level}: {better}, difference {short(gap.value)} ({short(gap.low)} to "
-                    f"{short(gap.high)}; {short_p(row.value)})"
-                )
+                better, p = _better(metric, gap.value), f"; {short_p(row.value)}"
+                parts.append(f"{row.level}: {better}, difference {short_interval(gap, p)}")
         shares = findings.select("best_share", metric=metric)
         if shares:
             top = max(shares, key=lambda row: row.value)

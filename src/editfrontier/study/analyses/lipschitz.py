@@ -12,7 +12,7 @@ import numpy as np
 from editfrontier.base.params import at_least
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
-from editfrontier.study.designs.theory_cases import mean_findings, number, percent
+from editfrontier.study.designs.theory_cases import mean_findings, number, percent, several_means
 from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles, of_finding
 from editfrontier.study.drawing.panels import panels, title
 from editfrontier.study.drawing.theme import BLUE, DASHED, GREEN, GREY, INK, PINK, SOLID, VERMILION
@@ -34,7 +34,7 @@ class LipschitzParams:
 
     Attributes:
         cases: source images that are inverted.
-        whole_cases: those of them whose whole sampler is differentiated, which costs more.
+        whole_cases: of them, cases whose whole sampler is differentiated, which costs more.
         ddim_steps: of the inversions on the diffusion model.
         flow_steps: of the inversions by FireFlow on the flow model.
         whole_ddim_steps, whole_flow_steps: of the whole samplers.
@@ -69,17 +69,17 @@ KINDS = {"text_to_image": "ddim", "flux": "fireflow"}
 def run(inputs: Inputs, params: LipschitzParams) -> Sequence[Finding]:
     """Measure both readings of the theorem's map on every model of the entry.
 
-    decoder: z_0 -> image, with the latents that inversion and sampling give back in place of those of the source.
+    decoder: z_0 -> image, with the latents that inversion and sampling give back in place of the latents of the source.
     whole: z_T -> image, the paper's own map, at noise whose image is known because the model made it.
     """
     import torch
 
     kinds = study.model_kinds(inputs, KINDS)
     chosen = study.choose_cases(inputs, params.cases, ["source_caption"])
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for kind in kinds:
-        found += _model(inputs, params, kind, chosen, torch.device(inputs.device))
-    return [*found, study.left_out(chosen)]
+        findings += _model(inputs, params, kind, chosen, torch.device(inputs.device))
+    return [*findings, study.left_out(chosen)]
 
 
 def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, device: Any) -> list[Finding]:
@@ -92,8 +92,8 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
 
     model = study.load(inputs, kind, device, gradient_checkpointing=params.gradient_checkpointing)
     method = KINDS[kind]
-    captions = [one.case.source_caption for one in chosen.inputs]
-    images = to_images([one.image for one in chosen.inputs]).to(device)
+    captions = [entry.case.source_caption for entry in chosen.inputs]
+    images = to_images([entry.image for entry in chosen.inputs]).to(device)
     decode = maps.decoder(model)
 
     def decoded(latents: Tensor) -> Tensor:
@@ -106,16 +106,16 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
     limits: dict[str, Any] = {"iterations": params.iterations, "tolerance": params.tolerance}
     text = inversion.embed(model, captions)
     local = in_parts(clean, params.batch_size, lambda points, _: local_lipschitz(decode, points, **limits))
-    found = _constants(inputs, f"{method}/decoder", math.nan, local, chosen.clusters)
+    findings = _constants(inputs, f"{method}/decoder", math.nan, local, chosen.clusters)
     for steps in params.ddim_steps if method == "ddim" else params.flow_steps:
         trajectory = inversion.invert(model, clean, method, steps, text)
-        made = inversion.reconstruct(model, trajectory, method, steps, text)
-        pair = decoded(clean), decoded(made)
-        found += _bound(inputs, f"{method}/decoder", steps, local, (clean, made), pair, chosen.clusters)
+        rebuilt = inversion.reconstruct(model, trajectory, method, steps, text)
+        pair = decoded(clean), decoded(rebuilt)
+        findings += _bound(inputs, f"{method}/decoder", steps, local, (clean, rebuilt), pair, chosen.clusters)
 
     few = min(params.whole_cases, len(chosen))
     if few < 1:
-        return found
+        return findings
     steps = params.whole_ddim_steps if method == "ddim" else params.whole_flow_steps
     text = inversion.embed(model, captions[:few])
     trajectory = inversion.invert(model, clean[:few], method, steps, text)
@@ -123,19 +123,19 @@ def _model(inputs: Inputs, params: LipschitzParams, kind: str, chosen: Chosen, d
 
     def whole(points: Tensor, rows: slice) -> Any:
         part = inversion.embed(model, captions[:few][rows])
-        one = maps.sampler(model, method, steps, part, trajectory.times)
-        return local_lipschitz(lambda latents: decode(one(latents)), points, **limits)
+        sample_part = maps.sampler(model, method, steps, part, trajectory.times)
+        return local_lipschitz(lambda latents: decode(sample_part(latents)), points, **limits)
 
     local = in_parts(truth, params.whole_batch_size, whole)
     sample = maps.sampler(model, method, steps, text, trajectory.times)
     with torch.no_grad():
-        own = sample(truth)
-        approximate = inversion.invert(model, own, method, steps, text).latents[0]
+        generated = sample(truth)
+        approximate = inversion.invert(model, generated, method, steps, text).latents[0]
         back = sample(approximate)
-    pair = decoded(own), decoded(back)
+    pair = decoded(generated), decoded(back)
     clusters = chosen.clusters[:few]
-    found += _constants(inputs, f"{method}/whole", steps, local, clusters)
-    return [*found, *_bound(inputs, f"{method}/whole", steps, local, (truth, approximate), pair, clusters)]
+    findings += _constants(inputs, f"{method}/whole", steps, local, clusters)
+    return [*findings, *_bound(inputs, f"{method}/whole", steps, local, (truth, approximate), pair, clusters)]
 
 
 def _constants(inputs: Inputs, level: str, x: float, local: Any, clusters: Sequence[str]) -> list[Finding]:
@@ -157,7 +157,7 @@ def _bound(
     images: tuple[Tensor, Tensor],
     clusters: Sequence[str],
 ) -> list[Finding]:
-    """Return what one kind of inversion error says of the bound."""
+    """Return findings on the bound for one kind of inversion error."""
     from editfrontier.study.theory.lipschitz import error_bound, norms, secants
 
     error, image_error = (norms(pair[0] - pair[1]).cpu() for pair in (latents, images))
@@ -166,18 +166,21 @@ def _bound(
     where: dict[str, Any] = {"level": level, "x": float(steps)}
     # An error of 0 meets the bound, but says nothing of its tightness.
     tightness = np.where(bound > 0, image_error / bound.clamp_min(1e-300), np.nan)
-    found = [
-        *mean_findings(inputs, "latent_error", error, clusters, **where),
-        *mean_findings(inputs, "image_error", image_error, clusters, **where),
-        *mean_findings(inputs, "bound", bound, clusters, **where),
-        *mean_findings(inputs, "secant", secants(*latents, *images).cpu(), clusters, **where),
-        *mean_findings(inputs, "tightness", tightness, clusters, **where),
-        *mean_findings(inputs, "holds_local", image_error <= bound, clusters, rate=True, **where),
-        *mean_findings(inputs, "holds_largest", image_error <= widest, clusters, rate=True, **where),
+    means: dict[str, Any] = {
+        "latent_error": error,
+        "image_error": image_error,
+        "bound": bound,
+        "secant": secants(*latents, *images).cpu(),
+        "tightness": tightness,
+    }
+    rates = {"holds_local": image_error <= bound, "holds_largest": image_error <= widest}
+    findings = [
+        *several_means(inputs, means, clusters, **where),
+        *several_means(inputs, rates, clusters, rate=True, **where),
     ]
     pairs = zip(error.tolist(), image_error.tolist(), clusters, strict=True)
     series = f"{level}, {steps} steps"
-    return found + [
+    return findings + [
         Finding(quantity="case", level=series, x=x, value=value, n=1, note=f"source {name}") for x, value, name in pairs
     ]
 
@@ -195,7 +198,7 @@ def draw(findings: Findings, inputs: Inputs, params: LipschitzParams) -> Figure:
             cases = findings.select("case", level=f"{level}, {count:g} steps")
             points = [of_finding(row) for row in cases if row.x > 0 and row.value > 0]
             series.append(Series(points, Style(colour, "o", False), f"{count:g} steps"))
-        if ends := [point.place for one in series for point in one.points]:
+        if ends := [point.place for cloud in series for point in cloud.points]:
             for name, colour, dashes, words in (
                 ("lipschitz", INK, SOLID, "mean local L"),
                 ("lipschitz_largest", GREY, DASHED, "largest local L"),

@@ -73,17 +73,17 @@ def run(inputs: Inputs, params: LocalityParams) -> Sequence[Finding]:
     kinds = study.model_kinds(inputs, EDITORS)
     device = torch.device(inputs.device)
     chosen = study.choose_cases(inputs, params.cases, ["mask", "target_caption", params.inside])
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for kind in kinds:
         model = study.load(inputs, kind, device)
-        found += _leakage(inputs, params, model, EDITORS[kind], kind == kinds[0], chosen, device)
+        findings += _leakage(inputs, params, model, EDITORS[kind], kind == kinds[0], chosen, device)
         if kind == "text_to_image":
-            found += _fields(inputs, params, model, chosen, device)
-    return [*found, study.left_out(chosen)]
+            findings += _fields(inputs, params, model, chosen, device)
+    return [*findings, study.left_out(chosen)]
 
 
 def make_pairs(batch: EditBatch, inside: str) -> Tensor:
-    """Return the second images [B, 3, H, W]: those of the batch outside the mask, other pixels inside it."""
+    """Return the second images [B, 3, H, W]: the batch's pixels outside the mask, other pixels inside it."""
     others = batch.true_edits if inside == "true_edit" else batch.others
     assert batch.masks is not None
     assert others is not None
@@ -93,7 +93,7 @@ def make_pairs(batch: EditBatch, inside: str) -> Tensor:
 def _leakage(
     inputs: Inputs, params: LocalityParams, model: Any, name: str, with_autoencoder: bool, chosen: Chosen, device: Any
 ) -> list[Finding]:
-    """Return what one editor's pairs differ by, for its soft output and for the locked composite of the same."""
+    """Return the differences of one editor's pairs, for its soft output and for the locked composite of the same."""
     import torch
 
     from editfrontier.diffusion import blending, sampling
@@ -101,28 +101,28 @@ def _leakage(
     from editfrontier.editing.records import EditSpec
 
     editor = get_editor(name)
-    own = make_params(editor, {"num_inference_steps": params.num_inference_steps})
+    settings = make_params(editor, {"num_inference_steps": params.num_inference_steps})
     spec = EditSpec(editor=name, variant=name, seed=inputs.seed)
     outputs, batches = [], []
     for second in (False, True):
         batch = make_batch(chosen.inputs, spec, device)  # generators begin anew, so that both draw the same noise
         if second:
             batch.images = make_pairs(batch, params.inside)
-        made = editor.edit(model, batch, own)
-        outputs.append(made if isinstance(made, torch.Tensor) else made.images)
+        output = editor.edit(model, batch, settings)
+        outputs.append(output if isinstance(output, torch.Tensor) else output.images)
         batches.append(batch)
     masks = batches[0].masks
     assert masks is not None
     sources = [batch.images for batch in batches]
-    found = _profiles(inputs, params, f"{name}/soft", sources, outputs, masks, own.feather, chosen.clusters)
+    findings = _profiles(inputs, params, f"{name}/soft", sources, outputs, masks, settings.feather, chosen.clusters)
     # The editor's `composite: locked` is this paste of its soft output.
-    locked = [blending.paste(made, source, masks, own.feather) for made, source in zip(outputs, sources, strict=True)]
-    found += _profiles(inputs, params, f"{name}/locked", sources, locked, masks, own.feather, chosen.clusters)
+    locked = [blending.paste(*pair, masks, settings.feather) for pair in zip(outputs, sources, strict=True)]
+    findings += _profiles(inputs, params, f"{name}/locked", sources, locked, masks, settings.feather, chosen.clusters)
     if with_autoencoder:
         with torch.no_grad():
             back = [sampling.decode(model, sampling.encode(model, source)) for source in sources]
-        found += _profiles(inputs, params, "autoencoder", sources, back, masks, own.feather, chosen.clusters)
-    return found
+        findings += _profiles(inputs, params, "autoencoder", sources, back, masks, settings.feather, chosen.clusters)
+    return findings
 
 
 def _profiles(
@@ -161,12 +161,12 @@ def _profiles(
         for key, value in values.items():
             columns.setdefault(key, []).append(value)
     middles = [(low + high - 1) / 2 for low, high in zip(params.edges, params.edges[1:], strict=False)]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for key, column in columns.items():
         xs = middles if key in ("leakage", "change") else None
         table, rate = np.array(column, dtype=np.float64), key.startswith("agrees")
-        found += mean_findings(inputs, key, table, clusters, xs, level=level, rate=rate)
-    return found
+        findings += mean_findings(inputs, key, table, clusters, xs, level=level, rate=rate)
+    return findings
 
 
 def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, device: Any) -> list[Finding]:
@@ -177,11 +177,11 @@ def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, 
     from editfrontier.diffusion import sampling
     from editfrontier.study.theory import maps
 
-    images = to_images([one.image for one in chosen.inputs]).to(device)
+    images = to_images([entry.image for entry in chosen.inputs]).to(device)
     encode, decode = maps.encoder(model), maps.decoder(model)
     with torch.no_grad():
         clean = torch.cat([encode(images[rows]) for rows in study.batches(len(images), params.batch_size)])
-        text = sampling.encode_text(model, [one.case.target_caption for one in chosen.inputs], False)
+        text = sampling.encode_text(model, [entry.case.target_caption for entry in chosen.inputs], False)
     cell = images.shape[-1] // clean.shape[-1]
     noise = study.noise(inputs, chosen, clean.shape[1:], device, "locality")
     scheduler = sampling.make_scheduler(model.scheduler.config)
@@ -199,10 +199,10 @@ def _fields(inputs: Inputs, params: LocalityParams, model: Any, chosen: Chosen, 
             return maps.noise_estimate(model, latents, timestep, level, text.prompt[rows])
 
         parts[f"unet, t = {timestep}"] = (denoise, noisy, cell, cell)
-    found = []
+    findings = []
     for name, (function, points, output_unit, input_unit) in parts.items():
-        found += _field(inputs, params, name, function, points, output_unit, input_unit, model, chosen.clusters)
-    return found
+        findings += _field(inputs, params, name, function, points, output_unit, input_unit, model, chosen.clusters)
+    return findings
 
 
 def _field(
@@ -238,19 +238,18 @@ def _field(
             # Kernels reach beyond an image of this size, so that their radius is read on a larger canvas.
             canvas = torch.randn(1, points.shape[1], *(3 * side for side in points.shape[-2:]), device=points.device)
             kernels = receptive.support_radius(*(part.squeeze() for part in measured(canvas)))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for metric, power in (("amplitude", 1), ("energy", 2)):
-        radii = [receptive.holding_radius(one**power, apart, params.share) for one in live]
-        found += mean_findings(inputs, "effective_radius", radii, clusters, level=name, metric=metric)
-        radii = [receptive.holding_radius(one**power, apart, params.share) for one in frozen]
-        found += mean_findings(inputs, "effective_radius_frozen", radii, clusters, level=name, metric=metric)
+        for quantity, responses in (("effective_radius", live), ("effective_radius_frozen", frozen)):
+            radii = [receptive.holding_radius(response**power, apart, params.share) for response in responses]
+            findings += mean_findings(inputs, quantity, radii, clusters, level=name, metric=metric)
     alike = receptive.holding_radius(np.ones_like(apart), apart, params.share)
     note = "attention reaches the whole image, so that it bounds nothing" if attends else ""
     if kernels > apart.max():
         note = "wider than the image, so that it bounds nothing at this size"
-    reached = [float((one > 0).mean()) for one in live]
+    reached = [float((response > 0).mean()) for response in live]
     return [
-        *found,
+        *findings,
         Finding(quantity="uniform_radius", level=name, value=alike),
         *mean_findings(inputs, "support_share", reached, clusters, level=name),
         Finding(quantity="kernel_radius", level=name, value=kernels, note=note),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
-    from editfrontier.statistics.estimate import Estimate
+    from editfrontier.statistics.estimate import Effect, Estimate
     from editfrontier.study.designs.masks import MaskTable
     from editfrontier.study.findings import Findings
     from editfrontier.study.inputs import Inputs
@@ -77,21 +77,21 @@ def run(inputs: Inputs, params: MaskQualityParams) -> Sequence[Finding]:
     """Compare masks within editors, then editors by what masks cost them."""
     data = _read(inputs)
     weights = contrasts.resamples(data.masks.cluster, inputs.settings, inputs.name)
-    found = list(_overlaps(data, inputs, weights))
+    findings = list(_overlaps(data, inputs, weights))
     editors = [row.variant for row in data.rows if not row.control]
     named = (row.variant for row in data.rows if not row.control and row.editor == params.against)
     against = next(named, params.against)
     for metric in params.metrics:
         if metric not in data.metrics:
-            found.append(Finding(quantity="mean", metric=metric, value=math.nan, note="no case has this metric"))
+            findings.append(Finding(quantity="mean", metric=metric, value=math.nan, note="no case has this metric"))
             continue
-        found += _means(data, inputs, weights, metric)
-        found += _differences(data, inputs, weights, metric, editors)
-        found += _slopes(data, inputs, weights, metric, editors)
+        findings += _means(data, inputs, weights, metric)
+        findings += _differences(data, inputs, weights, metric, editors)
+        findings += _slopes(data, inputs, weights, metric, editors)
     for metric in params.metrics:
         if metric in data.metrics:
-            found += _extra_losses(data, inputs, weights, metric, editors, against)
-    return found
+            findings += _extra_losses(data, inputs, weights, metric, editors, against)
+    return findings
 
 
 def _finding(mean: Estimate, quantity: str, note: str = "", **keys: Any) -> Finding:
@@ -101,16 +101,15 @@ def _finding(mean: Estimate, quantity: str, note: str = "", **keys: Any) -> Find
 
 
 def _overlaps(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64]) -> Iterator[Finding]:
-    for kind, mean in zip(
-        data.masks.kinds, contrasts.means(data.masks.iou, data.masks.cluster, weights, inputs.settings), strict=True
-    ):
+    means = contrasts.means(data.masks.iou, data.masks.cluster, weights, inputs.settings)
+    for kind, mean in zip(data.masks.kinds, means, strict=True):
         yield _finding(mean, "iou", level=kind)
 
 
 def _of(data: _Data, metric: str, variant: str) -> npt.NDArray[np.float64]:
     """Return the values [U, K] of one variant and metric."""
-    found: npt.NDArray[np.float64] = data.masks.values[:, data.variants.index(variant), data.metrics.index(metric)]
-    return found
+    values: npt.NDArray[np.float64] = data.masks.values[:, data.variants.index(variant), data.metrics.index(metric)]
+    return values
 
 
 def _places(data: _Data) -> list[float]:
@@ -122,8 +121,8 @@ def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric
     kinds, binary = data.masks.kinds, METRICS[metric].binary
     for row in data.rows:
         values = _of(data, metric, row.variant)
-        found = contrasts.means(values, data.masks.cluster, weights, inputs.settings, [binary] * len(kinds))
-        for kind, place, mean in zip(kinds, _places(data), found, strict=True):
+        means = contrasts.means(values, data.masks.cluster, weights, inputs.settings, [binary] * len(kinds))
+        for kind, place, mean in zip(kinds, _places(data), means, strict=True):
             note = "" if mean.n else "no case of this editor has the metric with this mask"
             yield _finding(mean, "mean", note, variant=row.variant, metric=metric, level=kind, x=place)
 
@@ -132,18 +131,15 @@ def _differences(
     data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
 ) -> Iterator[Finding]:
     kinds = data.masks.kinds[1:]
-    found = {}
+    effects: dict[tuple[str, str], Effect] = {}
     for variant in editors:
         values = _of(data, metric, variant)
         gaps = values[:, 1:] - values[:, :1]
-        for kind, contrast in zip(
-            kinds,
-            contrasts.paired(gaps, data.masks.cluster, weights, inputs.settings, METRICS[metric].binary),
-            strict=True,
-        ):
-            found[variant, kind] = contrast
+        tested = contrasts.paired(gaps, data.masks.cluster, weights, inputs.settings, METRICS[metric].binary)
+        effects |= {(variant, kind): contrast for kind, contrast in zip(kinds, tested, strict=True)}
     places = dict(zip(data.masks.kinds, _places(data), strict=True))
-    for ((variant, kind), contrast), p in zip(found.items(), contrasts.adjusted(list(found.values())), strict=True):
+    adjusted = contrasts.adjusted(list(effects.values()))
+    for ((variant, kind), contrast), p in zip(effects.items(), adjusted, strict=True):
         keys: dict[str, Any] = {"variant": variant, "metric": metric, "level": kind, "x": places[kind]}
         yield _finding(contrast, "difference", **keys)
         yield Finding(quantity="difference_p", value=p, n=contrast.n, **keys)
@@ -155,10 +151,10 @@ def _slopes(
     for variant in editors:
         values = _of(data, metric, variant)
         estimates = contrasts.slope_within(data.masks.iou, values, data.masks.cluster, weights)
-        found = contrasts.of_estimates(
+        slopes = contrasts.of_estimates(
             estimates, values.mean(axis=1, keepdims=True), data.masks.cluster, inputs.settings
         )
-        yield _finding(found[0], "slope", "per unit of IoU, edits as fixed effects", variant=variant, metric=metric)
+        yield _finding(slopes[0], "slope", "per unit of IoU, edits as fixed effects", variant=variant, metric=metric)
 
 
 def _extra_losses(
@@ -175,20 +171,20 @@ def _extra_losses(
         losses[variant] = sign * (values[:, 1:] - values[:, :1])
     others = [variant for variant in editors if variant != against]
     kinds = data.masks.kinds[1:]
-    found = {}
+    extra = {}
     for variant in others:
         gaps = losses[variant] - losses[against]
         held = ~np.isnan(gaps)
         overall = np.where(held, gaps, 0.0).sum(axis=1) / np.where(held.any(axis=1), held.sum(axis=1), np.nan)
         columns = np.column_stack([overall, gaps])
-        found[variant] = contrasts.paired(columns, data.masks.cluster, weights, inputs.settings)
-    adjusted = contrasts.adjusted([found[variant][0] for variant in others])
+        extra[variant] = contrasts.paired(columns, data.masks.cluster, weights, inputs.settings)
+    adjusted = contrasts.adjusted([extra[variant][0] for variant in others])
     name = inputs.labels[against]
     for variant, p in zip(others, adjusted, strict=True):
         keys: dict[str, Any] = {"variant": variant, "metric": metric}
-        yield _finding(found[variant][0], "extra_loss", f"mean over all worse masks, against {name}", **keys)
-        yield Finding(quantity="extra_loss_p", value=p, n=found[variant][0].n, **keys)
-        for kind, contrast in zip(kinds, found[variant][1:], strict=True):
+        yield _finding(extra[variant][0], "extra_loss", f"mean over all worse masks, against {name}", **keys)
+        yield Finding(quantity="extra_loss_p", value=p, n=extra[variant][0].n, **keys)
+        for kind, contrast in zip(kinds, extra[variant][1:], strict=True):
             yield _finding(contrast, "extra_loss", f"against {name}", level=kind, **keys)
 
 
@@ -234,10 +230,10 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         "adjustment within each metric."
     )
     for row in clear:
-        (found,) = findings.select("difference", variant=row.variant, metric=row.metric, level=row.level)
+        (gap,) = findings.select("difference", variant=row.variant, metric=row.metric, level=row.level)
         sentences.append(
             f"{inputs.labels[row.variant]}, {row.level} mask: {metric_display(row.metric).label} changes by "
-            f"{found.value:+.3g} [{found.low:+.3g}, {found.high:+.3g}]."
+            f"{gap.value:+.3g} [{gap.low:+.3g}, {gap.high:+.3g}]."
         )
     sentences += _losses(findings, inputs)
     return sentences

@@ -84,19 +84,19 @@ QUANTITIES = {
 def run(inputs: Inputs, params: RegimesParams) -> Sequence[Finding]:
     """Place editors, find the fronts, then groups, task by task and over all of them."""
     planes, absent = planes_of(inputs)
-    found = [
+    findings = [
         Finding(quantity="fidelity", level=task, value=math.nan, note=f"no composites: {reason}")
         for task, reason in absent.items()
     ]
     if not planes:
-        return found
+        return findings
     shown = [*planes, together(planes)] if len(planes) > 1 else planes
     for plane in shown:
-        found += _places(plane, inputs)
-    found += _fronts(planes)
+        findings += _places(plane, inputs)
+    findings += _fronts(planes)
     for plane in shown:
-        found += _groups(plane, inputs, params)
-    return found
+        findings += _groups(plane, inputs, params)
+    return findings
 
 
 def _places(plane: TradeoffPlane, inputs: Inputs) -> Iterator[Finding]:
@@ -106,8 +106,7 @@ def _places(plane: TradeoffPlane, inputs: Inputs) -> Iterator[Finding]:
         if len(estimates.jackknife):
             low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
         else:  # tasks have clusters of their own, so that there is no jackknife over all of them
-            tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
-            low, high = np.nanquantile(estimates.resampled, tails, axis=0)
+            low, high = np.nanquantile(estimates.resampled, inputs.settings.tails, axis=0)
         for i, variant in enumerate(plane.variants):
             note = f"tasks: {plane.cases[i]}" if plane.name == ALL else ""
             yield Finding(
@@ -167,8 +166,8 @@ def _groups(plane: TradeoffPlane, inputs: Inputs, params: RegimesParams) -> Iter
     yield Finding(quantity="regimes", level=plane.name, value=float(gap.chosen), n=count, note="gap statistic")
     yield Finding(quantity="regimes_p", level=plane.name, value=gap.p, n=count)
     chosen = [
-        regimes.gap_statistic(one, most, max(10, params.references // 5), rng).chosen
-        for one in resampled[: params.resamples]
+        regimes.gap_statistic(points, most, max(10, params.references // 5), rng).chosen
+        for points in resampled[: params.resamples]
     ]
     for k in range(1, most + 1):
         keys: dict[str, Any] = {"level": plane.name, "x": float(k), "n": count}
@@ -190,8 +189,7 @@ def _partition(plane: TradeoffPlane, held: Stability, k: int, inputs: Inputs) ->
     for number, value in enumerate(held.jaccard):
         members = "; ".join(row.label for row, label in zip(plane.rows, held.labels, strict=True) if label == number)
         yield Finding(quantity="jaccard", level=plane.name, value=float(value), note=members, **keys)
-    tails = [(1 - inputs.settings.level) / 2, (1 + inputs.settings.level) / 2]
-    low, high = np.quantile(held.rand, tails)
+    low, high = np.quantile(held.rand, inputs.settings.tails)
     value = float(held.rand.mean())
     yield Finding(quantity="agreement", level=plane.name, value=value, low=float(low), high=float(high), **keys)
     for i, a in enumerate(plane.rows):
@@ -220,8 +218,8 @@ def _against_paper(plane: TradeoffPlane, held: Stability, inputs: Inputs, params
     numbers = {name: i for i, name in enumerate(sorted(names))}
     paper = np.array([numbers[PAPER[editor]] for editor in first], dtype=np.intp)
     places = list(first.values())
-    drawn = [adjusted_rand(paper, one[places]) for one in held.resampled]
-    low, high = np.quantile(drawn, [(1 - inputs.settings.level) / 2, (1 + inputs.settings.level) / 2])
+    drawn = [adjusted_rand(paper, labels[places]) for labels in held.resampled]
+    low, high = np.quantile(drawn, inputs.settings.tails)
     return Finding(
         value=adjusted_rand(paper, held.labels[places]),
         low=float(low),
@@ -263,7 +261,7 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         share = findings.one("regimes_share", level=row.level, x=row.value)
         part = f" (in {share.value:.0%} of resamples)" if share else ""
         groups = findings.select("jaccard", level=row.level, x=float(params_paper(findings)))
-        stable = "; ".join(f"{one.note}: {one.value:.2f}" for one in groups)
+        stable = "; ".join(f"{group.note}: {group.value:.2f}" for group in groups)
         sentences.append(
             f"{row.level}: the gap statistic finds {row.value:.0f} group{'s' if row.value > 1 else ''} of "
             f"{row.n} editors{part}. "

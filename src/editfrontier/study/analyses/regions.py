@@ -39,7 +39,7 @@ class RegionsParams:
     Attributes:
         meaningful: regions in which identity is said to drift.
         others: regions that they are compared with.
-        further: regions that are shown beside them.
+        further: regions that are shown in addition.
         floor: variant that is the floor of editors on the diffusion model's autoencoder.
         flow_floor: variant that is the floor of editors on the flow model's autoencoder.
     """
@@ -53,11 +53,11 @@ class RegionsParams:
 
 QUANTITIES = {
     "drift": "mean absolute deviation from the source inside a region, outside of the edit; pixels in [0, 1]",
-    "relative": "drift of a region over that of the whole face",
-    "excess": "drift of a region beyond that of the editor's autoencoder alone, on the same images",
-    "region_difference": "drift of one region less that of another, on the same images",
+    "relative": "drift of a region over the drift of the whole face",
+    "excess": "drift of a region beyond the drift by the editor's autoencoder alone, on the same images",
+    "region_difference": "drift of one region less the drift of another, on the same images",
     "region_difference_p": "p value of that difference, Holm's adjustment over the pairs of regions of an editor",
-    "concentration": "drift of the meaningful regions less that of the others, on the same images",
+    "concentration": "drift of the meaningful regions less the drift of the others, on the same images",
     "concentration_p": "p value of the concentration, Holm's adjustment over editors",
     "concentration_excess": "the same of the excess over the autoencoder",
     "concentration_excess_p": "p value of that, Holm's adjustment over editors",
@@ -68,20 +68,20 @@ def run(inputs: Inputs, params: RegionsParams) -> Sequence[Finding]:
     """Compare regions within each variant, as they are and beyond the floor of its autoencoder."""
     if not inputs.experiments:
         raise UserError(f"analysis '{inputs.name}': names no experiment, expected one on portraits. Add `experiments`.")
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name, table in inputs.experiments.items():
         scores = inputs.scores(name)
         if METRIC.format("face") not in scores.metrics:
             note = f"no case of '{name}' has regions"
-            found.append(Finding(quantity="drift", metric=METRIC.format("face"), value=math.nan, note=note))
+            findings.append(Finding(quantity="drift", metric=METRIC.format("face"), value=math.nan, note=note))
             continue
         weights = contrasts.resamples(scores.cluster, inputs.settings, inputs.name, name)
         rows = list({row.variant: row for row in table.rows}.values())
         floors = {row.variant: _floor(row, params, scores) for row in rows}
-        found += _levels(scores, rows, floors, weights, inputs, params)
-        found += _region_differences(scores, rows, weights, inputs, params)
-        found += _concentrations(scores, rows, floors, weights, inputs, params)
-    return found
+        findings += _levels(scores, rows, floors, weights, inputs, params)
+        findings += _region_differences(scores, rows, weights, inputs, params)
+        findings += _concentrations(scores, rows, floors, weights, inputs, params)
+    return findings
 
 
 def regions_of(params: RegionsParams) -> tuple[str, ...]:
@@ -146,16 +146,16 @@ def _levels(
 
 def _ratios(values: Values, scores: TaskScores, weights: Weights, inputs: Inputs) -> list[Effect]:
     """Return mean drift of each region (columns from 1) over mean drift of the face (column 0), on the same cases."""
-    found = []
+    ratios = []
     for k in range(1, values.shape[1]):
-        both = values[:, [0, k]]
-        both = np.where(np.isnan(both.sum(axis=1, keepdims=True)), np.nan, both)
-        means = bootstrap.means(both, scores.cluster, weights)
+        pair = values[:, [0, k]]
+        pair = np.where(np.isnan(pair.sum(axis=1, keepdims=True)), np.nan, pair)
+        means = bootstrap.means(pair, scores.cluster, weights)
         with np.errstate(invalid="ignore", divide="ignore"):
             parts = (part[..., 1:] / part[..., :1] for part in (means.point, means.resampled, means.jackknife))
             ratio = bootstrap.Estimates(*parts)
-        found += contrasts.of_estimates(ratio, both[:, 1:], scores.cluster, inputs.settings)
-    return found
+        ratios += contrasts.of_estimates(ratio, pair[:, 1:], scores.cluster, inputs.settings)
+    return ratios
 
 
 def _region_differences(
@@ -164,8 +164,8 @@ def _region_differences(
     pairs = [(a, b) for a in params.meaningful for b in params.others]
     for row in rows:
         first, second = (_values(scores, row.variant, [pair[side] for pair in pairs]) for side in (0, 1))
-        found = contrasts.paired(np.asarray(first - second), scores.cluster, weights, inputs.settings)
-        for (a, b), contrast, p in zip(pairs, found, contrasts.adjusted(found), strict=True):
+        differences = contrasts.paired(np.asarray(first - second), scores.cluster, weights, inputs.settings)
+        for (a, b), contrast, p in zip(pairs, differences, contrasts.adjusted(differences), strict=True):
             keys: dict[str, Any] = {"variant": row.variant, "level": f"{a} - {b}"}
             yield _finding("region_difference", contrast, **keys)
             yield Finding(quantity="region_difference_p", value=p, n=contrast.n, **keys)
@@ -181,7 +181,7 @@ def _concentrations(
 ) -> Iterator[Finding]:
     editors = [row.variant for row in rows if not row.control]
     for quantity in ("concentration", "concentration_excess"):
-        found = {}
+        gaps = {}
         for row in rows:
             floor = floors[row.variant]
             if quantity == "concentration_excess" and not floor:
@@ -191,10 +191,10 @@ def _concentrations(
                 values = _values(scores, row.variant, group)
                 sides.append(values if quantity == "concentration" else values - _values(scores, floor, group))
             gap = _row_means(sides[0]) - _row_means(sides[1])
-            (found[row.variant],) = contrasts.paired(gap[:, None], scores.cluster, weights, inputs.settings)
-        tested = [variant for variant in editors if variant in found]
-        adjusted = dict(zip(tested, contrasts.adjusted([found[v] for v in tested]), strict=True))
-        for variant, contrast in found.items():
+            (gaps[row.variant],) = contrasts.paired(gap[:, None], scores.cluster, weights, inputs.settings)
+        tested = [variant for variant in editors if variant in gaps]
+        adjusted = dict(zip(tested, contrasts.adjusted([gaps[v] for v in tested]), strict=True))
+        for variant, contrast in gaps.items():
             note = f"{', '.join(params.meaningful)} against {', '.join(params.others)}"
             yield _finding(quantity, contrast, note, variant=variant)
             if variant in adjusted:
@@ -213,16 +213,16 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
     alpha, sentences = 1 - inputs.settings.level, []
     for quantity, words in (
         ("concentration", "Mean deviation"),
-        ("concentration_excess", "Deviation beyond that of the autoencoder alone"),
+        ("concentration_excess", "Deviation beyond the autoencoder's alone"),
     ):
         tested = [row for row in findings.select(f"{quantity}_p") if math.isfinite(row.value)]
         if not tested:
             continue
-        found = {row.variant: findings.one(quantity, variant=row.variant) for row in tested}
+        gaps = {row.variant: findings.one(quantity, variant=row.variant) for row in tested}
         clear = [row.variant for row in tested if row.value < alpha]
-        more = [inputs.labels[v] for v in clear if (one := found[v]) is not None and one.value > 0]
-        less = [inputs.labels[v] for v in clear if (one := found[v]) is not None and one.value < 0]
-        note = next((one.note for one in found.values() if one is not None), "")
+        more = [inputs.labels[v] for v in clear if (gap := gaps[v]) is not None and gap.value > 0]
+        less = [inputs.labels[v] for v in clear if (gap := gaps[v]) is not None and gap.value < 0]
+        note = next((gap.note for gap in gaps.values() if gap is not None), "")
         sentences.append(
             f"{words} ({note}): greater in the former for {len(more)} of {len(tested)} editors"
             f"{f' ({_list(more)})' if more else ''}, smaller for {len(less)}{f' ({_list(less)})' if less else ''}, "
@@ -230,9 +230,9 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
         )
     editors = [row for row in inputs.rows if not row.control]
     for row in editors:
-        levels = [one for one in findings.select("relative", variant=row.variant) if math.isfinite(one.value)]
-        if levels:
-            most = max(levels, key=lambda one: one.value)
+        ratios = [ratio for ratio in findings.select("relative", variant=row.variant) if math.isfinite(ratio.value)]
+        if ratios:
+            most = max(ratios, key=lambda ratio: ratio.value)
             sentences.append(
                 f"{row.label}: most in the region {most.level}, {most.value:.2f} times the drift of the whole face "
                 f"[{most.low:.2f}, {most.high:.2f}]."

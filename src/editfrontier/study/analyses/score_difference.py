@@ -14,7 +14,7 @@ from editfrontier.base.errors import UserError
 from editfrontier.base.params import at_least
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs import theory_cases as study
-from editfrontier.study.designs.theory_cases import mean_findings, number, percent
+from editfrontier.study.designs.theory_cases import mean_findings, number, percent, several_means
 from editfrontier.study.drawing.intervals import Point, Series, draw_intervals, handles
 from editfrontier.study.drawing.panels import legend_below, panels, title
 from editfrontier.study.drawing.theme import BLUE, DASHED, GREEN, GREY, INK, SOLID, VERMILION
@@ -39,7 +39,7 @@ class ScoreDifferenceParams:
     Attributes:
         cases: source images.
         steps: of the trajectories, both ways; first order on both models.
-        local_cases: those of the cases whose field is differentiated for local Lipschitz constants; 0 for none.
+        local_cases: of them, cases whose field is differentiated for local Lipschitz constants; 0 for none.
         local_batch_size: cases whose field is differentiated at once.
         local_steps: steps at which that is done, spread over the trajectory; linear in between.
         iterations: most power iterations at a step; each starts from the directions of the step before.
@@ -80,13 +80,13 @@ def run(inputs: Inputs, params: ScoreDifferenceParams) -> Sequence[Finding]:
     kinds = study.model_kinds(inputs, KINDS)
     chosen = study.choose_cases(inputs, params.cases, ["source_caption", "target_caption"])
     device = torch.device(inputs.device)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for kind in kinds:
         model = study.load(inputs, kind, device, gradient_checkpointing=params.gradient_checkpointing)
         for level in FLOWS:
             if level.startswith(KINDS[kind]):
-                found += _flow(inputs, params, model, level, chosen, device)
-    return [*found, study.left_out(chosen)]
+                findings += _flow(inputs, params, model, level, chosen, device)
+    return [*findings, study.left_out(chosen)]
 
 
 def _flow(
@@ -97,18 +97,18 @@ def _flow(
     source, target, start, times = _fields(params, model, level, chosen, device, len(chosen))
     parted = gronwall.diverge(source, target, start, times)
     factors = {"secant": gronwall.lipschitz_factors(parted.widths, parted.secants), "transition": parted.growths}
-    found = _findings(inputs, level, parted, factors, chosen.clusters)
+    findings = _findings(inputs, level, parted, factors, chosen.clusters)
     few = min(params.local_cases, len(chosen))
     if few:
         constants, done = _local_constants(params, model, level, chosen, device, parted, times)
         kept = parted.first(few)
         local = {"local": gronwall.lipschitz_factors(parted.widths, constants)}
-        found += _findings(inputs, level, kept, local, chosen.clusters[:few])
+        findings += _findings(inputs, level, kept, local, chosen.clusters[:few])
         note = f"{len(done)} steps, warm started"
-        found.append(
+        findings.append(
             Finding(quantity="converged", level=level, value=float(np.mean(done)), n=int(np.size(done)), note=note)
         )
-    return found
+    return findings
 
 
 def _fields(
@@ -121,20 +121,20 @@ def _fields(
     from editfrontier.data.pixels import to_images
     from editfrontier.study.theory import maps
 
-    cases = [one.case for one in chosen.inputs[:count]]
+    cases = [entry.case for entry in chosen.inputs[:count]]
     first = [case.source_caption if level.endswith("/source") else "" for case in cases]
     with torch.no_grad():
-        clean = maps.encoder(model)(to_images([one.image for one in chosen.inputs[:count]]).to(device))
+        clean = maps.encoder(model)(to_images([entry.image for entry in chosen.inputs[:count]]).to(device))
     texts: list[Any] = [inversion.embed(model, prompts) for prompts in (first, [case.target_caption for case in cases])]
     if level.startswith("flow"):
         size = (clean.shape[-2], clean.shape[-1])
-        made = [maps.flow_field(model, size, params.steps, text) for text in texts]
-        found = inversion.invert(model, clean, "euler", params.steps, texts[0])
-        return made[0][0], made[1][0], found.latents[0], made[0][1]
-    made = [maps.diffusion_field(model, params.steps, text.prompt) for text in texts]
-    found = inversion.invert(model, clean, "ddim", params.steps, texts[0])
+        fields = [maps.flow_field(model, size, params.steps, text) for text in texts]
+        trajectory = inversion.invert(model, clean, "euler", params.steps, texts[0])
+        return fields[0][0], fields[1][0], trajectory.latents[0], fields[0][1]
+    fields = [maps.diffusion_field(model, params.steps, text.prompt) for text in texts]
+    trajectory = inversion.invert(model, clean, "ddim", params.steps, texts[0])
     level_at_start = maps.noise_levels(model, params.steps)[2][0]
-    return made[0][0], made[1][0], found.latents[0] / level_at_start**0.5, made[0][1]
+    return fields[0][0], fields[1][0], trajectory.latents[0] / level_at_start**0.5, fields[0][1]
 
 
 def _local_constants(
@@ -166,10 +166,10 @@ def _local_constants(
         )
 
     for step in steps:
-        found = in_parts(parted.states[step][:few], params.local_batch_size, partial(at, int(step)))
-        directions = found.directions
-        values.append(found.values.cpu().numpy())
-        done.append(float(found.converged.double().mean()))
+        local = in_parts(parted.states[step][:few], params.local_batch_size, partial(at, int(step)))
+        directions = local.directions
+        values.append(local.values.cpu().numpy())
+        done.append(float(local.converged.double().mean()))
     return gronwall.between_steps(np.stack(values), steps, params.steps), done
 
 
@@ -185,7 +185,7 @@ def _target_field(
     from editfrontier import inversion
     from editfrontier.study.theory import maps
 
-    text: Any = inversion.embed(model, [one.case.target_caption for one in chosen.inputs[rows]])
+    text: Any = inversion.embed(model, [entry.case.target_caption for entry in chosen.inputs[rows]])
     if level.startswith("flow"):
         size = (parted.states[0].shape[-2], parted.states[0].shape[-1])
         return maps.flow_field(model, size, params.steps, text)[0]
@@ -199,35 +199,33 @@ def _findings(
 
     deviation = parted.deviations[-1]
     integral = gronwall.score_integral(parted.widths, parted.differences)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     done = [float(step) for step in range(1, len(parted.deviations))]
     if "secant" in factors:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = deviation / integral[-1]
-        found += mean_findings(inputs, "deviation", deviation, clusters, level=level)
-        found += mean_findings(inputs, "score_integral", integral[-1], clusters, level=level)
-        found += mean_findings(inputs, "deviation_over_integral", ratio, clusters, level=level)
+        means = {"deviation": deviation, "score_integral": integral[-1], "deviation_over_integral": ratio}
+        findings += several_means(inputs, means, clusters, level=level)
         exceeded = np.where(np.isfinite(ratio), deviation > integral[-1], np.nan)
-        found += mean_findings(inputs, "exceeds_integral", exceeded, clusters, level=level, rate=True)
-        found += _correlation(inputs, level, deviation, integral[-1], clusters)
+        findings += mean_findings(inputs, "exceeds_integral", exceeded, clusters, level=level, rate=True)
+        findings += _correlation(inputs, level, deviation, integral[-1], clusters)
         with np.errstate(divide="ignore"):
             for quantity, curves in (("log10_deviation_at", parted.deviations), ("log10_integral_at", integral)):
-                found += mean_findings(inputs, quantity, np.log10(curves[1:]).T, clusters, done, level=level)
+                findings += mean_findings(inputs, quantity, np.log10(curves[1:]).T, clusters, done, level=level)
     for kind, factor in factors.items():
         bounds = gronwall.gronwall_bound(parted.widths, parted.differences, factor)
         with np.errstate(divide="ignore", invalid="ignore"):
             logs, tightness = np.log10(bounds), deviation / bounds[-1]
         where: dict[str, Any] = {"level": level, "metric": kind}
-        found += mean_findings(inputs, "log10_bound", logs[-1], clusters, **where)
-        found += mean_findings(inputs, "tightness", tightness, clusters, **where)
+        findings += several_means(inputs, {"log10_bound": logs[-1], "tightness": tightness}, clusters, **where)
         # A bound that holds by construction meets the deviation where nothing is lost, up to rounding.
         held = np.where(np.isfinite(tightness), deviation <= bounds[-1] * (1 + 1e-5), np.nan)
-        found += mean_findings(inputs, "holds", held, clusters, rate=True, **where)
-        found += mean_findings(inputs, "log10_bound_at", logs[1:].T, clusters, done, **where)
+        findings += mean_findings(inputs, "holds", held, clusters, rate=True, **where)
+        findings += mean_findings(inputs, "log10_bound_at", logs[1:].T, clusters, done, **where)
         if kind != "transition":
             exponent = np.log(factor).sum(axis=0)
-            found += mean_findings(inputs, "growth_exponent", exponent, clusters, **where)
-    return found
+            findings += mean_findings(inputs, "growth_exponent", exponent, clusters, **where)
+    return findings
 
 
 def _correlation(inputs: Inputs, level: str, deviation: Any, integral: Any, clusters: Sequence[str]) -> list[Finding]:

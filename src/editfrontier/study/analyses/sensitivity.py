@@ -46,7 +46,7 @@ QUANTITIES = {
     "distance_ratio": "difference between wordings over that between seeds",
     "distance_share": "difference between wordings over the change that the edit makes",
     "variance": "variance component of the factor that the level names",
-    "variance_ratio": "variance of the wording over that of the seed",
+    "variance_ratio": "variance of the wording over the variance of the seed",
     "pair_difference": "mean absolute difference of the metric between two outputs of the kind that the level names",
     "worst_pair": "largest RMS difference of two wordings at one seed, of the edit and wordings that the level names",
 }
@@ -60,14 +60,14 @@ def run(inputs: Inputs, params: SensitivityParams) -> Sequence[Finding]:
     for name in params.metrics:
         get_metric(name)
     design = read_design(inputs.cases(table.task), inputs.name)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for row in inputs.editors(experiment):
         outputs = compare_outputs(inputs, table.task, row.variant, design)
-        found += _distances(inputs, row, design, outputs)
+        findings += _distances(inputs, row, design, outputs)
         for metric in params.metrics:
-            found += _components(inputs, experiment, row, design, metric)
-        found += _worst(row, design, outputs, params.worst)
-    return found
+            findings += _components(inputs, experiment, row, design, metric)
+        findings += _worst(row, design, outputs, params.worst)
+    return findings
 
 
 def _distances(inputs: Inputs, row: Row, design: WordingDesign, outputs: Outputs) -> list[Finding]:
@@ -124,7 +124,7 @@ def _means(
         return [replace(about, quantity=quantity, level=level) for quantity, level in empty]
     estimates = bootstrap.means(columns, np.arange(edits), inputs.weights(edits))
     low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
-    found = [
+    findings = [
         replace(
             about,
             quantity=quantity,
@@ -135,31 +135,30 @@ def _means(
         )
         for k, (quantity, level) in enumerate(names)
     ]
-    tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
     for quantity, level, above, below in ratios:
         if estimates.point[below] <= 0:
             why = "nothing to divide by: the seed changes nothing that can be told from the rest"
-            found.append(replace(about, quantity=quantity, level=level, note=why))
+            findings.append(replace(about, quantity=quantity, level=level, note=why))
             continue
         value = float(estimates.point[above] / estimates.point[below])
         # Where the divisor is not positive in a resample, the ratio is beyond any bound.
         divisor = estimates.resampled[:, below]
         spread = np.where(divisor > 0, estimates.resampled[:, above] / np.where(divisor > 0, divisor, 1.0), np.inf)
-        ends = np.quantile(spread, tails, method="nearest") if edits > 1 else np.full(2, np.nan)
+        ends = np.quantile(spread, settings.tails, method="nearest") if edits > 1 else np.full(2, np.nan)
         low_end, high_end = float(ends[0]), float(ends[1])
-        found.append(replace(about, quantity=quantity, level=level, value=value, low=low_end, high=high_end))
-    return found
+        findings.append(replace(about, quantity=quantity, level=level, value=value, low=low_end, high=high_end))
+    return findings
 
 
 def _worst(row: Row, design: WordingDesign, outputs: Outputs, count: int) -> list[Finding]:
     """Return the pairs of wordings whose outputs differ most, one an edit."""
     order = sorted(range(len(outputs.worst)), key=lambda i: -outputs.worst[i][0])[:count]
-    found = []
+    findings = []
     for i in order:
         distance, first, second, seed = outputs.worst[i]
         cases = [design.cases[int(design.cells[outputs.edits[i], wording, seed])] for wording in (first, second)]
         words = " | ".join(words_of(row, case) for case in cases)
-        found.append(
+        findings.append(
             Finding(
                 quantity="worst_pair",
                 variant=row.variant,
@@ -169,7 +168,7 @@ def _worst(row: Row, design: WordingDesign, outputs: Outputs, count: int) -> lis
                 note=words,
             )
         )
-    return found
+    return findings
 
 
 def words_of(row: Row, case: object) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 
 from editfrontier.base.errors import UserError
 from editfrontier.statistics import curves
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.study.analysis import Analysis
-from editfrontier.study.designs.sweeps import hyperparameters, read_curves, short, swept_rows
+from editfrontier.study.designs.sweeps import curve_findings, hyperparameters, read_curves, short_interval, swept_rows
 from editfrontier.study.drawing.sweeps import STRENGTHS, draw_strength
 from editfrontier.study.findings import Finding
 
@@ -64,7 +65,7 @@ def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
     ((experiment, table),), (folder,) = inputs.experiments.items(), inputs.models.values()
     rows, strengths = swept_rows(inputs, experiment, "strength")
     noise = np.array([start_noise(folder, row) for row in rows])
-    found = [
+    findings = [
         Finding(quantity="noise", variant=row.variant, x=float(s), value=float(u))
         for row, s, u in zip(rows, strengths, noise, strict=True)
     ]
@@ -73,36 +74,32 @@ def run(inputs: Inputs, params: StrengthParams) -> Sequence[Finding]:
     (curve,) = read_curves(inputs, experiment, [*rows, *floors], [params.metric])
     kept = [i for i, row in enumerate(curve.rows) if row in rows]
     places = np.array([noise[rows.index(curve.rows[i])] for i in kept])
-    found += _values(curve, kept, places, "deviation", curve.low, curve.high)
+    findings += curve_findings(curve, "deviation", dict(zip(kept, places, strict=True)))
     point, resampled = curve.estimates.point[kept], curve.estimates.resampled[:, kept]
     measures: dict[str, tuple[Array, Array, Array]] = {"noise": (places, point, resampled)}
     ground = [i for i, row in enumerate(curve.rows) if row in floors]
     if ground and curve.n:
-        found += _values(curve, ground[:1], np.array([math.nan]), "floor", curve.low, curve.high)
+        findings += curve_findings(curve, "floor", {ground[0]: math.nan})
         beyond, beyond_resampled = (
             np.sqrt(np.maximum(means[..., kept] ** 2 - means[..., ground[:1]] ** 2, 0.0))
             for means in (curve.estimates.point, curve.estimates.resampled)
         )
         measures["excess"] = (places, beyond, beyond_resampled)
-        tails = [(1 - inputs.settings.level) / 2, (1 + inputs.settings.level) / 2]
-        low, high = np.quantile(beyond_resampled, tails, axis=0)
-        found += [
+        low, high = np.quantile(beyond_resampled, inputs.settings.tails, axis=0)
+        findings += [
             Finding(
                 quantity="excess",
                 variant=curve.rows[i].variant,
                 metric=curve.metric,
                 x=float(places[j]),
-                value=float(beyond[j]),
-                low=float(low[j]),
-                high=float(high[j]),
-                n=curve.n,
+                **Estimate(float(beyond[j]), float(low[j]), float(high[j]), curve.n).fields(),
             )
             for j, i in enumerate(kept)
         ]
     measures["strength"] = (np.array([strengths[rows.index(curve.rows[i])] for i in kept]), point, resampled)
     for name, (x, values, spread) in measures.items():
-        found += _laws(inputs, curve, STRENGTHS[name], x, values, spread)
-    return found
+        findings += _laws(inputs, curve, STRENGTHS[name], x, values, spread)
+    return findings
 
 
 def start_noise(folder: Path, row: Row) -> float:
@@ -128,25 +125,6 @@ def start_noise(folder: Path, row: Row) -> float:
     return math.sqrt(1.0 - sampling.alpha_bar(scheduler, start))
 
 
-def _values(curve: Curve, kept: Sequence[int], x: Array, quantity: str, low: Array, high: Array) -> list[Finding]:
-    if not kept or not curve.n:
-        return [Finding(quantity=quantity, metric=curve.metric, value=math.nan, note=curve.note or "no case has it")]
-    return [
-        Finding(
-            quantity=quantity,
-            variant=curve.rows[i].variant,
-            metric=curve.metric,
-            x=float(x[j]),
-            value=float(curve.estimates.point[i]),
-            low=float(low[i]),
-            high=float(high[i]),
-            n=curve.n,
-            note=curve.note,
-        )
-        for j, i in enumerate(kept)
-    ]
-
-
 def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resampled: Array) -> list[Finding]:
     if len(x) < 3 or not curve.n:
         note = curve.note or f"strengths: {len(x)}, expected at least 3"
@@ -155,10 +133,10 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
             for name in _LAWS
         ]
     fitted, spread = curves.law(x, point), curves.law(x, resampled)
-    found = []
+    findings = []
     for name in _LAWS:
         fit = curves.percentile_estimate(getattr(fitted, name), getattr(spread, name), inputs.settings.level, curve.n)
-        found.append(
+        findings.append(
             Finding(
                 quantity=name,
                 metric=curve.metric,
@@ -167,11 +145,11 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
                 note="" if math.isfinite(fit.value) else "a deviation of 0 has no logarithm",
             )
         )
-    return found
+    return findings
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
-    """Say whether the exponent and the intercept are those of a proportionality."""
+    """Say how near the exponent and the intercept are to a proportionality, and how much each law explains."""
     sentences = []
     for level in STRENGTHS.values():
         exponent, intercept = (findings.one(name, level=level) for name in ("exponent", "intercept"))
@@ -181,9 +159,8 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             sentences += [f"Deviation {level}: no law can be fitted ({note})." for note in notes[:1]]
             continue
         sentences.append(
-            f"Deviation {level}: exponent {short(exponent.value)} ({short(exponent.low)} to "
-            f"{short(exponent.high)}; proportional = 1), intercept {short(intercept.value)} "
-            f"({short(intercept.low)} to {short(intercept.high)}); a line explains {100 * line.value:.0f}% of "
+            f"Deviation {level}: exponent {short_interval(exponent, '; proportional = 1')}, intercept "
+            f"{short_interval(intercept)}; a line explains {100 * line.value:.0f}% of "
             f"the variance between strengths, a proportionality {100 * through.value:.0f}%."
         )
     return sentences

@@ -16,7 +16,15 @@ from editfrontier.scoring.metrics import METRICS
 from editfrontier.statistics import bootstrap, curves
 from editfrontier.statistics.curves import LEAST_FOR_BREAK, percentile_estimate
 from editfrontier.study.analysis import Analysis
-from editfrontier.study.designs.sweeps import chosen_metrics, holm_of, read_curves, short, short_p, swept_rows
+from editfrontier.study.designs.sweeps import (
+    chosen_metrics,
+    curve_findings,
+    holm_of,
+    read_curves,
+    short_interval,
+    short_p,
+    swept_rows,
+)
 from editfrontier.study.drawing.sweeps import draw_sweep
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display
@@ -35,8 +43,8 @@ class SweepParams:
 
     Attributes:
         param: the hyperparameter that the rows of the experiment differ in.
-        metrics: to look at; empty = those of the experiment.
-        symbol: what the hyperparameter is called on axes and in sentences; empty = its name.
+        metrics: to look at; empty = all of the experiment.
+        symbol: name of the hyperparameter on axes and in sentences; empty = its own.
         threshold: value below and past which the slope is measured too, for example 9 for the guidance scale (C21).
         reported: lowest and highest value that the paper calls best, shown in the figure.
     """
@@ -71,41 +79,25 @@ _BREAK = ("break", "slope_before", "slope_after", "p_break")
 
 
 def run(inputs: Inputs, params: SweepParams) -> Sequence[Finding]:
-    """Measure every metric's curve; what a curve has too few values for is NaN, and its note says so."""
+    """Measure every metric's curve; a quantity that needs more values is NaN, and its note says so."""
     experiment, _ = inputs.only_experiment(f"whose rows differ in {params.param}")
     rows, x = swept_rows(inputs, experiment, params.param)
     place = {row.variant: value for row, value in zip(rows, x, strict=True)}
-    found: list[Finding] = []
+    findings: list[Finding] = []
     p_u: dict[str, float] = {}
     p_break: dict[str, float] = {}
     curves = read_curves(inputs, experiment, rows, chosen_metrics(inputs, params.metrics))
     shapes = {}
     for curve in curves:
         places = np.array([place[row.variant] for row in curve.rows])
-        found += _means(curve, places)
+        findings += curve_findings(curve, "mean", dict(enumerate(places)))
         shapes[curve.metric] = _shape(inputs, params, curve, places)
         p_u[curve.metric] = shapes[curve.metric]["p_u"].value
         p_break[curve.metric] = shapes[curve.metric]["p_break"].value
     for family, name in ((holm_of(p_u), "p_u"), (holm_of(p_break), "p_break")):
         for metric, p in family.items():
             shapes[metric][name] = replace(shapes[metric][name], value=p)
-    return [*found, *(row for shape in shapes.values() for row in shape.values())]
-
-
-def _means(curve: Curve, x: Array) -> list[Finding]:
-    if not curve.rows or not curve.n:
-        return [Finding(quantity="mean", metric=curve.metric, value=math.nan, note=curve.note or "no case has it")]
-    return [
-        Finding(
-            quantity="mean",
-            variant=row.variant,
-            metric=curve.metric,
-            x=float(x[i]),
-            **curve.estimate(i).fields(),
-            note=curve.note,
-        )
-        for i, row in enumerate(curve.rows)
-    ]
+    return [*findings, *(row for shape in shapes.values() for row in shape.values())]
 
 
 def _shape(inputs: Inputs, params: SweepParams, curve: Curve, x: Array) -> dict[str, Finding]:
@@ -114,7 +106,7 @@ def _shape(inputs: Inputs, params: SweepParams, curve: Curve, x: Array) -> dict[
     names = [*(["optimum"] if direction != "none" else []), *_SHAPE, *_BREAK]
     names += ["slope_below", "slope_past"] if params.threshold is not None else []
     missing = _too_few(len(x), curve.n, params)
-    found = {
+    findings = {
         name: Finding(quantity=name, metric=curve.metric, value=math.nan, n=curve.n, note=missing[name])
         for name in names
     }
@@ -124,9 +116,9 @@ def _shape(inputs: Inputs, params: SweepParams, curve: Curve, x: Array) -> dict[
         ("break", lambda: _break(inputs, curve, x)),
         ("slope_past", lambda: _past(inputs, curve, x, params.threshold)),
     ):
-        if quantity in found and not missing[quantity]:
-            found |= {row.quantity: row for row in measured()}
-    return found
+        if quantity in findings and not missing[quantity]:
+            findings |= {row.quantity: row for row in measured()}
+    return findings
 
 
 def _too_few(values: int, cases: int, params: SweepParams) -> dict[str, str]:
@@ -165,14 +157,14 @@ def _slope(inputs: Inputs, curve: Curve, x: Array, kept: npt.NDArray[np.bool_]) 
 
 def _u(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
     test = curves.two_lines(x, curve.estimates.point, curve.covariance)
-    found = [
+    findings = [
         Finding(quantity="turn", metric=curve.metric, value=test.turn, n=curve.n, note=f"of a {test.shape}"),
         Finding(quantity="p_u", metric=curve.metric, x=test.turn, value=test.p, n=curve.n, note=f"of a {test.shape}"),
     ]
     for name, kept in (("slope_left", x <= test.turn), ("slope_right", x >= test.turn)):
         slope = _slope(inputs, curve, x, kept)
-        found.append(Finding(quantity=name, metric=curve.metric, x=test.turn, **slope.fields()))
-    return found
+        findings.append(Finding(quantity=name, metric=curve.metric, x=test.turn, **slope.fields()))
+    return findings
 
 
 def _break(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
@@ -183,28 +175,28 @@ def _break(inputs: Inputs, curve: Curve, x: Array) -> list[Finding]:
         seed = stable_seed("sign-flips", "break", curve.metric, inputs.settings.seed)
         signs = bootstrap.random_signs(inputs.settings.permutations, curve.clusters, seed)
         p, note = curves.break_test(x, curve.values, curve.cluster, signs), ""
-    found = [Finding(quantity="p_break", metric=curve.metric, x=float(point.at), value=p, n=curve.n, note=note)]
+    findings = [Finding(quantity="p_break", metric=curve.metric, x=float(point.at), value=p, n=curve.n, note=note)]
     for name, value, spread in (
         ("break", point.at, resampled.at),
         ("slope_before", point.before, resampled.before),
         ("slope_after", point.after, resampled.after),
     ):
         estimate = percentile_estimate(float(value), spread, inputs.settings.level, curve.n)
-        found.append(Finding(quantity=name, metric=curve.metric, x=float(point.at), **estimate.fields()))
-    return found
+        findings.append(Finding(quantity=name, metric=curve.metric, x=float(point.at), **estimate.fields()))
+    return findings
 
 
 def _past(inputs: Inputs, curve: Curve, x: Array, threshold: float | None) -> list[Finding]:
     assert threshold is not None
-    found = []
+    findings = []
     for name, kept in (("slope_below", x <= threshold), ("slope_past", x >= threshold)):
         if kept.sum() < 2:
             note = f"values on this side of {threshold:g}: {kept.sum()}, expected at least 2"
-            found.append(Finding(quantity=name, metric=curve.metric, x=threshold, value=math.nan, note=note))
+            findings.append(Finding(quantity=name, metric=curve.metric, x=threshold, value=math.nan, note=note))
             continue
         slope = _slope(inputs, curve, x, kept)
-        found.append(Finding(quantity=name, metric=curve.metric, x=threshold, **slope.fields()))
-    return found
+        findings.append(Finding(quantity=name, metric=curve.metric, x=threshold, **slope.fields()))
+    return findings
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
@@ -228,15 +220,10 @@ def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
             )
         bend, p = (findings.one(name, metric=metric) for name in ("break", "p_break"))
         if bend is not None and p is not None and p.value <= alpha:
-            parts.append(
-                f"its slope changes at {short(bend.value)} ({short(bend.low)} to {short(bend.high)}; "
-                f"{short_p(p.value)})"
-            )
+            parts.append(f"its slope changes at {short_interval(bend, f'; {short_p(p.value)}')}")
         past = findings.one("slope_past", metric=metric)
         if past is not None:
-            parts.append(
-                f"from {past.x:g} on it changes by {short(past.value)} ({short(past.low)} to {short(past.high)}) a unit"
-            )
+            parts.append(f"from {past.x:g} on it changes by {short_interval(past)} a unit")
         sentences.append("; ".join(parts) + ".")
     return sentences
 

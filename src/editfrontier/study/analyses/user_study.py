@@ -51,9 +51,9 @@ def run(inputs: Inputs, params: NoParams) -> list[Finding]:
     excluded = _excluded(collected, design)
     counted = [session for session in collected.sessions if session.participant not in excluded]
     judgements = [judgement for session in counted for judgement in judgements_of(session, design)]
-    found = [_responses(inputs, design, collected, counted, len(judgements))]
-    found += [*_files(collected, design, excluded), *_differences(design)]
-    return found + (_results(inputs, design, collected, counted) if judgements else [])
+    findings = [_responses(inputs, design, collected, counted, len(judgements))]
+    findings += [*_files(collected, design, excluded), *_differences(design)]
+    return findings + (_results(inputs, design, collected, counted) if judgements else [])
 
 
 def _excluded(collected: Responses, design: Design) -> dict[int, int]:
@@ -102,8 +102,8 @@ def _files(collected: Responses, design: Design, excluded: dict[int, int]) -> li
     """Return what was left out, and why."""
     from editfrontier.study.userstudy.responses import catch_results
 
-    found = [Finding(quantity="files_ignored", value=len(collected.ignored), n=len(collected.ignored))]
-    found += [
+    findings = [Finding(quantity="files_ignored", value=len(collected.ignored), n=len(collected.ignored))]
+    findings += [
         Finding(quantity="files_ignored", level=file.name, value=1, n=1, note=f"{file.name}: {reason}")
         for file, reason in collected.ignored
     ]
@@ -114,11 +114,11 @@ def _files(collected: Responses, design: Design, excluded: dict[int, int]) -> li
             more = f"; and {len(session.faults) - 1} more" if len(session.faults) > 1 else ""
             note = f"{name}: {session.faults[0]}{more}"
             count = len(session.faults)
-            found.append(Finding(quantity="answers_ignored", level=name, value=count, n=count, note=note))
+            findings.append(Finding(quantity="answers_ignored", level=name, value=count, n=count, note=note))
         if len(session.answers) < len(trials):
             note = f"{name}: {len(session.answers)} of {len(trials)} trials answered; these count"
             share = len(session.answers) / len(trials)
-            found.append(Finding(quantity="answered", level=who, value=share, n=len(session.answers), note=note))
+            findings.append(Finding(quantity="answered", level=who, value=share, n=len(session.answers), note=note))
         if session.participant in excluded:
             shown = len(catch_results(session, trials))
             allowed = design.settings["allowed_catch_failures"]
@@ -126,10 +126,10 @@ def _files(collected: Responses, design: Design, excluded: dict[int, int]) -> li
                 f"{name}: {excluded[session.participant]} of {shown} trials with a known answer failed, {allowed} "
                 "allowed by the design; no answer of this participant counts"
             )
-            found.append(
+            findings.append(
                 Finding(quantity="excluded", level=who, value=excluded[session.participant], n=shown, note=note)
             )
-    return found
+    return findings
 
 
 def _results(inputs: Inputs, design: Design, collected: Responses, counted: Sequence[Session]) -> list[Finding]:
@@ -148,34 +148,34 @@ def _results(inputs: Inputs, design: Design, collected: Responses, counted: Sequ
     judgements = [judgement for session in counted for judgement in judgements_of(session, design)]
     votes = votes_of(judgements)
     strength, preferred = summary.strengths(votes)
-    found = _editors(votes, strength, preferred)
-    found.append(_finding("alpha", summary.alpha(votes), note="interval over images alone"))
-    found.append(_finding("accuracy", summary.people(votes), level=PEOPLE, note="of the other participants"))
+    findings = _editors(votes, strength, preferred)
+    findings.append(_finding("alpha", summary.alpha(votes), note="interval over images alone"))
+    findings.append(_finding("accuracy", summary.people(votes), level=PEOPLE, note="of the other participants"))
     listed = inputs.experiments[design.experiment].metrics
     judged = summary.metric_accuracies(votes, scores, summary.judged_metrics(scores, listed))
-    found += [_finding("accuracy", estimate, metric=metric) for metric, estimate in judged.items()]
+    findings += [_finding("accuracy", estimate, metric=metric) for metric, estimate in judged.items()]
     seed = stable_seed(inputs.name, "strengths", inputs.settings.seed)
     ranked = summary.metric_correlations(votes, strength, scores, listed, inputs.settings, seed)
-    found += _correlations(ranked, len(votes.editors), bool(design.changed))
+    findings += _correlations(ranked, len(votes.editors), bool(design.changed))
     if scores.moments is not None:
         lost = [metric for metric in listed if metric in SETS and metric not in ranked]
-        found += [Finding(quantity=q, metric=m, value=math.nan, note=NO_IMAGES) for q in _RANK for m in lost]
+        findings += [Finding(quantity=q, metric=m, value=math.nan, note=NO_IMAGES) for q in _RANK for m in lost]
 
     everyone = np.ones(len(judgements), dtype=bool)
-    found.append(_finding("ties", summary.share(votes, votes.vote == 0, everyone)))
-    found.append(_finding("left_share", summary.share(votes, (votes.vote > 0) == votes.left, votes.vote != 0)))
+    findings.append(_finding("ties", summary.share(votes, votes.vote == 0, everyone)))
+    findings.append(_finding("left_share", summary.share(votes, (votes.vote > 0) == votes.left, votes.vote != 0)))
     again = [pair for session in counted for pair in repeated_votes(session, design)]
     if again:
         same = np.array([first.vote == second.vote for first, second in again])
         repeated = votes_of([first for first, _ in again])
-        found.append(_finding("consistency", summary.share(repeated, same, np.ones(len(again), dtype=bool))))
+        findings.append(_finding("consistency", summary.share(repeated, same, np.ones(len(again), dtype=bool))))
     caught = [right for s in collected.sessions for right in catch_results(s, design.trials[s.participant - 1])]
     if caught:
         note = "of all participants, excluded ones too"
-        found.append(Finding(quantity="catch_passed", value=sum(caught) / len(caught), n=len(caught), note=note))
+        findings.append(Finding(quantity="catch_passed", value=sum(caught) / len(caught), n=len(caught), note=note))
     seconds = float(np.median([judgement.ms for judgement in judgements])) / 1000
-    found.append(Finding(quantity="seconds", value=seconds, n=len(judgements)))
-    return found
+    findings.append(Finding(quantity="seconds", value=seconds, n=len(judgements)))
+    return findings
 
 
 def _finding(quantity: str, estimate: Estimate, *, note: str = "", **where: Any) -> Finding:
@@ -187,7 +187,7 @@ def _finding(quantity: str, estimate: Estimate, *, note: str = "", **where: Any)
 
 
 def _editors(votes: Votes, strength: Spread, preferred: Spread) -> list[Finding]:
-    found = []
+    findings = []
     order = [int(k) for k in np.argsort(-preferred.point, kind="stable")]
     for quantity, spread, bounds in (("preferred", preferred, (0.0, 1.0)), ("strength", strength, None)):
         for k in order:
@@ -195,22 +195,22 @@ def _editors(votes: Votes, strength: Spread, preferred: Spread) -> list[Finding]
             row = _finding(quantity, spread.estimate(votes, shown, k, bounds), variant=votes.editors[k])
             if not math.isfinite(row.value):
                 row = replace(row, note="the answers do not connect all editors by comparisons")
-            found.append(row)
-    return found
+            findings.append(row)
+    return findings
 
 
 def _correlations(ranked: Mapping[str, tuple[Estimate, Estimate]], editors: int, changed: bool) -> list[Finding]:
     few = f"{editors} editors have no order to compare, it takes {_FEWEST_RANKED}"
-    found = []
+    findings = []
     for index, quantity in enumerate(_RANK):
-        for metric, both in ranked.items():
-            row = _finding(quantity, both[index], metric=metric)
+        for metric, estimates in ranked.items():
+            row = _finding(quantity, estimates[index], metric=metric)
             if editors < _FEWEST_RANKED:
                 row = Finding(quantity=quantity, metric=metric, value=math.nan, n=editors, note=few)
             elif changed:
                 row = replace(row, note="people saw other images of an editor than the present ones, see changed")
-            found.append(row)
-    return found
+            findings.append(row)
+    return findings
 
 
 def say(findings: Findings, inputs: Inputs) -> list[str]:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @claim
 def ordered(evidence: Evidence, *, table: str, rows: Sequence[str], metrics: Sequence[str], margin: float) -> Verdict:
     """In every metric each row is better than all that follow it."""
-    found = [evidence.row(table, name) for name in rows]
+    ranked = [evidence.row(table, name) for name in rows]
     return evidence.decide(
         [
             evidence.better(table, first, later, metric, margin)
             for metric in metrics
-            for place, first in enumerate(found)
-            for later in found[place + 1 :]
+            for place, first in enumerate(ranked)
+            for later in ranked[place + 1 :]
         ]
     )
 
@@ -97,12 +97,12 @@ def gap_of_gains(
 
     if metric not in data.metrics:
         raise Absent(f"No case has the metric '{metric}'.")
-    own, nothing, truth = data.values[:, :, data.metrics.index(metric)].T
-    known = np.isfinite(own) & np.isfinite(nothing) & np.isfinite(truth)
+    edited, nothing, truth = data.values[:, :, data.metrics.index(metric)].T
+    known = np.isfinite(edited) & np.isfinite(nothing) & np.isfinite(truth)
     totals = []
     for cases in (hard, easy):
         member = np.isin(np.array(data.case_ids), list(cases)) & known
-        totals.append([sums(np.where(member, v - nothing, 0.0), data.cluster, data.clusters) for v in (own, truth)])
+        totals.append([sums(np.where(member, v - nothing, 0.0), data.cluster, data.clusters) for v in (edited, truth)])
 
     def gap(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):

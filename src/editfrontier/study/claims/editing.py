@@ -30,9 +30,9 @@ def better_than(
     evidence: Evidence, *, table: str, editor: str, others: Sequence[str], metrics: Sequence[str], margin: float
 ) -> Verdict:
     """One row is better than each of some others in every metric by more than the margin."""
-    own = evidence.row(table, editor)
+    candidate = evidence.row(table, editor)
     rivals = [evidence.row(table, name) for name in others]
-    return evidence.decide([evidence.better(table, own, other, m, margin) for m in metrics for other in rivals])
+    return evidence.decide([evidence.better(table, candidate, other, m, margin) for m in metrics for other in rivals])
 
 
 @claim
@@ -40,10 +40,10 @@ def extreme(
     evidence: Evidence, *, table: str, editor: str, best: Sequence[str], worst: Sequence[str], margin: float
 ) -> Verdict:
     """One method is the best of the paper's table in some metrics and the worst in others."""
-    own = evidence.row(table, editor)
-    others = [row for row in evidence.rows(table) if row != own]
-    parts = [evidence.better(table, own, other, metric, margin) for metric in best for other in others]
-    parts += [evidence.better(table, other, own, metric, margin) for metric in worst for other in others]
+    candidate = evidence.row(table, editor)
+    others = [row for row in evidence.rows(table) if row != candidate]
+    parts = [evidence.better(table, candidate, other, metric, margin) for metric in best for other in others]
+    parts += [evidence.better(table, other, candidate, metric, margin) for metric in worst for other in others]
     return evidence.decide(parts)
 
 
@@ -61,10 +61,10 @@ def moderate(
     margin: float,
 ) -> Verdict:
     """One method lies between others in a metric, and loses to another (`keeper`) in what it pays (`price`)."""
-    own = evidence.row(table, editor)
-    parts = [evidence.better(table, evidence.row(table, name), own, metric, margin) for name in worse_than]
-    parts += [evidence.better(table, own, evidence.row(table, name), metric, margin) for name in better_than]
-    parts.append(evidence.better(table, evidence.row(table, keeper), own, price, margin))
+    candidate = evidence.row(table, editor)
+    parts = [evidence.better(table, evidence.row(table, name), candidate, metric, margin) for name in worse_than]
+    parts += [evidence.better(table, candidate, evidence.row(table, name), metric, margin) for name in better_than]
+    parts.append(evidence.better(table, evidence.row(table, keeper), candidate, price, margin))
     return evidence.decide(parts)
 
 
@@ -77,11 +77,11 @@ def low_for_want_of_change(
     It is the best of the paper's table in the metric and changes the least area; over all editors the metric rises with
     the area that they change; and the unedited source (`control`) is better still.
     """
-    own = evidence.row(table, editor)
-    others = [row for row in evidence.rows(table) if row != own]
-    parts = [evidence.better(table, own, other, metric, margin) for other in others]
-    parts += [evidence.compare(table, own, other, area, -1) for other in others]
-    parts.append(evidence.better(table, evidence.row(table, control), own, metric))
+    candidate = evidence.row(table, editor)
+    others = [row for row in evidence.rows(table) if row != candidate]
+    parts = [evidence.better(table, candidate, other, metric, margin) for other in others]
+    parts += [evidence.compare(table, candidate, other, area, -1) for other in others]
+    parts.append(evidence.better(table, evidence.row(table, control), candidate, metric))
     editors = [row for row in evidence.table(table).rows if not row.control]
     points = [tuple(evidence.value(table, row, name).value for name in (area, metric)) for row in editors]
     parts.append(Part(what=f"Rank correlation over {len(points)} editors", effect=rank_correlation(points), above=0.0))

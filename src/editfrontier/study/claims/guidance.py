@@ -84,9 +84,9 @@ def decouples(
     kept: Mapping[str, float],
 ) -> Verdict:
     """Less guidance outside the mask improves some metrics and costs no more than a margin of others."""
-    own, other = (evidence.row(table, name) for name in (regional, same))
-    parts = [evidence.better(table, own, other, metric) for metric in better]
-    parts += [evidence.better(table, own, other, metric, -margin) for metric, margin in kept.items()]
+    row, other = (evidence.row(table, name) for name in (regional, same))
+    parts = [evidence.better(table, row, other, metric) for metric in better]
+    parts += [evidence.better(table, row, other, metric, -margin) for metric, margin in kept.items()]
     return evidence.decide(parts)
 
 
@@ -109,12 +109,12 @@ def some_schedule_beats_constant(
 
     kept: metric -> margin of what counts as kept.
     """
-    own = evidence.row(table, constant)
+    baseline = evidence.row(table, constant)
     options = []
     for name in schedules:
         row = evidence.row(table, name)
         for gained in kept:
-            parts = [evidence.better(table, row, own, gained)]
-            parts += [evidence.better(table, row, own, m, -margin) for m, margin in kept.items() if m != gained]
+            parts = [evidence.better(table, row, baseline, gained)]
+            parts += [evidence.better(table, row, baseline, m, -margin) for m, margin in kept.items() if m != gained]
             options.append(parts)
     return evidence.decide_any(options)

@@ -48,9 +48,9 @@ def operating_point(
     Usable means at most as bad as the paper's own value (`limit`, a reference to the reported values).
     """
     rows = {name: evidence.row(table, name) for name in (usable, better, best, *others)}
-    own = evidence.value(table, rows[usable], metric)
+    accuracy = evidence.value(table, rows[usable], metric)
     bound, label = evidence.stated(limit), metric_display(metric).label
-    parts = [Part(what=f"{rows[usable].label}, {label}", effect=own, below=bound, paper=bound)]
+    parts = [Part(what=f"{rows[usable].label}, {label}", effect=accuracy, below=bound, paper=bound)]
     parts.append(evidence.better(table, rows[better], rows[usable], metric, margin))
     for name in (usable, better, *others):
         parts.append(evidence.better(table, rows[best], rows[name], metric))

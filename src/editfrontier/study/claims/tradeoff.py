@@ -32,6 +32,6 @@ def regimes(evidence: Evidence, *, analysis: str, level: str, number: int, margi
 @claim
 def nobody_dominates(evidence: Evidence, *, analysis: str, level: str) -> Verdict:
     """In no resample, but for a share of 1 - level, does one editor dominate in every task that it ran in."""
-    found = evidence.finding(analysis, "dominates_everywhere", variant="", level=level)
-    effect = Estimate(1 - found.value, n=found.n)
+    share = evidence.finding(analysis, "dominates_everywhere", variant="", level=level)
+    effect = Estimate(1 - share.value, n=share.n)
     return evidence.decide([Part(what="Resamples in which no editor dominates everywhere", effect=effect, chance=True)])

@@ -35,15 +35,15 @@ def _verdicts(inputs: Inputs, data: ChainData, row: Row) -> tuple[list[str], Arr
 def retention(inputs: Inputs, data: ChainData, row: Row, weights: Array) -> list[Finding]:
     """Attributes that nobody asked to change: how many of those present are still seen, how many new ones appear."""
     names, verdicts, kept = _verdicts(inputs, data, row)
-    found = []
+    findings = []
     for k in sorted({1, data.steps}) if names else ():
         for quantity, state in (("retained", 1.0), ("invented", 0.0)):
             chosen = np.where(kept == state, verdicts[:, k - 1], np.nan)
             count = np.isfinite(chosen).sum(1)
             share = np.where(count > 0, np.nansum(chosen, axis=1) / np.maximum(count, 1), np.nan)
             mean = mean_of(share, data.cluster, weights, inputs.settings, rate=True)
-            found.append(Finding(quantity=quantity, variant=row.variant, metric="success", x=k, **mean.fields()))
-    return found
+            findings.append(Finding(quantity=quantity, variant=row.variant, metric="success", x=k, **mean.fields()))
+    return findings
 
 
 def retention_by_attribute(inputs: Inputs, data: ChainData, rows: Sequence[Row], weights: Array) -> list[Finding]:
@@ -51,11 +51,11 @@ def retention_by_attribute(inputs: Inputs, data: ChainData, rows: Sequence[Row],
     parts = [_verdicts(inputs, data, row) for row in rows if not row.control]
     if not parts or not parts[0][0]:
         return []
-    found = []
+    findings = []
     for place, name in enumerate(parts[0][0]):
         held = np.concatenate([np.where(k[:, place] == 1, v[:, -1, place], np.nan) for _, v, k in parts])
         mean = mean_of(held, np.tile(data.cluster, len(parts)), weights, inputs.settings, rate=True)
         note = "" if mean.n else "no chain has it in its source and leaves it alone"
         about: dict[str, Any] = {"metric": "success", "level": name, "x": data.steps}
-        found.append(Finding(quantity="retained", **about, **mean.fields(), note=note))
-    return found
+        findings.append(Finding(quantity="retained", **about, **mean.fields(), note=note))
+    return findings

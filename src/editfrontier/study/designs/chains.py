@@ -109,8 +109,8 @@ def arrange(experiment: str, chains: list[list[Case]], scores: TaskScores) -> Ch
 
 def statuses(root: Path, task: str, variants: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     """Return what became of each case, "ok", "failed" or "not run", by variant."""
-    found = read_task(root, task, variants).variants
-    return {name: {case: record.status for case, record in found[name].records.items()} for name in variants}
+    results = read_task(root, task, variants).variants
+    return {name: {case: record.status for case, record in results[name].records.items()} for name in variants}
 
 
 # Means with intervals -------------------------------------------------------------------------------------------------
@@ -158,8 +158,8 @@ def slopes(values: Array) -> Array:
     count = held.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         centred = np.where(held, steps - np.where(held, steps, 0.0).sum(1, keepdims=True) / count[:, None], 0.0)
-        found = (centred * np.where(held, values, 0.0)).sum(1) / (centred**2).sum(1)
-    return np.where(count >= 2, found, np.nan)
+        slope = (centred * np.where(held, values, 0.0)).sum(1) / (centred**2).sum(1)
+    return np.where(count >= 2, slope, np.nan)
 
 
 def exponents(curves: Array) -> Array:

@@ -50,14 +50,14 @@ def mask_table(cases: Sequence[Case], scores: TaskScores) -> MaskTable:
             )
     rows = [designs[case_id] for case_id in scores.case_ids]
     units = {name: i for i, name in enumerate(dict.fromkeys(str(row["noise"]) for row in rows))}
-    found: dict[str, list[float]] = {}
+    overlaps: dict[str, list[float]] = {}
     for row in rows:
-        found.setdefault(str(row["mask"]), []).append(float(row["iou"]))
-    if EXACT not in found:
+        overlaps.setdefault(str(row["mask"]), []).append(float(row["iou"]))
+    if EXACT not in overlaps:
         raise UserError(
             f"task '{scores.task}': no case has the exact mask, with which the others are compared. Add some."
         )
-    kinds = (EXACT, *sorted(set(found) - {EXACT}, key=lambda kind: -float(np.mean(found[kind]))))
+    kinds = (EXACT, *sorted(set(overlaps) - {EXACT}, key=lambda kind: -float(np.mean(overlaps[kind]))))
     _, v, m = scores.values.shape
     values, iou = np.full((len(units), v, m, len(kinds)), np.nan), np.full((len(units), len(kinds)), np.nan)
     cluster = np.zeros(len(units), dtype=np.intp)

@@ -95,9 +95,9 @@ def together(planes: Sequence[TradeoffPlane]) -> TradeoffPlane:
     for axis in ("fidelity", "controllability"):
         points, resampled = [], []
         for key in order:
-            own = [(getattr(plane, axis), plane.keys.index(key)) for plane in planes if key in plane.keys]
-            points.append(np.mean([estimates.point[i] for estimates, i in own]))
-            resampled.append(np.mean([estimates.resampled[:, i] for estimates, i in own], axis=0))
+            parts = [(getattr(plane, axis), plane.keys.index(key)) for plane in planes if key in plane.keys]
+            points.append(np.mean([estimates.point[i] for estimates, i in parts]))
+            resampled.append(np.mean([estimates.resampled[:, i] for estimates, i in parts], axis=0))
         axes.append(Estimates(np.array(points), np.stack(resampled, axis=1), np.empty((0, len(order)))))
     count = tuple(sum(key in plane.keys for plane in planes) for key in order)
     return TradeoffPlane(ALL, tuple(rows[key] for key in order), axes[0], axes[1], count)

@@ -1,4 +1,4 @@
-"""What an experiment says of a swept hyperparameter: one curve of means a metric, over its values or its levels."""
+"""Curves of a swept hyperparameter: one curve of means a metric, over its values or its levels."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from editfrontier.statistics.bootstrap import Array, Estimates
 from editfrontier.statistics.estimate import Effect, Estimate
 from editfrontier.statistics.set_bootstrap import SetBootstrap
 from editfrontier.statistics.taskscores import Settings, TaskScores, task_weights
+from editfrontier.study.findings import Finding
 
 if TYPE_CHECKING:
     from editfrontier.study.inputs import Inputs
@@ -67,7 +68,7 @@ class Curve:
 
 
 def hyperparameters(row: Row) -> dict[str, Any]:
-    """Return all hyperparameters of a row, those that it leaves at their defaults as well."""
+    """Return all hyperparameters of a row, also the defaults."""
     return asdict(make_params(get_editor(row.editor), row.params))
 
 
@@ -106,7 +107,7 @@ def swept_rows(inputs: Inputs, experiment: str, param: str) -> tuple[list[Row], 
 
 
 def chosen_metrics(inputs: Inputs, wanted: Sequence[str]) -> list[str]:
-    """Return the metrics that an analysis names, or those of its experiments; raise `UserError` for an unknown one."""
+    """Return the metrics that an analysis names, else its experiments'; raise `UserError` for an unknown one."""
     named = list(wanted) or [name for table in inputs.experiments.values() for name in table.metrics]
     return [get_metric(name).name for name in dict.fromkeys(named)]
 
@@ -151,15 +152,14 @@ def _of_means(data: TaskScores, rows: Sequence[Row], metric: str, weights: Array
 def _of_sets(
     data: TaskScores, rows: Sequence[Row], metric: str, sets: SetBootstrap | None, settings: Settings
 ) -> Curve:
-    found = {row.label: sets.estimate(row.variant) for row in rows} if sets is not None and sets.names else {}
-    held = [row for row in rows if metric in (found.get(row.label) or {})]
-    point = np.array([(found[row.label] or {})[metric][0] for row in held], dtype=np.float64)
-    columns = [(found[row.label] or {})[metric][1] for row in held]
+    measured = {row.label: sets.estimate(row.variant) for row in rows} if sets is not None and sets.names else {}
+    held = [row for row in rows if metric in (measured.get(row.label) or {})]
+    point = np.array([(measured[row.label] or {})[metric][0] for row in held], dtype=np.float64)
+    columns = [(measured[row.label] or {})[metric][1] for row in held]
     resampled = np.stack(columns, axis=1) if columns else np.zeros((settings.set_resamples, 0))
     # A resample holds images twice, which moves all of them alike; only their spread is used (`bootstrap.recentred`).
     resampled = resampled - resampled.mean(axis=0, keepdims=True) + point
-    tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
-    low, high = np.quantile(resampled, tails, axis=0) if columns else (np.zeros(0), np.zeros(0))
+    low, high = np.quantile(resampled, settings.tails, axis=0) if columns else (np.zeros(0), np.zeros(0))
     estimates = Estimates(point, resampled, np.zeros((0, len(held))))
     note = _missing([row.label for row in rows if row not in held], 0, 0)
     reasons = [sets.reason(row.variant, metric) for row in rows] if sets is not None else []
@@ -173,23 +173,35 @@ def _missing(rows: Sequence[str], cases: int, of: int) -> str:
     return "; ".join(parts)
 
 
+def curve_findings(curve: Curve, quantity: str, places: Mapping[int, float]) -> list[Finding]:
+    """Return the means of some rows of a curve, or why there are none.
+
+    Args:
+        places: number of a row in the curve -> its place on the axis.
+    """
+    about: dict[str, Any] = {"quantity": quantity, "metric": curve.metric}
+    if not places or not curve.n:
+        return [Finding(**about, value=math.nan, note=curve.note or "no case has it")]
+    return [
+        Finding(**about, variant=curve.rows[i].variant, x=float(x), note=curve.note, **curve.estimate(i).fields())
+        for i, x in places.items()
+    ]
+
+
 def difference(curve: Curve, first: int, second: int, settings: Settings) -> Effect:
     """Return mean `first` less mean `second` of a curve, paired by case.
 
     p is from sign flips of whole clusters; for a metric of a set, from `bootstrap.normal_test`.
     """
     estimates = curve.estimates
-    gap, resampled = estimates.point[first] - estimates.point[second], (
-        estimates.resampled[:, first] - estimates.resampled[:, second]
-    )  # fmt: skip
+    gap = estimates.point[first] - estimates.point[second]
+    resampled = estimates.resampled[:, first] - estimates.resampled[:, second]
     if curve.values is None:
-        tails = [(1 - settings.level) / 2, (1 + settings.level) / 2]
-        low, high = np.quantile(resampled, tails)
+        low, high = np.quantile(resampled, settings.tails)
         return Effect(float(gap), float(low), float(high), curve.n, bootstrap.normal_test(float(gap), resampled))
-    one = Estimates(
-        np.array([gap]), resampled[:, None], (estimates.jackknife[:, first] - estimates.jackknife[:, second])[:, None]
-    )
-    bounds = bootstrap.intervals(one, settings.level, settings.interval)
+    jackknife = estimates.jackknife[:, first] - estimates.jackknife[:, second]
+    alone = Estimates(np.array([gap]), resampled[:, None], jackknife[:, None])
+    bounds = bootstrap.intervals(alone, settings.level, settings.interval)
     sums = np.zeros((curve.clusters, 1))
     np.add.at(sums, curve.cluster, (curve.values[:, first] - curve.values[:, second])[:, None])
     signs = bootstrap.random_signs(
@@ -209,6 +221,11 @@ def short(value: float) -> str:
     if math.isfinite(value):
         return f"{value:.3g}"
     return "unknown" if math.isnan(value) else "infinity"
+
+
+def short_interval(row: Estimate, remark: str = "") -> str:
+    """Return a value with its interval as sentences show it; the remark follows within the brackets."""
+    return f"{short(row.value)} ({short(row.low)} to {short(row.high)}{remark})"
 
 
 def short_p(p: float) -> str:

@@ -1,8 +1,8 @@
-"""What the theory's analyses share: their cases, models, and findings with intervals."""
+"""Cases, models, and findings with intervals for the analyses of the theory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class Chosen:
     @property
     def clusters(self) -> list[str]:
         """The source image of each case."""
-        return [one.case.cluster for one in self.inputs]
+        return [entry.case.cluster for entry in self.inputs]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -66,15 +66,15 @@ def choose_cases(inputs: Inputs, count: int, needs: Sequence[str]) -> Chosen:
     cases = inputs.cases(task)
     first = {case.cluster: case for case in reversed(cases)}
     wanted = [first[name] for name in dict.fromkeys(case.cluster for case in cases)][:count]
-    found, problems = [], []
+    usable, problems = [], []
     for case in wanted:
         try:
-            found.append(read_inputs(case, cases, inputs.folder(task), needs, inputs.seed))
+            usable.append(read_inputs(case, cases, inputs.folder(task), needs, inputs.seed))
         except UserError as error:
             problems.append(str(error))
-    if not found:
+    if not usable:
         raise UserError(f"analysis '{inputs.name}': no case of task '{task}' can be used. First: {problems[0]}")
-    return Chosen(found, tuple(problems))
+    return Chosen(usable, tuple(problems))
 
 
 def left_out(chosen: Chosen) -> Finding:
@@ -112,10 +112,10 @@ def load(inputs: Inputs, kind: str, device: torch.device, *, gradient_checkpoint
 
 
 def noise(inputs: Inputs, chosen: Chosen, shape: Sequence[int], device: torch.device, *parts: str) -> torch.Tensor:
-    """Draw noise [B, ...], that of a case from its own id, the study's seed and `parts`."""
+    """Draw noise [B, ...]; a case's noise depends on its id, the study's seed and `parts` alone."""
     from editfrontier.diffusion import sampling
 
-    generators = [case_generator(one.case.case_id, "/".join(parts), inputs.seed) for one in chosen.inputs]
+    generators = [case_generator(entry.case.case_id, "/".join(parts), inputs.seed) for entry in chosen.inputs]
     return sampling.case_noise((len(chosen), *shape), generators, device)
 
 
@@ -147,7 +147,7 @@ def mean_findings(
     table = np.where(np.isfinite(table), table, np.nan)
     estimates = bootstrap.means(table, places, inputs.weights(len(numbers)))
     low, high = bootstrap.intervals(estimates, inputs.settings.level, inputs.settings.interval)
-    found = []
+    findings = []
     for column in range(table.shape[1]):
         n = int(np.isfinite(table[:, column]).sum())
         value = float(estimates.point[column]) if n else float("nan")
@@ -158,8 +158,15 @@ def mean_findings(
             bounds = (bounds[0], 1.0) if value == 1.0 else (0.0, bounds[1])  # without the rounding of the formula
         place: dict[str, Any] = {} if xs is None else {"x": float(xs[column])}
         extra = labels if n else {**labels, "note": "no case has a value"}
-        found.append(Finding(quantity=quantity, value=value, low=bounds[0], high=bounds[1], n=n, **place, **extra))
-    return found
+        findings.append(Finding(quantity=quantity, value=value, low=bounds[0], high=bounds[1], n=n, **place, **extra))
+    return findings
+
+
+def several_means(
+    inputs: Inputs, columns: Mapping[str, npt.ArrayLike], clusters: Sequence[str], **options: Any
+) -> list[Finding]:
+    """Return `mean_findings` of several quantities, by their names."""
+    return [row for name, values in columns.items() for row in mean_findings(inputs, name, values, clusters, **options)]
 
 
 def batches(count: int, size: int) -> Iterator[slice]:

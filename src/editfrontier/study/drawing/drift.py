@@ -64,7 +64,7 @@ def _draw_panel(axes: Axes, findings: Findings, metric: str, look: Mapping[str, 
         first, unedited = Point(*points[0][:2]), _unedited(metric)
         starts.append(Series([Point(0, unedited), first], bare, dashes=SOLID))
         levels = [findings.one("epsilon", variant=variant, metric=metric, level=level) for level in (epsilon, _FIRST)]
-        if known := [found.value for found in levels if found]:
+        if known := [finding.value for finding in levels if finding]:
             sign = -1.0 if metric == "id_sim" else 1.0
             line = [Point(k, unedited + sign * k * known[0]) for k in (0.0, *(point.place for point in points))]
             bounds.append(Series(line, bare, dashes=DOTTED))

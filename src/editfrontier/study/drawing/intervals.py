@@ -56,6 +56,13 @@ def of_finding(row: Finding, place: float | None = None, scale: float = 1.0) -> 
     return of_estimate(row.x if place is None else place, row, scale)
 
 
+def line_of(
+    rows: Sequence[Finding], colour: str, label: str = "", dashes: tuple[float, ...] = (), marker: str = ""
+) -> Series:
+    """Return the line through findings at their own places."""
+    return Series([of_finding(row) for row in rows], Style(colour, marker, False), label, dashes)
+
+
 def draw_intervals(
     axes: Axes,
     series: Sequence[Series],
@@ -79,11 +86,11 @@ def draw_intervals(
 
     frame = _table(axes, series, horizontal)
     labels = axes.get_xlabel(), axes.get_ylabel()
-    colours = {str(number): one.style.colour for number, one in enumerate(series)}
+    colours = {str(number): entry.style.colour for number, entry in enumerate(series)}
     for name, part in frame.groupby("series", sort=False):
         _draw_spread(axes, part, series[int(str(name))].style, horizontal, band)
     lines: dict[str, Any] = {
-        str(number): one.dashes or "" for number, one in enumerate(series) if one.dashes is not None
+        str(number): entry.dashes or "" for number, entry in enumerate(series) if entry.dashes is not None
     }
     shared: dict[str, Any] = {
         "x": "value" if horizontal else "place",
@@ -102,8 +109,8 @@ def draw_intervals(
     marked = frame[[bool(series[int(name)].style.marker) for name in frame["series"]]]
     if not marked.empty:
         styles = [series[int(name)].style for name in marked["series"]]
-        hollow = {str(number): "white" if one.style.control else one.style.colour for number, one in enumerate(series)}
-        markers = {str(number): one.style.marker or "o" for number, one in enumerate(series)}
+        hollow = {str(number): "white" if s.style.control else s.style.colour for number, s in enumerate(series)}
+        markers = {str(number): entry.style.marker or "o" for number, entry in enumerate(series)}
         edges = [style.colour if style.control else "white" for style in styles]
         areas = [(1.4 * size if style.marker == "*" else size) ** 2 for style in styles]
         widths = [1.2 if style.control else 0.7 * size / 6.5 for style in styles]
@@ -125,7 +132,7 @@ def _table(axes: Axes, series: Sequence[Series], horizontal: bool) -> pd.DataFra
     """Return the points as a table: series (its number), place, value, low, high."""
     import pandas as pd
 
-    rows = [(str(number), *point) for number, one in enumerate(series) for point in one.points]
+    rows = [(str(number), *point) for number, entry in enumerate(series) for point in entry.points]
     frame = pd.DataFrame(rows, columns=["series", "place", "value", "low", "high"])
     frame = frame.astype(dict.fromkeys(("place", "value", "low", "high"), "float64")).dropna(subset=["value"])
     across, up = ("value", "place") if horizontal else ("place", "value")
@@ -154,12 +161,12 @@ def handles(series: Sequence[Series], size: float = 6.0) -> list[Line2D]:
         Line2D(
             [],
             [],
-            color=one.style.colour,
-            marker=one.style.marker or "none",
+            color=entry.style.colour,
+            marker=entry.style.marker or "none",
             markersize=size,
-            markerfacecolor="white" if one.style.control else one.style.colour,
-            linestyle="none" if one.dashes is None else (0, one.dashes) if one.dashes else "-",
-            label=one.label,
+            markerfacecolor="white" if entry.style.control else entry.style.colour,
+            linestyle="none" if entry.dashes is None else (0, entry.dashes) if entry.dashes else "-",
+            label=entry.label,
         )
-        for one in series
+        for entry in series
     ]

@@ -37,9 +37,9 @@ _NO_HELP = re.compile(r"last ?resort|blank|unifont|emoji", re.IGNORECASE)  # box
 
 def power_of_ten(formula: str) -> str:
     r"""Return a tick label of a logarithmic axis as plain text: "2×10⁻⁴" for ``$\mathdefault{2\times10^{-4}}$``."""
-    if not (found := re.fullmatch(r"\$\\mathdefault\{(-?)(?:([\d.]+)\\times\s*)?10\^\{(-?\d+)\}\}\$", formula)):
+    if not (match := re.fullmatch(r"\$\\mathdefault\{(-?)(?:([\d.]+)\\times\s*)?10\^\{(-?\d+)\}\}\$", formula)):
         return formula.strip("$")
-    sign, factor, power = found.groups()
+    sign, factor, power = match.groups()
     return f"{'−' if sign else ''}{f'{factor}×' if factor else ''}10{power.translate(_SUPERSCRIPTS)}"
 
 
@@ -71,13 +71,13 @@ def choose_fonts(figure: Figure) -> list[str]:
 
     The figure must have been drawn once, so that its tick labels are there; it is laid out anew where fonts change.
     """
-    own = letters_of(_path_of(FONT))
+    available = letters_of(_path_of(FONT))
     texts: list[Text] = [
         text
         for text in figure.findobj(Text)
         if isinstance(text, Text) and text.get_visible() and not text.get_parse_math() and text.get_text()
     ]
-    needed = {text: _needed(text.get_text()) - own for text in texts}
+    needed = {text: _needed(text.get_text()) - available for text in texts}
     lacking = frozenset().union(*needed.values())
     if not lacking:
         return []
@@ -127,8 +127,8 @@ def _installed() -> list[FontEntry]:
 
 
 def _path_of(family: str) -> tuple[str, int]:
-    found = font_manager.fontManager.findfont(family)
-    return str(found), int(getattr(found, "face_index", 0))
+    path = font_manager.fontManager.findfont(family)
+    return str(path), int(getattr(path, "face_index", 0))
 
 
 @cache

@@ -56,7 +56,7 @@ def _differences(axes: Axes, findings: Findings, inputs: Inputs, variants: list[
     name_rows(axes, [inputs.labels.get(name, name) for name in variants])
     axes.set_xlim(left=0)
     axes.set_xlabel("mean RMS difference of pixels")
-    entries = handles([one for one in series if one.points], 5)
+    entries = handles([kind for kind in series if kind.points], 5)
     axes.legend(handles=entries, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

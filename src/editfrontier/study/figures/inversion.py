@@ -70,7 +70,7 @@ def lines_of_methods(lines: Sequence[Line]) -> dict[str, list[Line]]:
     for line in lines:
         if not line.row.control and math.isfinite(line.cells[-1].value):
             methods.setdefault(line.row.group or line.row.label, []).append(line)
-    return {name: sorted(found, key=lambda line: line.cells[-1].value) for name, found in methods.items()}
+    return {name: sorted(rows, key=lambda line: line.cells[-1].value) for name, rows in methods.items()}
 
 
 def _draw_method(axes: Axes, lines: Sequence[Line], column: int, style: Style) -> None:

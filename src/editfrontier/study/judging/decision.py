@@ -146,24 +146,24 @@ def decide_any(options: Sequence[Sequence[Part]], alpha: float = 0.05) -> Verdic
     """
     flat = [part for option in options for part in option]
     corrected = iter(holm([part.p for part in flat]))
-    found = []
+    verdicts = []
     for option in options:
         adjusted = [next(corrected) for _ in option]
         if any(math.isfinite(part.effect.value) for part in option):
-            found.append(_decide(option, adjusted, "", alpha))
-    if not found:
+            verdicts.append(_decide(option, adjusted, "", alpha))
+    if not verdicts:
         raise Absent("No case has what the claim is about.")
-    names = [verdict.verdict for verdict in found]
+    names = [verdict.verdict for verdict in verdicts]
     for name, reason in (
         (
             "supported",
-            f"{names.count('supported')} of {len(found)} options hold; shown is the weakest part of the first.",
+            f"{names.count('supported')} of {len(verdicts)} options hold; shown is the weakest part of the first.",
         ),
-        ("inconclusive", f"No option holds for sure, {names.count('inconclusive')} of {len(found)} are open."),
-        ("not supported", f"None of {len(found)} options holds."),
+        ("inconclusive", f"No option holds for sure, {names.count('inconclusive')} of {len(verdicts)} are open."),
+        ("not supported", f"None of {len(verdicts)} options holds."),
     ):
         if name in names:
-            first = found[names.index(name)]
+            first = verdicts[names.index(name)]
             return replace(first, reason=reason if name == "supported" else f"{reason} {first.reason}")
     raise AssertionError(names)
 

@@ -91,13 +91,13 @@ class Evidence:
             Absent: a method of the paper was not run.
         """
         paper = paper_values(self.reported, table)
-        found = [row for row in self.table(table).rows if row.reported in paper]
-        missing = set(paper) - {row.reported for row in found}
+        rows = [row for row in self.table(table).rows if row.reported in paper]
+        missing = set(paper) - {row.reported for row in rows}
         if missing:
             method, configuration = min(missing)
             name = method if configuration == "default" else f"{method}, {configuration}"
             raise Absent(f"'{name}' of the paper was not run in the experiment '{table}'.")
-        return found
+        return rows
 
     def row(self, table: str, name: str) -> Row:
         """Return the row of a table that has this name.
@@ -105,11 +105,11 @@ class Evidence:
         name: "method/configuration" of the paper, the row's label, or its editor for the editor's first row.
         """
         rows = self.table(table).rows
-        found = [row for row in rows if name in ("/".join(row.reported), row.label)]
-        found = found or [row for row in rows if row.editor == name]
-        if not found:
+        named = [row for row in rows if name in ("/".join(row.reported), row.label)]
+        named = named or [row for row in rows if row.editor == name]
+        if not named:
             raise Absent(f"'{name}' was not run in the experiment '{table}'.")
-        return found[0]
+        return named[0]
 
     def label(self, variant: str) -> str:
         """Return what readers call a variant; the first table that has it decides."""
@@ -122,10 +122,10 @@ class Evidence:
     def value(self, table: str, row: Row, metric: str) -> Estimate:
         """Return the mean of a metric with its interval, as the table shows it."""
         frame = self._statistics(table, "")
-        found = frame[(frame["variant"] == row.variant) & (frame["metric"] == metric)]
-        if found.empty:
+        entries = frame[(frame["variant"] == row.variant) & (frame["metric"] == metric)]
+        if entries.empty:
             raise Absent(f"{row.label} has no {metric_display(metric).label} in the experiment '{table}'.")
-        entry = found.iloc[0]
+        entry = entries.iloc[0]
         if reason := str(entry.get("reason", "")):
             raise Absent(f"There is no {metric_display(metric).label} in the experiment '{table}': {reason}.")
         return _estimate(entry, "value")
@@ -229,16 +229,16 @@ class Evidence:
 
         editor: of the finding's variant, whatever its hyperparameters; "" = any, or none.
         """
-        found = self.findings(analysis).select(quantity, **values)
+        findings = self.findings(analysis).select(quantity, **values)
         if editor:
-            found = [row for row in found if editor_of(row.variant) == editor]
+            findings = [row for row in findings if editor_of(row.variant) == editor]
             values = {"editor": f"'{editor}'", **values}
         where = ", ".join(f"{value}" for value in values.values() if value != "")
-        if not found:
+        if not findings:
             raise Absent(f"The analysis '{analysis}' has no {quantity}{f' of {where}' if where else ''}.")
-        if len(found) > 1:
-            raise ValueError(f"{analysis}: {quantity} with {values} stands for {len(found)} findings, expected one")
-        row = found[0]
+        if len(findings) > 1:
+            raise ValueError(f"{analysis}: {quantity} with {values} stands for {len(findings)} findings, expected one")
+        row = findings[0]
         if not math.isfinite(row.value):
             raise Absent(f"{quantity}{f' of {where}' if where else ''}: {row.note or 'could not be computed'}.")
         return row

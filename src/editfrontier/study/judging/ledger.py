@@ -144,7 +144,7 @@ def judge(claims: Sequence[Claim], root: Path, study: Study, reported: Path) -> 
 
 def _reported(path: Path) -> dict[str, str]:
     """Return the paper's numbers in words by their reference, for example "SDEdit: FID 95.7", as it prints them."""
-    found = {}
+    words = {}
     with path.open(encoding="utf-8", newline="") as file:
         for entry in csv.DictReader(file):
             who = "" if entry["method"] == "all" else editor_label(entry["method"])
@@ -152,8 +152,8 @@ def _reported(path: Path) -> dict[str, str]:
             name = ", ".join(part for part in (who, which) if part)
             value = entry["value"] + (" %" if entry["unit"] == "percent" else "")
             reference = "/".join(entry[key] for key in ("table", "method", "configuration", "metric"))
-            found[reference] = f"{name}: {_METRIC_NAMES.get(entry['metric'], entry['metric'])} {value}"
-    return found
+            words[reference] = f"{name}: {_METRIC_NAMES.get(entry['metric'], entry['metric'])} {value}"
+    return words
 
 
 _METRIC_NAMES = {

@@ -26,8 +26,8 @@ def resample(statistic: Callable[[Array], Array], clusters: int, settings: Setti
         name: what the seed of the resamples depends on.
     """
     weights = cluster_weights(clusters, settings.resamples, stable_seed("claims", *name, settings.seed))
-    one = np.ones((1, clusters))
-    point, resampled, jackknife = (statistic(w)[:, None] for w in (one, weights, one - np.eye(clusters)))
+    whole = np.ones((1, clusters))
+    point, resampled, jackknife = (statistic(w)[:, None] for w in (whole, weights, whole - np.eye(clusters)))
     low, high = intervals(Estimates(point[0], resampled, jackknife), settings.level, settings.interval)
     return Estimate(float(point[0, 0]), float(low[0]), float(high[0]), n)
 
