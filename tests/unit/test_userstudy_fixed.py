@@ -102,7 +102,7 @@ def test_a_new_row_keeps_the_design_its_page_and_every_answer(world: World, capl
     assert finding(after, "unjudged").variant == LATER
     assert [repr(row) for row in after if row.quantity != "unjudged"] == [repr(row) for row in before]
     said = ANALYSIS.say(Findings(tuple(after), {}), inputs_of(world.root, world.table, []))
-    assert any(f"Nobody has judged {LATER}" in sentence for sentence in said)
+    assert any(f"There are no judgements of {LATER}" in sentence for sentence in said)
 
 
 def test_answers_to_a_page_that_was_given_out_before_the_row_came_count(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Edits of one image size as metrics see them: images, what the cases have beside, what the networks gave."""
+"""Edits of one image size as metrics see them: images, further data of the cases, outputs of the networks."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Batch:
         cases: that were edited.
         folder: that their paths are relative to.
         source, edited: their images.
-        outputs: what the networks gave for the edits, one row a case (`sources.image_networks`).
-        sources: what they gave for the source images and the captions.
+        outputs: of the networks for the edits, one row a case (`sources.image_networks`).
+        sources: outputs of the networks for the source images and the captions.
         networks: evaluators by kind.
         all: the batch that this is a part of, None = it is whole.
         rows: places of the cases in that batch.
@@ -67,14 +67,14 @@ class Batch:
         return self.source.shape[2], self.source.shape[3]
 
     def once(self, compute: Callable[[Batch], T]) -> T:
-        """Return what a function gives for this batch, computed once: for metrics that share a network's answer."""
+        """Return the result of a function of this batch, computed once: for metrics that share a network's answer."""
         if compute not in self._kept:
             self._kept[compute] = compute(self)
         value: T = self._kept[compute]
         return value
 
     def of_all(self, compute: Callable[[Batch], Tensor]) -> Tensor:
-        """Return the rows of this part of what a function gives for the whole batch, computed once."""
+        """Return this part's rows of the result of a function of the whole batch, computed once."""
         return self.once(compute) if self.all is None else self.all.of_all(compute)[list(self.rows)]
 
     def part(self, rows: Sequence[int]) -> Batch:
@@ -100,7 +100,7 @@ class Batch:
         return part
 
     def inputs(self, name: str) -> list[Any]:
-        """Return what the cases have of one of `INPUTS`: a value, None for none, a `UserError` if it cannot be read."""
+        """Return one of `INPUTS` for each case: a value, None for none, a `UserError` if it cannot be read."""
         if self.all is not None:
             values = self.all.inputs(name)
             return [values[row] for row in self.rows]
@@ -216,4 +216,4 @@ INPUTS: Mapping[str, Input] = {
     "readable_source": Input(_readable("source")),  # CLIP can read the caption, or there is none
     "readable_target": Input(_readable("target")),
 }
-"""What a metric may ask a case for beside its images."""
+"""Data that a metric may ask a case for in addition to its images."""

@@ -70,7 +70,7 @@ def write_scores(
     sources: SourceFeatures,
     out: Path,
 ) -> None:
-    """Write the score table of a variant; see `score.score_variant` for what it and its provenance hold."""
+    """Write the score table of a variant; `score.score_variant` describes the table and its provenance."""
     order = {case.case_id: i for i, case in enumerate(cases)}
     metric_order = {name: i for i, name in enumerate(METRICS)}
     rows = sorted(scores.rows, key=lambda row: (metric_order[row[1]], order[row[0]]))

@@ -1,4 +1,4 @@
-"""What networks say of the drags of cases: where the object is, how regions look, where points are found again."""
+"""Outputs of networks for the drags of cases: where the object is, how regions look, where points are found again."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def queries_of(prepared: Mapping[str, npt.NDArray[Any]], case_ids: Sequence[str]
     for case_id in case_ids:
         if case_id not in place:
             raise UserError(
-                f"case {case_id}: the source features hold nothing of its drags, expected those of the evaluator "
+                f"case {case_id}: the source features lack its drags, expected the features of the evaluator "
                 "'dift'. Make them again with the rule `sources`."
             )
     bounds, queries = prepared["drag_offsets"], torch.from_numpy(prepared["drag_queries"])
@@ -80,30 +80,32 @@ def queries_of(prepared: Mapping[str, npt.NDArray[Any]], case_ids: Sequence[str]
 
 def found_values(judge: Any, source: Tensor, edited: Tensor, drags: Sequence[Sequence[Region]]) -> Values:
     """Segment the dragged objects of the cases; source, edited uint8 [B, 3, H, W], at least one region a case."""
-    rows = torch.tensor([row for row, regions in enumerate(drags) for _ in regions])
-    sources, targets = (
-        torch.stack([torch.from_numpy(getattr(region, name)) for regions in drags for region in regions])
-        for name in ("source", "target")
-    )
+    rows, sources, targets = _flat(drags)
     before = judge.find_object(source[rows], sources, source[rows])
     found = judge.find_object(source[rows], sources, edited[rows])
     towards = drag.moved_towards(before, found, targets)
-    by_region = {
-        "iou_target": drag.iou(found, targets),
-        "centroid_shift": drag.centroid_shift(found, targets),
-        "moved_towards": towards,
-        "object_found": found.any(2).any(1).to(torch.float64),
+    cases = [rows == row for row in range(len(drags))]
+
+    def worst(values: Tensor) -> Tensor:
+        """Return the least finite value of each case: a case succeeds when all of its regions do."""
+        known = [values[case & values.isfinite()] for case in cases]
+        return torch.stack([part.min() if len(part) else part.new_tensor(torch.nan) for part in known])
+
+    overlaps, shifts = drag.iou(found, targets), drag.centroid_shift(found, targets)
+    return {
+        "iou_target": torch.stack([overlaps[case].mean() for case in cases]),
+        "centroid_shift": torch.stack([shifts[case].mean() for case in cases]),
+        "moved_towards": worst(towards),
+        "object_found": worst(found.any(2).any(1).to(torch.float64)),
     }
-    values: dict[str, list[float]] = {name: [] for name in by_region}
-    for row in range(len(drags)):
-        own = rows == row
-        values["iou_target"].append(float(by_region["iou_target"][own].mean()))
-        values["centroid_shift"].append(float(by_region["centroid_shift"][own].mean()))
-        # A case succeeds when all of its regions do.
-        asked = own & towards.isfinite()
-        values["moved_towards"].append(float(towards[asked].min()) if asked.any() else float("nan"))
-        values["object_found"].append(float(by_region["object_found"][own].min()))
-    return {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items()}
+
+
+def _flat(drags: Sequence[Sequence[Region]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return case, source mask and target mask [N, H, W] of every region."""
+    regions = [region for listed in drags for region in listed]
+    rows = torch.tensor([row for row, listed in enumerate(drags) for _ in listed])
+    sources, targets = (np.stack([getattr(region, name) for region in regions]) for name in ("source", "target"))
+    return rows, torch.from_numpy(sources), torch.from_numpy(targets)
 
 
 def look_values(
@@ -115,11 +117,7 @@ def look_values(
 
     backgrounds: bool [B, 1, H, W], True = must not change.
     """
-    rows = torch.tensor([row for row, regions in enumerate(drags) for _ in regions])
-    starts, ends = (
-        torch.stack([torch.from_numpy(getattr(region, name))[None] for regions in drags for region in regions])
-        for name in ("source", "target")
-    )
+    rows, starts, ends = _flat(drags)
     moved = torch.stack(
         [drag.moved_source(image, [region]) for image, regions in zip(source, drags, strict=True) for region in regions]
     )
@@ -134,8 +132,8 @@ def look_values(
 
     return {
         "if_bg": fidelity(source, edited, backgrounds),
-        "if_s2t": by_case(fidelity(moved, edited[rows], ends)),
-        "if_s2s": by_case(fidelity(source[rows], edited[rows], starts)),
+        "if_s2t": by_case(fidelity(moved, edited[rows], ends[:, None])),
+        "if_s2s": by_case(fidelity(source[rows], edited[rows], starts[:, None])),
     }
 
 

@@ -1,4 +1,4 @@
-"""What an evaluator is, and the table of their kinds: networks that judge images.
+"""Evaluators, networks that judge images: their definition and the table of their kinds.
 
 A kind is an entry of the table below, or `EVALUATOR` in a module of an installed package that names it under the entry
 point group "editfrontier.evaluators". This module imports nothing heavy, so that a config can be checked without torch;
@@ -87,15 +87,11 @@ _KINDS = (
         },
     ),
     Evaluator(
-        "artifact",  # where it is another network than that of quality
+        "artifact",  # where it is not the network of quality
         {"": "editfrontier.scoring.evaluators.quality:QualityEvaluator"},
         models=("quality",),
     ),
-    Evaluator(
-        "full_reference",
-        {"": "editfrontier.scoring.evaluators.pyiqa:FullReferenceEvaluator"},
-        on_request=True,
-    ),
+    Evaluator("full_reference", {"": "editfrontier.scoring.evaluators.pyiqa:FullReferenceEvaluator"}, on_request=True),
     Evaluator(
         "segmentation",
         {

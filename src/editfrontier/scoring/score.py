@@ -98,7 +98,7 @@ def score_variant(
 
 
 def score_batch(batch: Batch, scores: Collected) -> None:
-    """Compute every metric that is computed from images, for the cases of a batch that have what it needs.
+    """Compute every metric that is computed from images, for the cases of a batch that have its inputs.
 
     Raises:
         UserError: a metric does not return one value a case.

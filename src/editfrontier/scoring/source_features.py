@@ -1,4 +1,4 @@
-"""What the networks gave for the source images, captions and true edits of a task, as `sources` wrote it."""
+"""Outputs of the networks for the source images, captions and true edits of a task, as `sources` wrote them."""
 
 from __future__ import annotations
 

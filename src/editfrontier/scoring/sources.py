@@ -62,35 +62,19 @@ def prepare_sources(
         out: arrays by case (case_ids, clusters, image_row, source_text_row, target_text_row), by source image
             (clip_image, identity, landmarks, attributes, features, quality, artifact, latents), clip_text (if any case
             has a caption), clip_true and by case true_edit_row (if any has a true edit), reference (or reference_mean
-            and reference_covariance, where those are published alone), artifact_threshold, those of
-            `drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose source image cannot be read;
-            `captions` = "source" or "target" -> case -> why CLIP cannot read its caption).
+            and reference_covariance, where those are published alone), artifact_threshold,
+            the arrays of `drags.prepare_drags`, and `provenance` (JSON; `failures` = cases whose source image cannot be
+            read; `captions` = "source" or "target" -> case -> why CLIP cannot read its caption).
     """
     cases, folder = read_cases(cases_path), cases_path.parent
     networks = load_evaluators(evaluators_for(cases, evaluators), device)
     paths = sorted({case.image for case in cases})
-    failures: dict[str, str] = {}
-    readable: list[str] = []
-    arrays: dict[str, list[npt.NDArray[Any]]] = {}
-    for chunk in chunks(paths, batch_size):
-        images = {}
-        for name in chunk:
-            try:
-                images[name] = read_image(folder / name)
-            except UserError as error:
-                failures |= {case.case_id: str(error) for case in cases if case.image == name}
-        for names in by_shape(images):
-            batch = stack([images[name] for name in names])
-            readable += names
-            for key, values in image_networks(networks, batch).items():
-                arrays.setdefault(key, []).append(values)
-        log.info("sources: %d of %d images", len(readable), len(paths))
-    if not readable:
+    content, row_of, unreadable = _source_images(folder, paths, networks, batch_size)
+    failures = {case.case_id: unreadable[case.image] for case in cases if case.image in unreadable}
+    if not row_of:
         raise UserError(
             f"{cases_path}: no source image can be read. First: {next(iter(failures.values()), 'the table is empty')}"
         )
-    content: dict[str, Any] = {key: np.concatenate(parts) for key, parts in arrays.items()}
-    row_of = {name: row for row, name in enumerate(readable)}
     content["case_ids"] = np.array([case.case_id for case in cases])
     content["clusters"] = np.array([case.cluster for case in cases])
     content["image_row"] = np.array([row_of.get(case.image, -1) for case in cases])
@@ -118,6 +102,28 @@ def prepare_sources(
     write_npz(out, content | {"provenance": np.array(json.dumps(provenance, sort_keys=True))})
 
 
+def _source_images(
+    folder: Path, paths: Sequence[str], networks: Mapping[str, Any], batch_size: int
+) -> tuple[dict[str, Any], dict[str, int], dict[str, str]]:
+    """Return the arrays by image, image -> its row in them, and image -> why it cannot be read."""
+    unreadable: dict[str, str] = {}
+    row_of: dict[str, int] = {}
+    arrays: dict[str, list[npt.NDArray[Any]]] = {}
+    for chunk in chunks(paths, batch_size):
+        images = {}
+        for name in chunk:
+            try:
+                images[name] = read_image(folder / name)
+            except UserError as error:
+                unreadable[name] = str(error)
+        for names in by_shape(images):
+            row_of |= {name: len(row_of) + place for place, name in enumerate(names)}
+            for key, values in image_networks(networks, stack([images[name] for name in names])).items():
+                arrays.setdefault(key, []).append(values)
+        log.info("sources: %d of %d images", len(row_of), len(paths))
+    return {key: np.concatenate(parts) for key, parts in arrays.items()}, row_of, unreadable
+
+
 def image_networks(
     networks: Mapping[str, Any], images: Tensor, landmarks: Tensor | None = None
 ) -> dict[str, npt.NDArray[Any]]:
@@ -142,7 +148,7 @@ def image_networks(
             outputs["latents"] = networks["autoencoder"].latents(images).flatten(1)
         if "quality" in networks:
             net = networks["quality"]
-            # One forward where the evaluator offers both at once.
+            # One forward where the evaluator offers both scores at once.
             scores = net.scores(images) if hasattr(net, "scores") else (net.quality(images), net.artifact(images))
             outputs["quality"], outputs["artifact"] = scores
         if "artifact" in networks:
@@ -175,7 +181,7 @@ def _texts(cases: Sequence[Case], clip: Any, batch_size: int, unread: dict[str, 
 
 
 def _true_edits(cases: Sequence[Case], folder: Path, clip: Any, batch_size: int) -> dict[str, npt.NDArray[Any]]:
-    """Embed the true edits; of one that cannot be read, scoring says why."""
+    """Embed the true edits; scoring says why one cannot be read."""
     row: dict[str, int] = {}
     parts: list[npt.NDArray[Any]] = []
     for chunk in chunks(sorted({case.true_edit for case in cases if case.true_edit}), batch_size):

@@ -1,4 +1,4 @@
-"""Attribute classifier: the judge of whether an edit did what it was asked to do."""
+"""Attribute classifier, which judges whether an edit succeeded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diffusion features (DIFT; Tang et al., NeurIPS 2023): what a UNet thinks of a pixel, for finding points again."""
+"""Diffusion features (DIFT; Tang et al., NeurIPS 2023): features of a UNet at each pixel, to find points again."""
 
 from __future__ import annotations
 
@@ -48,11 +48,7 @@ class DiftEvaluator:
 
     @torch.no_grad()
     def features(
-        self,
-        images: Images,
-        captions: Sequence[str],
-        role: str,
-        resize: Resize = "smooth",
+        self, images: Images, captions: Sequence[str], role: str, resize: Resize = "smooth"
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Return features of images.
 

@@ -1,4 +1,4 @@
-"""Finding a dragged object again by diffusion features: labels are handed on from the source to the edited image.
+"""Find a dragged object again by diffusion features, which carry labels from the source to the edited image.
 
 Stands in for the trained segmentation of the micro scale where no classes are known. Tang et al. (NeurIPS 2023) hand
 masks on from frame to frame of a video in this way; here the whole image is searched, because a drag may go anywhere.
@@ -39,16 +39,13 @@ class PropagationEvaluator:
         return cls(DiftEvaluator.load(path, device))
 
     def find_object(
-        self,
-        sources: Images,
-        regions: Bool[Tensor, "batch height width"],
-        images: Images,
+        self, sources: Images, regions: Bool[Tensor, "batch height width"], images: Images
     ) -> Bool[Tensor, "batch height width"]:
-        """Find what a region shows in the source again in another image.
+        """Find in another image the object that a region shows in the source.
 
         Each place of the image asks the `NEIGHBOURS` places of the source whose features are nearest to its own
-        whether they lie in the region. What is found is every part, small specks apart: an object that was copied
-        instead of moved is found at both places, and none where it is gone.
+        whether they lie in the region. Every part counts but small specks: an object that was copied instead of
+        moved is found at both places, and none where it is gone.
 
         Args:
             sources: uint8 [B, 3, H, W].

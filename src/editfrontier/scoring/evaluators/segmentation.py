@@ -90,10 +90,7 @@ class SegmentationEvaluator(NetworkEvaluator):
         return self.probabilities(images).argmax(1)
 
     def find_object(
-        self,
-        sources: Images,
-        regions: Bool[Tensor, "batch height width"],
-        images: Images,
+        self, sources: Images, regions: Bool[Tensor, "batch height width"], images: Images
     ) -> Bool[Tensor, "batch height width"]:
         """Find the object that a region shows in the source again in another image.
 

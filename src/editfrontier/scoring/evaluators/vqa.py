@@ -73,11 +73,7 @@ class VqaEvaluator:
                 raise ValueError(f"has no {WEIGHTS}")
             size, mean, std = _preprocessing(folder / PREPROCESSOR)
             model, report = BlipForQuestionAnswering.from_pretrained(
-                str(folder),
-                dtype=torch.float32,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
+                str(folder), dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
             # transformers fills what is missing with noise and only warns.
             if missing := sorted(report["missing_keys"]):
@@ -98,7 +94,7 @@ class VqaEvaluator:
         """How probable it is that each image shows its caption.
 
         Args:
-            images: uint8 [B, 3, H, W]; those of another size are resized (bicubic, antialiased).
+            images: uint8 [B, 3, H, W]; other sizes are resized (bicubic, antialiased).
             captions: one or more lists of B captions; each image is read once for all of them.
             batch: images at a time.
 

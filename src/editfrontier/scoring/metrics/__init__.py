@@ -1,6 +1,6 @@
 """All metrics by name. Imports nothing heavy: formulas import torch when they compute.
 
-A metric is one entry `Metric(...)` beside its formula in a file of this folder, or `METRIC` in a module that an
+A metric is one entry `Metric(...)` next to its formula in a file of this folder, or `METRIC` in a module that an
 installed package names as an entry point of the group `editfrontier.metrics`.
 """
 
@@ -42,7 +42,7 @@ REGISTRY = Registry(
 )
 
 METRICS: dict[str, Metric] = dict(REGISTRY.entries) | REGISTRY.load_all()  # type: ignore[arg-type]
-"""All metrics by name in the order of tables: those of this project, which none replaces, then those of packages."""
+"""All metrics by name in the order of tables: this project's, which none replaces, then packages'."""
 
 
 def get_metric(name: str) -> Metric:

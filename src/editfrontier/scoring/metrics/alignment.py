@@ -1,7 +1,8 @@
-"""Agreement of images, and of image and caption, in a space of embeddings; those of CLIP are unit vectors."""
+"""Agreement of images, and of image and caption, in a space of embeddings; CLIP's are unit vectors."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from editfrontier.scoring.metrics.metric import Metric
@@ -32,10 +33,7 @@ def clip_score(cosine: Values) -> Values:
 
 
 def clip_directional(
-    source_image: Embeddings,
-    edited_image: Embeddings,
-    source_text: Embeddings,
-    target_text: Embeddings,
+    source_image: Embeddings, edited_image: Embeddings, source_text: Embeddings, target_text: Embeddings
 ) -> Exact:
     """Cosine of the image change and the caption change, all inputs unit vectors.
 
@@ -63,46 +61,42 @@ def _clip_directional(batch: Batch) -> Exact:
     return clip_directional(batch.sources.by_image("clip_image", batch.ids), batch.outputs["clip_image"], *texts)
 
 
+_by_clip = partial(Metric, group="controllability", needs="clip")
+
 METRICS = (
-    Metric(
+    _by_clip(
         name="clip_cos",
         label="CLIP cos",
         direction="higher",
         range=(-1.0, 1.0),
-        group="controllability",
         description="Cosine of the CLIP embeddings of the edited image and the target caption.",
         source="CLIP, Radford et al. 2021; called CLIP-T in MagicBrush.",
         compute=_clip_cos,
-        needs="clip",
         inputs=("readable_target",),
         undefined="the case has no target caption",
     ),
-    Metric(
+    _by_clip(
         name="clip_score",
         label="CLIPScore",
         direction="higher",
         range=(0.0, 2.5),
-        group="controllability",
         description="2.5 max(CLIP cosine, 0) of the edited image and the target caption, clipped for each image by "
         "itself.",
         source="CLIPScore, Hessel et al. 2021, without the prompt prefix.",
         compute=_clip_score,
-        needs="clip",
         inputs=("readable_target",),
         undefined="the case has no target caption",
         paper="clip_align",  # its 0.55 to 0.74 can be reached as CLIPScore alone (erratum E9)
     ),
-    Metric(
+    _by_clip(
         name="clip_directional",
         label="CLIP dir",
         direction="higher",
         range=(-1.0, 1.0),
-        group="controllability",
         description="Cosine of the change between the images and the change between the captions in CLIP space; 0 when "
         "the image does not change.",
         source="StyleGAN-NADA, Gal et al. 2021; InstructPix2Pix, Brooks et al. 2023.",
         compute=_clip_directional,
-        needs="clip",
         inputs=("readable_target", "readable_source"),
         undefined="source and target caption are equal or missing",
     ),

@@ -6,6 +6,7 @@ has no background to judge.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from editfrontier.scoring.metrics.metric import Metric
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from editfrontier.scoring.shapes import Exact, Images, Maps, Masks, Values
 
 PSNR_CAP = 60.0
-"""dB. An RMS error of 0.255 grey levels (one level in 6.5% of the values): nobody sees it."""
+"""dB. An RMS error of 0.255 grey levels (one level in 6.5% of the values), which is invisible."""
 MID_GREY = 128
 SSIM_PART = 8
 """Images that SSIM takes at a time: its moments are five float64 images each."""
@@ -135,13 +136,14 @@ def _by_pyiqa(name: str, batch: Batch) -> Values:
 EMPTY = "the background is empty"
 _SSIM = "Wang et al. 2004: Gaussian window of 11 px, sigma 1.5, mean over RGB."
 
+_fidelity = partial(Metric, group="fidelity")
+
 METRICS = (
-    Metric(
+    _fidelity(
         name="lpips_bg_masked",
         label="LPIPS bg (masked)",
         direction="lower",
         range=(0.0, None),
-        group="fidelity",
         description="LPIPS of source and edit, both with everything but the background filled with mid grey; mean over "
         "the whole image, so the value scales with the share of background.",
         source="LPIPS, Zhang et al. 2018; masking as in the evaluation of DragFlow, arXiv 2510.02253.",
@@ -151,12 +153,11 @@ METRICS = (
         undefined=EMPTY,
         paper="lpips_bg",  # the paper does not say which of the two definitions its value follows
     ),
-    Metric(
+    _fidelity(
         name="lpips_bg_spatial",
         label="LPIPS bg (spatial)",
         direction="lower",
         range=(0.0, None),
-        group="fidelity",
         description="LPIPS map of source and edit averaged over the background eroded by 16 px at 256 px (scaled to "
         "the image).",
         source="LPIPS, Zhang et al. 2018; the spatial map, as its authors recommend for regions.",
@@ -166,12 +167,11 @@ METRICS = (
         undefined=f"the background eroded by {EROSION_AT_256:g} px at 256 px is empty",
         paper="lpips_bg",
     ),
-    Metric(
+    _fidelity(
         name="psnr_bg",
         label="PSNR bg",
         direction="higher",
         range=(0.0, PSNR_CAP),
-        group="fidelity",
         description=f"PSNR over the background's pixels only, of each image by itself, at most {PSNR_CAP:g} dB.",
         source="Peak 255; no masked zeros in the mean.",
         compute=lambda batch: psnr_background(batch.source, batch.edited, batch.stacked("background")),
@@ -179,12 +179,11 @@ METRICS = (
         inputs=("background",),
         undefined=EMPTY,
     ),
-    Metric(
+    _fidelity(
         name="ssim_bg",
         label="SSIM bg",
         direction="higher",
         range=(-1.0, 1.0),
-        group="fidelity",
         description="SSIM map averaged over the background, with the source's pixels inside the edit mask so that the "
         "window sees no edit from across the border.",
         source=_SSIM,
@@ -192,12 +191,11 @@ METRICS = (
         inputs=("background",),
         undefined=EMPTY,
     ),
-    Metric(
+    _fidelity(
         name="lpips_source",
         label="LPIPS",
         direction="lower",
         range=(0.0, None),
-        group="fidelity",
         description="LPIPS of the source and the edited image, whole images; for a reconstruction the error that is "
         "seen.",
         source="LPIPS, Zhang et al. 2018.",
@@ -206,12 +204,11 @@ METRICS = (
         undefined="LPIPS is not finite",
         paper="lpips_rec",
     ),
-    Metric(
+    _fidelity(
         name="psnr_source",
         label="PSNR",
         direction="higher",
         range=(0.0, PSNR_CAP),
-        group="fidelity",
         description=f"PSNR of the whole edited image against its source, of each image by itself, at most {PSNR_CAP:g} "
         "dB.",
         source="Peak 255.",
@@ -219,57 +216,52 @@ METRICS = (
         unit="dB",
         paper="psnr",
     ),
-    Metric(
+    _fidelity(
         name="ssim_source",
         label="SSIM",
         direction="higher",
         range=(-1.0, 1.0),
-        group="fidelity",
         description="Mean SSIM of the whole edited image and its source.",
         source=_SSIM,
         compute=lambda batch: ssim_background(batch.source, batch.edited, _everywhere(batch)),
     ),
-    Metric(
+    _fidelity(
         name="fsim_source",
         label="FSIM",
         direction="higher",
         range=(0.0, 1.0),
-        group="fidelity",
         description="Likeness of phase congruency, gradients and colours of the whole edited image and its source.",
         source="Zhang et al. 2011 (FSIMc), by pyiqa.",
         compute=lambda batch: _by_pyiqa("fsim", batch),
         needs="full_reference",
     ),
-    Metric(
+    _fidelity(
         name="gmsd_source",
         label="GMSD",
         direction="lower",
         range=(0.0, None),
-        group="fidelity",
         description="Standard deviation over the image of the likeness of gradients of the whole edited image and its "
         "source.",
         source="Xue et al. 2014, on luminance, by pyiqa.",
         compute=lambda batch: _by_pyiqa("gmsd", batch),
         needs="full_reference",
     ),
-    Metric(
+    _fidelity(
         name="vif_source",
         label="VIF",
         direction="higher",
         range=(0.0, None),
-        group="fidelity",
         description="Share of the source's information that is left in the whole edited image; over 1 where contrast "
         "was raised.",
         source="Sheikh and Bovik 2006, on luminance, with a steerable pyramid, by pyiqa.",
         compute=lambda batch: _by_pyiqa("vif", batch),
         needs="full_reference",
     ),
-    Metric(
+    _fidelity(
         name="latent_error",
         label="Latent error",
         direction="lower",
         range=(0.0, None),
-        group="fidelity",
         description="Root mean squared difference of the source's latents and the reconstructed ones, before they are "
         "decoded.",
         source="Theorem 1 of the paper bounds the error of the image by it; latents of unit scale.",

@@ -183,7 +183,7 @@ METRICS = (
         range=(0.0, None),
         group="quality",
         description="Frechet distance between Gaussians fitted to features of the edited images and of reference "
-        "images. Biased upward at small n: read it beside the rows source and reference.",
+        "images. Biased upward at small n: compare with the rows source and reference.",
         source="Heusel et al. 2017; covariances in float64.",
         needs="features",
         per_image=False,

@@ -50,12 +50,12 @@ def centroid_shift(mask: Tensor, target: Tensor) -> Tensor:
 
 
 def moved_towards(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
-    """1.0 where the object's centroid came nearer to that of its target, else 0.0, also where the object was lost.
+    """1.0 where the object's centroid came nearer to its target's, else 0.0, also where the object was lost.
 
     Args:
         before: the object as it is found in the source; NaN where it is not found there.
         after: the object as it is found in the edited image.
-        target: where it shall be. NaN where the object hardly had to move.
+        target: where it belongs. NaN where the object hardly had to move.
     """
     start, end = centroid_shift(before, target), centroid_shift(after, target)
     nearer = (end <= (1 - TOWARDS) * start).to(torch.float64)
@@ -75,7 +75,7 @@ def warped(image: Tensor, affine: Matrix) -> Tensor:
 
 
 def moved_source(source: Tensor, regions: Sequence[Region]) -> Tensor:
-    """Return the source [3, H, W] with every region where it shall be; the last one lies on top."""
+    """Return the source [3, H, W] with every region where it belongs; the last one lies on top."""
     result = source.clone()
     for region in regions:
         result = torch.where(torch.from_numpy(region.target), warped(source, region.affine), result)
@@ -96,7 +96,7 @@ def region_queries(full: Tensor, reduced: Tensor, region: Region, size: tuple[in
 
     Args:
         full: [C, h, w], features of the source at its own size.
-        reduced: [C, h', w'], those of the source resized to the model's size by nearest neighbour.
+        reduced: [C, h', w'], features of the source resized to the model's size by nearest neighbour.
         region: the region.
         size: (H, W) of the image.
 
@@ -176,7 +176,7 @@ def feature_distances(
     Args:
         queries: for each region its `region_queries` [2 + handles, C].
         full: [C, h, w], features of the edited image at its own size.
-        reduced: [C, h', w'], those of the edited image resized to the model's size by nearest neighbour.
+        reduced: [C, h', w'], features of the edited image resized to the model's size by nearest neighbour.
         regions: of the case.
         editable: bool [H, W].
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from editfrontier.scoring.metrics.metric import Metric
@@ -42,66 +43,59 @@ def _entry(name: str, values: Callable[[Batch], Mapping[str, Tensor]], **fields:
     return Metric(name=name, compute=lambda batch: batch.once(values)[name], inputs=inputs, about="drags", **fields)
 
 
+_by_segmentation = partial(_entry, values=_found, needs="segmentation", group="controllability")
+_by_lpips = partial(_entry, values=_looks, needs="lpips")
+_by_features = partial(
+    _entry, values=_distances, needs="dift", group="controllability", direction="lower", range=(0.0, None)
+)
+
 METRICS = (
-    _entry(
+    _by_segmentation(
         name="iou_target",
         label="IoU",
         direction="higher",
         range=(0.0, 1.0),
-        group="controllability",
         description="Intersection over union of the dragged object, as segmented in the edit, and its target; 0 if "
         "it is lost.",
         source="The paper, table 4; the target is the source region under the drag's affine map.",
-        values=_found,
-        needs="segmentation",
         paper="iou",
     ),
-    _entry(
+    _by_segmentation(
         name="centroid_shift",
         label="Mean shift",
         direction="lower",
         range=(0.0, None),
-        group="controllability",
         description="Distance between the centroids of the dragged object, as segmented in the edit, and of its "
         "target region.",
         source="The paper, table 4 (256 pixels).",
-        values=_found,
         unit="px",
-        needs="segmentation",
         undefined="the object is not found in the edited image",
         paper="mean_shift",
     ),
-    _entry(
+    _by_segmentation(
         name="moved_towards",
         label="Moved",
         direction="higher",
         range=(0.0, 1.0),
-        group="controllability",
-        description="1 when the object's centroid came nearer to that of its target by at least a tenth of the way, "
-        "else 0.",
+        description="1 when the object's centroid came nearer to its target's by at least a tenth of the way, else 0.",
         source="As `centroid_shift`; the way is measured between segmentations, so that the source has 0.",
-        values=_found,
-        needs="segmentation",
         undefined="the drag hardly moves the centroid, or the object is not found in the source",
         binary=True,
         percent=True,
         decimals=1,
     ),
-    _entry(
+    _by_segmentation(
         name="object_found",
         label="Found",
         direction="higher",
         range=(0.0, 1.0),
-        group="controllability",
         description="1 when the segmentation finds the dragged object in the edited image, else 0.",
-        source="Read it beside `centroid_shift`, which speaks of the objects that were found.",
-        values=_found,
-        needs="segmentation",
+        source="Read it with `centroid_shift`, which is defined for the objects that were found.",
         binary=True,
         percent=True,
         decimals=1,
     ),
-    _entry(
+    _by_lpips(
         name="if_bg",
         label="IF bg",
         direction="higher",
@@ -109,11 +103,9 @@ METRICS = (
         group="fidelity",
         description="1 - `lpips_bg_masked` of a drag.",
         source="Image fidelity of DragFlow, arXiv 2510.02253.",
-        values=_looks,
-        needs="lpips",
         undefined="the background is empty",
     ),
-    _entry(
+    _by_lpips(
         name="if_s2t",
         label="IF s2t",
         direction="higher",
@@ -122,10 +114,8 @@ METRICS = (
         description="1 - LPIPS of the edit and of the source with its region moved, both mid grey outside of the "
         "target region; mean over regions.",
         source="Image fidelity of DragFlow, arXiv 2510.02253.",
-        values=_looks,
-        needs="lpips",
     ),
-    _entry(
+    _by_lpips(
         name="if_s2s",
         label="IF s2s",
         direction="lower",
@@ -134,47 +124,30 @@ METRICS = (
         description="1 - LPIPS of the edit and of the source, both mid grey outside of the source region; mean over "
         "regions; 1 if nothing was edited.",
         source="Image fidelity of DragFlow, arXiv 2510.02253; lower is better there too.",
-        values=_looks,
-        needs="lpips",
     ),
-    _entry(
+    _by_features(
         name="md1",
         label="MD1",
-        direction="lower",
-        range=(0.0, None),
-        group="controllability",
         description="Distance between the target of the region's centroid and its best editable match by diffusion "
         "features.",
         source="DragFlow, arXiv 2510.02253; features of Tang et al. 2023 (timestep 261, 8 noises).",
-        values=_distances,
         unit="px",
-        needs="dift",
     ),
-    _entry(
+    _by_features(
         name="md2",
         label="MD2",
-        direction="lower",
-        range=(0.0, None),
-        group="controllability",
         description="As MD1, but images and features are resized by nearest neighbour, the match is searched near "
         "either end of the centroid's way, and the distance is in percent of the sides.",
         source="DragFlow, arXiv 2510.02253.",
-        values=_distances,
         unit="%",
-        needs="dift",
     ),
-    _entry(
+    _by_features(
         name="mean_distance",
         label="Mean distance",
-        direction="lower",
-        range=(0.0, None),
-        group="controllability",
         description="Distance of each handle's target and its best match by diffusion features in the whole image; "
         "mean.",
         source="DragBench, Shi et al. 2024.",
-        values=_distances,
         unit="px",
-        needs="dift",
         undefined="the drag has no handles",
     ),
 )

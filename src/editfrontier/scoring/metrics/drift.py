@@ -1,4 +1,4 @@
-"""How far an edit is from its source, in pixels and in latents; in a chain the source is that of its first step."""
+"""How far an edit is from its source, in pixels and in latents; in a chain, from the source of its first step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a metric is: one entry with named fields, beside the formula that computes it. Imports nothing heavy."""
+"""The type of a metric: one entry with named fields, next to the formula that computes it. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Metric:
         label: short text for table heads and axes.
         direction: which way is better, "none" for descriptive quantities.
         range: least and greatest possible value, None = unbounded.
-        group: what it speaks about.
-        description: what it is, for readers.
+        group: part of the tables that it belongs to.
+        description: definition for readers.
         source: the paper that defines it, and in what ours differs.
         compute: values of a batch of edits, NaN where one is undefined. It is called with the cases that have all
             `inputs`, and only where the evaluator that it needs is there. None for metrics of sets and recorded ones.
         unit: "" when there is none.
         needs: kind of the evaluator that it needs, "" = none.
-        inputs: what a case must have beside its images, names of `batch.INPUTS`.
-        about: what the metric speaks of, in words after "no case has". Cases without it are passed over in silence;
+        inputs: data that a case must have in addition to its images, names of `batch.INPUTS`.
+        about: subject of the metric, in words after "no case has". Cases without it are left out without a message;
             for "" they are listed with the reason.
         undefined: why a value is NaN.
         per_image: False for metrics of a set of images (FID, KID).
         binary: each image has 0 or 1, so that the mean is a rate.
-        recorded: taken from the record of the edit job (its columns, and what the editor measured).
+        recorded: taken from the record of the edit job (its columns, and the measurements of the editor).
         percent: whether readers see it in percent.
         decimals: that readers see; 0 only where all values of a column are whole, None = three significant digits.
-        paper: what the reported values of the paper call it, "" if it has none.
+        paper: its name in the reported values of the paper, "" if it has none.
     """
 
     name: str

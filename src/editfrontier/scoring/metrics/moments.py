@@ -2,7 +2,7 @@
 
 Files of pytorch-fid, clean-fid and the code of Heusel et al. hold the arrays `mu` [D] and `sigma` [D, D]. They do not
 say how the images were resized before the network, which moves FID as much as editors do (Parmar et al., CVPR 2022), so
-that whoever names the file has to say it, and it has to be what the evaluator of the study does.
+that the config has to name the resizing, and the evaluator of the study has to do the same.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Moments:
         """Return the arrays for a file of sources; raise `UserError` if they are not of this evaluator's features.
 
         Args:
-            evaluator: of features; its `preprocessing` is the name of what it does.
+            evaluator: of features; `preprocessing` names its resizing.
             dimensions: of its features.
             path: that messages name.
         """

@@ -22,13 +22,13 @@ DRIFT_REGIONS = ("eyes", "brows", "nose", "mouth", "ears", "skin", "hair", "clot
 LEAST_PIXELS = 4
 """Of a region that is judged; fewer say nothing of it."""
 CONTOURS = (-1, 0, 1, 2)
-"""Pixels that the border is moved outwards to look for a seam: latent cells and decoders put it a little beside."""
+"""Pixels that the border is moved outwards to look for a seam: latent cells and decoders shift it a little."""
 
 
 def boundary(source: Images, edited: Images, mask: Masks, true_edit: Images | None = None) -> Exact:
     """How strong a seam runs along the border of a mask.
 
-    An edge counts as far as it is stronger than that of the source, and of the true edit, at the same place. So neither
+    An edge counts as far as it is stronger than the edges of source and true edit at the same place. So neither
     the source nor the true edit has any, whatever the mask.
 
     Args:
@@ -37,7 +37,7 @@ def boundary(source: Images, edited: Images, mask: Masks, true_edit: Images | No
         true_edit: images, None if it is not known; edges that the edit is asked for then count as well.
 
     Returns:
-        mean step between neighbouring pixels on either side of the border, or of one of the borders that run beside it
+        mean step between neighbouring pixels on either side of the border, or of one of the shifted borders
         (`CONTOURS`) where it is greatest, less the mean step between neighbours inside the mask; in [-1, 1], where 1 is
         the range of a pixel. NaN where the mask has no border or no inside.
     """
@@ -60,11 +60,7 @@ def _grow(mask: Masks, radius: int) -> Masks:
 
 
 def _mean_step(
-    source: Images,
-    edited: Images,
-    true_edit: Images | None,
-    which: Callable[[Masks, Masks], Masks],
-    area: Masks,
+    source: Images, edited: Images, true_edit: Images | None, which: Callable[[Masks, Masks], Masks], area: Masks
 ) -> Exact:
     """Mean excess of the edit's steps over horizontal and vertical neighbours, those whose places in `area` `which`
     chooses; NaN if there are none."""
@@ -141,7 +137,7 @@ METRICS = (
         range=(-1.0, 1.0),
         group="quality",
         description="Seam along the border of the mask that the editor was given: mean step between pixels on its two "
-        "sides (or on those of the strongest contour 1 px inside to 2 px outside) beyond the edges of source and true "
+        "sides (or of the strongest contour 1 px inside to 2 px outside) beyond the edges of source and true "
         "edit, less the same inside the mask; pixel values in [0, 1].",
         source="Boundary artifacts, section 5.4 of the paper. Source and true edit have 0; the autoencoder round "
         "trip is its floor. Without a true edit the edges that are asked for count as well.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from editfrontier.scoring.metrics.alignment import cosine
@@ -53,78 +54,68 @@ def _dino(batch: Batch) -> Exact:
     return cosine(edited, true)
 
 
+_of_truth = partial(Metric, group="truth", inputs=("true_edit",))
+
 METRICS = (
-    Metric(
+    _of_truth(
         name="l1_true",
         label="L1 to truth",
         direction="lower",
         range=(0.0, 1.0),
-        group="truth",
         description="Mean absolute difference to the true edited image over all pixels, pixel values in [0, 1].",
         source=f"L1 of MagicBrush, Zhang et al. 2023, arXiv 2306.10012; {_KNOWN}",
         compute=lambda batch: l1_distance(batch.edited, batch.stacked("true_edit")),
-        inputs=("true_edit",),
     ),
-    Metric(
+    _of_truth(
         name="l2_true",
         label="L2 to truth",
         direction="lower",
         range=(0.0, 1.0),
-        group="truth",
         description="Root mean squared difference to the true edited image over all pixels, pixel values in [0, 1].",
         source=_KNOWN.capitalize(),
         compute=lambda batch: l2_distance(batch.edited, batch.stacked("true_edit")),
-        inputs=("true_edit",),
     ),
-    Metric(
+    _of_truth(
         name="mse_true",
         label="MSE to truth",
         direction="lower",
         range=(0.0, 1.0),
-        group="truth",
         description="Mean squared difference to the true edited image over all pixels, pixel values in [0, 1].",
         source=f"Called L2 in MagicBrush, Zhang et al. 2023, arXiv 2306.10012; {_KNOWN}",
         compute=lambda batch: squared_distance(batch.edited, batch.stacked("true_edit")),
-        inputs=("true_edit",),
     ),
-    Metric(
+    _of_truth(
         name="lpips_true",
         label="LPIPS to truth",
         direction="lower",
         range=(0.0, None),
-        group="truth",
         description="LPIPS of the edited image and the true edited image.",
         source=f"LPIPS, Zhang et al. 2018; {_KNOWN}",
         compute=_lpips,
         needs="lpips",
-        inputs=("true_edit",),
         undefined="LPIPS is not finite",
     ),
-    Metric(
+    _of_truth(
         name="clip_image_true",
         label="CLIP-I",
         direction="higher",
         range=(-1.0, 1.0),
-        group="truth",
         description="Cosine of the CLIP embeddings of the edited image and the true edited image.",
         source=f"CLIP-I of MagicBrush, Zhang et al. 2023, arXiv 2306.10012; {_KNOWN}",
         compute=_clip,
         needs="clip",
-        inputs=("true_edit",),
         undefined="the CLIP embedding of the true edit is missing",
     ),
-    Metric(
+    _of_truth(
         name="dino_true",
         label="DINO-like",
         direction="higher",
         range=(-1.0, 1.0),
-        group="truth",
         description="Cosine of the features of the edited image and the true edited image by a network that knows "
         "neither captions nor edits: DINO ViT-S/16 at the paper scale, the network of FID at the micro scale.",
         source=f"DINO of MagicBrush, Zhang et al. 2023, arXiv 2306.10012; Caron et al. 2021; {_KNOWN}",
         compute=_dino,
         needs="dino",
-        inputs=("true_edit",),
         undefined="the features are not finite",
     ),
     Metric(

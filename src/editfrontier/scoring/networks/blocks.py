@@ -93,7 +93,7 @@ class InceptionBlock(nn.Module):
 
 
 class InceptionReduction(nn.Module):
-    """Halves the map: a strided convolution beside a maximum pooling."""
+    """Halves the map: a strided convolution and a maximum pooling, concatenated."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Analyses, one file each with a constant `ANALYSIS`; `study.analysis` says what an analysis is."""
+"""Analyses, one file each with a constant `ANALYSIS`; `study.analysis` defines an analysis."""

@@ -96,7 +96,7 @@ def outcomes(data: ChainData, names: Sequence[str], probabilities: Array) -> Out
 
 
 def run(inputs: Inputs, params: CompositionParams) -> Sequence[Finding]:
-    """Return the rates of every variant and of all editors together, and what the order of the edits does."""
+    """Return the rates of every variant and of all editors together, and the effects of the order of the edits."""
     data = chain_data(inputs, inputs.only_experiment("on a task that has chains")[0])
     if data.steps < 2:
         raise UserError(

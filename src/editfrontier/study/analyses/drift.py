@@ -2,7 +2,7 @@
 
 Theorem 2 of the paper: if no edit moves an image by more than epsilon, k edits move it by at most k epsilon. The
 theorem asks for a norm, which the root mean square of pixels and of latents is (over a constant); for the other
-deviations the same line is drawn as a yardstick. Its epsilon bounds every edit, also those of images that were edited
+deviations the same line is drawn as a yardstick. Its epsilon bounds every edit, also edits of images that were edited
 before, which only pixels let us measure here.
 """
 

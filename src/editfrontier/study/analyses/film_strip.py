@@ -15,7 +15,7 @@ import numpy as np
 from editfrontier.data.cases import read_image
 from editfrontier.study.analysis import Analysis, NoParams
 from editfrontier.study.designs.chains import chain_data
-from editfrontier.study.drawing.images import beside, draw_image, head, image_grid
+from editfrontier.study.drawing.images import draw_image, head, image_grid, label_left
 from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import row_styles
 
@@ -82,13 +82,13 @@ def draw(findings: Findings, inputs: Inputs, params: NoParams) -> Figure:
     rows, task = shown_rows(inputs), data.scores.task
     chain = data.chains[typical_chain(data, rows)]
     source, look = read_image(inputs.folder(task) / chain[0].image), row_styles(rows)
-    figure, grid = image_grid(len(rows), len(chain) + 1, _CELL, beside=_TEXT, above=0.42, foot=0.03)
+    figure, grid = image_grid(len(rows), len(chain) + 1, _CELL, left=_TEXT, above=0.42, foot=0.03)
     for cells, row in zip(grid, rows, strict=False):
         images = inputs.images(task, row.variant)
         edited = [read_image(images[case.case_id]) if case.case_id in images else None for case in chain]
         for axes, image in zip(cells, [source, *edited], strict=True):
             draw_image(axes, image, "no image")
-        beside(cells[0], row.label, _TEXT - 0.15, 3, look[row.variant].colour)
+        label_left(cells[0], row.label, _TEXT - 0.15, 3, look[row.variant].colour)
     for k, axes in enumerate(grid[0]):
         head(axes, f"k = {k}" if k else "original", _CELL)
     instructions = "; then ".join(f"\u201c{text}\u201d" for text in dict.fromkeys(case.instruction for case in chain))

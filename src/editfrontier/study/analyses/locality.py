@@ -37,7 +37,7 @@ class LocalityParams:
 
     Attributes:
         cases: pairs of images, each edited with the same noise.
-        inside: what the second image of a pair shows inside the mask: the pixels of "other", another source image, or
+        inside: content of the second image of a pair inside the mask: the pixels of "other", another source image, or
             of the "true_edit".
         num_inference_steps: of the editors; 50 (the paper).
         edges: distances from the mask in pixels at which rings begin; the last one is the end of the last ring.
@@ -296,7 +296,7 @@ def draw(findings: Findings, inputs: Inputs, params: LocalityParams) -> Figure:
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:
-    """Say in how many pairs the guarantee held, how far differences reached, and what a receptive field says."""
+    """Say in how many pairs the guarantee held, how far differences reached, and how wide receptive fields are."""
     sentences = []
     for level, (label, _, _) in LABELS.items():
         agrees = findings.one("agrees", level=level)

@@ -1,4 +1,4 @@
-"""What worse masks do to an edit: seams, background, success; and which editor bears them better (claim C16)."""
+"""Effect of worse masks on edits: seams, background, success; and which editor tolerates them better (claim C16)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from editfrontier.study.findings import Finding
 from editfrontier.study.results.naming import metric_display, row_styles
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from matplotlib.figure import Figure
 
+    from editfrontier.statistics.bootstrap import Array
     from editfrontier.statistics.estimate import Effect, Estimate
     from editfrontier.study.designs.masks import MaskTable
     from editfrontier.study.findings import Findings
@@ -57,7 +57,7 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class _Data:
-    """Scores of one experiment by mask, and what a reader calls them."""
+    """Scores of one experiment by mask, with the table's labels."""
 
     table: Table
     masks: MaskTable
@@ -100,15 +100,15 @@ def _finding(mean: Estimate, quantity: str, note: str = "", **keys: Any) -> Find
     )
 
 
-def _overlaps(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64]) -> Iterator[Finding]:
+def _overlaps(data: _Data, inputs: Inputs, weights: Array) -> Iterator[Finding]:
     means = contrasts.means(data.masks.iou, data.masks.cluster, weights, inputs.settings)
     for kind, mean in zip(data.masks.kinds, means, strict=True):
         yield _finding(mean, "iou", level=kind)
 
 
-def _of(data: _Data, metric: str, variant: str) -> npt.NDArray[np.float64]:
+def _of(data: _Data, metric: str, variant: str) -> Array:
     """Return the values [U, K] of one variant and metric."""
-    values: npt.NDArray[np.float64] = data.masks.values[:, data.variants.index(variant), data.metrics.index(metric)]
+    values: Array = data.masks.values[:, data.variants.index(variant), data.metrics.index(metric)]
     return values
 
 
@@ -117,7 +117,7 @@ def _places(data: _Data) -> list[float]:
     return [float(value) for value in np.nanmean(data.masks.iou, axis=0)]
 
 
-def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str) -> Iterator[Finding]:
+def _means(data: _Data, inputs: Inputs, weights: Array, metric: str) -> Iterator[Finding]:
     kinds, binary = data.masks.kinds, METRICS[metric].binary
     for row in data.rows:
         values = _of(data, metric, row.variant)
@@ -127,9 +127,7 @@ def _means(data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric
             yield _finding(mean, "mean", note, variant=row.variant, metric=metric, level=kind, x=place)
 
 
-def _differences(
-    data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
-) -> Iterator[Finding]:
+def _differences(data: _Data, inputs: Inputs, weights: Array, metric: str, editors: Sequence[str]) -> Iterator[Finding]:
     kinds = data.masks.kinds[1:]
     effects: dict[tuple[str, str], Effect] = {}
     for variant in editors:
@@ -145,9 +143,7 @@ def _differences(
         yield Finding(quantity="difference_p", value=p, n=contrast.n, **keys)
 
 
-def _slopes(
-    data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str]
-) -> Iterator[Finding]:
+def _slopes(data: _Data, inputs: Inputs, weights: Array, metric: str, editors: Sequence[str]) -> Iterator[Finding]:
     for variant in editors:
         values = _of(data, metric, variant)
         estimates = contrasts.slope_within(data.masks.iou, values, data.masks.cluster, weights)
@@ -158,7 +154,7 @@ def _slopes(
 
 
 def _extra_losses(
-    data: _Data, inputs: Inputs, weights: npt.NDArray[np.float64], metric: str, editors: Sequence[str], against: str
+    data: _Data, inputs: Inputs, weights: Array, metric: str, editors: Sequence[str], against: str
 ) -> Iterator[Finding]:
     if against not in editors:
         note = f"'{against}' is no editor of the experiment"
@@ -189,7 +185,7 @@ def _extra_losses(
 
 
 def draw(findings: Findings, inputs: Inputs, params: MaskQualityParams) -> Figure:
-    """Draw each metric over the masks, from the exact one to the least like it, and below it what they change."""
+    """Draw each metric over the masks, from the exact one to the least like it, and the differences below."""
     kinds = [row.level for row in findings.select("iou")]
     metrics = [name for name in params.metrics if findings.select("difference", metric=name)]
     rows = [row for table in inputs.experiments.values() for row in table.rows]

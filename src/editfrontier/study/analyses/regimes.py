@@ -12,6 +12,7 @@ import numpy as np
 from editfrontier.base.params import at_least
 from editfrontier.base.seeding import stable_seed
 from editfrontier.statistics import bootstrap, regimes
+from editfrontier.statistics.estimate import Estimate
 from editfrontier.statistics.regimes import adjusted_rand, front_shares
 from editfrontier.study.analysis import Analysis
 from editfrontier.study.designs.planes import planes_of, together
@@ -75,7 +76,7 @@ QUANTITIES = {
     "gap": "gap statistic of this number of groups (x), with one standard error either way",
     "regime": "group that the editor belongs to, of x groups",
     "jaccard": "how well a group of x is found again in resamples (Hennig), 1 = always",
-    "agreement": "adjusted Rand index of the grouping into x with that of resamples, 1 = the same",
+    "agreement": "adjusted Rand index of the grouping into x and the groupings of resamples, 1 = the same",
     "together": "share of resamples in which two editors are in one of x groups",
     "paper_agreement": "adjusted Rand index of the grouping into x with the paper's regimes; 0 = by chance",
 }
@@ -109,16 +110,8 @@ def _places(plane: TradeoffPlane, inputs: Inputs) -> Iterator[Finding]:
             low, high = np.nanquantile(estimates.resampled, inputs.settings.tails, axis=0)
         for i, variant in enumerate(plane.variants):
             note = f"tasks: {plane.cases[i]}" if plane.name == ALL else ""
-            yield Finding(
-                quantity=axis,
-                variant=variant,
-                level=plane.name,
-                value=float(estimates.point[i]),
-                low=float(low[i]),
-                high=float(high[i]),
-                n=plane.cases[i],
-                note=note,
-            )
+            estimate = Estimate(float(estimates.point[i]), float(low[i]), float(high[i]), plane.cases[i])
+            yield Finding(quantity=axis, variant=variant, level=plane.name, note=note, **estimate.fields())
 
 
 def _fronts(planes: Sequence[TradeoffPlane]) -> Iterator[Finding]:
@@ -194,15 +187,10 @@ def _partition(plane: TradeoffPlane, held: Stability, k: int, inputs: Inputs) ->
     yield Finding(quantity="agreement", level=plane.name, value=value, low=float(low), high=float(high), **keys)
     for i, a in enumerate(plane.rows):
         for j in range(i + 1, len(plane.rows)):
-            b, share = plane.rows[j], float(held.together[i, j])
-            yield Finding(
-                quantity="together",
-                variant=a.variant,
-                level=f"{plane.name}/{b.variant}",
-                value=share,
-                note=f"{a.label} and {b.label}",
-                **keys,
-            )
+            b = plane.rows[j]
+            level, note = f"{plane.name}/{b.variant}", f"{a.label} and {b.label}"
+            pair: dict[str, Any] = {"variant": a.variant, "level": level, "note": note}
+            yield Finding(quantity="together", value=float(held.together[i, j]), **pair, **keys)
 
 
 def _against_paper(plane: TradeoffPlane, held: Stability, inputs: Inputs, params: RegimesParams) -> Finding:
@@ -220,14 +208,9 @@ def _against_paper(plane: TradeoffPlane, held: Stability, inputs: Inputs, params
     places = list(first.values())
     drawn = [adjusted_rand(paper, labels[places]) for labels in held.resampled]
     low, high = np.quantile(drawn, inputs.settings.tails)
-    return Finding(
-        value=adjusted_rand(paper, held.labels[places]),
-        low=float(low),
-        high=float(high),
-        n=len(first),
-        note="; ".join(plane.rows[place].label for place in places),
-        **keys,
-    )
+    agreement = Estimate(adjusted_rand(paper, held.labels[places]), float(low), float(high), len(first))
+    note = "; ".join(plane.rows[place].label for place in places)
+    return Finding(**keys, **agreement.fields(), note=note)
 
 
 def say(findings: Findings, inputs: Inputs) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -124,17 +124,10 @@ def _means(
         return [replace(about, quantity=quantity, level=level) for quantity, level in empty]
     estimates = bootstrap.means(columns, np.arange(edits), inputs.weights(edits))
     low, high = bootstrap.intervals(estimates, settings.level, settings.interval)
-    findings = [
-        replace(
-            about,
-            quantity=quantity,
-            level=level,
-            value=float(estimates.point[k]),
-            low=float(low[k]),
-            high=float(high[k]),
-        )
-        for k, (quantity, level) in enumerate(names)
-    ]
+    findings = []
+    for (quantity, level), *numbers in zip(names, estimates.point, low, high, strict=True):
+        value, lower, upper = map(float, numbers)
+        findings.append(replace(about, quantity=quantity, level=level, value=value, low=lower, high=upper))
     for quantity, level, above, below in ratios:
         if estimates.point[below] <= 0:
             why = "nothing to divide by: the seed changes nothing that can be told from the rest"
@@ -157,17 +150,9 @@ def _worst(row: Row, design: WordingDesign, outputs: Outputs, count: int) -> lis
     for i in order:
         distance, first, second, seed = outputs.worst[i]
         cases = [design.cases[int(design.cells[outputs.edits[i], wording, seed])] for wording in (first, second)]
-        words = " | ".join(words_of(row, case) for case in cases)
-        findings.append(
-            Finding(
-                quantity="worst_pair",
-                variant=row.variant,
-                level=" | ".join(case.case_id for case in cases),
-                value=distance,
-                n=2,
-                note=words,
-            )
-        )
+        ids, words = (" | ".join(parts) for parts in zip(*((c.case_id, words_of(row, c)) for c in cases), strict=True))
+        about: dict[str, Any] = {"variant": row.variant, "level": ids, "note": words}
+        findings.append(Finding(quantity="worst_pair", value=distance, n=2, **about))
     return findings
 
 

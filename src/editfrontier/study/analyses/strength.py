@@ -136,15 +136,8 @@ def _laws(inputs: Inputs, curve: Curve, level: str, x: Array, point: Array, resa
     findings = []
     for name in _LAWS:
         fit = curves.percentile_estimate(getattr(fitted, name), getattr(spread, name), inputs.settings.level, curve.n)
-        findings.append(
-            Finding(
-                quantity=name,
-                metric=curve.metric,
-                level=level,
-                **fit.fields(),
-                note="" if math.isfinite(fit.value) else "a deviation of 0 has no logarithm",
-            )
-        )
+        note = "" if math.isfinite(fit.value) else "a deviation of 0 has no logarithm"
+        findings.append(Finding(quantity=name, metric=curve.metric, level=level, note=note, **fit.fields()))
     return findings
 
 

@@ -269,7 +269,7 @@ def _said_of_differences(findings: Findings, inputs: Inputs) -> list[str]:
 
     said = []
     if later := names("unjudged"):
-        said.append(f"Nobody has judged {later}, since the design is fixed while there are answers to it.")
+        said.append(f"There are no judgements of {later}, since the design is fixed while there are answers to it.")
     if other := names("changed"):
         said.append(f"Of {other} people saw other images than the present ones, so metrics are not compared there.")
     return said

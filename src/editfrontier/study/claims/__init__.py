@@ -1,1 +1,1 @@
-"""Tests of the claims, grouped by the part of the paper; `study.claim` says what a test is."""
+"""Tests of the claims, grouped by the part of the paper; `study.claim` defines a test."""

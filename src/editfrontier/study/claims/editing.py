@@ -60,7 +60,7 @@ def moderate(
     keeper: str,
     margin: float,
 ) -> Verdict:
-    """One method lies between others in a metric, and loses to another (`keeper`) in what it pays (`price`)."""
+    """One method lies between others in a metric, and loses to another (`keeper`) in another metric (`price`)."""
     candidate = evidence.row(table, editor)
     parts = [evidence.better(table, evidence.row(table, name), candidate, metric, margin) for name in worse_than]
     parts += [evidence.better(table, candidate, evidence.row(table, name), metric, margin) for name in better_than]

@@ -50,12 +50,7 @@ def u_shaped(
 
 @claim
 def tipping_point(
-    evidence: Evidence,
-    *,
-    analysis: str,
-    degrade: Sequence[str],
-    level_off: Mapping[str, float],
-    tipping: str,
+    evidence: Evidence, *, analysis: str, degrade: Sequence[str], level_off: Mapping[str, float], tipping: str
 ) -> Verdict:
     """Past a value some metrics get worse, and others do not get better by more than a margin per unit.
 
@@ -75,13 +70,7 @@ def tipping_point(
 
 @claim
 def decouples(
-    evidence: Evidence,
-    *,
-    table: str,
-    regional: str,
-    same: str,
-    better: Sequence[str],
-    kept: Mapping[str, float],
+    evidence: Evidence, *, table: str, regional: str, same: str, better: Sequence[str], kept: Mapping[str, float]
 ) -> Verdict:
     """Less guidance outside the mask improves some metrics and costs no more than a margin of others."""
     row, other = (evidence.row(table, name) for name in (regional, same))

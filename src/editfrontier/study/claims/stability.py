@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @claim
 def sensitive_to_wording(evidence: Evidence, *, analysis: str, editors: Sequence[str], ratio: float) -> Verdict:
-    """For every editor, outputs of two wordings differ more than `ratio` times as much as those of two seeds."""
+    """For every editor, outputs of two wordings differ more than `ratio` times as much as outputs of two seeds."""
     parts = []
     for editor in editors:
         effect = evidence.finding(analysis, "distance_ratio", editor)

@@ -1,7 +1,7 @@
 """Claims on bounds and guarantees (sections 3.1 and 6).
 
 A theorem speaks of all cases, so one case against it contradicts it, whatever the interval of the share: such parts are
-counted, not estimated. Beside them stands how much of the bound is used, as a mean with its interval.
+counted, not estimated. Further parts say how much of the bound is used, as a mean with its interval.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a chain of edits does to the attributes that nobody asked to change."""
+"""Retention of the attributes that a chain of edits was not asked to change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _verdicts(inputs: Inputs, data: ChainData, row: Row) -> tuple[list[str], Arr
 
 
 def retention(inputs: Inputs, data: ChainData, row: Row, weights: Array) -> list[Finding]:
-    """Attributes that nobody asked to change: how many of those present are still seen, how many new ones appear."""
+    """Return, of the attributes not to be changed, how many are still seen and how many new ones appear."""
     names, verdicts, kept = _verdicts(inputs, data, row)
     findings = []
     for k in sorted({1, data.steps}) if names else ():
@@ -47,7 +47,7 @@ def retention(inputs: Inputs, data: ChainData, row: Row, weights: Array) -> list
 
 
 def retention_by_attribute(inputs: Inputs, data: ChainData, rows: Sequence[Row], weights: Array) -> list[Finding]:
-    """Over all editors, how often each attribute that nobody asked to change is still seen after the last edit."""
+    """Return, over all editors, how often each attribute not to be changed is still seen after the last edit."""
     parts = [_verdicts(inputs, data, row) for row in rows if not row.control]
     if not parts or not parts[0][0]:
         return []

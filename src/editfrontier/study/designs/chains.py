@@ -1,4 +1,4 @@
-"""What experiments measured along chains, as arrays with one row a chain and one column a step."""
+"""Measurements along chains, as arrays with one row a chain and one column a step."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ChainData:
 
     @cached_property
     def designs(self) -> list[dict[str, Any]]:
-        """What the columns `design` say of each chain."""
+        """The column `design` of each chain's first step."""
         return [json.loads(chain[0].design or "{}") for chain in self.chains]
 
     def values(self, variant: str, metric: str) -> Array:

@@ -1,4 +1,4 @@
-"""What one variant made of a design of wordings and seeds: values and images of every cell, edit by edit."""
+"""Results of one variant in a design of wordings and seeds: values and images of every cell, edit by edit."""
 
 from __future__ import annotations
 

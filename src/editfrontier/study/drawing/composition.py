@@ -1,4 +1,4 @@
-"""Compositions of edits as bars: what is retained, what is washed out, and what the order does."""
+"""Compositions of edits as bars: shares retained and washed out, and effects of the order."""
 
 from __future__ import annotations
 

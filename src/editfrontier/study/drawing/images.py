@@ -1,4 +1,4 @@
-"""Images in figures: grids of them, their outlines, and texts that have to fit beside them."""
+"""Images in figures: grids of them, their outlines, and texts that have to fit next to them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def image_grid(
-    rows: int, columns: int, cell: float, *, beside: float = 0.0, above: float = 0.1, below: float = 0.0, **size: float
+    rows: int, columns: int, cell: float, *, left: float = 0.0, above: float = 0.1, below: float = 0.0, **size: float
 ) -> tuple[Figure, Any]:
     """Return a figure and its cells [rows, columns] for images, at least one row.
 
     Args:
         rows, columns: of images.
         cell: side of an image in inches, as all that follow.
-        beside: room for texts left of each row.
+        left: room for texts left of each row.
         above: room for heads above the first row.
         below: room for a note below each image.
         size: `foot`, room below the last row.
@@ -32,8 +32,8 @@ def image_grid(
     import matplotlib.pyplot as plt
 
     rows, foot = max(rows, 1), size.get("foot", 0.04)
-    width, height = beside + cell * columns, (cell + below) * rows + above + foot
-    places = {"left": beside / width, "right": 0.998, "top": 1 - above / height, "bottom": foot / height}
+    width, height = left + cell * columns, (cell + below) * rows + above + foot
+    places = {"left": left / width, "right": 0.998, "top": 1 - above / height, "bottom": foot / height}
     places |= {"wspace": 0.05, "hspace": below / cell + 0.05}
     figure, grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, gridspec_kw=places)
     for axes in grid.flat:
@@ -66,7 +66,7 @@ def head(axes: Axes, text: str, inches: float, lines: int = 2, size: float = 7.5
     axes.set_title(fitted(text, inches, size, lines), fontsize=size, **options)
 
 
-def beside(axes: Axes, text: str, inches: float, lines: int = 4, colour: str = INK) -> None:
+def label_left(axes: Axes, text: str, inches: float, lines: int = 4, colour: str = INK) -> None:
     """Write a text left of an image, broken into lines that are no wider than `inches`."""
     text = fitted(text, inches, 7, lines)
     axes.text(-0.08, 0.5, text, transform=axes.transAxes, ha="right", va="center", fontsize=7, color=colour)

@@ -109,7 +109,7 @@ def fallback_fonts(letters: Iterable[int]) -> tuple[list[str], frozenset[int]]:
 
 
 def _installed() -> list[FontEntry]:
-    """Return the upright fonts of this machine, those of normal weight first."""
+    """Return the upright fonts of this machine, normal weights first."""
     manager = font_manager.fontManager
     known = {entry.fname for entry in manager.ttflist}
     for path in sorted(font_manager.findSystemFonts()):

@@ -42,7 +42,7 @@ def title(axes: Axes, text: str, place: int | None = None, **options: Any) -> No
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
-    """Explain below the panels what they show; entries of one label are one."""
+    """Write a legend below the panels; entries of one label are one."""
     # Given as handles: matplotlib would leave out labels that start with an underscore.
     entries: dict[str, Artist] = {}
     for handle in handles:

@@ -30,7 +30,7 @@ def write_figure(draw: Callable[[], Figure], stem: Path) -> None:
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write a figure as .pdf, .svg and .png beside each other, without dates or versions in the files.
+    """Write a figure as .pdf, .svg and .png, without dates or versions in the files.
 
     Letters that the figures' font lacks are taken from other installed fonts; where none has them, the PNG carries a
     note (`lettering.note_of`).

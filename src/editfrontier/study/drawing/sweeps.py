@@ -23,7 +23,7 @@ STRENGTHS = {
     "excess": "beyond the autoencoder",
     "strength": "against the strength",
 }
-"""What a deviation is held against -> level of the findings of its laws, in the analysis "strength"."""
+"""Axis of a law of the deviation -> level of its findings, in the analysis "strength"."""
 _MARKED, _HOLLOW = Style(BLUE, "o", False), Style(BLUE, "o", True)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from editfrontier.study.inputs import Inputs
 
 PEOPLE = "people"
-"""Level of the findings of people beside those of metrics."""
+"""Level of the findings of people, among the findings of metrics."""
 
 _PANELS = (
     ("preferred", "What people prefer", "Preferred to another editor", 0.5),
@@ -29,7 +29,7 @@ _PANELS = (
 
 
 def draw_user_study(findings: Findings, inputs: Inputs, params: Any) -> Figure:
-    """Draw how often each editor is preferred, each metric's accuracy beside people's, and its rank correlation."""
+    """Draw how often each editor is preferred, each metric's accuracy next to people's, and its rank correlation."""
     responses = findings.select("responses")[0]
     if not responses.value:
         return _draw_waiting(responses.note)
@@ -64,7 +64,7 @@ def draw_user_study(findings: Findings, inputs: Inputs, params: Any) -> Figure:
 
 
 def _draw_waiting(note: str) -> Figure:
-    """Write that nobody has answered yet, and what to do; `note` is "what: how to mend it"."""
+    """Write that there are no answers yet, and what to do; `note` is "problem: fix"."""
     words, _, how = note.partition(": ")
     figure, (axes,) = panels(1, (7.2, 1.5))
     axes.set_axis_off()

@@ -1,1 +1,1 @@
-"""Figures, one file each with a constant `FIGURE`; `study.figure` says what a figure is."""
+"""Figures, one file each with a constant `FIGURE`; `study.figure` defines a figure."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 METRICS = ("fid", "id_sim", "clip_score", "lpips_bg_spatial")
-"""Columns of panels, those of them that the table has."""
+"""Columns of panels, as far as the table has them."""
 DEFAULT_GUIDANCE = 7.5
 """Guidance scale of a variant that does not override it."""
 
@@ -77,7 +77,7 @@ def _draw_sweep(axes: Axes, points: Sequence[tuple[float, Point, Style]]) -> Non
 FIGURE = Figure(
     name="ablation",
     title="Ablation of mask-guided editing",
-    caption="Above: each metric over the guidance scale, with 95% intervals. Middle, in grey: what the paper reports. "
+    caption="Above: each metric over the guidance scale, with 95% intervals. Middle, in grey: the values of the paper. "
     "Below: blending schedules and the readings of the paper's errata, each changed alone from the default.",
     alt="Metrics of mask-guided editing over the guidance scale, as measured and as the paper reports, and for each "
     "blending schedule and reading of the errata",

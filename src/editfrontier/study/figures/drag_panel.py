@@ -10,7 +10,7 @@ import numpy as np
 
 from editfrontier.data.cases import Case, read_image
 from editfrontier.statistics.subsets import SPLITS
-from editfrontier.study.drawing.images import beside, draw_image, head, image_grid, outline
+from editfrontier.study.drawing.images import draw_image, head, image_grid, label_left, outline
 from editfrontier.study.drawing.theme import BLUE, INK, MASK, SOFT_INK
 from editfrontier.study.figure import Figure, FigureInputs
 from editfrontier.study.results.gallery import (
@@ -48,7 +48,7 @@ def draw(inputs: FigureInputs) -> Drawing:
     order = list(dict.fromkeys(case.edit_type for case in usable))
     chosen = sorted(balanced_choice(usable, len(order), inputs.seed), key=lambda case: order.index(case.edit_type))
     columns = ["Source and drag", *(row.label for row in rows), "True result"]
-    figure, grid = image_grid(len(chosen), len(columns), _CELL, beside=_TEXT, above=0.54, below=_NOTE)
+    figure, grid = image_grid(len(chosen), len(columns), _CELL, left=_TEXT, above=0.54, below=_NOTE)
     for case, cells in zip(chosen, grid, strict=False):
         _draw_case(cells, case, results, rows)
     for axes, name in zip(grid[0], columns, strict=True):
@@ -69,7 +69,7 @@ def _draw_case(cells: Sequence[Axes], case: Case, results: TaskResults, rows: Se
     for region in regions:
         _arrows(cells[0], region)
     kind = ", ".join(part for part in (case.edit_type, SPLITS["size"](case)) if part)
-    beside(cells[0], f"{kind}\n{case.instruction or case.target_caption}", _TEXT - 0.15, 5)
+    label_left(cells[0], f"{kind}\n{case.instruction or case.target_caption}", _TEXT - 0.15, 5)
     for axes, row in zip(cells[1:], rows, strict=False):
         value = results.variants[row.variant].scores.get(case.case_id, {}).get("iou_target", math.nan)
         if math.isfinite(value):
@@ -98,7 +98,7 @@ FIGURE = Figure(
     caption="One case of each kind of drag, chosen by a fixed rule: source with the region (solid outline), its target "
     "(dashed) and the way; the result of every editor with the target again, and below it the overlap with the target; "
     "the true result.",
-    alt="Grid of drags: the source with its region and where it shall go, the result of each editor, the true result",
+    alt="Grid of drags: the source with its region and its target, the result of each editor, the true result",
     draw=draw,
     section="drags",
     needs=("scores", "cases"),

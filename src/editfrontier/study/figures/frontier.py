@@ -173,7 +173,7 @@ def _draw_paper(axes: Axes, paper: Mapping[str, Mapping[str, float]], look: Mapp
 
 
 def _entries(rows: Sequence[Row], paper: Mapping[str, Any], look: Mapping[str, Style]) -> list[Series]:
-    """Return what the legend explains: editors, then controls, then methods of the paper alone, then the front."""
+    """Return the entries of the legend: editors, then controls, then methods of the paper alone, then the front."""
     names = {row.editor: _name(row, rows) for row in sorted(rows, key=lambda row: row.control)}
     names |= {method: f"{editor_label(method)} (paper only)" for method in sorted(paper) if method not in names}
     hollow = {row.editor for row in rows if row.control}
@@ -182,7 +182,7 @@ def _entries(rows: Sequence[Row], paper: Mapping[str, Any], look: Mapping[str, S
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
-    """Return what a mark is called: the editor, or the row itself where a control is but one use of its editor."""
+    """Return the name of a mark: the editor, or the row itself where a control is the only use of its editor."""
     alone = sum(other.editor == row.editor for other in rows) == 1
     return row.label if row.control and alone else editor_label(row.editor)
 
@@ -195,7 +195,7 @@ FIGURE = Figure(
     "The last panel shows where the paper puts its methods, which ran on other data with other models: compare order, "
     "not values.",
     alt="Scatter plot of fidelity against controllability for every editor, with intervals and the Pareto front, "
-    "beside the values that the paper reports",
+    "and the values that the paper reports",
     draw=draw,
     section="tradeoff",
     needs=("statistics", "frontier"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 ACCURACY = ("psnr_source", "lpips_source", "latent_error")
-"""Metrics of the panels, those of them that the table has."""
+"""Metrics of the panels, as far as the table has them."""
 COST = "forwards"
 _LOGARITHMIC = ("lpips_source", "latent_error")
 _FLOOR_DASHES = ((5.0, 2.0), (1.5, 1.5), (6.0, 2.0, 1.5, 2.0))
@@ -28,7 +28,7 @@ _FLOOR_DASHES = ((5.0, 2.0), (1.5, 1.5), (6.0, 2.0, 1.5, 2.0))
 def draw(inputs: FigureInputs) -> Drawing:
     """Draw a line for each group of the table's rows (its method), a floor for each control that evaluates nothing.
 
-    The paper's points are hollow and stand at the evaluations of the row beside which they are reported.
+    The paper's points are hollow and stand at the evaluations of the row that reports them.
     """
     accuracy = [name for name in ACCURACY if name in inputs.table.metrics]
     lines = [line for line in inputs.grid((*accuracy, COST)).lines if line.status == "ok"]
@@ -74,7 +74,7 @@ def lines_of_methods(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _draw_method(axes: Axes, lines: Sequence[Line], column: int, style: Style) -> None:
-    """Draw the line of a method, and dotted and hollow what the paper reports of it."""
+    """Draw the line of a method, and the paper's values dotted and hollow."""
     points = [(line.cells[-1].value, line.cells[column]) for line in lines]
     paper = Series([Point(x, cell.paper) for x, cell in points], replace(style, control=True), dashes=DOTTED)
     draw_intervals(axes, [paper], width=0.9, size=5.5)
@@ -95,7 +95,7 @@ FIGURE = Figure(
     title="Cost of inversion",
     caption="How well each method gives a source back over the network evaluations that it takes there and back, one "
     "line a method with 95% intervals. Horizontal lines: the autoencoders alone, without any inversion. Hollow marks: "
-    "what the paper reports, at the cost of the row that it stands beside; it ran another model on other images.",
+    "the values of the paper, at the cost of the row that lists them; it ran another model on other images.",
     alt="Accuracy of reconstruction over network evaluations, one line for each method, with the autoencoders alone as "
     "horizontal lines and the paper’s values as hollow marks; the values are in the table above",
     draw=draw,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from editfrontier.data.regions import Region
 
 ACCURACY = ("iou_target", "centroid_shift")
-"""Metrics of the panels, those of them that the table has."""
+"""Metrics of the panels, as far as the table has them."""
 _FLOORS = ("source", "copy_paste")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from editfrontier.data.cases import read_image
-from editfrontier.study.drawing.images import beside, draw_image, head, image_grid, outline
+from editfrontier.study.drawing.images import draw_image, head, image_grid, label_left, outline
 from editfrontier.study.drawing.theme import MASK
 from editfrontier.study.figure import Figure, FigureInputs
 from editfrontier.study.results.gallery import (
@@ -46,7 +46,7 @@ def draw(inputs: FigureInputs, cases: int = 6, worst: int = 2) -> Drawing:
     strip = len(rows) * 2 * worst + max(len(rows) - 1, 0) * _GAP  # in images
     tile = width / strip if strip else 0.0
     figure, grid = image_grid(
-        len(chosen), len(columns), _CELL, beside=_TEXT, above=_HEAD, foot=tile + 0.55 if strip else 0.04
+        len(chosen), len(columns), _CELL, left=_TEXT, above=_HEAD, foot=tile + 0.55 if strip else 0.04
     )
     for cells, case in zip(grid, chosen, strict=False):
         true = [read_image(results.folder / case.true_edit) if case.true_edit else None] if truth else []
@@ -54,7 +54,7 @@ def draw(inputs: FigureInputs, cases: int = 6, worst: int = 2) -> Drawing:
         for axes, image in zip(cells, [source_image(results, case), *true, *edited], strict=True):
             draw_image(axes, image)
         outline(cells[0], mask_image(results, case), MASK)
-        beside(cells[0], case.instruction or case.target_caption, _TEXT - 0.15)
+        label_left(cells[0], case.instruction or case.target_caption, _TEXT - 0.15)
     for axes, name in zip(grid[0], columns, strict=True):
         head(axes, name, _CELL - 0.06)
     if strip:

@@ -99,7 +99,7 @@ def decide(parts: Sequence[Part], note: str = "", alpha: float = 0.05) -> Verdic
     known = [part for part in parts if math.isfinite(part.effect.value)]
     if not known:
         which = f" ({parts[0].what})" if parts else ""
-        raise Absent(f"No case has what the claim is about{which}.")
+        raise Absent(f"No case has the quantity of the claim{which}.")
     return _decide(parts, holm([part.p for part in parts]), note, alpha)
 
 
@@ -152,7 +152,7 @@ def decide_any(options: Sequence[Sequence[Part]], alpha: float = 0.05) -> Verdic
         if any(math.isfinite(part.effect.value) for part in option):
             verdicts.append(_decide(option, adjusted, "", alpha))
     if not verdicts:
-        raise Absent("No case has what the claim is about.")
+        raise Absent("No case has the quantity of the claim.")
     names = [verdict.verdict for verdict in verdicts]
     for name, reason in (
         (

@@ -1,4 +1,4 @@
-"""What the study measured, as claims ask for it: effects with intervals, read when first asked for.
+"""Evidence for claims: the effects that the study measured, with intervals, read when first asked for.
 
 Anything that was not run raises `Absent` with a reason that names it.
 """

@@ -26,22 +26,8 @@ if TYPE_CHECKING:
 
 SCHEMA = CONFIG / "claims.schema.yaml"
 COLUMNS = (
-    "id",
-    "claim",
-    "where",
-    "verdict",
-    "what",
-    "effect",
-    "ci_low",
-    "ci_high",
-    "n",
-    "p",
-    "unit",
-    "direction",
-    "paper",
-    "reported",
-    "reason",
-    "link",
+    *("id", "claim", "where", "verdict", "what", "effect", "ci_low", "ci_high", "n", "p", "unit", "direction", "paper"),
+    *("reported", "reason", "link"),
 )
 
 

@@ -23,7 +23,7 @@ def resample(statistic: Callable[[Array], Array], clusters: int, settings: Setti
         clusters: number of clusters of cases.
         settings: of the statistics.
         n: cases behind it.
-        name: what the seed of the resamples depends on.
+        name: parts of the seed of the resamples.
     """
     weights = cluster_weights(clusters, settings.resamples, stable_seed("claims", *name, settings.seed))
     whole = np.ones((1, clusters))

@@ -1,4 +1,4 @@
-"""What the study can say about a claim."""
+"""Verdicts on claims."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ VERDICTS: tuple[Outcome, ...] = ("supported", "not supported", "inconclusive", "
 
 
 class Absent(Exception):
-    """What a claim needs was not run; the message names it and becomes the reason of "not testable at this scale"."""
+    """Results that a claim needs are missing; the message becomes the reason of "not testable at this scale"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the study says about a claim.
+    """The verdict of the study on a claim.
 
     Attributes:
         verdict: one of `VERDICTS`.
         reason: one sentence: what decided.
         what: the quantity whose effect is given, for example "InstructPix2Pix minus DragFlow, ID sim". Where a claim
             has several parts, this is the one that decided, or the weakest.
-        effect: in `unit`, NaN = none; its p is that of the paired test, Holm-corrected over the parts of the claim.
+        effect: in `unit`, NaN = none; its p belongs to the paired test, Holm-corrected over the parts of the claim.
         direction: where the claim puts the effect, for example "above 0".
         unit: of the effect, "" = none.
         paper: the same effect by the paper's numbers; NaN = it gives none.
