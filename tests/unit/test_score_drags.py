@@ -167,7 +167,7 @@ def test_a_drag_that_cannot_be_read_is_absent_with_its_reason(tmp_path: Path) ->
 def test_sources_without_the_drags_are_refused(tmp_path: Path) -> None:
     case = drag_case(tmp_path, "case", write_drag(tmp_path, [region()]))
     image = picture((4, 8))[None]
-    with pytest.raises(UserError, match="case case: the source features hold nothing of its drags"):
+    with pytest.raises(UserError, match="case case: the source features lack its drags"):
         scored([case], image, image, {"dift": Pixels()}, tmp_path)
 
 
