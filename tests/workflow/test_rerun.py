@@ -26,12 +26,20 @@ def finished_here(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> Works
     return finished
 
 
+@pytest.fixture
+def copy_here(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of the finished workspace as the folder of the process."""
+    monkeypatch.chdir(workspace.folder)
+    monkeypatch.setenv("PYTHONPATH", str(workspace.folder / "src"))
+    return workspace
+
+
 def call(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["rerun", *arguments])
 
 
-def test_the_call_is_that_of_the_run_and_makes_the_same_file(finished_here: Workspace) -> None:
-    dry = finished_here.run(TABLE, "--dry-run", "--printshellcmds", "--force").stdout
+def test_the_call_is_that_of_the_run_and_makes_the_same_file(copy_here: Workspace) -> None:
+    dry = copy_here.run(TABLE, "--dry-run", "--printshellcmds", "--force").stdout
     (expected,) = re.findall(r"^Shell command: (python scripts/.*)$", dry, flags=re.MULTILINE)
     before = Path(TABLE).read_text()
     Path(TABLE).write_text("something else")
@@ -57,6 +65,14 @@ def test_an_input_and_a_far_name_are_no_outputs(finished_here: Workspace) -> Non
     assert "zzz: no job of config/smoke.yaml makes it. `snakemake --summary` lists what jobs make." in said
     said = str(call(TABLE, "--config", "config/smok.yaml").exception)
     assert said == "config/smok.yaml: no such config file. Did you mean 'config/smoke.yaml'? Correct the path."
+
+
+def test_a_run_makes_again_only_what_was_made_with_other_settings(copy_here: Workspace) -> None:
+    assert call(TABLE, "--run").exit_code == 0
+    assert copy_here.plan() == set()
+    copy_here.edit("results/smoke/config.yaml", "title: Editing of face attributes", "title: Changed by hand")
+    assert call(TABLE, "--run").exit_code == 0
+    assert "Table table1" in copy_here.plan()
 
 
 def test_a_debugger_gets_the_script_with_its_options_and_no_log(monkeypatch: pytest.MonkeyPatch) -> None:

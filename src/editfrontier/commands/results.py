@@ -49,7 +49,7 @@ def rerun(
     path = Path(os.path.relpath(output))
     configs = config or configs_for(path, MICRO)
     study = load_study(configs)
-    call = call_of(path.as_posix(), configs, Path())
+    call = call_of(path.as_posix(), configs, Path(), start=run or debug)
     print(call.shell, flush=True)
     if run or debug:
         write_config(study, Path(study.config["results"]) / "config.yaml")

@@ -60,11 +60,14 @@ def jobs_to_run(configs: Sequence[Path], folder: Path, target: str = "all") -> l
         ]
 
 
-def call_of(output: str, configs: Sequence[Path], folder: Path) -> Call:
+def call_of(output: str, configs: Sequence[Path], folder: Path, start: bool = False) -> Call:
     """Return the call that makes a file of the workflow, whether or not it would run now.
 
     Args:
         output: path of the file, relative to `folder`.
+        start: whether the job is about to run by hand. Snakemake records nothing of that, and would take what other
+            settings, other code or unfinished inputs gave for what it made itself: such files it notes as incomplete,
+            so that the next run makes them again.
 
     Raises:
         UserError: no job makes it; the message names the nearest file that one makes.
@@ -73,6 +76,8 @@ def call_of(output: str, configs: Sequence[Path], folder: Path) -> Call:
     with contextlib.suppress(Exception), _graph(configs, folder, output) as dag:
         for job in dag.targetjobs:
             if output in map(str, job.output):
+                if start and dag.needrun(job):
+                    dag.workflow.persistence.started(job)
                 return Call(job.rule.name, job.shellcmd, job.threads)
     with _graph(configs, folder, "all") as dag:
         outputs = {str(file) for job in dag.jobs if job.shellcmd for file in job.output}
