@@ -144,7 +144,7 @@ def test_token_grids_follow_the_size_of_the_latents() -> None:
     assert [token_grid(n, (32, 32)) for n in (1024, 16)] == [(32, 32), (4, 4)]
     assert token_grid(10 * 14, (40, 56)) == (10, 14)
     assert token_grid(3 * 2, (9, 6)) == (3, 2)  # a UNet rounds up: 9, 5, 3
-    with pytest.raises(UserError, match="a layer has 100 tokens, expected those of a grid of 64x64 latents"):
+    with pytest.raises(UserError, match="a layer has 100 tokens, expected as many as a grid of 64x64 latents"):
         token_grid(100, (64, 64))
 
 

@@ -1,4 +1,4 @@
-"""The rules of an editor: what it may read of a batch, what it returns, and when all of it is broken."""
+"""The rules of an editor: which fields of a batch it may read, which results it returns, and when it is broken."""
 
 from __future__ import annotations
 
@@ -71,16 +71,17 @@ def checked(result: Any, editor: str, expected: tuple[int, ...]) -> Tensor | Mea
     """
     images = result.images if isinstance(result, Measured) else result
     if not isinstance(images, Tensor):
-        found = "None" if images is None else f"an object of type {type(images).__module__}.{type(images).__qualname__}"
+        kind = type(images)
+        returned = "None" if images is None else f"an object of type {kind.__module__}.{kind.__qualname__}"
     elif not images.is_floating_point():
-        found = f"numbers of type {images.dtype}"
+        returned = f"numbers of type {images.dtype}"
     elif tuple(images.shape) != expected:
-        found = str(tuple(images.shape))
+        returned = str(tuple(images.shape))
     else:
         return result
     raise EditorError(
-        f"editor '{editor}': returned {found}, expected a torch tensor of floating-point numbers in [-1, 1] of shape "
-        f"{expected}. Mend its function `edit`."
+        f"editor '{editor}': returned {returned}, expected a torch tensor of floating-point numbers in [-1, 1] of "
+        f"shape {expected}. Mend its function `edit`."
     )
 
 

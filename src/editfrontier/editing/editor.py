@@ -91,14 +91,14 @@ class Editor:
             `| None`, all with defaults; its docstring gives the source of each.
         edit: (model, batch, params) -> images [B, 3, H, W] in [-1, 1], or `Measured`. Sample i depends on case i alone,
             and draws from `batch.generators[i]` only.
-        needs: what it reads of a case beside the image, a subset of NEEDS; a case that lacks one of them fails.
+        needs: fields of a case that it reads besides the image, a subset of NEEDS; a case that lacks one of them fails.
         model: which kind of diffusers pipeline it gets (one of MODEL_KINDS), None if it gets None.
         label: its name for readers; "" = `name`.
         colour, marker: its look in every figure, "#RRGGBB" and one of MARKERS; "" = spare ones.
         control: whether it is no editing method but says what a number is worth: nothing edited, everything replaced,
             edited perfectly. Controls are drawn hollow and are ranked with no editor.
-        fingerprint: (params) -> a hash of what its edits depend on beside code, weights and cases, such as files that
-            the hyperparameters name; None if there is no such thing.
+        fingerprint: (params) -> a hash of all that its edits depend on besides code, weights and cases, such as files
+            that the hyperparameters name; None if there is no such thing.
         survey: (cases, params) -> lines for the log, before anything is edited: which of the task's cases it will not
             be able to edit, where it can know. Raises `UserError` if that is all of them. None if it cannot know.
     """
@@ -151,7 +151,7 @@ def check_range(params: Any, name: str, minimum: float, maximum: float = math.in
 
 
 def check_sampling(params: Any) -> None:
-    """Check the hyperparameters that editors on a diffusion model share, those of them that `params` has."""
+    """Check the hyperparameters that editors on a diffusion model share, as far as `params` has them."""
     check_range(params, "num_inference_steps", 1, 1000)
     if hasattr(params, "guidance_scale"):
         check_range(params, "guidance_scale", 1.0)

@@ -75,7 +75,7 @@ def read_inputs(
     Args:
         cases: all cases of the task; "other" is drawn by seed from those with another source image.
         folder: that the paths of the case are relative to.
-        carried: what the step before made; it takes the place of the case's image, which is that of the whole chain.
+        carried: what the step before made; it takes the place of the case's image, which the whole chain has.
         origin: where the case comes from, for editors with the need "origin".
     """
     needs = set(needs)
@@ -96,7 +96,7 @@ def read_inputs(
     if exemplar_mask is not None:
         arrays.append(exemplar_mask)
     if drags is not None:
-        arrays += [background, *(array for one in drags for array in (one.source, one.affine, one.target))]
+        arrays += [background, *(array for region in drags for array in (region.source, region.affine, region.target))]
     for array in arrays:
         digest.update(b"-" if array is None else array.tobytes() + str(array.shape).encode())
     if carried:
@@ -152,7 +152,7 @@ def noise_name(case: Case) -> str:
 
 def make_batch(inputs: Sequence[CaseInputs], spec: EditSpec, device: torch.device) -> EditBatch:
     """Collate cases of one size."""
-    cases = [one.case for one in inputs]
+    cases = [row.case for row in inputs]
 
     def images(arrays: Sequence[Pixels | None]) -> Tensor | None:
         present = [array for array in arrays if array is not None]
@@ -164,17 +164,17 @@ def make_batch(inputs: Sequence[CaseInputs], spec: EditSpec, device: torch.devic
 
     return EditBatch(
         case_ids=[case.case_id for case in cases],
-        images=to_images([one.image for one in inputs]).to(device),
-        masks=stacked([one.mask for one in inputs]),
+        images=to_images([row.image for row in inputs]).to(device),
+        masks=stacked([row.mask for row in inputs]),
         source_captions=[case.source_caption for case in cases],
         target_captions=[case.target_caption for case in cases],
         instructions=[case.instruction for case in cases],
         generators=[case_generator(noise_name(case), spec.variant, spec.seed) for case in cases],
-        true_edits=images([one.true_edit for one in inputs]),
-        others=images([one.other for one in inputs]),
-        drags=[one.drags for one in inputs if one.drags is not None] or None,
-        backgrounds=stacked([one.background for one in inputs]),
-        exemplars=images([one.exemplar for one in inputs]),
-        exemplar_masks=stacked([one.exemplar_mask for one in inputs]),
-        origins=[one.origin for one in inputs if one.origin is not None] or None,
+        true_edits=images([row.true_edit for row in inputs]),
+        others=images([row.other for row in inputs]),
+        drags=[row.drags for row in inputs if row.drags is not None] or None,
+        backgrounds=stacked([row.background for row in inputs]),
+        exemplars=images([row.exemplar for row in inputs]),
+        exemplar_masks=stacked([row.exemplar_mask for row in inputs]),
+        origins=[row.origin for row in inputs if row.origin is not None] or None,
     )

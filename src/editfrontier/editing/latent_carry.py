@@ -48,34 +48,34 @@ class LatentCarry:
         return [self._latents(row, image) for row, image in enumerate(images.detach().float().cpu())]
 
     def _latents(self, row: int, image: Tensor) -> Tensor | None:
-        for latents, made in reversed(self.decoded):
-            if made.shape[1:] != image.shape:
+        for latents, images in reversed(self.decoded):
+            if images.shape[1:] != image.shape:
                 continue
-            order = [row, *range(len(made))] if row < len(made) else range(len(made))
+            order = [row, *range(len(images))] if row < len(images) else range(len(images))
             for place in order:
-                if float((made[place] - image).abs().max()) <= _SAME:
+                if float((images[place] - image).abs().max()) <= _SAME:
                     return latents[place]
         return None
 
 
 @contextmanager
 def carrying(vae: Any, batch: Sequence[tuple[Any, Tensor | None]]) -> Iterator[LatentCarry]:
-    """Let an autoencoder of diffusers give known latents back, and note what it decodes, within the block.
+    """Let an autoencoder of diffusers give known latents back, and note its calls, within the block.
 
     Args:
         vae: an `AutoencoderKL`; its methods `encode` and `decode` are replaced and put back.
-        batch: image uint8 [H, W, 3] and latents [C, h, w] of each case, None where they are not known. The latents are
-            those of the autoencoder itself, neither scaled nor shifted.
+        batch: image uint8 [H, W, 3] and latents [C, h, w] of each case, None where they are not known. The latents
+            are the autoencoder's, neither scaled nor shifted.
     """
     from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
     from diffusers.models.modeling_outputs import AutoencoderKLOutput
 
-    own = {name: vars(vae).get(name) for name in ("encode", "decode")}
+    replaced = {name: vars(vae).get(name) for name in ("encode", "decode")}
     encode, decode = vae.encode, vae.decode
-    found = LatentCarry({pixels.tobytes(): latents for pixels, latents in batch if latents is not None})
+    carry = LatentCarry({pixels.tobytes(): latents for pixels, latents in batch if latents is not None})
 
     def encode_known(images: Tensor, return_dict: bool = True) -> Any:
-        rows = [found.known.get(key) if key else None for key in _keys(images)] if found.known else []
+        rows = [carry.known.get(key) if key else None for key in _keys(images)] if carry.known else []
         if not any(row is not None for row in rows):
             return encode(images, return_dict=return_dict)
         known = all(row is not None for row in rows)
@@ -93,16 +93,16 @@ def carrying(vae: Any, batch: Sequence[tuple[Any, Tensor | None]]) -> Iterator[L
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     def decode_noting(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
-        made = decode(latents, *args, **kwargs)
-        sample = made[0] if isinstance(made, tuple) else made.sample
-        found.decoded.append((latents.detach().float().cpu(), sample.detach().float().cpu().clamp(-1.0, 1.0)))
-        return made
+        output = decode(latents, *args, **kwargs)
+        sample = output[0] if isinstance(output, tuple) else output.sample
+        carry.decoded.append((latents.detach().float().cpu(), sample.detach().float().cpu().clamp(-1.0, 1.0)))
+        return output
 
     vae.encode, vae.decode = encode_known, decode_noting
     try:
-        yield found
+        yield carry
     finally:
-        for name, function in own.items():
+        for name, function in replaced.items():
             delattr(vae, name)  # the method of the class shows again
             if function is not None:
                 setattr(vae, name, function)

@@ -34,14 +34,14 @@ def origins(cases: Sequence[Case]) -> dict[str, Origin]:
     A case is called by its id, by its id without the task before it (the user's own id), and by the name of its
     picture where no other case of the task has that name.
     """
-    own = {case.case_id: case.case_id.removeprefix(f"{case.task}-") for case in cases}
+    short = {case.case_id: case.case_id.removeprefix(f"{case.task}-") for case in cases}
     framed = {case.case_id: Frame.parse(case.frame) if case.frame else (None, "") for case in cases}
     stems = {name: PurePosixPath(file).stem for name, (_, file) in framed.items()}
     shared = Counter(map(composed, stems.values()))
-    taken = {composed(name) for name in (*own, *own.values())}
-    found = {}
+    taken = {composed(name) for name in (*short, *short.values())}
+    origin = {}
     for name, (frame, _) in framed.items():
         stem = stems[name]
         free = bool(stem) and shared[composed(stem)] == 1 and composed(stem) not in taken
-        found[name] = Origin(tuple(dict.fromkeys([name, own[name], *([stem] if free else [])])), frame)
-    return found
+        origin[name] = Origin(tuple(dict.fromkeys([name, short[name], *([stem] if free else [])])), frame)
+    return origin

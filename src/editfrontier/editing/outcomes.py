@@ -53,14 +53,14 @@ def measured(result: Any, count: int, editor: str) -> tuple[Tensor, list[str]]:
     """
     if not isinstance(result, Measured):
         return result, [""] * count
-    found = {name: _numbers(values) for name, values in result.measures.items()}
-    for name, numbers in found.items():
+    measures = {name: _numbers(values) for name, values in result.measures.items()}
+    for name, numbers in measures.items():
         if len(numbers) != count or not all(map(math.isfinite, numbers)):
             raise EditorError(
                 f"editor '{editor}': its measure '{name}' is {result.measures[name]!r}, expected {count} finite "
                 "numbers, one a case. Mend it."
             )
-    rows = [{name: numbers[i] for name, numbers in found.items()} for i in range(count)]
+    rows = [{name: numbers[i] for name, numbers in measures.items()} for i in range(count)]
     return result.images, [json.dumps(row, sort_keys=True) if row else "" for row in rows]
 
 

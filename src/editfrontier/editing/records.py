@@ -126,15 +126,15 @@ def _relative(path: Path, record: Path) -> str:
 
 def read_journals(folder: Path) -> dict[str, dict[str, Any]]:
     """Read what earlier runs finished, of any number of shards; a line that a kill cut short is passed over."""
-    found: dict[str, dict[str, Any]] = {}
+    finished: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("finished-*.jsonl")):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                found[entry["case_id"]] = entry
+                finished[entry["case_id"]] = entry
             except (ValueError, TypeError, KeyError):
                 continue
-    return found
+    return finished
 
 
 def taken_over(
@@ -167,7 +167,7 @@ def write_record(path: Path, rows: Sequence[CaseRecord], about: Mapping[str, Any
 
 
 def remove_other_shards(record: Path, shards: int) -> None:
-    """Remove the records beside one that are of more shards than there are now: their cases would count twice."""
+    """Remove the other records of more shards than there are now: their cases would count twice."""
     for other in record.parent.glob("shard-*.parquet"):
         if other != record and int(other.stem.removeprefix("shard-")) >= shards:
             other.unlink()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -94,7 +93,7 @@ def run_shard(
     for line in editor.survey(cases, params) if editor.survey else ():
         say(f"{editor.name} [{spec.variant}]: {line}")
     known = origins(cases) if "origin" in editor.needs else {}
-    weights = _weights(spec)
+    weights = weights_sha256(spec.model) if spec.model else ""
     folder = images_dir / records.key(spec, weights)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -117,9 +116,8 @@ def run_shard(
         rows.update(now)
         where = f"{label}, step {step} of {len(columns)}" if len(columns) > 1 else label
         if finished:
-            say(
-                f"{where}: {sum(row.status == 'ok' for row in now.values())} of {len(links)} cases were finished before"
-            )
+            count = sum(row.status == "ok" for row in now.values())
+            say(f"{where}: {count} of {len(links)} cases were finished before")
         if not waiting:
             continue
         if runner is None:
@@ -128,7 +126,7 @@ def run_shard(
             if inversions and weights:
                 runner.keep_inversions(inversions, weights)
         journal = folder / f"finished-{shard}-of-{shards}.jsonl"
-        for row in runner.run(waiting, folder, record, journal, partial(_tell, say, where)):
+        for row in runner.run(waiting, folder, record, journal, where):
             rows[row.case_id] = row
         batch_size = runner.batch_size
     mine = {case.case_id for chain in chains for case in chain}
@@ -136,18 +134,17 @@ def run_shard(
     records.write_record(
         record, ordered, records.provenance(spec, params, weights, place, batch_size, shard, shards, cases_path)
     )
-    counts = Counter(row.status for row in ordered)
-    outcome = f"{counts['ok']} edited, {counts['failed']} failed"
-    if counts["not run"]:
-        outcome += f", {counts['not run']} not run"
-    for line in reasons(Outcome(row.case_id, row.status, row.reason) for row in ordered):
+    for line in _outcome(ordered, time.perf_counter() - started):
         say(f"{label}: {line}")
-    say(f"{label}: {outcome}, {time.perf_counter() - started:.1f} s")
     return ordered
 
 
-def _tell(say: Callable[[str], None], where: str, line: str) -> None:
-    say(f"{where}: {line}")
+def _outcome(rows: Sequence[CaseRecord], seconds: float) -> list[str]:
+    """Return the reasons of failures, and a last line that counts."""
+    counts = Counter(row.status for row in rows)
+    skipped = f", {counts['not run']} not run" if counts["not run"] else ""
+    last = f"{counts['ok']} edited, {counts['failed']} failed{skipped}, {seconds:.1f} s"
+    return [*reasons(Outcome(row.case_id, row.status, row.reason) for row in rows), last]
 
 
 def _sorted_out(
@@ -159,33 +156,27 @@ def _sorted_out(
     record: Path,
 ) -> tuple[dict[str, CaseRecord], list[CaseInputs]]:
     """Return the rows of steps that cannot be edited or are finished, and the inputs of the others."""
-    found: dict[str, CaseRecord] = {}
+    settled: dict[str, CaseRecord] = {}
     waiting = []
     for link in links:
         case_id = link.case.case_id
         if link.before and rows[link.before.case_id].status != "ok":
-            found[case_id] = not_run(link, rows[link.before.case_id])
+            settled[case_id] = not_run(link, rows[link.before.case_id])
             continue
         try:
             inputs = read(link)
         except UserError as error:
-            found[case_id] = CaseRecord(case_id, "failed", reason=str(error))
+            settled[case_id] = CaseRecord(case_id, "failed", reason=str(error))
             continue
         row = records.taken_over(finished.get(case_id), case_id, inputs.digest, folder, record)
         if row:
-            found[case_id] = row
+            settled[case_id] = row
         else:
             waiting.append(inputs)
-    return found, waiting
+    return settled, waiting
 
 
 # Running --------------------------------------------------------------------------------------------------------------
-
-
-def _weights(spec: EditSpec) -> str:
-    if not spec.model:
-        return ""
-    return weights_sha256(spec.model)
 
 
 class _Runner:
@@ -231,31 +222,33 @@ class _Runner:
         self.cache = lambda: cache(folder, weights, code, self.counter)
 
     def run(
-        self, waiting: Sequence[CaseInputs], folder: Path, record: Path, journal: Path, say: Callable[[str], None]
+        self, waiting: Sequence[CaseInputs], folder: Path, record: Path, journal: Path, where: str
     ) -> Iterable[CaseRecord]:
+        """Edit cases and return their rows; progress lines start with `where`."""
         usable, rows = [], []
-        for one in waiting:
+        for inputs in waiting:
             try:
-                self.check(one)
-                usable.append(one)
+                self.check(inputs)
+                usable.append(inputs)
             except UserError as error:
-                rows.append(CaseRecord(one.case.case_id, "failed", reason=str(error)))
-        usable.sort(key=lambda one: one.image.shape)
+                rows.append(CaseRecord(inputs.case.case_id, "failed", reason=str(error)))
+        usable.sort(key=lambda inputs: inputs.image.shape)
         started, done = time.perf_counter(), 0
         with ThreadPoolExecutor(_WRITERS) as writers, records.open_journal(journal) as lines:
-            for _, group in groupby(usable, key=lambda one: one.image.shape):
+            for _, group in groupby(usable, key=lambda inputs: inputs.image.shape):
                 left = list(group)
                 while left:
                     batch, left = left[: self.batch_size], left[self.batch_size :]
                     outcomes = self.edit(batch)
-                    for one in batch:
-                        self.trial.note(self.broken.get(one.case.case_id))
+                    for inputs in batch:
+                        self.trial.note(self.broken.get(inputs.case.case_id))
                     rows += self._write(batch, outcomes, writers, lines, folder, record)
                     done += len(batch)
-                    spent = time.perf_counter() - started
-                    say(
-                        f"{done} of {len(usable)} cases, {sum(row.status == 'failed' for row in rows)} failed, "
-                        f"{spent / done:.2f} s a case, {spent / done * (len(usable) - done):.0f} s left"
+                    failed = sum(row.status == "failed" for row in rows)
+                    pace = (time.perf_counter() - started) / done
+                    self.trial.say(
+                        f"{where}: {done} of {len(usable)} cases, {failed} failed, "
+                        f"{pace:.2f} s a case, {pace * (len(usable) - done):.0f} s left"
                     )
         self.trial.end()
         return rows
@@ -271,10 +264,10 @@ class _Runner:
     ) -> list[CaseRecord]:
         """Write the images of a batch at once, then the journal, which therefore only names files that are complete."""
 
-        def finish(one: CaseInputs, outcome: CaseRecord | Edited) -> tuple[CaseRecord, str]:
+        def finish(inputs: CaseInputs, outcome: CaseRecord | Edited) -> tuple[CaseRecord, str]:
             if isinstance(outcome, CaseRecord):
                 return outcome, ""
-            case_id, latents = one.case.case_id, ""
+            case_id, latents = inputs.case.case_id, ""
             if self.spec.carry == "latents":
                 latents = write_latents(records.latents_path(folder, case_id), outcome.latents)
             image, sha256 = records.write_image(folder / f"{case_id}.png", outcome.pixels, record)
@@ -282,30 +275,30 @@ class _Runner:
             return CaseRecord(case_id, "ok", "", image, sha256, *about), latents
 
         written = list(writers.map(finish, batch, outcomes))
-        for one, (row, latents) in zip(batch, written, strict=True):
+        for inputs, (row, latents) in zip(batch, written, strict=True):
             if row.status == "ok":
-                lines.write(records.journal_line(row, one.digest, latents))
+                lines.write(records.journal_line(row, inputs.digest, latents))
         lines.flush()
         return [row for row, _ in written]
 
-    def check(self, one: CaseInputs) -> None:
+    def check(self, inputs: CaseInputs) -> None:
         """Raise `UserError` if the model cannot take the case: too long a text, or sides that it cannot encode."""
         if self.model is None:
             return
         tokenizer = sampling.longest_tokenizer(self.model)
         for name in sorted(self.editor.needs & set(TEXTS)):
-            sampling.check_prompt(tokenizer, getattr(one.case, name), f"case {one.case.case_id}, {name}")
+            sampling.check_prompt(tokenizer, getattr(inputs.case, name), f"case {inputs.case.case_id}, {name}")
         factor = sampling.size_factor(self.model)
-        height, width = self.sides(one)
+        height, width = self.sides(inputs)
         if height % factor or width % factor:
             raise UserError(
-                f"case {one.case.case_id}: the image is {width}x{height}, expected sides divisible by {factor} "
+                f"case {inputs.case.case_id}: the image is {width}x{height}, expected sides divisible by {factor} "
                 "for this model. Resize or crop it."
             )
 
-    def sides(self, one: CaseInputs) -> tuple[int, int]:
+    def sides(self, inputs: CaseInputs) -> tuple[int, int]:
         """Return the height and width that a case is edited at."""
-        height, width = one.image.shape[:2]
+        height, width = inputs.image.shape[:2]
         return edit_sides((height, width), self.spec.size, sampling.size_factor(self.model) if self.model else 1)
 
     def edit(self, batch: Sequence[CaseInputs]) -> list[CaseRecord | Edited]:
@@ -340,18 +333,21 @@ class _Runner:
         filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
         before, started = self.counter.samples, time.perf_counter()
         kept = self.model is not None and self.spec.carry == "latents"
-        carry = carrying(self.model.vae, [(one.image, one.latents) for one in filled]) if kept else nullcontext()
+        carry = (
+            carrying(self.model.vae, [(inputs.image, inputs.latents) for inputs in filled]) if kept else nullcontext()
+        )
         with torch.no_grad(), carry as carried:
             sides = self.sides(batch[0])
-            inputs = replace(scaled_batch(make_batch(filled, self.spec, self.device), sides), inversions=self.cache())
-            with rules_of(self.editor, inputs) as given:
-                made = self.editor.edit(self.model, given, self.params)
-        result = checked(made, self.editor.name, (len(filled), 3, *sides))
+            tensors = scaled_batch(make_batch(filled, self.spec, self.device), sides)
+            inversions = self.cache()
+            with rules_of(self.editor, replace(tensors, inversions=inversions)) as readable:
+                returned = self.editor.edit(self.model, readable, self.params)
+        result = checked(returned, self.editor.name, (len(filled), 3, *sides))
         latents: list[Tensor | None] = [None] * len(filled)
         if carried is not None:
             latents = carried.latents_of(result.images if isinstance(result, Measured) else result)
-            result = with_measure(result, "latents_kept", [float(one is not None) for one in latents])
-        inverting = inputs.inversions.seconds(len(filled)) if inputs.inversions is not None else []
+            result = with_measure(result, "latents_kept", [float(kept is not None) for kept in latents])
+        inverting = inversions.seconds(len(filled)) if inversions is not None else []
         if inverting:
             result = with_measure(result, "inversion_seconds", inverting)
         images, measures = measured(result, len(filled), self.editor.name)
@@ -360,18 +356,18 @@ class _Runner:
         arrays = to_arrays(scaled_images(images.float(), (height, width)))
         elapsed = time.perf_counter() - started
         shares = [elapsed / len(filled)] * len(filled)
-        if inputs.inversions is not None and inverting:
+        if inversions is not None and inverting:
             # What an inversion took when it was computed, now or in another job: so the numbers do not depend on the
             # order of the jobs, as the forwards do not.
-            rest = (elapsed - inputs.inversions.computing) / len(filled)
+            rest = (elapsed - inversions.computing) / len(filled)
             shares = [rest + spent for spent in inverting]
         forwards = (self.counter.samples - before) // len(filled)
         outcomes: list[CaseRecord | Edited] = []
-        for one, array, good, about, seconds, carry_on in zip(
+        for inputs, array, good, about, seconds, carry_on in zip(
             batch, arrays, finite, measures, shares, latents, strict=False
         ):
-            case_id = one.case.case_id
-            seed = stable_seed("case", noise_name(one.case), self.spec.variant, self.spec.seed)
+            case_id = inputs.case.case_id
+            seed = stable_seed("case", noise_name(inputs.case), self.spec.variant, self.spec.seed)
             if good:
                 outcomes.append(Edited(array, seconds, forwards, seed, about, carry_on))
             else:

@@ -55,7 +55,7 @@ def scaled_batch(batch: EditBatch, sides: tuple[int, int]) -> EditBatch:
     def masks(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else functional.interpolate(tensor, sides, mode="nearest-exact")
 
-    drags = batch.drags and [[_scaled_region(one, before, sides) for one in regions] for regions in batch.drags]
+    drags = batch.drags and [[_scaled_region(region, before, sides) for region in regions] for regions in batch.drags]
     return replace(
         batch,
         images=scaled_images(batch.images, sides),

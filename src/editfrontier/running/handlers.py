@@ -1,4 +1,4 @@
-"""What the workflow does at the start and at the end of a run, and what it finds damaged."""
+"""The start and the end of a run of the workflow, and its search for damaged outputs."""
 
 from __future__ import annotations
 
@@ -80,23 +80,23 @@ class WorkflowRun:
         Snakemake compares names, times, code and parameters, and would take a file that was cut short for a whole one.
         It also misses no file that only finished things were made of.
         """
-        found = False
+        damaged = False
         for output in outputs:
             problem = damage(Path(output), self._listed)
             if problem and output not in self._damaged:
                 self._damaged.add(output)
                 _say(f"{output}: {problem}. It is made again.")
             missing = self._finished and not Path(output).exists()
-            found = found or bool(problem) or missing
-        return found
+            damaged = damaged or bool(problem) or missing
+        return damaged
 
 
 def _planned(job: Any) -> Job:
     """Return a job of Snakemake as the estimate of its time takes it."""
     wildcards = dict(job.wildcards.items())
     names = {name: wildcards[name] for name in ("variant", "task", "analysis") if name in wildcards}
-    both = [f"{names['task']}/{names['variant']}"] if "variant" in names else []
-    return Job(job.rule.name, (*both, *names.values()), Path(str(job.benchmark)) if job.benchmark else None)
+    edit = [f"{names['task']}/{names['variant']}"] if "variant" in names else []
+    return Job(job.rule.name, (*edit, *names.values()), Path(str(job.benchmark)) if job.benchmark else None)
 
 
 def _say(line: str) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from editfrontier.base.places import CONFIG
@@ -38,6 +39,7 @@ class Job:
     benchmark: Path | None = None
 
 
+@cache
 def read_seconds(path: Path = SECONDS) -> dict[tuple[str, str], float]:
     """Return (rule, name) -> seconds of a job; the name "" stands for every other job of the rule."""
     with path.open(encoding="utf-8", newline="") as file:
@@ -104,23 +106,19 @@ class Progress:
 
     def remaining(self, done: Sequence[bool]) -> float:
         """Return the seconds that are left, by the speed so far once a tenth of the work has shown it."""
-        whole = sum(self.weights)
-        finished = sum(weight for weight, ready in zip(self.weights, done, strict=True) if ready)
-        share = finished / whole if whole else 1.0
-        elapsed = self._clock() - self._started
-        left = self.total * (1 - share)
-        if share < 0.1:
-            return left
-        return elapsed * (1 - share) / share
+        share = self._share(done)
+        expected = self.total if share < 0.1 else (self._clock() - self._started) / share
+        return expected * (1 - share)
 
     def line(self, done: Sequence[bool]) -> str:
         """Return how far the run is."""
+        share, left = f"{100 * self._share(done):.0f} %", minutes(self.remaining(done))
+        return f"{sum(done)} of {len(done)} jobs done, {share} of the work, {left} left (estimate)"
+
+    def _share(self, done: Sequence[bool]) -> float:
         whole = sum(self.weights)
         finished = sum(weight for weight, ready in zip(self.weights, done, strict=True) if ready)
-        share = finished / whole if whole else 1.0
-        count = sum(done)
-        left = minutes(self.remaining(done))
-        return f"{count} of {len(done)} jobs done, {100 * share:.0f} % of the work, {left} left (estimate)"
+        return finished / whole if whole else 1.0
 
 
 def follow(
@@ -164,7 +162,7 @@ def table_of(benchmarks: Path) -> list[tuple[str, str, float]]:
     Edits are told apart by task and editor, and by editor, scores by task, analyses by name, other jobs by their rule.
     Each row is a median.
     """
-    found: dict[tuple[str, str], list[float]] = {}
+    seconds_of: dict[tuple[str, str], list[float]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
         rule, *parts = path.relative_to(benchmarks).with_suffix("").parts
         seconds = measured(path)
@@ -178,5 +176,5 @@ def table_of(benchmarks: Path) -> list[tuple[str, str, float]]:
             case "score" | "analyse", [name, *_]:
                 names.append(name)
         for name in names:
-            found.setdefault((rule, name), []).append(seconds)
-    return [(*key, round(statistics.median(values), 1)) for key, values in sorted(found.items())]
+            seconds_of.setdefault((rule, name), []).append(seconds)
+    return [(*key, round(statistics.median(values), 1)) for key, values in sorted(seconds_of.items())]

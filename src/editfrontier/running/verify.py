@@ -26,9 +26,8 @@ class Verified:
 def verify_results(root: Path) -> Verified:
     """Read every file of a results folder and compare it with the checksums that others hold of it.
 
-    The sha256 of an edited image stands in the record of its shard, that of the record in the scores, that of the case
-    table in the record, that of an inversion in its own header; tables and archives hold some
-    of their own parts. Other files hold none: only their ends are looked at.
+    The record of a shard holds the sha256 of its images and of the case table, the scores hold the sha256 of the
+    records, an inversion its own, tables and archives some of their parts. Of other files only the end is checked.
 
     Raises:
         UserError: there is no such folder.
@@ -39,10 +38,10 @@ def verify_results(root: Path) -> Verified:
     problems: list[str] = []
     listed: Listing = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")):
-        kind, found = _verify(path, root, listed)
+        kind, faults = _verify(path, root, listed)
         if kind:
             counts[kind] += 1
-        problems += [f"{path}: {problem}" for problem in found]
+        problems += [f"{path}: {problem}" for problem in faults]
     return Verified(counts, tuple(problems))
 
 
@@ -110,8 +109,8 @@ def _sha256(path: Path) -> str:
         return ""
 
 
-def summary(root: Path, found: Verified) -> str:
+def summary(root: Path, verified: Verified) -> str:
     """Return what `verify-results` prints."""
-    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(found.counts.items())) or "nothing"
-    end = f"{len(found.problems)} problems" if found.problems else "all as described"
-    return "\n".join([*found.problems, f"{root}: {counts}: {end}."])
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(verified.counts.items())) or "nothing"
+    end = f"{len(verified.problems)} problems" if verified.problems else "all as described"
+    return "\n".join([*verified.problems, f"{root}: {counts}: {end}."])

@@ -40,8 +40,8 @@ def edit(model: Any, batch: EditBatch, params: CopyPasteParams) -> Float[Tensor,
 
     assert batch.drags is not None
     images = to_arrays(batch.images)
-    made = [_move(image, regions, params) for image, regions in zip(images, batch.drags, strict=True)]
-    return to_images(made).to(batch.images.device)
+    moved = [_move(image, regions, params) for image, regions in zip(images, batch.drags, strict=True)]
+    return to_images(moved).to(batch.images.device)
 
 
 def _move(image: Pixels, regions: list[Region], params: CopyPasteParams) -> Pixels:

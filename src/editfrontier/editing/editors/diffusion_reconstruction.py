@@ -41,20 +41,20 @@ class DiffusionReconstructionParams:
 
 
 def edit(model: Any, batch: EditBatch, params: DiffusionReconstructionParams) -> Measured:
-    """Reconstruct a batch. The cache is left alone: the seconds are those of both directions."""
+    """Reconstruct a batch. The cache is not used, so that the seconds count both directions."""
     from editfrontier import inversion
     from editfrontier.diffusion import sampling
 
     clean = sampling.encode(model, batch.images)
-    made = clean
+    restored = clean
     if params.method != "none":
         prompts = batch.source_captions if params.prompt == "source" else [""] * len(batch.images)
         text = inversion.embed(model, prompts, params.guidance_scale != 1.0)
         common = (params.method, params.num_inference_steps, text)
         there = params.guidance_scale if params.method in ("ddim_guided", "null_text") else 1.0
-        found = inversion.invert(model, clean, *common, guidance=there, inner_steps=params.inner_steps)
-        made = inversion.reconstruct(model, found, *common, guidance=params.guidance_scale)
-    return Measured(sampling.decode(model, made), {"latent_error": inversion.latent_error(clean, made)})
+        trajectory = inversion.invert(model, clean, *common, guidance=there, inner_steps=params.inner_steps)
+        restored = inversion.reconstruct(model, trajectory, *common, guidance=params.guidance_scale)
+    return Measured(sampling.decode(model, restored), {"latent_error": inversion.latent_error(clean, restored)})
 
 
 EDITOR = Editor(

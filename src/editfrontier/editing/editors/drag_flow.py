@@ -137,23 +137,14 @@ def _editable_cells(batch: EditBatch, clean: Tensor, params: DragFlowParams) -> 
 
 def _invert(model: Any, clean: Tensor, batch: EditBatch, kept: KeyValues | None, params: DragFlowParams) -> Trajectory:
     """Invert by FireFlow under the source captions, one evaluation a step and one more."""
-    from editfrontier.inversion import invert
+    from editfrontier.editing.methods.source_inversion import invert_sources
 
-    steps, captions = params.num_inference_steps, batch.source_captions
+    arguments = (model, clean, batch, "fireflow", params.num_inference_steps, params.skipped_steps)
     if kept is None:
-        return invert(
-            model,
-            clean,
-            "fireflow",
-            steps,
-            captions,
-            start=params.skipped_steps,
-            images=batch.images,
-            cache=batch.inversions,
-        )
+        return invert_sources(*arguments)
     # A stored trajectory has no keys and values; to compute them from it would take as many forwards as it took.
     with kept.recording():
-        return invert(model, clean, "fireflow", steps, captions, start=params.skipped_steps, on_evaluation=kept.at)
+        return invert_sources(*arguments, cache=None, on_evaluation=kept.at)
 
 
 def drag_latents(
@@ -207,10 +198,10 @@ def drag_latents(
             progress = min(1.0, step / params.transport_steps) if params.transport_steps else 1.0
             with torch.enable_grad():
                 latents = latents.detach().requires_grad_()
-                found = describe(latents)
+                present = describe(latents)
                 if source is None:  # the first latents are the source's
-                    source = objective.resized(found.detach(), objective.working_size(size, stride))
-                loss = objective.moved_features_loss(found, source, points(progress), size).sum()
+                    source = objective.resized(present.detach(), objective.working_size(size, stride))
+                loss = objective.moved_features_loss(present, source, points(progress), size).sum()
                 (gradient,) = torch.autograd.grad(loss, latents)
             latents = torch.where(cells > 0, descent.step(latents.detach(), gradient), start)
     return latents, steps
@@ -249,8 +240,8 @@ def _sample(
         reference = state[count:] if branches == 2 else trajectory.latents[step]
         return torch.cat([torch.where(held, reference, state[:count]), state[count:]])
 
-    both = torch.cat([latents, trajectory.latents[0]][:branches])
-    return fireflow(field, both, trajectory.times, put_back)[-1][:count]
+    start = torch.cat([latents, trajectory.latents[0]][:branches])
+    return fireflow(field, start, trajectory.times, put_back)[-1][:count]
 
 
 EDITOR = Editor(

@@ -40,12 +40,12 @@ class FlowReconstructionParams:
 
 
 def edit(model: Any, batch: EditBatch, params: FlowReconstructionParams) -> Measured:
-    """Reconstruct a batch. The cache is left alone: the seconds are those of both directions."""
+    """Reconstruct a batch. The cache is not used, so that the seconds count both directions."""
     from editfrontier import inversion
     from editfrontier.diffusion import sampling
 
     clean = sampling.encode(model, batch.images)
-    made = clean
+    restored = clean
     if params.method != "none":
         prompts = batch.source_captions if params.prompt == "source" else [""] * len(batch.images)
         text = inversion.embed(model, prompts)
@@ -53,9 +53,9 @@ def edit(model: Any, batch: EditBatch, params: FlowReconstructionParams) -> Meas
         back: dict[str, Any] = {"eta": params.eta, "stop": params.eta_stop} if pulled else {}
         common = (params.method, params.num_inference_steps, text)
         guidance = params.guidance_scale
-        found = inversion.invert(model, clean, *common, guidance=guidance, images=batch.images, gamma=params.gamma)
-        made = inversion.reconstruct(model, found, *common, guidance=guidance, **back)
-    return Measured(sampling.decode(model, made), {"latent_error": inversion.latent_error(clean, made)})
+        trajectory = inversion.invert(model, clean, *common, guidance=guidance, images=batch.images, gamma=params.gamma)
+        restored = inversion.reconstruct(model, trajectory, *common, guidance=guidance, **back)
+    return Measured(sampling.decode(model, restored), {"latent_error": inversion.latent_error(clean, restored)})
 
 
 EDITOR = Editor(

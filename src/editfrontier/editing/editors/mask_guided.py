@@ -128,9 +128,7 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
 
     noise = sampling.case_noise(clean.shape, batch.generators, clean.device)
     trajectory = _inverted(model, clean, params, steps, batch) if params.source_latent == "inverted" else None
-    latents = (
-        trajectory[0] if trajectory else sampling.add_noise(clean, noise, sampling.alpha_bar(scheduler, timesteps[0]))
-    )
+    latents = trajectory[0] if trajectory else sampling.add_noise(clean, noise, levels[0])
     for step, (timestep, weight) in enumerate(zip(timesteps, weights, strict=True), start=1):
         level, next_level = levels[step - 1 : step + 1]
         if params.source_latent == "current":
@@ -143,7 +141,7 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
             if params.source_latent == "independent":
                 noise = sampling.case_noise(clean.shape, batch.generators, clean.device)
             elif params.source_latent == "implied":
-                noise = (latents - level**0.5 * clean) / (1.0 - level) ** 0.5
+                noise = _implied_noise(latents, clean, level)
             source = sampling.add_noise(clean, noise, next_level)
         if weight == 1.0 and params.polarity == "hold" and params.mode != "x0":
             latents = source
@@ -157,8 +155,7 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
             estimate, _ = sampling.split_output(prediction, output, latents, level)
             estimate = blending.mix(clean, estimate, blended)
             # The noise has to follow from the new estimate; the old one would push away from the edit.
-            implied = (latents - level**0.5 * estimate) / (1.0 - level) ** 0.5
-            output = sampling.join_output(prediction, estimate, implied, level)
+            output = sampling.join_output(prediction, estimate, _implied_noise(latents, estimate, level), level)
         if params.sampler == "printed":
             _, noise_estimate = sampling.split_output(prediction, output, latents, level)
             stepped = sampling.printed_step(noise_estimate, latents, level, next_level)
@@ -170,6 +167,11 @@ def edit_latents(model: Any, clean: Tensor, batch: EditBatch, params: MaskGuided
     return latents
 
 
+def _implied_noise(latents: Tensor, clean: Tensor, level: float) -> Tensor:
+    """Return the noise that latents hold if `clean` is under it, at alpha_bar = `level`."""
+    return (latents - level**0.5 * clean) / (1.0 - level) ** 0.5
+
+
 def _guidance(params: MaskGuidedParams, cells: Tensor) -> float | Tensor:
     """Return the guidance scale, a map [B, 1, h, w] if it differs by region."""
     inside, outside = params.guidance_scale, params.guidance_scale_outside
@@ -178,24 +180,15 @@ def _guidance(params: MaskGuidedParams, cells: Tensor) -> float | Tensor:
     return inside * cells + outside * (1.0 - cells)
 
 
-def _inverted(model: Any, clean: Tensor, params: MaskGuidedParams, made: int, batch: EditBatch) -> list[Tensor]:
-    """Return the latents of the source's DDIM inversion at each of the `made` levels, then the clean ones."""
-    from editfrontier import inversion
+def _inverted(model: Any, clean: Tensor, params: MaskGuidedParams, steps: int, batch: EditBatch) -> list[Tensor]:
+    """Return the latents of the source's DDIM inversion at each of `steps` levels, then the clean ones."""
     from editfrontier.diffusion import sampling
+    from editfrontier.editing.methods.source_inversion import invert_sources
 
     for case_id, caption in zip(batch.case_ids, batch.source_captions, strict=True):
         sampling.check_prompt(model.tokenizer, caption, f"case {case_id}, source_caption")
-    steps = params.num_inference_steps
-    return inversion.invert(
-        model,
-        clean,
-        "ddim",
-        steps,
-        batch.source_captions,
-        start=steps - made,
-        images=batch.images,
-        cache=batch.inversions,
-    ).latents
+    total = params.num_inference_steps
+    return invert_sources(model, clean, batch, "ddim", total, total - steps).latents
 
 
 EDITOR = Editor(

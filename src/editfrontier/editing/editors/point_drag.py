@@ -76,10 +76,10 @@ def edit(model: Any, batch: EditBatch, params: PointDragParams) -> Measured:
     """Edit a batch: inversion, at most `drag_steps` forwards with gradient, and sampling of the source and the edit."""
     import torch
 
-    from editfrontier import inversion
     from editfrontier.diffusion import sampling
     from editfrontier.editing.methods.image_lora import train_image_lora
     from editfrontier.editing.methods.point_tracking import make_handles
+    from editfrontier.editing.methods.source_inversion import invert_sources
 
     assert batch.drags is not None
     assert batch.backgrounds is not None
@@ -87,7 +87,8 @@ def edit(model: Any, batch: EditBatch, params: PointDragParams) -> Measured:
     grid = max(1, round(params.feature_scale * height)), max(1, round(params.feature_scale * width))
     handles = make_handles(batch.drags, params.handles, (height, width), grid, batch.images.device)
     scheduler = sampling.make_scheduler(model.scheduler.config)
-    timesteps = sampling.image_to_image_timesteps(scheduler, params.num_inference_steps, params.strength)
+    total = params.num_inference_steps
+    timesteps = sampling.image_to_image_timesteps(scheduler, total, params.strength)
     with torch.no_grad():
         clean = sampling.encode(model, batch.images)
         text = sampling.encode_text(model, batch.source_captions, False)
@@ -104,17 +105,9 @@ def edit(model: Any, batch: EditBatch, params: PointDragParams) -> Measured:
             batch_size=params.lora_batch_size,
         )
     with lora.applied() if lora else nullcontext():
-        source = inversion.invert(
-            model,
-            clean,
-            "ddim",
-            params.num_inference_steps,
-            batch.source_captions,
-            start=params.num_inference_steps - len(timesteps),
-            images=batch.images,
-            cache=None if lora else batch.inversions,  # an adapter makes another model of it
-            keep="noisiest",
-        ).latents[0]
+        cache = None if lora else batch.inversions  # an adapter makes another model of it
+        start, options = total - len(timesteps), {"cache": cache, "keep": "noisiest"}
+        source = invert_sources(model, clean, batch, "ddim", total, start, **options).latents[0]
         dragged, steps, left = drag(model, source, timesteps, text, handles, batch.backgrounds, params)
         with torch.no_grad():
             latents = sample(model, source, dragged, timesteps, text, params)
@@ -169,8 +162,8 @@ def drag(
             if reference is None or step_before is None:
                 reference, step_before = sample_at(features.detach(), position), stepped.detach()
             else:
-                found = track(features.detach(), position, reference, params.tracking_radius)
-                position = torch.where(active[:, None, None], found, position)
+                tracked = track(features.detach(), position, reference, params.tracking_radius)
+                position = torch.where(active[:, None, None], tracked, position)
                 active = active & (handles.distance(position) >= ARRIVED).any(1)
             if not active.any():
                 break
@@ -220,7 +213,7 @@ def sample(
     text: TextEmbeddings,
     params: PointDragParams,
 ) -> Tensor:
-    """Denoise the dragged latents by DDIM, beside the source's if they look at it; returns clean latents [B, C, h, w].
+    """Denoise the dragged latents by DDIM, with the source's if they attend to it; return clean latents [B, C, h, w].
 
     Args:
         source, dragged: [B, C, h, w] latents at the first of `timesteps`.

@@ -71,8 +71,8 @@ def edit(model: Any, batch: EditBatch, params: ReadyMadeParams) -> Float[Tensor,
     size = (batch.images.shape[2], batch.images.shape[3])
     folder = home() / params.folder
     files = edits_in(folder)
-    found = [read_edit(folder, files, origin, size, params.resize) for origin in batch.origins]
-    return to_images(found).to(batch.images.device)
+    edits = [read_edit(folder, files, origin, size, params.resize) for origin in batch.origins]
+    return to_images(edits).to(batch.images.device)
 
 
 def edits_in(folder: Path) -> dict[str, list[Path]]:
@@ -101,25 +101,25 @@ def survey(cases: Sequence[Case], params: ReadyMadeParams) -> list[str]:
     folder = home() / params.folder
     files, known = edits_in(folder), origins(cases)
     used = {name: _called(files, origin) for name, origin in known.items()}
-    taken = {file for found in used.values() for file in found}
+    taken = {file for edits in used.values() for file in edits}
     free = [file.name for group in files.values() for file in group if file not in taken]
-    missing = [name for name, found in used.items() if not found]
+    missing = [name for name, edits in used.items() if not edits]
     if missing and len(missing) == len(cases):
         wanted = " or ".join(f"{name}.png" for name in known[missing[0]].names)
-        held = f"holds {_listed(free)}" if free else "holds no picture"
+        held = f"holds {_first_names(free)}" if free else "holds no picture"
         raise UserError(
             f"{folder}: no file in it is called like one of the {len(cases)} cases; it {held}, expected {wanted} for "
             "the first case. Rename the files; the column case_id of the case table lists the names."
         )
     lines = []
     if missing:
-        lines.append(f"{len(missing)} of {len(cases)} cases have no edit in {folder}: {_listed(missing)}")
+        lines.append(f"{len(missing)} of {len(cases)} cases have no edit in {folder}: {_first_names(missing)}")
     if free:
-        lines.append(f"{len(free)} files in {folder} belong to no case: {_listed(free)}")
+        lines.append(f"{len(free)} files in {folder} belong to no case: {_first_names(free)}")
     return lines
 
 
-def _listed(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
@@ -137,20 +137,20 @@ def read_edit(folder: Path, files: Files, origin: Origin, size: tuple[int, int],
     Raises:
         UserError: it is missing, there twice, unreadable, or of another size or shape.
     """
-    found = _called(files, origin)
-    if not found:
+    named = _called(files, origin)
+    if not named:
         others = "".join(f" or {name}.png" for name in origin.names[1:])
         raise UserError(f"{folder / origin.names[0]}.png{others}: there is no such ready-made edit. Put it there.")
-    if len(found) > 1:
-        raise UserError(f"{found[0]} and {found[1].name}: two ready-made edits of one case. Keep one of them.")
-    pixels = read_rgb(found[0], upright=True)
+    if len(named) > 1:
+        raise UserError(f"{named[0]} and {named[1].name}: two ready-made edits of one case. Keep one of them.")
+    pixels = read_rgb(named[0], upright=True)
     height, width = pixels.shape[:2]
     if (height, width) == size:
         return pixels
     frame = origin.frame if origin.frame and size == (origin.frame.size, origin.frame.size) else None
     if frame and (height, width) == frame.picture:
         return frame.scaled_image(pixels)
-    what = f"{found[0]}: is {width}x{height} but its source is {size[1]}x{size[0]} pixels"
+    what = f"{named[0]}: is {width}x{height} but its source is {size[1]}x{size[0]} pixels"
     if frame:
         what += f", cropped from {frame.picture[1]}x{frame.picture[0]}"
     as_source = _unlike((height, width), size)
@@ -165,9 +165,9 @@ def read_edit(folder: Path, files: Files, origin: Origin, size: tuple[int, int],
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _unlike(one: tuple[int, int], other: tuple[int, int]) -> float:
+def _unlike(shape: tuple[int, int], other: tuple[int, int]) -> float:
     """Return how much two shapes (height, width) differ: 0 for the same ratio of their sides."""
-    return abs(one[0] * other[1] / (one[1] * other[0]) - 1)
+    return abs(shape[0] * other[1] / (shape[1] * other[0]) - 1)
 
 
 def fingerprint(params: ReadyMadeParams) -> str:

@@ -75,21 +75,12 @@ def edit(model: Any, batch: EditBatch, params: RegionDragParams) -> Measured:
     import torch
 
     from editfrontier.diffusion import sampling
-    from editfrontier.inversion import invert
+    from editfrontier.editing.methods.source_inversion import invert_sources
 
     start = params.num_inference_steps - int(params.num_inference_steps * params.strength)
     with torch.no_grad():
         clean = sampling.encode(model, batch.images)
-        trajectory = invert(
-            model,
-            clean,
-            "ddim",
-            params.num_inference_steps,
-            batch.source_captions,
-            start=start,
-            images=batch.images,
-            cache=batch.inversions,
-        )
+        trajectory = invert_sources(model, clean, batch, "ddim", params.num_inference_steps, start)
         latents, partial = drag_latents(model, trajectory, batch, params)
         images = sampling.decode(model, latents)
     return Measured(images, {"partial_forwards": [float(partial)] * len(batch.images)})
@@ -125,33 +116,32 @@ def drag_latents(model: Any, trajectory: Trajectory, batch: EditBatch, params: R
         return torch.where(held, trajectory.latents[level], state) if params.background == "hard" else state
 
     def describe(state: Tensor, timestep: int) -> Tensor:
-        (found,) = features.block_features(
+        (output,) = features.block_features(
             model.unet, taps, lambda: model.unet(state, timestep, encoder_hidden_states=text.prompt)
         )
-        return found
+        return output
 
     # The printed objective without a background term compares nothing with the source.
     compared = params.objective == "warped" or params.background_weight > 0
     dragged = timesteps if params.timesteps == "every" else timesteps[:1]
-    made, partial = 0, 0
+    updates, partial = 0, 0
     with features.frozen(model.unet):
         for level, timestep in enumerate(timesteps):
             if level < len(dragged) and params.inner_steps:
                 # The first latents are the source's, so their features come with the first gradient step.
                 source = describe(trajectory.latents[level], timestep) if level and compared else None
                 partial += params.inner_steps + (source is not None)
-                rate = (
-                    (1.0 - sampling.alpha_bar(scheduler, timestep)) ** 0.5 if params.rate_schedule == "noise" else 1.0
-                )
+                noisy = params.rate_schedule == "noise"
+                rate = (1.0 - sampling.alpha_bar(scheduler, timestep)) ** 0.5 if noisy else 1.0
                 descent = objective.Descent(params.update, params.learning_rate)
                 for _ in range(params.inner_steps):
-                    made += 1
-                    progress = made / (len(dragged) * params.inner_steps) if params.progressive else 1.0
+                    updates += 1
+                    progress = updates / (len(dragged) * params.inner_steps) if params.progressive else 1.0
                     with torch.enable_grad():
                         latents = latents.detach().requires_grad_()
-                        found = describe(latents, timestep)
-                        source = found.detach() if source is None else source
-                        loss = _loss(found, source, points(progress), batch, params).sum()
+                        present = describe(latents, timestep)
+                        source = present.detach() if source is None else source
+                        loss = _loss(present, source, points(progress), batch, params).sum()
                         (gradient,) = torch.autograd.grad(loss, latents)
                     latents = put_back(descent.step(latents.detach(), gradient, rate), level)
             output = sampling.guided_output(model, latents, timestep, text, params.guidance_scale)
@@ -159,7 +149,7 @@ def drag_latents(model: Any, trajectory: Trajectory, batch: EditBatch, params: R
     return latents, partial
 
 
-def _loss(found: Tensor, source: Tensor, points: Points, batch: EditBatch, params: RegionDragParams) -> Tensor:
+def _loss(features: Tensor, source: Tensor, points: Points, batch: EditBatch, params: RegionDragParams) -> Tensor:
     """Return the objective of each case, [B]."""
     import torch
     from torch.nn import functional
@@ -170,13 +160,13 @@ def _loss(found: Tensor, source: Tensor, points: Points, batch: EditBatch, param
     assert batch.backgrounds is not None
     size = (batch.images.shape[-2], batch.images.shape[-1])
     printed = params.objective == "printed"
-    loss = objective.moved_features_loss(found, found if printed else source, points, size, power=2)
+    loss = objective.moved_features_loss(features, features if printed else source, points, size, power=2)
     background = batch.backgrounds
     if printed:  # the complement of the source region, which holds the target: the two terms contradict each other
         regions = [np.logical_or.reduce([region.source for region in regions]) for regions in batch.drags]
         background = 1.0 - torch.from_numpy(np.stack(regions)).to(background)[:, None]
-    cells = functional.adaptive_avg_pool2d(background, (found.shape[-2], found.shape[-1]))
-    return loss + params.background_weight * objective.held_features_loss(found, source, cells)
+    cells = functional.adaptive_avg_pool2d(background, (features.shape[-2], features.shape[-1]))
+    return loss + params.background_weight * objective.held_features_loss(features, source, cells)
 
 
 EDITOR = Editor(

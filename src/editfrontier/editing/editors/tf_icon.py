@@ -22,10 +22,10 @@ class TFIconParams:
         background_until: tau_B, share of the steps in which the background is kept, in [0, 1]; 0.8 (the original's
             paper). The last steps are free, so it is not kept exactly.
         domain: "same" (photograph into photograph: the region is pasted into the source before the inversion) or
-            "cross" (its noise is put into that of the source). An exemplar of the source's own kind is of the same.
+            "cross" (its noise is put into that of the source). An exemplar of the source's own kind is "same".
         region: "box" around the mask, as the original has it, or the "mask" itself. What the exemplar's region does
             not fill of it starts from fresh noise.
-        cross_queries: whose queries attention between the foreground and all else has: those of the "background", or of
+        cross_queries: whose queries attention between the foreground and all else has: of the "background", or of
             the "foreground" itself, as the official code takes them (docs/methods.md).
     """
 

@@ -1,4 +1,4 @@
-"""What a region drag minimises: features of the latents at a moved region against those of the source, moved along.
+"""The objective of a region drag: features at a moved region of the latents against the source's at its old place.
 
 Features of the latents that are optimised are sampled at the points of a working grid instead of being resized to it as
 a whole: the values equal bilinear resizing, and only the regions take memory. Coordinates (x, y) are pixels of
@@ -114,17 +114,17 @@ def moving_points(drags: Sequence[Sequence[Region]], progress: float, stride: in
         progress: in [0, 1].
         stride: pixels between neighbouring points.
     """
-    found = []
+    cases = []
     for regions in drags:
         parts = []
         for region, weight in zip(regions, region_weights(regions), strict=True):
             target, source, total = _region_points(region, partial_affine(region, progress), stride)
             parts.append((target, source, weight / total))
-        found.append(parts)
-    longest = max((sum(len(target) for target, _, _ in parts) for parts in found), default=0)
+        cases.append(parts)
+    longest = max((sum(len(target) for target, _, _ in parts) for parts in cases), default=0)
     targets, sources = (np.zeros((len(drags), longest, 2), np.float32) for _ in range(2))
     weights = np.zeros((len(drags), longest), np.float32)
-    for case, parts in enumerate(found):
+    for case, parts in enumerate(cases):
         first = 0
         for target, source, weight in parts:
             last = first + len(target)
@@ -134,7 +134,7 @@ def moving_points(drags: Sequence[Sequence[Region]], progress: float, stride: in
 
 
 def _region_points(region: Region, affine: Matrix, stride: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(targets, sources, number of points of the whole image)."""
+    """Return (targets, sources, number of points of the whole image)."""
     size = (region.source.shape[0], region.source.shape[1])
     targets = pixel_grid(size, stride)
     back = np.linalg.inv(affine[:, :2])

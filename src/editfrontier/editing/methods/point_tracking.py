@@ -41,7 +41,7 @@ class Handles:
 
 
 def point_pairs(region: Region, handles: Literal["points", "centroid"]) -> list[tuple[Point, Point]]:
-    """Return the pairs of points of a region in pixels: its own, or (also if it has none) that of its centroid."""
+    """Return the pairs of points of a region in pixels: its own, or of its centroid (also if it has none)."""
     if handles == "points" and region.points:
         return list(region.points)
     centroid = np.argwhere(region.source)[:, ::-1].mean(0, keepdims=True)
@@ -68,9 +68,9 @@ def make_handles(
     cases = [[pair for region in regions for pair in point_pairs(region, handles)] for regions in drags]
     pairs = torch.zeros(len(cases), max(map(len, cases)), 2, 2)
     present = torch.zeros(pairs.shape[:2], dtype=torch.bool)
-    for row, found in enumerate(cases):
-        pairs[row, : len(found)] = torch.tensor(found)
-        present[row, : len(found)] = True
+    for row, points in enumerate(cases):
+        pairs[row, : len(points)] = torch.tensor(points)
+        present[row, : len(points)] = True
     scale = torch.tensor([grid_size[1] / image_size[1], grid_size[0] / image_size[0]])
     limit = torch.tensor([grid_size[1] - 1.0, grid_size[0] - 1.0])
     pairs = torch.minimum(((pairs + 0.5) * scale - 0.5).clamp(min=0), limit)

@@ -21,13 +21,13 @@ def execution_order(layers: dict[str, Any]) -> dict[str, Any]:
 class _Reference:
     """Processor: the keys and values of the first half of a batch serve both halves."""
 
-    def __init__(self, own: Any) -> None:
-        self.own = own
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
 
     def __call__(self, layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         first = hidden_states[: len(hidden_states) // 2]
         kwargs["encoder_hidden_states"] = first.repeat(2, *[1] * (first.ndim - 1))
-        return self.own(layer, hidden_states, **kwargs)
+        return self.processor(layer, hidden_states, **kwargs)
 
 
 @contextmanager
@@ -43,5 +43,5 @@ def reference_attention(network: nn.Module, start: float) -> Iterator[int]:
     """
     layers = list(execution_order(self_attention(network)).items())
     chosen = dict(layers[int(start * len(layers)) :])
-    with controlled(chosen, lambda name, layer, own: _Reference(own)) as count:
+    with controlled(chosen, lambda name, layer, processor: _Reference(processor)) as count:
         yield count

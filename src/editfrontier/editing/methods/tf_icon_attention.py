@@ -26,8 +26,8 @@ def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int]:
         height, width = -(-height // 2), -(-width // 2)
     if height * width != tokens:
         raise UserError(
-            f"attention control: a layer has {tokens} tokens, expected those of a grid of {size[0]}x{size[1]} latents "
-            "or of a halving of it. Use a UNet whose self-attention sees the whole grid."
+            f"attention control: a layer has {tokens} tokens, expected as many as a grid of {size[0]}x{size[1]} "
+            "latents or a halving of it has. Use a UNet whose self-attention sees the whole grid."
         )
     return height, width
 
@@ -98,10 +98,10 @@ class ComposedAttention:
         )
         queries, keys, values = (dict(zip(names, part.chunk(len(names)), strict=True)) for part in (query, key, value))
         masks = self.composition.tokens(hidden_states.shape[1])
-        own = [name for name in names if name not in ("cross", "conditional")]
-        query, key, value = (torch.cat([part[name] for name in own]) for part in (queries, keys, values))
+        unchanged = [name for name in names if name not in ("cross", "conditional")]
+        query, key, value = (torch.cat([part[name] for name in unchanged]) for part in (queries, keys, values))
         plain = functional.scaled_dot_product_attention(query, key, value, scale=attn.scale)
-        attended = dict(zip(own, plain.chunk(len(own)), strict=True))
+        attended = dict(zip(unchanged, plain.chunk(len(unchanged)), strict=True))
         if "cross" in names:
             if self.composition.cross_queries == "background":
                 keys["cross"], values["cross"] = keys["foreground"], values["foreground"]

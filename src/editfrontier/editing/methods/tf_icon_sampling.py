@@ -54,11 +54,11 @@ def fitted(images: Tensor, image_masks: Tensor, masks: Tensor) -> tuple[Tensor, 
     """
     height, width = images.shape[-2:]
     warped, warped_masks = [], []
-    for image, own, mask in zip(images, image_masks, masks, strict=True):
-        (top, bottom, left, right), (to_top, to_bottom, to_left, to_right) = box_of(own), box_of(mask)
+    for image, image_mask, mask in zip(images, image_masks, masks, strict=True):
+        (top, bottom, left, right), (to_top, to_bottom, to_left, to_right) = box_of(image_mask), box_of(mask)
         if (top, bottom, left, right) == (to_top, to_bottom, to_left, to_right):
             warped.append(image)
-            warped_masks.append(own)
+            warped_masks.append(image_mask)
             continue
         place = {"device": image.device, "dtype": torch.float32}
         y = top + (torch.arange(height, **place) + 0.5 - to_top) * (bottom - top) / (to_bottom - to_top)
@@ -66,7 +66,7 @@ def fitted(images: Tensor, image_masks: Tensor, masks: Tensor) -> tuple[Tensor, 
         rows, columns = torch.meshgrid(2 * y / height - 1, 2 * x / width - 1, indexing="ij")
         grid = torch.stack([columns, rows], dim=-1)[None]
         warped.append(functional.grid_sample(image[None], grid, "bilinear", "border", align_corners=False)[0])
-        warped_masks.append(functional.grid_sample(own[None], grid, "nearest", "zeros", align_corners=False)[0])
+        warped_masks.append(functional.grid_sample(image_mask[None], grid, "nearest", "zeros", align_corners=False)[0])
     return torch.stack(warped), torch.stack(warped_masks)
 
 
@@ -109,8 +109,8 @@ def invert(model: Any, images: Tensor, steps: int, cache: InversionCache | None)
     """Invert images [B, 3, H, W] under the exceptional prompt, and return their noise [B, C, h, w]."""
     text = exceptional_prompt(model, len(images))
     clean = sampling.encode(model, images)
-    found = inversion.invert(model, clean, "dpm_solver", steps, text, images=images, cache=cache, keep="noisiest")
-    return found.latents[0]
+    options: dict[str, Any] = {"images": images, "cache": cache, "keep": "noisiest"}
+    return inversion.invert(model, clean, "dpm_solver", steps, text, **options).latents[0]
 
 
 def composite_noise(

@@ -72,10 +72,10 @@ def conditions(model: Any, images: Tensor, masks: Tensor | None) -> Tensor:
     latents = [raw_latents(model, images)]
     if masks is not None:
         latents.append(raw_latents(model, (2.0 * masks - 1.0).expand(-1, 3, -1, -1)))
-    found, expected = model.transformer.config.in_channels, (1 + len(latents)) * latents[0].shape[1]
-    if found != expected:
+    channels, expected = model.transformer.config.in_channels, (1 + len(latents)) * latents[0].shape[1]
+    if channels != expected:
         raise UserError(
-            f"transformer/config.json: in_channels is {found}, expected {expected} for UltraEdit "
+            f"transformer/config.json: in_channels is {channels}, expected {expected} for UltraEdit "
             f"{'with' if masks is not None else 'without'} a mask. Use the model of the other editor."
         )
     return torch.cat(latents, dim=1)
@@ -120,11 +120,11 @@ def sample(
     """
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    device, made = condition.device, branches(guidance, image_guidance)
+    device, predictions = condition.device, branches(guidance, image_guidance)
     prompt, empty, pooled, pooled_empty = encode_instructions(model, instructions)
-    states = torch.cat([prompt if branch.text else empty for branch in made])
-    pooled_states = torch.cat([pooled if branch.text else pooled_empty for branch in made])
-    read = torch.cat([condition if branch.image else torch.zeros_like(condition) for branch in made])
+    states = torch.cat([prompt if branch.text else empty for branch in predictions])
+    pooled_states = torch.cat([pooled if branch.text else pooled_empty for branch in predictions])
+    read = torch.cat([condition if branch.image else torch.zeros_like(condition) for branch in predictions])
 
     scheduler = FlowMatchEulerDiscreteScheduler.from_config(model.scheduler.config)
     scheduler.set_timesteps(steps, device=device)
@@ -132,13 +132,13 @@ def sample(
     latents = sampling.case_noise(shape, generators, device)
     for timestep in scheduler.timesteps:
         velocity = model.transformer(
-            hidden_states=torch.cat([torch.cat([latents] * len(made)), read], dim=1),
+            hidden_states=torch.cat([torch.cat([latents] * len(predictions)), read], dim=1),
             timestep=timestep.expand(len(read)),
             encoder_hidden_states=states,
             pooled_projections=pooled_states,
             return_dict=False,
         )[0].float()
-        parts = velocity.chunk(len(made))
-        guided = torch.stack([branch.weight * part for branch, part in zip(made, parts, strict=True)]).sum(0)
+        parts = velocity.chunk(len(predictions))
+        guided = torch.stack([branch.weight * part for branch, part in zip(predictions, parts, strict=True)]).sum(0)
         latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
     return latents

@@ -26,9 +26,9 @@ class Check:
 
 def doctor_text(checks: Iterable[Check]) -> str:
     """Return the checks as text, one line each, and a last line that counts."""
-    listed = list(checks)
-    width = max((len(check.name) for check in listed), default=0)
-    lines = [f"{check.state:5}  {check.name:{width}}  {check.text}" for check in listed]
-    wrong = sum(check.state == "wrong" for check in listed)
-    last = "Ready." if not wrong else f"Not ready: {wrong} of {len(listed)} checks failed."
+    every = list(checks)
+    width = max((len(check.name) for check in every), default=0)
+    lines = [f"{check.state:5}  {check.name:{width}}  {check.text}" for check in every]
+    wrong = sum(check.state == "wrong" for check in every)
+    last = "Ready." if not wrong else f"Not ready: {wrong} of {len(every)} checks failed."
     return "\n".join([*lines, last])

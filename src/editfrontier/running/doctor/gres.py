@@ -76,8 +76,8 @@ def check_gres(gres: str, partitions: Mapping[str, Mapping[str, Any]], file: Pat
         return Check("gres", "wrong", f"{problem}. Correct `partitions`.")
     named = {name: partitions[name].get("available_gpu_models") or [] for name in roomy}
     if kind and not any(not kinds or kind in kinds for kinds in named.values()):
-        listed = ", ".join(sorted({str(one) for kinds in named.values() for one in kinds}))
-        problem = f"jobs ask for {kind}, but `available_gpu_models` of {', '.join(roomy)} has {listed}"
+        offered = ", ".join(sorted({str(model) for kinds in named.values() for model in kinds}))
+        problem = f"jobs ask for {kind}, but `available_gpu_models` of {', '.join(roomy)} has {offered}"
         fix = f"Write {kind} there too, in {file}"
         return Check("gres", "wrong", f"{problem}, so that they go to the default partition. {fix}.")
     return Check("gres", "ok", f"the plugin submits jobs that ask for {gres}")

@@ -21,10 +21,10 @@ OLDEST = (3, 11)
 
 def check_python() -> Check:
     """Check the version of Python."""
-    found = ".".join(map(str, sys.version_info[:3]))
+    running = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST:
-        return Check("Python", "wrong", f"{found}, expected 3.11 or newer. Install one and run `make setup`.")
-    return Check("Python", "ok", f"{found}, {sys.prefix}")
+        return Check("Python", "wrong", f"{running}, expected 3.11 or newer. Install one and run `make setup`.")
+    return Check("Python", "ok", f"{running}, {sys.prefix}")
 
 
 def check_packages(lock: Path) -> Check:
@@ -45,8 +45,8 @@ def check_packages(lock: Path) -> Check:
             differing.append(f"{name.strip()} {found} instead of {wanted.strip()}")
     if not differing:
         return Check("packages", "ok", f"as {lock.name} has them")
-    listed = ", ".join(differing[:4]) + (f" and {len(differing) - 4} more" if len(differing) > 4 else "")
-    return Check("packages", "wrong", f"differ from {lock.name}: {listed}. Run `make setup`.")
+    examples = ", ".join(differing[:4]) + (f" and {len(differing) - 4} more" if len(differing) > 4 else "")
+    return Check("packages", "wrong", f"differ from {lock.name}: {examples}. Run `make setup`.")
 
 
 def check_torch(device: str, on_cluster: bool) -> Check:

@@ -108,13 +108,11 @@ def check_cluster(profile: Profile) -> Iterator[Check]:
         return
     config = _output("scontrol", "show", "config")
     if not config:
-        yield Check(
-            "SLURM", "wrong", "the scheduler does not answer (`scontrol show config`). Wait, or ask its admins."
-        )
+        problem = "the scheduler does not answer (`scontrol show config`)"
+        yield Check("SLURM", "wrong", f"{problem}. Wait, or ask its admins.")
         return
-    yield Check(
-        "SLURM", "ok", f"{_value(config, 'SLURM_VERSION') or 'version unknown'}, {_value(config, 'ClusterName')}"
-    )
+    release = _value(config, "SLURM_VERSION") or "version unknown"
+    yield Check("SLURM", "ok", f"{release}, {_value(config, 'ClusterName')}")
     yield check_memory_of_jobs(config, profile)
     if not profile.partitions:
         yield Check("partitions", "note", f"{profile.file} names none; jobs go to the cluster's default partition")
@@ -147,9 +145,8 @@ def check_partition(name: str, limits: Mapping[str, Any], profile: Profile) -> C
         others = ", ".join(re.findall(r"PartitionName=(\S+)", _output("scontrol", "show", "partition")))
         return Check(what, "wrong", f"there is none of this name, but {others or 'no other'}. {fix}")
     if _value(shown, "State") != "UP":
-        return Check(
-            what, "wrong", f"takes no jobs, it is {_value(shown, 'State')}. Wait, or {fix[0].lower()}{fix[1:]}"
-        )
+        state = _value(shown, "State")
+        return Check(what, "wrong", f"takes no jobs, it is {state}. Wait, or {fix[0].lower()}{fix[1:]}")
     allowed, wanted = minutes_of(_value(shown, "MaxTime")), minutes_of(str(limits.get("max_runtime", "0")))
     if wanted > allowed:
         return Check(what, "wrong", f"jobs may take {allowed:g} minutes, the profile says {wanted:g}. {fix}")
@@ -157,13 +154,12 @@ def check_partition(name: str, limits: Mapping[str, Any], profile: Profile) -> C
     if int(limits.get("max_gpu", 0)) > 0:
         offered = set(_output("sinfo", "-h", "-p", name, "-o", "%G").split()) - {"(null)"}
         kind = profile.gres.rpartition(":")[0] or profile.gres
-        if not any(re.match(rf"(.*,)?{re.escape(kind)}[:(,]", f"{one},") for one in offered):
-            found = ", ".join(sorted(offered)) or "no GPU"
-            return Check(what, "wrong", f"its nodes have {found}, jobs ask for {profile.gres}. Correct `site.gpu`.")
+        if not any(re.match(rf"(.*,)?{re.escape(kind)}[:(,]", f"{resource},") for resource in offered):
+            gpus = ", ".join(sorted(offered)) or "no GPU"
+            return Check(what, "wrong", f"its nodes have {gpus}, jobs ask for {profile.gres}. Correct `site.gpu`.")
         if refusal(profile.gres):
-            return Check(
-                what, "wrong", f"its nodes have it, but the plugin refuses to ask for {profile.gres}, see gres"
-            )
+            problem = f"its nodes have it, but the plugin refuses to ask for {profile.gres}, see gres"
+            return Check(what, "wrong", problem)
         text += f" with {', '.join(sorted(offered))}"
     return Check(what, "ok", text)
 
@@ -200,11 +196,11 @@ def probe_kinds(profile: Profile) -> list[tuple[str, str]]:
 def check_probe(
     profile: Profile, partition: str, gres: str, folder: Path, patience: float, say: Callable[[str], None]
 ) -> Check:
-    """Submit a job of at most one minute and check what it found on its node.
+    """Submit a job of at most one minute and check its answer from the node.
 
     Args:
         partition: where it goes, "" for the default one.
-        gres: what it asks for, "" for no GPU.
+        gres: generic resources that it asks for, "" for no GPU.
         folder: of the results; the job writes there, which shows that nodes share it.
         patience: seconds to wait for its end; then it is cancelled.
     """
@@ -245,26 +241,23 @@ def _probe_result(what: str, job: str, answer: Path, log: Path, gpu: bool, patie
         time.sleep(0.5)
     if state == "PENDING":
         reason = _output("squeue", "-h", "-j", job, "-o", "%r").strip()
-        return Check(
-            what, "note", f"waited {patience:.0f} s in the queue ({reason}); nothing is known. Use --patience."
-        )
-    said = (
-        " ".join(log.read_text(encoding="utf-8", errors="replace").split()[-40:])
-        if log.is_file()
-        else "it left no log here"
+        text = f"waited {patience:.0f} s in the queue ({reason}); nothing is known. Use --patience."
+        return Check(what, "note", text)
+    words = (
+        log.read_text(encoding="utf-8", errors="replace").split()[-40:] if log.is_file() else ["it left no log here"]
     )
     fix = "Jobs need this folder and this environment: both must be on a file system that the nodes share."
-    return Check(what, "wrong", f"ended as {state or 'unknown'} without an answer: {said}. {fix}")
+    return Check(what, "wrong", f"ended as {state or 'unknown'} without an answer: {' '.join(words)}. {fix}")
 
 
-def judge_probe(what: str, found: Mapping[str, Any], gpu: bool) -> Check:
+def judge_probe(what: str, node: Mapping[str, Any], gpu: bool) -> Check:
     """Judge what `probe` found on a node, where a job with or without a GPU ran."""
-    text = f"node {found['host']}, Python {found['python']}, torch {found['torch']}"
+    text = f"node {node['host']}, Python {node['python']}, torch {node['torch']}"
     if not gpu:
         return Check(what, "ok", text)
-    if found["gpus"]:
-        return Check(what, "ok", f"{text}, {', '.join(found['gpus'])}")
-    text += f", CUDA_VISIBLE_DEVICES={found['visible'] or 'not set'}, but torch sees no GPU"
+    if node["gpus"]:
+        return Check(what, "ok", f"{text}, {', '.join(node['gpus'])}")
+    text += f", CUDA_VISIBLE_DEVICES={node['visible'] or 'not set'}, but torch sees no GPU"
     fix = "The driver on the node is too old for this torch, or absent, or the GPU was not given to the job."
     return Check(what, "wrong", f"{text}. {fix}")
 
@@ -275,7 +268,7 @@ def probe() -> dict[str, Any]:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
-        "host": socket.gethostname() if "SLURMD_NODENAME" not in os.environ else os.environ["SLURMD_NODENAME"],
+        "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "python": ".".join(map(str, sys.version_info[:3])),
         "torch": torch.__version__,
         "gpus": [torch.cuda.get_device_name(i) for i in range(count)],
@@ -292,7 +285,10 @@ def check_orphans(profile: Profile, folder: Path) -> Iterator[Check]:
     A second run would submit the same jobs again, and both would write the same files.
     """
     alive = _running(folder)
-    rows = [line.split("|", 3) for line in _output("squeue", "-h", "-u", _user(), "-o", "%i|%T|%j|%Z").splitlines()]
+    rows = [
+        line.split("|", 3)
+        for line in _output("squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%T|%j|%Z").splitlines()
+    ]
     mine = [row for row in rows if len(row) == 4 and row[2].startswith(f"{profile.prefix}_") and _same(row[3], folder)]
     jobs = [row[0] for row in mine]
     locked = any((folder / ".snakemake/locks").glob("*"))
@@ -310,24 +306,20 @@ def check_orphans(profile: Profile, folder: Path) -> Iterator[Check]:
         yield Check("orphans", "ok", "no jobs and no lock of an earlier run")
 
 
-def _user() -> str:
-    return getpass.getuser()
-
-
 def _same(place: str, folder: Path) -> bool:
     return Path(place).resolve() == folder.resolve()
 
 
 def _running(folder: Path) -> list[int]:
     """Return the processes of Snakemake on this machine that work in a folder and are no jobs of a cluster."""
-    found = []
+    processes = []
     for process in psutil.process_iter(["pid", "cmdline"]):
         words = process.info["cmdline"] or []
         if process.pid == os.getpid() or not any("snakemake" in word for word in words[:4]):
             continue
         try:
             if _same(process.cwd(), folder) and "SLURM_JOB_ID" not in process.environ():
-                found.append(process.pid)
+                processes.append(process.pid)
         except psutil.Error:
             continue
-    return found
+    return processes

@@ -1,7 +1,7 @@
 """Seconds and bytes of the jobs that would run: measured where an earlier run measured them, else estimated.
 
-Of a study on processor cores the seconds are those of config/job_seconds.csv, which a whole micro study measured. Of
-one on GPUs they are those of config/gpu_seconds.csv, start + cases x case. Its rows say whether they were measured or
+Of a study on processor cores the seconds come from config/job_seconds.csv, which a whole micro study measured. Of
+one on GPUs they come from config/gpu_seconds.csv, start + cases x case. Its rows say whether they were measured or
 estimated; estimates come from the number of network evaluations and published times on an A100 (docs/cluster.md).
 """
 
@@ -71,9 +71,10 @@ class Stage:
     disk: float
 
 
+@cache
 def read_gpu_seconds(path: Path = GPU_SECONDS) -> dict[tuple[str, str], GpuSeconds]:
     """Return (rule, name) -> seconds of a job of a study on GPUs; the name "" stands for all others of the rule."""
-    found = {}
+    table = {}
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
@@ -83,8 +84,8 @@ def read_gpu_seconds(path: Path = GPU_SECONDS) -> dict[tuple[str, str], GpuSecon
                 raise UserError(f"{path}, line {number}: {problem}") from None
             if row["source"] not in ("measured", "estimate"):
                 raise UserError(f"{path}, line {number}: source is '{row['source']}', expected measured or estimate.")
-            found[row["rule"], row["name"]] = seconds
-    return found
+            table[row["rule"], row["name"]] = seconds
+    return table
 
 
 def stages(study: Study, jobs: Iterable[PlannedJob]) -> list[Stage]:
@@ -92,7 +93,7 @@ def stages(study: Study, jobs: Iterable[PlannedJob]) -> list[Stage]:
     by_stage: dict[str, list[PlannedJob]] = {name: [] for name in STAGES}
     for job in jobs:
         by_stage[next((name for name, rules in STAGES.items() if job.rule in rules), "report")].append(job)
-    return [_stage(study, name, found) for name, found in by_stage.items() if found]
+    return [_stage(study, name, planned) for name, planned in by_stage.items() if planned]
 
 
 def _stage(study: Study, name: str, jobs: Sequence[PlannedJob]) -> Stage:
@@ -123,20 +124,9 @@ def job_seconds(study: Study, job: PlannedJob) -> tuple[float, bool]:
     names, on_gpu = _names(study, job), study.config["compute"]["device"] != "cpu"
     if on_gpu:
         for name in (*names, ""):
-            if (job.rule, name) in _gpu_table():
-                row = _gpu_table()[job.rule, name]
+            if row := read_gpu_seconds().get((job.rule, name)):
                 return row.start + row.case * cases_of_job(study, job), row.measured
-    return work(Job(job.rule, names), _table()), not on_gpu
-
-
-@cache
-def _gpu_table() -> dict[tuple[str, str], GpuSeconds]:
-    return read_gpu_seconds()
-
-
-@cache
-def _table() -> dict[tuple[str, str], float]:
-    return read_seconds()
+    return work(Job(job.rule, names), read_seconds()), not on_gpu
 
 
 def _names(study: Study, job: PlannedJob) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def _graph(configs: Sequence[Path], folder: Path, target: str) -> Iterator[Any]:
     output = OutputSettings(quiet={Quietness.ALL})
     settings = ConfigSettings(configfiles=[path.resolve() for path in configs])
     with SnakemakeApi(output) as api, contextlib.redirect_stdout(io.StringIO()):
-        made = api.workflow(
+        workflow = api.workflow(
             ResourceSettings(cores=os.cpu_count()),
             settings,
             snakefile=folder.resolve() / "Snakefile",
@@ -110,5 +110,5 @@ def _graph(configs: Sequence[Path], folder: Path, target: str) -> Iterator[Any]:
         )
         # The graph of rules is the cheapest thing to ask for that makes Snakemake find out what has to run.
         triggers = RerunTrigger.all() - {RerunTrigger.SOFTWARE_ENV}
-        made.dag(DAGSettings(targets={target}, rerun_triggers=triggers)).printrulegraph()
-        yield made._workflow.dag
+        workflow.dag(DAGSettings(targets={target}, rerun_triggers=triggers)).printrulegraph()
+        yield workflow._workflow.dag

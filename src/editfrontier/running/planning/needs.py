@@ -77,33 +77,28 @@ def _listed(kind: str, problem: str, names: Sequence[str]) -> str:
 def needs(study: Study, jobs: Iterable[PlannedJob]) -> list[Need]:
     """Return what the jobs need: data for those that make cases, weights for those that edit or score, and what reads
     and fetches these."""
-    listed = list(jobs)
-    weights = list(_weights(study, listed))
-    return [
-        *_data(study, listed),
-        *_ready_made(study, listed),
-        *weights,
-        *_token(study, listed, weights),
-        *_packages(study, listed),
-    ]
+    jobs = list(jobs)
+    weights = list(_weights(study, jobs))
+    inputs = [*_data(study, jobs), *_ready_made(study, jobs)]
+    return [*inputs, *weights, *_token(study, jobs, weights), *_packages(study, jobs)]
 
 
 def _references(study: Study, jobs: Iterable[PlannedJob]) -> list[str]:
     """Return the references of the models that jobs load, each once, without their subfolders."""
-    found: dict[str, None] = {}
+    loaded: dict[str, None] = {}
     segmenters = segmenters_of(study.config)
     for job in jobs:
         if job.rule == "segmented_cases":
-            found[segmenters[job.wildcards["task"]]] = None
+            loaded[segmenters[job.wildcards["task"]]] = None
         if job.rule == "edit":
             model = study.variants[job.wildcards["task"]][job.wildcards["variant"]].model
             if model:
-                found[reference_of(study.config["models"][model])] = None
+                loaded[reference_of(study.config["models"][model])] = None
         if job.rule in SCORING:
-            found |= {reference_of(entry): None for entry in _evaluators(study, job).values()}
+            loaded |= {reference_of(entry): None for entry in _evaluators(study, job).values()}
         if job.rule == "analyse":
-            found |= dict.fromkeys(study.analyses[job.wildcards["analysis"]]["models"].values())
-    return list(dict.fromkeys(_whole(text) for text in found))
+            loaded |= dict.fromkeys(study.analyses[job.wildcards["analysis"]]["models"].values())
+    return list(dict.fromkeys(_whole(text) for text in loaded))
 
 
 def _evaluators(study: Study, job: PlannedJob) -> dict[str, Any]:
@@ -182,14 +177,14 @@ def _data(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
 
 def _ready_made(study: Study, jobs: Iterable[PlannedJob]) -> Iterator[Need]:
     """Folders of edits that were made elsewhere; which cases they hold is known to the jobs, which have the cases."""
-    found: dict[Path, None] = {}
+    folders: dict[Path, None] = {}
     for job in jobs:
         if job.rule == "edit":
             variant = study.variants[job.wildcards["task"]][job.wildcards["variant"]]
             if variant.editor == ready_made.EDITOR.name:
                 params = make_params(ready_made.EDITOR, variant.params)
-                found[ready_made.home() / params.folder] = None
-    for folder in found:
+                folders[ready_made.home() / params.folder] = None
+    for folder in folders:
         present = folder.is_dir() and bool(ready_made.edits_in(folder))
         fix = f"Make the cases by `snakemake data`, and put an edit of each, called by its id, into {folder}."
         yield Need("data", f"Ready-made edits, {folder}", present, licence="as the user states", fix=fix)

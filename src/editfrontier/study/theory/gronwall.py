@@ -60,16 +60,16 @@ def diverge(source: Field, target: Field, start: Tensor, times: list[float]) -> 
     with torch.no_grad():
         for step in range(len(times) - 1):
             width = times[step + 1] - times[step]
-            own, other = source(x, step), target(x, step)
-            moved = other if step == 0 else target(y, step)
+            along, across = source(x, step), target(x, step)
+            moved = across if step == 0 else target(y, step)
             apart = y - x
-            length, spread = norms(apart), norms(moved - other)
+            length, spread = norms(apart), norms(moved - across)
             parted = length > 0
             safe = torch.where(parted, length, 1.0)
             secants.append(torch.where(parted, spread / safe, 0.0).cpu().numpy())
-            growths.append(torch.where(parted, norms(apart + width * (moved - other)) / safe, 1.0).cpu().numpy())
-            differences.append(norms(other - own).cpu().numpy())
-            x, y = x + width * own, y + width * moved
+            growths.append(torch.where(parted, norms(apart + width * (moved - across)) / safe, 1.0).cpu().numpy())
+            differences.append(norms(across - along).cpu().numpy())
+            x, y = x + width * along, y + width * moved
             states.append(x)
             deviations.append(norms(y - x).cpu().numpy())
     widths = np.abs(np.diff(np.asarray(times, dtype=np.float64)))

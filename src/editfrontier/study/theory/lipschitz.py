@@ -55,8 +55,8 @@ def local_lipschitz(
     """Estimate the local Lipschitz constant of Theorem 1, the largest singular value of J, by power iteration on J^T J.
 
     L(x) = max over |v| = 1 of |J(x) v|; v <- J^T J v / |J^T J v| converges to the maximiser. J v is a forward
-    derivative (jvp) and J^T u a backward one (vjp), so that no Jacobian is formed. J v needs no graph; that of J^T u is
-    built once, and is small where the networks recompute their blocks (gradient checkpointing).
+    derivative (jvp) and J^T u a backward one (vjp), so that no Jacobian is formed. J v needs no graph; J^T u builds
+    its graph once, which is small where the networks recompute their blocks (gradient checkpointing).
 
     Args:
         function: [B, ...] -> [B, ...]; sample i of the output depends on sample i of the input alone.
@@ -64,7 +64,7 @@ def local_lipschitz(
         iterations: most iterations, at least 1.
         tolerance: relative change of a value at which it counts as converged; all samples run until all are.
         seed: of the random start, the same for every sample.
-        start: [B, ...] directions to start from instead, for example those of a point nearby.
+        start: [B, ...] directions to start from instead, for example the result of a point nearby.
     """
     if iterations < 1:
         raise ValueError(f"{iterations} iterations, expected at least 1")
@@ -77,19 +77,19 @@ def local_lipschitz(
         output = function(variable)
         values = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         converged = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-        made = 0
-        for made in range(1, iterations + 1):
+        count = 0
+        for count in range(1, iterations + 1):
             with torch.no_grad():
                 pushed = torch.func.jvp(function, (points,), (directions,))[1]
             before, values = values, norms(pushed)
             converged = (values - before).abs() <= tolerance * values
-            if made > 1 and bool(converged.all()):
+            if count > 1 and bool(converged.all()):
                 break
             (pulled,) = torch.autograd.grad(output, variable, pushed, retain_graph=True)
             # Where J v = 0 there is nothing to go on with; the value 0 stands for a start in the kernel.
             flat = norms(pulled).reshape(-1, *[1] * (points.ndim - 1)) > 0
             directions = torch.where(flat, _unit(pulled), directions)
-    return Spectral(values.detach(), converged & (made > 1), made, directions)
+    return Spectral(values.detach(), converged & (count > 1), count, directions)
 
 
 def in_parts(points: Tensor, size: int, estimate: Callable[[Tensor, slice], Spectral]) -> Spectral:

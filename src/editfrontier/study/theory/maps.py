@@ -60,8 +60,8 @@ def sampler(model: Any, method: str, steps: int, text: inversion.Text, times: li
     back = inversion.METHODS[method].back
 
     def run(latents: Tensor) -> Tensor:
-        one = Run(model, TrajectorySettings(method, steps), text, "reconstruction", 1.0)
-        return back(one, Trajectory([latents], times))
+        settings = TrajectorySettings(method, steps)
+        return back(Run(model, settings, text, "reconstruction", 1.0), Trajectory([latents], times))
 
     return run
 

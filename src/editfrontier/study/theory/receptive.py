@@ -112,8 +112,8 @@ def mask_distances(mask: npt.NDArray[np.bool_]) -> Floats:
     """
     if not mask.any():
         raise ValueError("an empty mask has no distances")
-    found: Any = distance_transform_cdt(~mask, metric="chessboard")
-    return np.asarray(found, dtype=np.float64)
+    distances: Any = distance_transform_cdt(~mask, metric="chessboard")
+    return np.asarray(distances, dtype=np.float64)
 
 
 def distance_profile(values: Floats, distances: Floats, edges: Sequence[float]) -> Floats:
