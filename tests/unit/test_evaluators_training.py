@@ -13,7 +13,7 @@ from editfrontier.microworld import portraits as world
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.scenes import sample_scenes
 from editfrontier.microworld.zoo import corruptions, evaluators_data
-from editfrontier.microworld.zoo.evaluators import TRAINERS
+from editfrontier.microworld.zoo.__main__ import EVALUATORS
 from editfrontier.microworld.zoo.evaluators_clip import WordTokens, captioned
 from editfrontier.microworld.zoo.evaluators_data import held_out_seed, portrait_pool, scene_labels, to_float
 from editfrontier.microworld.zoo.evaluators_portrait import ArcFace
@@ -138,4 +138,4 @@ def test_every_evaluator_has_a_trainer_and_an_entry_in_the_config() -> None:
     import yaml
 
     path = Path(__file__).parents[2] / "config" / "zoo_evaluators.yaml"
-    assert set(yaml.safe_load(path.read_text())) == set(TRAINERS)
+    assert set(yaml.safe_load(path.read_text())) == set(EVALUATORS)

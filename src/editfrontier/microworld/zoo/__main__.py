@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import importlib
 import json
 import logging
 import sys
@@ -20,19 +21,22 @@ GENERATORS = (
     *("autoencoder", "text-to-image", "inpainting", "instruct-pix2pix"),
     *("flow-autoencoder", "t5", "flux", "ultraedit-freeform", "ultraedit-mask"),
 )
-EVALUATORS = ("attributes", "identity", "features", "lpips", "clip", "quality", "musiq", "segmentation", "vqa")
+EVALUATORS = {
+    **dict.fromkeys(("attributes", "identity"), "evaluators_portrait"),
+    **dict.fromkeys(("quality", "musiq"), "evaluators_quality"),
+    **{name: f"evaluators_{name}" for name in ("features", "lpips", "clip", "segmentation", "vqa")},
+}
+"""Evaluator -> the module with its function `train_<name>`."""
+NAMES = (*GENERATORS, *EVALUATORS)
 log = logging.getLogger("editfrontier.microworld.zoo")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m editfrontier.microworld.zoo", description="Train the micro zoo.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("train", "train a model, or resume its training"),
-        ("evaluate", "score a trained model"),
-    ):
+    for name, text in (("train", "train a model, or resume its training"), ("evaluate", "score a trained model")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("name", help=", ".join(GENERATORS + EVALUATORS))
+        command.add_argument("name", help=", ".join(NAMES))
         command.add_argument("--config", type=Path, help="default: config/zoo.yaml or config/zoo_evaluators.yaml")
         command.add_argument("--out", type=Path, help="folder of the model, default: resources/micro/NAME")
         command.add_argument("--models", type=Path, help="folder with the other models, default: the parent of --out")
@@ -72,8 +76,8 @@ def _run(args: argparse.Namespace) -> None:
         install(args.source, args.target, read_scores(args.scores) if args.scores else {})
         return
     name = args.name
-    if name not in GENERATORS + EVALUATORS:
-        raise UserError(f"{name}: is no model of the zoo.{did_you_mean(name, GENERATORS + EVALUATORS)}")
+    if name not in NAMES:
+        raise UserError(f"{name}: is no model of the zoo.{did_you_mean(name, NAMES)}")
     evaluator = name in EVALUATORS
     config = read_yaml(args.config or Path("config/zoo_evaluators.yaml" if evaluator else "config/zoo.yaml"))
     if name not in config:
@@ -89,9 +93,8 @@ def _run(args: argparse.Namespace) -> None:
     keep_memory()
     work = args.work or Path("results/zoo") / name
     if evaluator:
-        from editfrontier.microworld.zoo.evaluators import TRAINERS
-
-        TRAINERS[name](config[name], out, work, args.threads)
+        module = importlib.import_module(f"editfrontier.microworld.zoo.{EVALUATORS[name]}")
+        getattr(module, f"train_{name}")(config[name], out, work)
     else:
         from editfrontier.microworld.zoo.build import build
 

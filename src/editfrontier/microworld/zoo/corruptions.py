@@ -179,18 +179,8 @@ def smear(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
     return (images + loss * (coarse - images) + 0.05 * _column(severity) * blotches).clamp(0, 1)
 
 
-CORRUPTIONS: dict[str, Corruption] = {
-    "blur": blur,
-    "noise": noise,
-    "jpeg": jpeg,
-    "pixelate": pixelate,
-    "colour_shift": colour_shift,
-    "ghost": ghost,
-    "paste": paste,
-    "seam": seam,
-    "warp": warp,
-    "smear": smear,
-}
+_FAMILIES = (blur, noise, jpeg, pixelate, colour_shift, ghost, paste, seam, warp, smear)
+CORRUPTIONS: dict[str, Corruption] = {family.__name__: family for family in _FAMILIES}
 
 
 def mild_resample(images: Tensor, generator: Generator) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import write_png
+from editfrontier.data.language import HAIR_COLOURS
 from editfrontier.microworld import portraits as world
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import ATTRIBUTES
@@ -86,46 +87,35 @@ def portraits_with_flips(n: int, flips: int, seed: int) -> tuple[Tensor, Tensor,
 
     Attributes are flipped in equal shares, drawn with a seeded generator; a hair colour is replaced by another one.
     """
-    colours = {"black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair"}
     rng = random.Random(stable_seed("train", "flips", seed))
-    images, attributes, source, changed = [], [], [], []
+    blocks: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     done = 0
-    for population in world.POPULATIONS:
-        count = n - n // 2 if population == world.POPULATIONS[0] else n // 2
-        base = world.sample_portraits(
-            count, seed=stable_seed("train", "portraits", seed, population), population=population
-        )
+
+    def add(portraits: world.Portraits, sources: Tensor, column: int) -> None:
+        nonlocal done
+        changed = torch.full((len(portraits),), column)
+        blocks.append((render_portraits(portraits).images, portraits.attributes, sources, changed))
+        done += len(portraits)
+
+    for population, count in zip(world.POPULATIONS, (n - n // 2, n // 2), strict=True):
+        where = stable_seed("train", "portraits", seed, population)
+        base = world.sample_portraits(count, seed=where, population=population)
         rows = torch.arange(done, done + count)
-        images.append(render_portraits(base).images)
-        attributes.append(base.attributes)
-        source.append(rows)
-        changed.append(torch.full((count,), -1))
-        done += count
+        add(base, rows, -1)
+        present = [base.attributes_of(row) for row in range(count)]
         for _ in range(flips):
-            choice = []
-            for row in range(count):
-                names = [
-                    a
-                    for a in world.ATTRIBUTES
-                    if not (a in colours and bool(base.attributes[row, world.ATTRIBUTES.index(a)]))
-                ]
-                choice.append(rng.choice(names))
-            for name in world.ATTRIBUTES:
-                picked = torch.tensor([i for i, c in enumerate(choice) if c == name], dtype=torch.int64)
-                if not len(picked):
-                    continue
-                column = world.ATTRIBUTES.index(name)
+            choice = [
+                rng.choice([name for name in ATTRIBUTES if not (name in HAIR_COLOURS and values[name])])
+                for values in present
+            ]
+            for column, name in enumerate(ATTRIBUTES):
+                picked = torch.tensor([row for row, chosen in enumerate(choice) if chosen == name], dtype=torch.int64)
                 for value in (True, False):
                     part = picked[base.attributes[picked, column] != value]
-                    if not len(part):
-                        continue
-                    flipped = world.set_attribute(base[part], name, value)
-                    images.append(render_portraits(flipped).images)
-                    attributes.append(flipped.attributes)
-                    source.append(rows[part])
-                    changed.append(torch.full((len(part),), column))
-                    done += len(part)
-    return torch.cat(images), torch.cat(attributes), torch.cat(source), torch.cat(changed)
+                    if len(part):
+                        add(world.set_attribute(base[part], name, value), rows[part], column)
+    images, attributes, source, changed = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    return images, attributes, source, changed
 
 
 def scene_images(n: int, seed: int) -> Tensor:

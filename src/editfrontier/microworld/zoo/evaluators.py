@@ -1,21 +1,19 @@
-"""Training of the micro evaluators; `python -m editfrontier.microworld.zoo train` calls TRAINERS.
+"""What the trainings of the micro evaluators share.
 
-Every trainer has the signature (config, out, work, threads): the entry of config/zoo_evaluators.yaml, the folder of the
-shipped model, a folder of resumable state (its parent holds the rendered pools) and the number of CPU threads. Held-out
-scores are measured on the shipped files (fp16), with people that the training never saw.
+Every `train_<name>` has the signature (config, out, work): the entry of config/zoo_evaluators.yaml, the folder of the
+shipped model, and a folder of resumable state (its parent holds the rendered pools). Held-out scores are measured on
+the shipped files (fp16), with people that the training never saw.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,32 +21,6 @@ from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings
 from editfrontier.microworld.zoo.provenance import write_provenance
 
 log = logging.getLogger(__name__)
-
-Trainer = Callable[[dict[str, Any], Path, Path, int], None]
-
-_HOME = {
-    "attributes": "evaluators_portrait",
-    "identity": "evaluators_portrait",
-    "features": "evaluators_features",
-    "lpips": "evaluators_lpips",
-    "clip": "evaluators_clip",
-    "quality": "evaluators_quality",
-    "musiq": "evaluators_quality",
-    "segmentation": "evaluators_segmentation",
-    "vqa": "evaluators_vqa",
-}
-
-
-def _trainer(name: str) -> Trainer:
-    def run(config: dict[str, Any], out: Path, work: Path, threads: int) -> None:
-        torch.set_num_threads(threads)
-        module = importlib.import_module(f"editfrontier.microworld.zoo.{_HOME[name]}")
-        getattr(module, f"train_{name}")(config, Path(out), Path(work))
-
-    return run
-
-
-TRAINERS: dict[str, Trainer] = {name: _trainer(name) for name in _HOME}
 
 
 def settings_of(config: Mapping[str, Any]) -> TrainSettings:
@@ -78,10 +50,10 @@ def record(
     name: str,
     out: Path,
     config: Mapping[str, Any],
-    settings: TrainSettings,
     result: TrainResult,
     scores: Mapping[str, float],
 ) -> None:
     """Write provenance.json beside the weights."""
+    settings = settings_of(config)
     log.info("%s: %s", name, json.dumps(dict(scores)))
     write_provenance(out, name, {**config, "settings": asdict(settings)}, settings.seed, result, dict(scores))

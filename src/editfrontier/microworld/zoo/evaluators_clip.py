@@ -188,7 +188,6 @@ def train_clip(config: dict[str, Any], out: Path, work: Path) -> None:
         CLIP(config["embedding"], config["vision"], text_config), config["embedding"], data.words.shape[1]
     )
     model = model.to(memory_format=torch.channels_last)
-    settings = settings_of(config)
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     count = len(data.attributes)
 
@@ -211,7 +210,7 @@ def train_clip(config: dict[str, Any], out: Path, work: Path) -> None:
         with sdpa_kernel(SDPBackend.MATH):
             return clip_loss(network, drawn, config["word_weight"])
 
-    result = train("clip", model, batch, loss, settings, work)
+    result = train("clip", model, batch, loss, settings_of(config), work)
     description = {
         "model_cfg": {
             "embed_dim": config["embedding"],
@@ -225,4 +224,4 @@ def train_clip(config: dict[str, Any], out: Path, work: Path) -> None:
     save_model(weights, {"architecture": "clip"}, out, "open_clip_model.safetensors")
     (out / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     save_tokenizer(tokenizer, out)
-    record("clip", out, config, settings, result, clip_scores(ClipEvaluator.load(out), held_out, config["seed"]))
+    record("clip", out, config, result, clip_scores(ClipEvaluator.load(out), held_out, config["seed"]))

@@ -26,7 +26,7 @@ from editfrontier.microworld.zoo.evaluators_data import (
     to_input,
 )
 from editfrontier.microworld.zoo.evaluators_scores import balanced_accuracy
-from editfrontier.microworld.zoo.loop import train
+from editfrontier.microworld.zoo.loop import TrainResult, train
 from editfrontier.scoring.evaluators.features import FeatureEvaluator, build_features
 from editfrontier.scoring.metrics.distribution import fid
 
@@ -109,6 +109,15 @@ def world_loss(network: nn.Module, data: WorldBatch) -> Tensor:
     )
 
 
+def train_world(name: str, config: dict[str, Any], reader: WorldReader, data: WorldData, work: Path) -> TrainResult:
+    """Train a trunk and its reading on portraits and scenes."""
+
+    def batch(step: int, generator: Generator) -> WorldBatch:
+        return data.batch(config["batch"], config["scene_share"], generator)
+
+    return train(name, reader, batch, world_loss, settings_of(config), work)
+
+
 @torch.no_grad()
 def reading_scores(network: WorldReader, held_out: PortraitPool, scenes: Tensor, labels: Tensor) -> dict[str, float]:
     """Return how well the trunk reads held-out images."""
@@ -144,13 +153,8 @@ def train_features(config: dict[str, Any], out: Path, work: Path) -> None:
     data, held_out, scenes, labels = load_world(config, work)
     description = {"architecture": "features", "input_size": 64, **config["network"]}
     model = WorldReader(build_features(description), description["features"]).to(memory_format=torch.channels_last)
-    settings = settings_of(config)
-
-    def batch(step: int, generator: Generator) -> WorldBatch:
-        return data.batch(config["batch"], config["scene_share"], generator)
-
-    result = train("features", model, batch, world_loss, settings, work)
+    result = train_world("features", config, model, data, work)
     save_model(part_of(result.model_state, "trunk"), description, out)
     judge = FeatureEvaluator.load(out)
     scores = reading_scores(model, held_out, scenes, labels) | distribution_scores(judge, held_out, config["seed"])
-    record("features", out, config, settings, result, scores)
+    record("features", out, config, result, scores)

@@ -11,15 +11,9 @@ from torch.nn import functional
 
 from editfrontier.base.seeding import stable_seed
 from editfrontier.microworld.zoo import corruptions
-from editfrontier.microworld.zoo.evaluators import record, save_model, settings_of
+from editfrontier.microworld.zoo.evaluators import record, save_model
 from editfrontier.microworld.zoo.evaluators_data import to_bytes, to_float, to_input
-from editfrontier.microworld.zoo.evaluators_features import (
-    WorldBatch,
-    WorldReader,
-    load_world,
-    reading_scores,
-    world_loss,
-)
+from editfrontier.microworld.zoo.evaluators_features import WorldReader, load_world, reading_scores, train_world
 from editfrontier.microworld.zoo.evaluators_scores import spearman
 from editfrontier.microworld.zoo.loop import TrainSettings, train
 from editfrontier.scoring.evaluators.lpips import LpipsEvaluator, build_lpips, nonnegative_heads, resize
@@ -125,12 +119,7 @@ def train_lpips(config: dict[str, Any], out: Path, work: Path) -> None:
     description = {"architecture": "lpips", "net": "squeeze", "input_size": config["input_size"]}
     network = build_lpips(description, trainable=True)
     reader = WorldReader(SqueezeTrunk(network, config["input_size"]), 512).to(memory_format=torch.channels_last)
-    settings = settings_of(config)
-
-    def batch(step: int, generator: Generator) -> WorldBatch:
-        return data.batch(config["batch"], config["scene_share"], generator)
-
-    result = train("lpips", reader, batch, world_loss, settings, work)
+    result = train_world("lpips", config, reader, data, work)
     known = reading_scores(reader, held_out, scenes, labels)
     network.net.requires_grad_(False)
     with torch.no_grad():
@@ -153,4 +142,4 @@ def train_lpips(config: dict[str, Any], out: Path, work: Path) -> None:
     judge = LpipsEvaluator.load(out)
     mixed = torch.cat([held_out.images[::12], scenes[:100]])
     scores = lpips_scores(judge, mixed, config["seed"]) | {f"trunk_{name}": value for name, value in known.items()}
-    record("lpips", out, config, settings, result.plus(ranked), scores)
+    record("lpips", out, config, result.plus(ranked), scores)

@@ -36,11 +36,9 @@ def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
     description = {"architecture": "attributes", "names": list(ATTRIBUTES), "input_size": 64, **config["network"]}
     model = build_attributes(description).to(memory_format=torch.channels_last)
     validation = len(pool) // 12
-    order = torch.randperm(
-        len(pool), generator=Generator().manual_seed(stable_seed("attributes split", config["seed"]))
-    )
+    generator = Generator().manual_seed(stable_seed("attributes split", config["seed"]))
+    order = torch.randperm(len(pool), generator=generator)
     training = order[validation:]
-    settings = settings_of(config)
 
     def batch(step: int, generator: Generator) -> tuple[Tensor, Tensor]:
         index = training[torch.randint(len(training), (config["batch"],), generator=generator)]
@@ -49,7 +47,7 @@ def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
     def loss(network: nn.Module, data: tuple[Tensor, Tensor]) -> Tensor:
         return functional.binary_cross_entropy_with_logits(network(data[0]).float(), data[1])
 
-    result = train("attributes", model, batch, loss, settings, work)
+    result = train("attributes", model, batch, loss, settings_of(config), work)
     chosen = subset(pool, order[:validation])
     both = torch.cat([chosen.images, resampled(chosen.images, config["seed"])])
     logits = torch.logit(AttributeEvaluator(model, ATTRIBUTES).probabilities(both).clamp(1e-6, 1 - 1e-6))
@@ -64,7 +62,7 @@ def train_attributes(config: dict[str, Any], out: Path, work: Path) -> None:
         "balanced_accuracy_resampled": float(mild.mean()),
         **{f"balanced_accuracy_{name}": float(value) for name, value in zip(ATTRIBUTES, clean, strict=True)},
     }
-    record("attributes", out, config, settings, result, scores)
+    record("attributes", out, config, result, scores)
 
 
 class ArcFace(nn.Module):
@@ -128,12 +126,8 @@ def train_identity(config: dict[str, Any], out: Path, work: Path) -> None:
     def batch(step: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor, float]:
         index = torch.randint(len(pool), (config["batch"],), generator=generator)
         margin = config["margin"] * min(1.0, 3 * step / settings.steps)
-        return (
-            to_input(augment(to_float(pool.images[index]), generator)),
-            pool.person[index],
-            pool.identity[index],
-            margin,
-        )
+        images = to_input(augment(to_float(pool.images[index]), generator))
+        return images, pool.person[index], pool.identity[index], margin
 
     def loss(network: nn.Module, data: tuple[Tensor, Tensor, Tensor, float]) -> Tensor:
         images, person, parameters, margin = data
@@ -148,4 +142,4 @@ def train_identity(config: dict[str, Any], out: Path, work: Path) -> None:
     scores["roc_auc_resampled"] = identity_scores(judge, mild, config["seed"])["roc_auc"]
     paired = (judge.embed(held_out.images) * judge.embed(mild.images)).sum(1)
     scores["cosine_resampled"] = float(paired.mean())
-    record("identity", out, config, settings, result, scores)
+    record("identity", out, config, result, scores)

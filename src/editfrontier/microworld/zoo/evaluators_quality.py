@@ -142,4 +142,4 @@ def _record(
     scores = quality_scores(judge, torch.cat([held_out, scenes]), config["seed"])
     portraits = quality_scores(judge, held_out, config["seed"])
     scores |= {f"portraits_{key}": portraits[key] for key in ("spearman_severity", "artifact_roc_auc")}
-    record(name, out, config, settings_of(config), result, scores)
+    record(name, out, config, result, scores)

@@ -85,7 +85,6 @@ def train_segmentation(config: dict[str, Any], out: Path, work: Path) -> None:
     held_out, truth = labelled_scenes(HELD_OUT_SCENES, held_out_seed(config["seed"]))
     description = {"architecture": "segmentation", "classes": list(CLASSES), **config["network"]}
     model = build_segmentation(description).to(memory_format=torch.channels_last)
-    settings = settings_of(config)
 
     def batch(step: int, generator: Generator) -> tuple[Tensor, Tensor]:
         rows = torch.randint(len(images), (config["batch"],), generator=generator)
@@ -98,7 +97,7 @@ def train_segmentation(config: dict[str, Any], out: Path, work: Path) -> None:
     def loss(network: nn.Module, data: tuple[Tensor, Tensor]) -> Tensor:
         return functional.cross_entropy(network(data[0]).float(), data[1])
 
-    result = train("segmentation", model, batch, loss, settings, work)
+    result = train("segmentation", model, batch, loss, settings_of(config), work)
     save_model(result.model_state, description, out)
     scores = segmentation_scores(SegmentationEvaluator.load(out), held_out, truth, config["seed"])
-    record("segmentation", out, config, settings, result, scores)
+    record("segmentation", out, config, result, scores)

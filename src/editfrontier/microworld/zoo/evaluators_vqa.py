@@ -198,7 +198,6 @@ def save_vqa(blip: Any, tokenizer: Any, out: Path) -> None:
 
 def train_vqa(config: dict[str, Any], out: Path, work: Path) -> None:
     """Train on questions about both images of an edit with both captions, and on the readings."""
-    settings = settings_of(config)
     tokenizer = build_vqa_tokenizer(language_words(DEFAULT_PATH), config["text"]["max_position_embeddings"])
     pool = build_pool(config["pairs"]["scenes"], config["pairs"]["portraits"], config["seed"], tokenizer)
     torch.manual_seed(stable_seed("train", "vqa", "init", config["seed"]))
@@ -209,7 +208,7 @@ def train_vqa(config: dict[str, Any], out: Path, work: Path) -> None:
     def loss(model: nn.Module, data: VqaBatch) -> Tensor:
         return vqa_loss(model, data, (answers[0], answers[1]), tokenizer.sep_token_id, config["readings"])
 
-    result = train("vqa", network, batches, loss, settings, work)
+    result = train("vqa", network, batches, loss, settings_of(config), work)
     network.load_state_dict(result.model_state)
     save_vqa(network.blip, tokenizer, out)
-    record("vqa", out, config, settings, result, vqa_scores(VqaEvaluator.load(out), config["seed"]))
+    record("vqa", out, config, result, vqa_scores(VqaEvaluator.load(out), config["seed"]))
