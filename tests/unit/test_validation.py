@@ -13,10 +13,10 @@ from torch import Tensor
 
 from editfrontier.base.parquet import read_parquet
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import load_language
+from editfrontier.data.language import HAIR_COLOURS, load_language
 from editfrontier.microworld import validation
 from editfrontier.microworld.edits import Edit, portrait_edits, scene_edits
-from editfrontier.microworld.portraits import ATTRIBUTES, HAIR_COLOURS
+from editfrontier.microworld.portraits import ATTRIBUTES
 from editfrontier.microworld.validation_report import Report, clustered, portraits, spearman
 from editfrontier.statistics.detection import auroc
 from fake_evaluators import fake_evaluators

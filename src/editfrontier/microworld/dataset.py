@@ -7,7 +7,7 @@ cases, and the seeds are disjoint from those of training data.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,7 @@ import numpy as np
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.files import write_bytes
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import (
-    Case,
-    compact_json,
-    write_case,
-    write_cases,
-    write_images,
-    write_png,
-    write_regions,
-)
+from editfrontier.data.cases import Case, compact_json, write_case, write_cases, write_images, write_png, write_regions
 from editfrontier.data.language import Language, load_language, portrait_caption
 from editfrontier.data.mask_quality import MASK_KINDS, masked_cases
 from editfrontier.data.pictures import Mask, Pixels
@@ -60,24 +52,33 @@ def _regions(order: Order, name: str, portrait: Portraits | None) -> str:
     return write_regions(order.folder, name, portrait_regions(portrait)[0]) if portrait is not None else ""
 
 
-def _edit_case(order: Order, edit: Edit, case_id: str, cluster: str, exemplar: Exemplar | None = None) -> Case:
-    images: dict[str, Pixels | Mask] = {
-        "image": edit.before,
-        "true_edit": edit.after,
-        "mask": edit.mask,
-        "automatic_mask": automatic_mask(edit.before, edit.mask, stable_seed("automatic mask", case_id)).mask,
-    }
-    if exemplar is not None:
-        images |= {"exemplar": exemplar.image, "exemplar_mask": exemplar.mask}
+def _written(
+    order: Order, truth: Edit | Drag, case_id: str, segmented: Mask, more: Mapping[str, Pixels | Mask], **columns: Any
+) -> Case:
+    """Write a case; `segmented`: the mask whose part of the image the automatic mask segments; `more`: other images."""
+    automatic = automatic_mask(truth.before, segmented, stable_seed("automatic mask", case_id)).mask
+    images: dict[str, Pixels | Mask] = {"image": truth.before, "true_edit": truth.after, "mask": truth.mask}
     return write_case(
         order.folder,
         case_id,
-        images,
+        {**images, "automatic_mask": automatic, **more},
         task=order.task,
-        source_caption=edit.source_caption,
-        target_caption=edit.target_caption,
-        instruction=edit.instruction.text,
-        instruction_origin=edit.instruction.origin,
+        source_caption=truth.source_caption,
+        target_caption=truth.target_caption,
+        instruction=truth.instruction.text,
+        instruction_origin=truth.instruction.origin,
+        licence=LICENCE,
+        **columns,
+    )
+
+
+def _edit_case(order: Order, edit: Edit, case_id: str, cluster: str, exemplar: Exemplar | None = None) -> Case:
+    return _written(
+        order,
+        edit,
+        case_id,
+        edit.mask,
+        {"exemplar": exemplar.image, "exemplar_mask": exemplar.mask} if exemplar is not None else {},
         edit_type=edit.edit_type,
         attribute=edit.attribute,
         desired=edit.desired,
@@ -86,7 +87,6 @@ def _edit_case(order: Order, edit: Edit, case_id: str, cluster: str, exemplar: E
         identity=edit.identity,
         cluster=cluster,
         regions=_regions(order, case_id, edit.portrait),
-        licence=LICENCE,
     )
 
 
@@ -110,27 +110,8 @@ def _drag_case(order: Order, drag: Drag, case_id: str) -> Case:
         "points": drag.points,
         "magnitude": drag.magnitude,
     }
-    images: dict[str, Pixels | Mask] = {
-        "image": drag.before,
-        "true_edit": drag.after,
-        "mask": drag.mask,
-        "automatic_mask": automatic_mask(drag.before, drag.source_mask, stable_seed("automatic mask", case_id)).mask,
-        "background_mask": ~drag.mask,
-    }
-    return write_case(
-        order.folder,
-        case_id,
-        images,
-        task=order.task,
-        source_caption=drag.source_caption,
-        target_caption=drag.target_caption,
-        instruction=drag.instruction.text,
-        instruction_origin=drag.instruction.origin,
-        edit_type=drag.kind,
-        drags=compact_json([operation]),
-        cluster=case_id,
-        licence=LICENCE,
-    )
+    columns = {"edit_type": drag.kind, "drags": compact_json([operation]), "cluster": case_id}
+    return _written(order, drag, case_id, drag.source_mask, {"background_mask": ~drag.mask}, **columns)
 
 
 def build_portraits(
@@ -207,16 +188,8 @@ def build_chains(
     The image of every step is the source of the chain, which scores compare with. The captions, the mask and the
     instruction belong to the step; the true edit and the background to all steps up to it.
     """
-    chains = sample_chains(
-        order.n,
-        design,
-        steps,
-        order.seed,
-        order.lang,
-        task=order.task,
-        population=population,
-        free_form_share=free_form_share,
-    )
+    words = {"task": order.task, "population": population}
+    chains = sample_chains(order.n, design, steps, order.seed, order.lang, free_form_share=free_form_share, **words)
     return [case for chain in chains for case in _chain_cases(order, chain)]
 
 

@@ -6,6 +6,7 @@ Coordinates: x to the right and y downwards, both from -1 to 1 over the image. S
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,22 +94,34 @@ def polygon(
 class Canvas:
     """A batch of images [N, 3, H, W] in [0, 1] with a map of which region owns each pixel, painted back to front."""
 
-    def __init__(self, background: Tensor) -> None:
-        self.image = background
+    def __init__(self, background: Tensor, regions: Sequence[str]) -> None:
+        self.image, self.regions = background, regions
         n, _, height, width = background.shape
         self.region = torch.zeros(n, height, width, dtype=torch.uint8)
 
-    def paint(self, cover: Tensor, colour: Tensor, region: int | None = None, shown: Tensor | None = None) -> None:
+    def paint(
+        self,
+        shape: Tensor,
+        colour: Tensor,
+        region: str = "",
+        shown: Tensor | None = None,
+        *,
+        opacity: float = 1.0,
+        softness: float = 1.0,
+    ) -> None:
         """Blend `colour` over the image.
 
         Args:
-            cover: covered share of each pixel [N, H, W].
+            shape: signed distance [N, H, W].
             colour: [N, 3, 1, 1] or [N, 3, H, W] in [0, 1].
-            region: label that the pixels take where they are covered by more than one half; None leaves the map.
+            region: name of the region that takes the pixels covered by more than one half; "" leaves the map.
             shown: bool [N]; images where it is false are left as they are.
+            opacity: factor on the covered share, in [0, 1].
+            softness: blur of the outline, in pixels.
         """
+        cover = coverage(shape, 2.0 / shape.shape[-1], softness) * opacity
         if shown is not None:
             cover = cover * shown.float()[:, None, None]
         self.image = torch.lerp(self.image, colour.expand_as(self.image), cover[:, None])
-        if region is not None:
-            self.region.masked_fill_(cover > 0.5, region)
+        if region:
+            self.region.masked_fill_(cover > 0.5, self.regions.index(region))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -76,8 +76,7 @@ def prepared(portraits: Portraits, attribute: str, desired: bool) -> Portraits:
     other = HAIR_COLOURS[(HAIR_COLOURS.index(attribute) + 2) % len(HAIR_COLOURS)]
     changed = set_attribute(portraits, other, True)
     keep = portraits.attribute(attribute)[:, None]
-    attributes = torch.where(keep, changed.attributes, portraits.attributes)
-    return Portraits(portraits.identity, attributes, portraits.nuisance, portraits.population)
+    return replace(portraits, attributes=torch.where(keep, changed.attributes, portraits.attributes))
 
 
 def visible_change(before: Tensor, after: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def paint(portraits: Portraits) -> Rendered:
         1.06 + 0.10 * reach * (look.nuisance["scale"] - 0.5),
         0.28 * reach * (look.nuisance["tilt"] - 0.5),
     )
-    canvas = Canvas(_background(look, page))
+    canvas = Canvas(_background(look, page), REGIONS)
     hair = (torch.tensor(_HAIR)[portraits.attributes[:, -len(HAIR_COLOURS) :].int().argmax(1)])[:, :, None, None]
     skin = _palette(_SKIN, portraits.identity[:, 0])
     face = _Face(look)
@@ -145,59 +145,51 @@ def _draw_behind(canvas: Canvas, look: _Look, p: Plane, face: _Face, hair: Tenso
     """Draw long hair, which falls behind the neck to the shoulders."""
     volume = look.between("hair_shape", 0.06, 0.16)
     fall = draw.box(p, 0.0, 0.20, face.width + volume + 0.04, 0.66, 0.25)
-    canvas.paint(coverage(fall, p.pixel), hair * 0.86, REGIONS.index("hair"), look.has["long_hair"])
+    canvas.paint(fall, hair * 0.86, "hair", look.has["long_hair"])
 
 
 def _draw_body(canvas: Canvas, look: _Look, p: Plane, skin: Tensor) -> None:
     clothes = _pick(_CLOTHES, look.nuisance["clothes"][:, 0, 0])
     accent = _pick(_ACCESSORY, look.nuisance["accessory"][:, 0, 0])
-    canvas.paint(coverage(draw.box(p, 0.0, 0.62, 0.17, 0.26, 0.05), p.pixel), skin * 0.86, REGIONS.index("skin"))
+    canvas.paint(draw.box(p, 0.0, 0.62, 0.17, 0.26, 0.05), skin * 0.86, "skin")
     shoulders = torch.minimum(draw.ellipse(p, 0.0, 1.22, 0.80, 0.52), draw.box(p, 0.0, 1.4, 0.8, 0.3))
     collar = draw.ellipse(p, 0.0, 0.68, 0.21, 0.14)
-    canvas.paint(coverage(torch.maximum(shoulders, -collar), p.pixel), clothes, REGIONS.index("clothes"))
+    canvas.paint(torch.maximum(shoulders, -collar), clothes, "clothes")
     wrap = torch.minimum(draw.box(p, 0.0, 0.655, 0.27, 0.085, 0.08), draw.box(p, 0.16, 0.82, 0.075, 0.17, 0.03))
-    canvas.paint(coverage(wrap, p.pixel), accent, REGIONS.index("accessory"), look.has["scarf"])
+    canvas.paint(wrap, accent, "accessory", look.has["scarf"])
     fold = draw.parabola(p, 0.0, 0.68, 0.25, -0.05, 0.012)
-    canvas.paint(coverage(fold, p.pixel), accent * 0.6, None, look.has["scarf"])
+    canvas.paint(fold, accent * 0.6, shown=look.has["scarf"])
     gold = _constant(0.95, 0.80, 0.25)
     chain = draw.parabola(p, 0.0, 0.86, 0.25, -0.18, 0.022)
     pendant = draw.ellipse(p, 0.0, 0.885, 0.06, 0.055)
-    canvas.paint(
-        coverage(torch.minimum(chain, pendant), p.pixel), gold, REGIONS.index("accessory"), look.has["necklace"]
-    )
+    canvas.paint(torch.minimum(chain, pendant), gold, "accessory", look.has["necklace"])
 
 
 def _draw_head(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor, hair: Tensor) -> None:
     ear = look.between("ear_size", 0.055, 0.105)
     for side in (-1.0, 1.0):
         at = side * (face.width - 0.005)
-        canvas.paint(
-            coverage(draw.ellipse(p, at, 0.02, 0.6 * ear + 0.02, ear + 0.03), p.pixel),
-            skin * 0.9,
-            REGIONS.index("ears"),
-        )
+        canvas.paint(draw.ellipse(p, at, 0.02, 0.6 * ear + 0.02, ear + 0.03), skin * 0.9, "ears")
         ring = torch.minimum(
             draw.ellipse(p, side * (face.width + 0.02), 0.19, 0.045, 0.06), draw.segment(p, at, 0.09, at, 0.15, 0.012)
         )
-        canvas.paint(
-            coverage(ring, p.pixel), _constant(0.96, 0.86, 0.35), REGIONS.index("accessory"), look.has["earrings"]
-        )
+        canvas.paint(ring, _constant(0.96, 0.86, 0.35), "accessory", look.has["earrings"])
     outline = face.outline(look, p)
     volume = look.between("hair_shape", 0.02, 0.13)
     cap = torch.maximum(
         face.outline(look, p.moved(0.0, -0.03), 0.06) - volume * 0.7,
         p.y + 0.02 + 0.25 * (p.x.abs() - face.width).clamp(min=0),
     )
-    canvas.paint(coverage(cap, p.pixel), hair, REGIONS.index("hair"))
+    canvas.paint(cap, hair, "hair")
     radial = 1.05 - 0.25 * ((p.x / face.width) ** 2 + (p.y / face.height) ** 2).clamp(max=1.3)
-    canvas.paint(coverage(outline, p.pixel), (skin * radial[:, None]).clamp(0, 1), REGIONS.index("skin"))
+    canvas.paint(outline, (skin * radial[:, None]).clamp(0, 1), "skin")
     # The fringe follows a hairline whose height and curve belong to the identity.
     line = -0.36 + 0.10 * look.identity["hair_shape"] + 0.16 * look.when("bangs", 1.0)
     curve = (0.55 - 0.45 * look.when("bangs", 1.0)) * p.x * p.x
     fringe = torch.maximum(face.outline(look, p, 0.015), p.y - line - curve)
-    canvas.paint(coverage(fringe, p.pixel), hair, REGIONS.index("hair"))
+    canvas.paint(fringe, hair, "hair")
     strands = (0.05 * torch.sin(38.0 * p.x + 5.0 * look.identity["hair_shape"]))[:, None]
-    canvas.paint(coverage(fringe, p.pixel) * 0.9, (hair * (1.0 + 2.0 * strands)).clamp(0, 1), None, look.has["bangs"])
+    canvas.paint(fringe, (hair * (1.0 + 2.0 * strands)).clamp(0, 1), shown=look.has["bangs"], opacity=0.9)
     crease = skin * 0.58
     lines = draw.parabola(p, 0.0, face.brow_y - 0.075, 0.20, 0.02, 0.016)
     for side in (-1.0, 1.0):
@@ -208,13 +200,13 @@ def _draw_head(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor,
             lines, draw.segment(p, side * 0.09, face.eye_y + 0.14, side * 0.25, face.eye_y + 0.12, 0.014)
         )
     lines = torch.minimum(lines, draw.parabola(p, 0.0, face.brow_y - 0.135, 0.16, 0.015, 0.014))
-    canvas.paint(coverage(lines, p.pixel) * 0.8, crease, None, look.has["old"])
+    canvas.paint(lines, crease, shown=look.has["old"], opacity=0.8)
 
 
 def _draw_mouth(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor, hair: Tensor) -> None:
     y = face.mouth_y
     beard = torch.maximum(face.outline(look, p, 0.02), -(p.y - 0.16 - 0.75 * (0.30 - p.x.abs()).clamp(min=0) * 0.55))
-    canvas.paint(coverage(beard, p.pixel), hair * 0.92 + 0.02, REGIONS.index("hair"), look.has["beard"])
+    canvas.paint(beard, hair * 0.92 + 0.02, "hair", look.has["beard"])
     half = look.between("mouth_width", 0.135, 0.215) * (1.0 + look.when("smile", 0.18))
     curl = look.when("smile", 0.105, -0.012)
     gape = look.when("open_mouth", 0.085)
@@ -227,25 +219,25 @@ def _draw_mouth(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor
     inside = torch.maximum(v.abs() - gape * arch, ends)
     natural = skin * torch.tensor([0.86, 0.62, 0.60])[None, :, None, None]
     colour = torch.where(look.has["lipstick"][:, None, None, None], _constant(0.82, 0.05, 0.16), natural)
-    canvas.paint(coverage(lips, p.pixel), colour, REGIONS.index("mouth"))
-    canvas.paint(coverage(inside, p.pixel), _constant(0.20, 0.04, 0.06), REGIONS.index("mouth"), look.has["open_mouth"])
+    canvas.paint(lips, colour, "mouth")
+    canvas.paint(inside, _constant(0.20, 0.04, 0.06), "mouth", look.has["open_mouth"])
     teeth = torch.maximum(inside, v + 0.15 * gape)
-    canvas.paint(coverage(teeth, p.pixel), _constant(0.95, 0.93, 0.88), None, look.has["open_mouth"])
+    canvas.paint(teeth, _constant(0.95, 0.93, 0.88), shown=look.has["open_mouth"])
     seam = torch.maximum(v.abs() - 0.008, ends + 0.01)
-    canvas.paint(coverage(seam, p.pixel) * 0.8, colour * 0.45, None, ~look.has["open_mouth"])
+    canvas.paint(seam, colour * 0.45, shown=~look.has["open_mouth"], opacity=0.8)
     for side in (-1.0, 1.0):
         dimple = draw.segment(p, side * (half + 0.035), y - 0.075, side * (half + 0.05), y - 0.02, 0.010)
-        canvas.paint(coverage(dimple, p.pixel) * 0.7, skin * 0.66, None, look.has["smile"])
+        canvas.paint(dimple, skin * 0.66, shown=look.has["smile"], opacity=0.7)
     tash = torch.maximum(draw.parabola(p, 0.0, y - 0.095, 0.20, 0.05, 0.040), p.x.abs() - 0.19)
-    canvas.paint(coverage(tash, p.pixel), hair * 0.80, REGIONS.index("hair"), look.has["moustache"])
+    canvas.paint(tash, hair * 0.80, "hair", look.has["moustache"])
 
 
 def _draw_eyes(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor, hair: Tensor) -> None:
     nose_width = look.between("nose_width", 0.045, 0.095)
     bridge = draw.segment(p, 0.03, face.eye_y + 0.06, 0.035 + 0.2 * nose_width, face.nose_y - 0.02, 0.010)
     base = draw.ellipse(p, 0.0, face.nose_y, nose_width, 0.034)
-    canvas.paint(coverage(base, p.pixel, 1.5) * 0.85, skin * 0.76, REGIONS.index("nose"))
-    canvas.paint(coverage(bridge, p.pixel) * 0.6, skin * 0.74, REGIONS.index("nose"))
+    canvas.paint(base, skin * 0.76, "nose", opacity=0.85, softness=1.5)
+    canvas.paint(bridge, skin * 0.74, "nose", opacity=0.6)
     iris_colour = _palette(_EYES, look.identity["eye_colour"][:, 0, 0])
     brow_width = look.between("brow_thickness", 0.014, 0.036)
     brow_tilt = look.between("brow_angle", -0.06, 0.06)
@@ -253,18 +245,16 @@ def _draw_eyes(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor,
         x, y, r = side * face.eye_x, face.eye_y, face.eye_size
         lid = draw.ellipse(p, x, y, 1.45 * r, r)
         opened = ~look.has["eyes_closed"]
-        canvas.paint(coverage(lid, p.pixel), _constant(0.97, 0.97, 0.96), REGIONS.index("eyes"), opened)
-        canvas.paint(coverage(draw.ellipse(p, x, y, 0.72 * r, 0.80 * r), p.pixel), iris_colour, None, opened)
-        canvas.paint(
-            coverage(draw.ellipse(p, x, y, 0.30 * r, 0.36 * r), p.pixel), _constant(0.04, 0.04, 0.05), None, opened
-        )
-        canvas.paint(coverage(lid, p.pixel), skin * 0.86, REGIONS.index("eyes"), look.has["eyes_closed"])
+        canvas.paint(lid, _constant(0.97, 0.97, 0.96), "eyes", opened)
+        canvas.paint(draw.ellipse(p, x, y, 0.72 * r, 0.80 * r), iris_colour, shown=opened)
+        canvas.paint(draw.ellipse(p, x, y, 0.30 * r, 0.36 * r), _constant(0.04, 0.04, 0.05), shown=opened)
+        canvas.paint(lid, skin * 0.86, "eyes", look.has["eyes_closed"])
         lash = draw.parabola(p, x, y + 0.5 * r, 1.4 * r, -0.45 * r, 0.016)
-        canvas.paint(coverage(lash, p.pixel), _constant(0.16, 0.09, 0.08), None, look.has["eyes_closed"])
+        canvas.paint(lash, _constant(0.16, 0.09, 0.08), shown=look.has["eyes_closed"])
         brow = draw.segment(
             p, x - 0.085, face.brow_y - side * brow_tilt, x + 0.085, face.brow_y + side * brow_tilt, brow_width
         )
-        canvas.paint(coverage(brow, p.pixel), hair * 0.55 + 0.05, REGIONS.index("brows"))
+        canvas.paint(brow, hair * 0.55 + 0.05, "brows")
 
 
 def _draw_top(canvas: Canvas, look: _Look, p: Plane, face: _Face, hair: Tensor) -> None:
@@ -273,23 +263,21 @@ def _draw_top(canvas: Canvas, look: _Look, p: Plane, face: _Face, hair: Tensor) 
     frame = _constant(0.10, 0.10, 0.14)
     for side in (-1.0, 1.0):
         lens = draw.ellipse(p, side * face.eye_x, face.eye_y + 0.01, 0.165, 0.135)
-        canvas.paint(coverage(lens.abs() - 0.020, p.pixel), frame, REGIONS.index("accessory"), look.has["glasses"])
+        canvas.paint(lens.abs() - 0.020, frame, "accessory", look.has["glasses"])
         dark = draw.box(p, side * face.eye_x, face.eye_y + 0.015, 0.170, 0.125, 0.09)
-        canvas.paint(
-            coverage(dark, p.pixel), _constant(0.07, 0.07, 0.10), REGIONS.index("accessory"), look.has["sunglasses"]
-        )
+        canvas.paint(dark, _constant(0.07, 0.07, 0.10), "accessory", look.has["sunglasses"])
         glint = draw.segment(
             p, side * face.eye_x - 0.07, face.eye_y - 0.03, side * face.eye_x - 0.02, face.eye_y - 0.06, 0.014
         )
-        canvas.paint(coverage(glint, p.pixel) * 0.7, _constant(0.75, 0.80, 0.88), None, look.has["sunglasses"])
+        canvas.paint(glint, _constant(0.75, 0.80, 0.88), shown=look.has["sunglasses"], opacity=0.7)
         temple = draw.segment(p, side * (face.eye_x + 0.15), face.eye_y, side * face.width, face.eye_y - 0.01, 0.015)
-        canvas.paint(coverage(temple, p.pixel), frame, None, look.has["glasses"] | look.has["sunglasses"])
+        canvas.paint(temple, frame, shown=look.has["glasses"] | look.has["sunglasses"])
     bridge = draw.segment(p, -0.05, face.eye_y - 0.01, 0.05, face.eye_y - 0.01, 0.016)
-    canvas.paint(coverage(bridge, p.pixel), frame, None, look.has["glasses"] | look.has["sunglasses"])
+    canvas.paint(bridge, frame, shown=look.has["glasses"] | look.has["sunglasses"])
     crown = torch.maximum(draw.ellipse(p, 0.0, -0.46, face.width + 0.06, 0.42), p.y + 0.42)
     brim = draw.box(p, 0.0, -0.43, face.width + 0.20, 0.048, 0.045)
-    canvas.paint(coverage(crown, p.pixel), accent, REGIONS.index("accessory"), look.has["hat"])
-    canvas.paint(coverage(brim, p.pixel), accent * 0.72, REGIONS.index("accessory"), look.has["hat"])
+    canvas.paint(crown, accent, "accessory", look.has["hat"])
+    canvas.paint(brim, accent * 0.72, "accessory", look.has["hat"])
 
 
 def _light(image: Tensor, look: _Look, page: Plane) -> Tensor:

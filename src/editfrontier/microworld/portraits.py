@@ -10,9 +10,9 @@ from torch import Tensor
 
 from editfrontier.base.errors import UserError, did_you_mean
 from editfrontier.base.seeding import stable_seed
+from editfrontier.data.language import HAIR_COLOURS
 
 SIZE = 64
-HAIR_COLOURS = ("black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair")
 ATTRIBUTES = (
     *("smile", "open_mouth", "eyes_closed", "glasses", "sunglasses", "hat", "beard", "moustache"),
     *("earrings", "lipstick", "old", "long_hair", "bangs", "necklace", "scarf"),
@@ -25,16 +25,8 @@ CONFLICTS = {"glasses": ("sunglasses",), "sunglasses": ("glasses", "eyes_closed"
 
 IDENTITY = (
     *("skin_tone", "face_width", "jaw", "eye_spacing", "eye_size", "eye_colour", "eye_height", "brow_thickness"),
-    *(
-        "brow_angle",
-        "brow_height",
-        "nose_length",
-        "nose_width",
-        "mouth_width",
-        "lip_thickness",
-        "ear_size",
-        "hair_shape",
-    ),
+    *("brow_angle", "brow_height", "nose_length", "nose_width"),
+    *("mouth_width", "lip_thickness", "ear_size", "hair_shape"),
 )
 """Identity parameters, each in [0, 1]. No attribute hides more than a few of them."""
 IDENTITY_SIZE = len(IDENTITY)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from editfrontier.base.csv_files import frame_as_csv
 from editfrontier.base.files import write_bytes
 from editfrontier.base.parquet import write_parquet
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.language import load_language, portrait_caption
+from editfrontier.data.language import HAIR_COLOURS, load_language, portrait_caption
 from editfrontier.microworld.edits import portrait_edits, scene_edits
 from editfrontier.microworld.portrait_painter import render_portraits
-from editfrontier.microworld.portraits import ATTRIBUTES, HAIR_COLOURS, Portraits, set_attribute
+from editfrontier.microworld.portraits import ATTRIBUTES, Portraits, set_attribute
 from editfrontier.microworld.validation_report import (
     COLUMNS,
     RESAMPLES,
@@ -97,8 +98,8 @@ def check_identity(report: Report, networks: Mapping[str, Any], n: int, seed: in
         moved = base.identity + step * (other.identity - base.identity)
         distance[:, k] = (moved - base.identity).square().mean(dim=1).sqrt().numpy()
         for picture, rest in (("same picture", base), ("other picture", other)):
-            drawn = Portraits(moved, rest.attributes, rest.nuisance, rest.population)
-            cosine[picture][:, k] = identity_similarity(reference, embed(render_portraits(drawn).images)).numpy()
+            drawn = render_portraits(replace(rest, identity=moved)).images
+            cosine[picture][:, k] = identity_similarity(reference, embed(drawn)).numpy()
     for picture, values in cosine.items():
         report.plot("identity", "id_sim", picture, distance, values)
         expected = ("<=", -0.9 if picture == "same picture" else -0.7)
@@ -209,23 +210,14 @@ def _check_direction(report: Report, clip: Any, seed: int, pairs: int) -> None:
         has = start.attribute(wrong)
         other = set_attribute(start, wrong, True)
         if wrong not in HAIR_COLOURS:
-            off = set_attribute(start, wrong, False)
-            other = Portraits(
-                start.identity,
-                torch.where(has[:, None], off.attributes, other.attributes),
-                start.nuisance,
-                start.population,
-            )
+            off = set_attribute(start, wrong, False).attributes
+            other = replace(start, attributes=torch.where(has[:, None], off, other.attributes))
         texts = [
             clip.text([portrait_caption(language, p.attributes_of(i)) for i in range(pairs)]) for p in (source, right)
         ]
         images = [clip.image(render_portraits(p).images) for p in (source, right, other)]
-        scores.append(
-            np.stack(
-                [alignment.clip_directional(images[0], edited, texts[0], texts[1]).numpy() for edited in images[1:]],
-                axis=1,
-            )
-        )
+        both = [alignment.clip_directional(images[0], edited, *texts).numpy() for edited in images[1:]]
+        scores.append(np.stack(both, axis=1))
     values = np.concatenate(scores)
     values = values[np.isfinite(values).all(axis=1)]
     wins = (values[:, 0] > values[:, 1]).astype(float)

@@ -30,13 +30,7 @@ class Report:
     points: list[tuple[str, str, str, float, float]] = field(default_factory=list)
 
     def add(
-        self,
-        check: str,
-        metric: str,
-        statistic: str,
-        estimate: Estimate,
-        n: int,
-        expected: tuple[str, float],
+        self, check: str, metric: str, statistic: str, estimate: Estimate, n: int, expected: tuple[str, float]
     ) -> None:
         """Add a check; `expected` is (">=" or "<=", limit), and the value itself decides whether it holds."""
         value, bounds = estimate

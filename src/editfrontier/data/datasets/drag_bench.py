@@ -7,7 +7,7 @@ A sample is a folder with `original_image.png`, `meta_data.pkl` (a few handles a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,23 +81,22 @@ def read_sample(folder: Path, name: str) -> DragSample:
         UserError: a file is missing, malformed, of another size, or a pickle of more than plain data.
     """
     from editfrontier.data.reading.drag_pairs import regions_of, split_pairs
-    from editfrontier.data.reading.published_drags import DragSample, by_region
+    from editfrontier.data.reading.published_drags import DragSample, with_handles
 
     image = read_rgb(folder / "original_image.png")
     picture = (image.shape[0], image.shape[1])
     file = folder / "meta_data_region.pkl"
     content = read_meta(file)
     sources, targets = split_pairs(content["points"], str(file))
-    regions = regions_of(sources, targets, picture, str(file))
     handles = folder / "meta_data.pkl"
     starts, ends = split_pairs(read_meta(handles)["points"], str(handles))
     pairs = [((x, y), (u, v)) for (x, y), (u, v) in zip(starts.tolist(), ends.tolist(), strict=True)]
-    points, left_out = by_region(pairs, [region.source for region in regions])
+    regions, left_out = with_handles(regions_of(sources, targets, picture, str(file)), pairs)
     prompt = str(content["prompt"]).strip()
     return DragSample(
         name=name,
         image=image,
-        regions=tuple(replace(region, points=tuple(own)) for region, own in zip(regions, points, strict=True)),
+        regions=regions,
         mask=_mask(content["mask"], picture, file),
         source_caption=prompt,
         target_caption=prompt,  # a drag moves things, the text stays true

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from editfrontier.base.errors import UserError, did_you_mean, file_that_is_meant
 from editfrontier.base.fetching.files import ExpectedFile, digest
 from editfrontier.base.seeding import stable_seed
-from editfrontier.data.cases import Case, compact_json, write_case
+from editfrontier.data.cases import Case, write_case
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import read_square
-from editfrontier.data.language import HAIR_COLOURS, Language, attribute_instruction, check_share, pick
+from editfrontier.data.language import HAIR_COLOURS, Language, check_share, pick
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.choice import salted
-from editfrontier.data.reading.face_attributes import PLAIN, directions, edited_attributes, face_caption
+from editfrontier.data.reading.face_attributes import PLAIN, directions, edit_columns
 
 if TYPE_CHECKING:
     from editfrontier.data.framing import Pixels
@@ -97,10 +97,13 @@ def build(request: Request) -> list[Case]:
     known = {attribute for row in labels.values() for attribute in row}
     names = [attribute for attribute in request.language.attributes if attribute in known]
     candidates = {edit: [name for name in order if _editable(labels[name], *edit)] for edit in directions(names)}
-    edits = balanced(candidates, request.cases, lambda name, edit: True)
-    return [
-        _edit_case(request, source, number, name, edit, labels[name]) for number, (name, edit, _) in enumerate(edits)
-    ]
+    cases = []
+    for number, (name, edit, _) in enumerate(balanced(candidates, request.cases, lambda name, edit: True)):
+        rng = random.Random(stable_seed("ffhq instruction", request.seed, name, *edit))
+        columns = edit_columns(request.language, labels[name], edit, rng, options.free_form_share)
+        case_id = f"{request.task}-{number:05d}-{edit[0]}-{'add' if edit[1] else 'remove'}"
+        cases.append(_case(request, source, name, case_id, **columns))
+    return cases
 
 
 def images(request: Request) -> Iterator[tuple[str, Pixels]]:
@@ -127,31 +130,6 @@ def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
     if row.get(attribute) is not (not desired):
         return False
     return attribute not in HAIR_COLOURS or sum(row.get(name, False) for name in HAIR_COLOURS) == 1
-
-
-def _edit_case(
-    request: Request, source: _Images, number: int, name: str, edit: tuple[str, bool], before: Mapping[str, bool]
-) -> Case:
-    attribute, desired = edit
-    after = edited_attributes(before, attribute, desired)
-    direction = "add" if desired else "remove"
-    rng = random.Random(stable_seed("ffhq instruction", request.seed, name, *edit))
-    instruction = attribute_instruction(request.language, attribute, desired, rng, request.options.free_form_share)
-    return _case(
-        request,
-        source,
-        name,
-        f"{request.task}-{number:05d}-{attribute}-{direction}",
-        source_caption=face_caption(request.language, before),
-        target_caption=face_caption(request.language, after),
-        instruction=instruction.text,
-        instruction_origin=instruction.origin,
-        edit_type=f"attribute_{direction}",
-        attribute=attribute,
-        desired=desired,
-        source_attributes=compact_json(dict(before)),
-        target_attributes=compact_json(after),
-    )
 
 
 def _case(request: Request, source: _Images, name: str, case_id: str, **columns: Any) -> Case:

@@ -266,9 +266,9 @@ def _case(request: Request, name: str, row: Mapping[str, str], folder: Path) -> 
     mask = _mask(folder / row["mask"], options, picture) if "mask" in row else None
     background = _mask(folder / row["background_mask"], options, picture) if "background_mask" in row else None
     if mask is not None and not mask.any():
+        area = "white" if options.mask_from == "grey" else "transparent"
         raise UserError(
-            f"{folder / row['mask']}: the mask is empty, expected a {_meaning(options)} area. Draw it, or leave the "
-            "cell empty."
+            f"{folder / row['mask']}: the mask is empty, expected a {area} area. Draw it, or leave the cell empty."
         )
     frame = frame_of(picture, options.size, options.fit, mask)
     if min(frame.height, frame.width) < options.size:
@@ -322,10 +322,6 @@ def _mask(path: Path, options: OwnImagesOptions, picture: tuple[int, int]) -> Ma
             f"{path}: has no alpha channel, which `mask_from: alpha` reads. Set `mask_from: grey`, or redraw it."
         )
     return same_size(clear, picture, str(path))
-
-
-def _meaning(options: OwnImagesOptions) -> str:
-    return "white" if options.mask_from == "grey" else "transparent"
 
 
 DATASET = Dataset(

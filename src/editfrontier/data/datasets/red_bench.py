@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -166,7 +166,7 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
         first centroid. A deformation moves like a relocation. The map takes one centroid to the other, as in their
         metrics; their masks of targets start from the mean of the pixels, which is at most a pixel off.
     """
-    from editfrontier.data.reading.published_drags import by_region, rotation, translation
+    from editfrontier.data.reading.published_drags import rotation, translation, with_handles
     from editfrontier.data.regions import Region, holds, warp_mask
 
     operations = content.get("region_operations")
@@ -191,9 +191,7 @@ def read_regions(content: dict[str, Any], drawn: Mask, file: Path) -> tuple[tupl
         else:
             affine = translation(end[0] - start[0], end[1] - start[1])
         regions.append(Region(kind, source, affine, warp_mask(source, affine), (), anchor))
-    points, left_out = by_region(_handles(content, file), [region.source for region in regions])
-    with_points = (replace(region, points=tuple(own)) for region, own in zip(regions, points, strict=True))
-    return tuple(with_points), left_out
+    return with_handles(regions, _handles(content, file))
 
 
 def _parts(drawn: Mask) -> list[Mask]:

@@ -27,6 +27,7 @@ MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
 PARTITION = "list_eval_partition.txt"
 IDENTITIES = "identity_CelebA.txt"
 ARCHIVE = "CelebAMask-HQ.zip"
+LICENCE = "CelebAMask-HQ agreement: non-commercial research only, no redistribution"
 SPLITS = {"train": "0", "val": "1", "test": "2"}
 
 

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from editfrontier.base.errors import UserError, did_you_mean
-from editfrontier.data.language import HAIR_COLOURS, Language, join, pick
+from editfrontier.data.cases import compact_json
+from editfrontier.data.language import HAIR_COLOURS, Language, attribute_instruction, join, pick
+
+Edit = tuple[str, bool]
+"""(attribute of the language, value after the edit)"""
 
 Row = Mapping[str, bool]
 """Attribute, by its name in CelebA or in the language, -> value, of one image."""
@@ -99,7 +103,7 @@ def check_names(names: Iterable[str], option: str) -> None:
             raise UserError(f"option '{option}': CelebA has no '{name}'.{did_you_mean(name, CELEBA)} Correct it.")
 
 
-def directions(names: Iterable[str]) -> list[tuple[str, bool]]:
+def directions(names: Iterable[str]) -> list[Edit]:
     """Return the edits that cases are balanced over: each attribute added and removed, hair colours only added."""
     return [(name, desired) for desired in (True, False) for name in names if desired or name not in HAIR_COLOURS]
 
@@ -136,6 +140,26 @@ def edited_attributes(values: Row, attribute: str, desired: bool) -> dict[str, b
     if attribute in HAIR_COLOURS and desired:
         changed |= {name: name == attribute for name in HAIR_COLOURS if name in values}
     return changed
+
+
+def edit_columns(
+    lang: Language, before: Row, edit: Edit, rng: random.Random, free_form_share: float
+) -> dict[str, str | bool]:
+    """Return the columns of a case that say what an edit of a face with known attributes asks for."""
+    attribute, desired = edit
+    after = edited_attributes(before, attribute, desired)
+    instruction = attribute_instruction(lang, attribute, desired, rng, free_form_share)
+    return {
+        "source_caption": face_caption(lang, before),
+        "target_caption": face_caption(lang, after),
+        "instruction": instruction.text,
+        "instruction_origin": instruction.origin,
+        "edit_type": f"attribute_{'add' if desired else 'remove'}",
+        "attribute": attribute,
+        "desired": desired,
+        "source_attributes": compact_json(before),
+        "target_attributes": compact_json(after),
+    }
 
 
 def face_caption(lang: Language, values: Row, rng: random.Random | None = None) -> str:

@@ -132,21 +132,18 @@ def movable(region: Region) -> Region:
     return replace(region, source=source, points=points)
 
 
-def by_region(pairs: Iterable[tuple[Point, Point]], sources: Sequence[Mask]) -> tuple[list[list[Any]], int]:
+def with_handles(regions: Sequence[Region], pairs: Iterable[tuple[Point, Point]]) -> tuple[tuple[Region, ...], int]:
     """Give each pair of a handle and its target to the first region that holds the handle.
 
     Returns:
-        the pairs of each region, and the number of pairs whose handle lies in none.
+        The regions with their pairs, and the number of pairs whose handle lies in none.
     """
-    chosen: list[list[Any]] = [[] for _ in sources]
-    left = 0
+    points: list[list[tuple[Point, Point]]] = [[] for _ in range(len(regions) + 1)]
     for pair in pairs:
-        region = next((number for number, mask in enumerate(sources) if holds(mask, pair[0])), None)
-        if region is None:
-            left += 1
-        else:
-            chosen[region].append(pair)
-    return chosen, left
+        inside = (number for number, region in enumerate(regions) if holds(region.source, pair[0]))
+        points[next(inside, -1)].append(pair)
+    outside = points.pop()
+    return tuple(replace(region, points=tuple(p)) for region, p in zip(regions, points, strict=True)), len(outside)
 
 
 def translation(dx: float, dy: float) -> Matrix:

@@ -46,13 +46,7 @@ def save_model(
     (out / "config.json").write_text(json.dumps(dict(description), indent=2) + "\n", encoding="utf-8")
 
 
-def record(
-    name: str,
-    out: Path,
-    config: Mapping[str, Any],
-    result: TrainResult,
-    scores: Mapping[str, float],
-) -> None:
+def record(name: str, out: Path, config: Mapping[str, Any], result: TrainResult, scores: Mapping[str, float]) -> None:
     """Write provenance.json beside the weights."""
     settings = settings_of(config)
     log.info("%s: %s", name, json.dumps(dict(scores)))

@@ -116,10 +116,7 @@ Scenes = tuple[Tensor, list[scene_world.Scene]]
 def scene_pools(config: Mapping[str, Any], work: Path) -> tuple[Scenes, Scenes]:
     """Return the training and the held-out scenes of a training, each as `scene_pool`."""
     folder, seed = work.parent / "pools", config["seed"]
-    return (
-        scene_pool(config["scenes"], seed, folder),
-        scene_pool(HELD_OUT_SCENES, held_out_seed(seed), folder),
-    )
+    return (scene_pool(config["scenes"], seed, folder), scene_pool(HELD_OUT_SCENES, held_out_seed(seed), folder))
 
 
 def resampled(images: Tensor, seed: int) -> Tensor:

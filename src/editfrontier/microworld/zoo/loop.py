@@ -114,20 +114,6 @@ def cached(path: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     return tensors
 
 
-def _load_state(path: Path, settings: TrainSettings) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    known = asdict(settings)
-    defaults = {f.name: f.default for f in fields(TrainSettings) if f.default is not MISSING}
-    if json.dumps({**defaults, **json.loads(state["settings"])}, sort_keys=True) != json.dumps(known, sort_keys=True):
-        raise UserError(
-            f"{path}: was written with other training settings, expected those of the config. "
-            f"Delete the folder {path.parent} to start again, or restore the config"
-        )
-    return state
-
-
 class _Average:
     """Exponential average of a model's parameters; `swap` exchanges both."""
 
@@ -147,6 +133,16 @@ class _Average:
                 held = parameter.detach().clone()
                 parameter.data.copy_(mean)
                 mean.copy_(held)
+
+    def call(self, model: nn.Module, step: int, callbacks: Sequence[StepCallback]) -> None:
+        """Call functions with the averaged weights in the model."""
+        if callbacks:
+            self.swap()
+            model.eval()
+            for callback in callbacks:
+                callback(step, model)
+            model.train()
+            self.swap()
 
 
 @dataclass
@@ -219,15 +215,8 @@ def train(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser, average = _optimiser(parameters, settings), _Average(parameters, settings.ema)
     path, run = work_dir / "state" / "state.pt", _Progress(name, settings.steps)
-    state = _load_state(path, settings)
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        for mean, saved in zip(average.values, state["average"], strict=True):
-            mean.copy_(saved)
-        run.step, run.seconds = int(state["step"]), float(state["seconds"])
-        run.losses = [(int(step), float(loss)) for step, loss in state["losses"]]
-        log.info("%s: resumed at step %d of %d", name, run.step, settings.steps)
+    if path.exists():
+        _resume(path, settings, model, optimiser, average, run)
     last_save = time.monotonic()
     last = min(settings.steps, stop_at) if stop_at is not None else settings.steps
     while run.step < last:
@@ -236,14 +225,7 @@ def train(
         average.update(run.step)
         if time.monotonic() - run.last_log >= log_seconds or run.step == last:
             run.report()
-        due = [callback for every, callback in callbacks if run.step % every == 0]
-        if due:
-            average.swap()
-            model.eval()
-            for callback in due:
-                callback(run.step, model)
-            model.train()
-            average.swap()
+        average.call(model, run.step, [callback for every, callback in callbacks if run.step % every == 0])
         now = time.monotonic()
         if now - last_save >= checkpoint_seconds or run.step == last:
             run.seconds += now - last_save
@@ -253,11 +235,39 @@ def train(
             save_atomically({"settings": json.dumps(asdict(settings), sort_keys=True), **parts, **numbers}, path)
     average.swap()
     model.eval()
-    weights = {
-        key: (value.detach().float() if value.is_floating_point() else value.detach()).cpu().clone()
-        for key, value in model.state_dict().items()
-    }
+    weights = {key: _plain(value) for key, value in model.state_dict().items()}
     return TrainResult(weights, run.step, run.seconds, str(device), run.losses)
+
+
+def _resume(
+    path: Path,
+    settings: TrainSettings,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: _Average,
+    run: _Progress,
+) -> None:
+    """Restore the state that an earlier run saved; raise `UserError` if that had other settings."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    defaults = {f.name: f.default for f in fields(TrainSettings) if f.default is not MISSING}
+    saved_settings = {**defaults, **json.loads(state["settings"])}
+    if json.dumps(saved_settings, sort_keys=True) != json.dumps(asdict(settings), sort_keys=True):
+        raise UserError(
+            f"{path}: was written with other training settings, expected those of the config. "
+            f"Delete the folder {path.parent} to start again, or restore the config"
+        )
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    for mean, saved in zip(average.values, state["average"], strict=True):
+        mean.copy_(saved)
+    run.step, run.seconds = int(state["step"]), float(state["seconds"])
+    run.losses = [(int(step), float(loss)) for step, loss in state["losses"]]
+    log.info("%s: resumed at step %d of %d", run.name, run.step, run.steps)
+
+
+def _plain(value: Tensor) -> Tensor:
+    value = value.detach()
+    return (value.float() if value.is_floating_point() else value).cpu().clone()
 
 
 def _step(
