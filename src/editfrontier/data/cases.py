@@ -163,9 +163,7 @@ def read_mask(path: Path, size: tuple[int, int], *, allow_empty: bool = False) -
     """
     mask = same_size(grey_mask(open_picture(path, missing=_MAKE_AGAIN), where=str(path)), size, str(path))
     if not allow_empty and not mask.any():
-        raise UserError(
-            f"{path}: the mask is empty, at least one editable (white) pixel was expected. Redraw the mask."
-        )
+        raise UserError(f"{path}: the mask is empty, expected an editable (white) pixel. Redraw the mask.")
     return mask
 
 

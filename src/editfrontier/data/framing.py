@@ -129,9 +129,7 @@ def read_square(path: Path, size: int) -> Pixels:
     pixels = read_rgb(path)
     height, width = pixels.shape[:2]
     if height != width:
-        raise UserError(
-            f"{path}: is {width}x{height} pixels, expected a square. Replace it by the one of the data set."
-        )
+        raise UserError(f"{path}: is {width}x{height} pixels, expected a square. Get the original file.")
     if height < size:
         raise UserError(
             f"{path}: is {width}x{height} pixels, smaller than the {size}x{size} that are evaluated. Take the images "

@@ -116,9 +116,7 @@ class _Reader:
 
     def __init__(self, data: Any, path: Path, key: str, allowed: Iterable[str] | None = None) -> None:
         if not isinstance(data, dict):
-            raise UserError(
-                f"{path}: {key or 'file'}: is {_kind(data)}, expected a mapping. Indent its entries below it."
-            )
+            raise UserError(f"{path}: {key or 'file'}: is {_kind(data)}, expected a mapping. Indent its entries.")
         self.data, self.path, self.key = data, path, key
         if allowed is not None:
             names = sorted(allowed)

@@ -86,9 +86,7 @@ def parse_drags(text: str, folder: Path, size: tuple[int, int], case_id: str) ->
 
 def _region(entry: Any, where: str, read: Callable[[str, str], Mask]) -> Region:
     if not isinstance(entry, dict):
-        raise UserError(
-            f"{where}: is {_shown(entry)}, expected an object with kind, source_mask and affine. Correct it."
-        )
+        raise UserError(f"{where}: is {_shown(entry)}, expected an object with kind, source_mask, affine. Correct it.")
     for key in entry:
         if key not in _KEYS:
             raise UserError(f"{where}: there is no key '{key}'.{did_you_mean(key, _KEYS)} Correct the name.")
@@ -203,9 +201,7 @@ def _matrix(value: Any, where: str) -> Matrix:
     except (TypeError, ValueError):
         matrix = np.empty(0)
     if matrix.shape != (2, 3) or not np.isfinite(matrix).all():
-        raise UserError(
-            f"{where}, affine: is {_shown(value)}, expected two rows of three finite numbers. Correct the matrix."
-        )
+        raise UserError(f"{where}, affine: is {_shown(value)}, expected two rows of three finite numbers. Correct it.")
     return matrix
 
 

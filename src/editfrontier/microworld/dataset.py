@@ -231,20 +231,10 @@ def build_task(
     repeats: int = 1,
     **options: Any,
 ) -> list[Case]:
-    """Build the cases of a task: PNG files and, last, `cases.parquet`.
+    """Build and return the cases of a task: PNG files and, last, `cases.parquet`.
 
-    Args:
-        task: name of the task, the start of its case ids.
-        n: number of cases, at least 1.
-        seed: seed of the data.
-        out_dir: folder of the table and the images.
-        dataset: a name of `DATASETS`, None = the name of the task.
-        language: language file, None = the default one.
-        repeats: number of seeds that every case is edited with, at least 1 (see `repeats.repeated`).
-        options: options of the builder, for example `free_form_share`, `population`, `portrait_share`.
-
-    Returns:
-        The cases as written.
+    Arguments as for `data.reading.build.build_task`; `dataset` is a name of `DATASETS`, and `options` are those of its
+    builder.
 
     Raises:
         UserError: unknown data set or option, or a value out of range.

@@ -21,11 +21,11 @@ from editfrontier.base.seeding import stable_seed
 from editfrontier.data.cases import Case, write_case
 from editfrontier.data.dataset import Dataset, Options, Request
 from editfrontier.data.framing import read_square
-from editfrontier.data.language import HAIR_COLOURS, Language, check_share, pick
+from editfrontier.data.language import Language, check_share, pick
 from editfrontier.data.reading.balance import balanced
 from editfrontier.data.reading.build import optional_file, raw_file
 from editfrontier.data.reading.choice import salted
-from editfrontier.data.reading.face_attributes import PLAIN, directions, edit_columns
+from editfrontier.data.reading.face_attributes import PLAIN, changes, directions, edit_columns
 
 if TYPE_CHECKING:
     from editfrontier.data.framing import Pixels
@@ -96,7 +96,7 @@ def build(request: Request) -> list[Case]:
     order = [name for name in order if name in labels]
     known = {attribute for row in labels.values() for attribute in row}
     names = [attribute for attribute in request.language.attributes if attribute in known]
-    candidates = {edit: [name for name in order if _editable(labels[name], *edit)] for edit in directions(names)}
+    candidates = {edit: [name for name in order if changes(labels[name], *edit)] for edit in directions(names)}
     cases = []
     for number, (name, edit, _) in enumerate(balanced(candidates, request.cases, lambda name, edit: True)):
         rng = random.Random(stable_seed("ffhq instruction", request.seed, name, *edit))
@@ -124,12 +124,6 @@ class _Images:
 def _find_images(request: Request) -> _Images:
     metadata = optional_file(DATASET, request.raw, METADATA)
     return _Images(raw_file(DATASET, request.raw, IMAGES), read_metadata(metadata) if metadata is not None else {})
-
-
-def _editable(row: Mapping[str, bool], attribute: str, desired: bool) -> bool:
-    if row.get(attribute) is not (not desired):
-        return False
-    return attribute not in HAIR_COLOURS or sum(row.get(name, False) for name in HAIR_COLOURS) == 1
 
 
 def _case(request: Request, source: _Images, name: str, case_id: str, **columns: Any) -> Case:

@@ -149,9 +149,7 @@ def _names(header: Sequence[str], renamed: Sequence[str], path: Path) -> list[st
                 f"option 'columns': {pair!r}, expected \"theirs=ours\" with a column of ours.{near} Correct it."
             )
         if theirs not in header:
-            raise UserError(
-                f"{path}: has no column '{theirs}'.{did_you_mean(theirs, header)} Correct the option `columns`."
-            )
+            raise UserError(f"{path}: has no column '{theirs}'.{did_you_mean(theirs, header)} Correct `columns`.")
         ours[theirs] = name
     names = [ours.get(column, column if column in COLUMNS else "") for column in header]
     twice = sorted({name for name in names if name and names.count(name) > 1})

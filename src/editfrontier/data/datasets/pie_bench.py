@@ -98,9 +98,7 @@ def decode_mask(runs: Any, where: str) -> Mask:
         )
     whole = isinstance(runs, list) and all(isinstance(value, int) and not isinstance(value, bool) for value in runs)
     if not whole or len(runs) % 2 or any(value < 0 for value in runs):
-        raise UserError(
-            f"{where}: its mask is no list of starts and lengths of runs, {runs!r:.60}. Get the file again."
-        )
+        raise UserError(f"{where}: its mask is no list of starts and lengths, {runs!r:.60}. Get the file again.")
     if any(start >= SIDE * SIDE for start in runs[0::2]):
         raise UserError(
             f"{where}: a run of its mask starts behind the last of {SIDE * SIDE} pixels. Get the file again."

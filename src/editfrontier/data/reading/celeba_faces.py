@@ -64,9 +64,7 @@ def read_faces(dataset: Dataset, raw: Path, split: str) -> Faces:
     originals = read_mapping(raw_file(dataset, raw, MAPPING))
     missing = [name for name in labels if name not in originals]
     if missing:
-        raise UserError(
-            f"{raw / MAPPING}: has no row of image {missing[0]}, which {ATTRIBUTES} labels. Unpack it again."
-        )
+        raise UserError(f"{raw / MAPPING}: has no row of {missing[0]}, which {ATTRIBUTES} labels. Unpack it again.")
     identity_file = optional_file(dataset, raw, IDENTITIES)
     people = read_pairs(identity_file) if identity_file is not None else {}
     if identity_file is not None:
@@ -121,9 +119,7 @@ def read_pairs(path: Path) -> dict[str, str]:
     for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
         if len(words) not in (0, 2):
-            raise UserError(
-                f"{path}, line {number}: {line[:60]!r}, expected a file name and a number. Download it again."
-            )
+            raise UserError(f"{path}, line {number}: {line[:60]!r}, expected file name and number. Download it again.")
         if words:
             pairs[words[0]] = words[1]
     return pairs

@@ -108,8 +108,15 @@ def directions(names: Iterable[str]) -> list[Edit]:
     return [(name, desired) for desired in (True, False) for name in names if desired or name not in HAIR_COLOURS]
 
 
+def changes(values: Row, attribute: str, desired: bool) -> bool:
+    """Return whether an edit changes known attributes; a hair colour changes if there is exactly one other."""
+    if values.get(attribute) is not (not desired):
+        return False
+    return attribute not in HAIR_COLOURS or sum(values.get(name, False) for name in HAIR_COLOURS) == 1
+
+
 def editable(row: Row, attribute: str, desired: bool) -> bool:
-    """Return whether an edit changes a face and is plausible.
+    """Return whether an edit changes a face (see `changes`) and is plausible.
 
     Args:
         row: the labels of CelebA, also "Male", "Bald" and "Wearing_Hat".
@@ -117,18 +124,13 @@ def editable(row: Row, attribute: str, desired: bool) -> bool:
         desired: the value after the edit.
 
     Returns:
-        False if the face has the value already; for a hair colour unless it has exactly one other; for hair and bangs
-        if it is bald or wears a hat; for adding a beard or moustache unless it is labelled male, because hardly anybody
-        asks for one on other faces.
+        False also for hair and bangs if it is bald or wears a hat; for adding a beard or moustache unless it is
+        labelled male, because hardly anybody asks for one on other faces.
     """
-    values = known_attributes(row)
-    if values.get(attribute) is not (not desired):
+    if not changes(known_attributes(row), attribute, desired):
         return False
-    covered = row.get("Bald", False) or row.get("Wearing_Hat", False)
-    if attribute in HAIR_COLOURS:
-        return not covered and sum(values.get(name, False) for name in HAIR_COLOURS) == 1
-    if attribute == "bangs":
-        return not covered
+    if attribute in (*HAIR_COLOURS, "bangs"):
+        return not (row.get("Bald", False) or row.get("Wearing_Hat", False))
     if attribute in ("beard", "moustache") and desired:
         return row.get("Male", False)
     return True

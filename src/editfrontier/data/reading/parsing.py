@@ -45,6 +45,9 @@ LEAST_PIXELS_AT_256 = 64
 Parts = Mapping[str, Mask]
 """Part -> bool [H, W]; a hidden part is all False."""
 
+EditMask = Callable[[Parts, bool], Mask | None]
+"""(parts, desired value) -> edit mask, None if the parts that it is made of are hidden"""
+
 
 def read_parts(folder: Path, number: int, size: int) -> dict[str, Mask]:
     """Read the masks of the parts of one face and scale them.
@@ -136,13 +139,9 @@ def _rectangle(shape: tuple[int, ...], top: float, bottom: float, left: float, r
     return mask
 
 
-def _mouth(parts: Parts, desired: bool) -> Mask | None:
-    """Return mouth and lips with the cheeks beside them, which move with the corners of the mouth."""
-    return _grown(_union(parts, "mouth", "u_lip", "l_lip"), 14)
-
-
-def _lips(parts: Parts, desired: bool) -> Mask | None:
-    return _grown(_union(parts, "u_lip", "l_lip"), 3)
+def _around(at_256: float, *names: str) -> EditMask:
+    """Return the function that makes the mask of some parts with a rim, for both values."""
+    return lambda parts, desired: _grown(_union(parts, *names), at_256)
 
 
 def _glasses(parts: Parts, desired: bool) -> Mask | None:
@@ -198,16 +197,6 @@ def _bangs(parts: Parts, desired: bool) -> Mask | None:
     return grown & above if grown is not None else None
 
 
-def _hair(parts: Parts, desired: bool) -> Mask | None:
-    return _grown(parts["hair"], 4)
-
-
-def _face(parts: Parts, desired: bool) -> Mask | None:
-    """Return face and neck, where wrinkles are."""
-    names = ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip", "neck")
-    return _grown(_union(parts, *names), 3)
-
-
 def _earrings(parts: Parts, desired: bool) -> Mask | None:
     """Return the earrings to remove, or the area from the middle of each ear down for new ones."""
     if not desired and parts["ear_r"].any():
@@ -228,18 +217,21 @@ def _necklace(parts: Parts, desired: bool) -> Mask | None:
     return _grown(parts["neck"], 10)
 
 
-EDIT_MASKS: Mapping[str, Callable[[Parts, bool], Mask | None]] = {
-    "smile": _mouth,
-    "open_mouth": _mouth,
+# With the cheeks beside the mouth, which move with its corners.
+_MOUTH = _around(14, "mouth", "u_lip", "l_lip")
+_FACE = ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
+EDIT_MASKS: Mapping[str, EditMask] = {
+    "smile": _MOUTH,
+    "open_mouth": _MOUTH,
     "glasses": _glasses,
     "hat": _hat,
     "beard": _beard,
     "moustache": _moustache,
     "earrings": _earrings,
-    "lipstick": _lips,
-    "old": _face,
+    "lipstick": _around(3, "u_lip", "l_lip"),
+    "old": _around(3, *_FACE, "neck"),  # where wrinkles are
     "bangs": _bangs,
     "necklace": _necklace,
-    **dict.fromkeys(("black_hair", "brown_hair", "blond_hair", "grey_hair"), _hair),
+    **dict.fromkeys(("black_hair", "brown_hair", "blond_hair", "grey_hair"), _around(4, "hair")),
 }
-"""Attribute of the language -> (parts, desired value) -> edit mask."""
+"""By attribute of the language."""

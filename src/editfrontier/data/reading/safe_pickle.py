@@ -41,9 +41,10 @@ class _Type:
 
 
 class _Array:
-    """Stands for `numpy.ndarray` while its parts are read."""
+    """Stands for `numpy.ndarray` while its parts are read; calls of `_reconstruct` make one."""
 
-    value: np.ndarray[Any, Any] | None = None
+    def __init__(self, *_: Any) -> None:
+        self.value: np.ndarray[Any, Any] | None = None
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, content = state
@@ -57,10 +58,6 @@ def _array(content: Any, kind: Any, shape: Any, order: str) -> np.ndarray[Any, A
     if order not in ("C", "F"):
         raise pickle.UnpicklingError(f"an array of the order {order!r}")
     return flat.reshape(tuple(shape), order="F" if order == "F" else "C").copy()
-
-
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
 
 
 def _scalar(kind: Any, content: Any) -> Any:
@@ -86,7 +83,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _encode,
 }
 for _core in ("numpy.core", "numpy._core"):  # before and since numpy 2
-    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
+    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Array
     _KNOWN[f"{_core}.multiarray", "scalar"] = _scalar
     _KNOWN[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
@@ -118,9 +115,7 @@ def load_plain(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise UserError(
-                f"{path}: has {size} bytes, expected at most {MAX_BYTES}. It is another file than expected."
-            )
+            raise UserError(f"{path}: has {size} bytes, expected at most {MAX_BYTES}. It is another file.")
         return _unwrapped(_SafeUnpickler(io.BytesIO(path.read_bytes())).load(), [_MAX_VALUES])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Unpack the data set again.") from None

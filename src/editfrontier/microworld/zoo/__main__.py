@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "train":
             command.add_argument("--work", type=Path, help="folder for state and caches, default: results/zoo/NAME")
         else:
-            command.add_argument(
-                "--scores", type=Path, help="JSON file for the scores; default: merged into the provenance"
-            )
+            command.add_argument("--scores", type=Path, help="JSON file for scores; default: merged into provenance")
             command.add_argument("--samples", type=Path, help="PNG file for a grid of held-out results")
     copy = commands.add_parser("install", help="copy a trained model to the folder that the study reads")
     copy.add_argument("source", type=Path)

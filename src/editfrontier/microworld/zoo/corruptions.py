@@ -170,9 +170,8 @@ def warp(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
 def smear(images: Tensor, severity: Tensor, generator: Generator) -> Tensor:
     """What a weak autoencoder does: fine detail lost in patches, coarse blotches of colour in its place."""
     batch, _, height, width = images.shape
-    coarse = functional.interpolate(
-        functional.avg_pool2d(images, 4), (height, width), mode="bicubic", align_corners=False
-    )
+    small = functional.avg_pool2d(images, 4)
+    coarse = functional.interpolate(small, (height, width), mode="bicubic", align_corners=False)
     patches = (1.4 * torch.sigmoid(2 * _soft_field(batch, height, width, 8, generator))).clamp(0, 1)
     loss = (_column(severity) * (0.6 + 0.6 * patches)).clamp(0, 1)
     blotches = _soft_field(batch, height, width, 16, generator, 3)

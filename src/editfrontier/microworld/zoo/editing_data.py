@@ -6,6 +6,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,13 +83,16 @@ def _noise(shape: Sequence[int], generator: torch.Generator, high_noise: float =
     return noise, timesteps
 
 
+@dataclass
 class TextToImageBatches:
     """(step, generator) -> batch of cached latents with captions."""
 
-    high_noise = 0.0
-
-    def __init__(self, latents: Tensor, captions: Captions, batch: int, name: str, seed: int) -> None:
-        self.latents, self.captions, self.batch, self.name, self.seed = latents, captions, batch, name, seed
+    latents: Tensor
+    captions: Captions
+    batch: int
+    name: str
+    seed: int
+    high_noise: float = 0.0
 
     def __call__(self, step: int, generator: torch.Generator) -> DiffusionBatch:
         rows = rows_for_step(len(self.latents), self.batch, step, self.name, self.seed)
@@ -193,12 +197,9 @@ class InstructionBatches:
     ) -> None:
         self.language, self.tokenizer = load_language(), tokenizer
         pairs = data.pairs()
-        seen = torch.cat(
-            [
-                (data.images[part[:, 0]] != data.images[part[:, 1]]).any(1).flatten(1).sum(1) > 3
-                for part in pairs.split(2048)
-            ]
-        )
+        images = data.images
+        blocks = [(images[part[:, 0]] != images[part[:, 1]]).any(1) for part in pairs.split(2048)]
+        seen = torch.cat([changed.flatten(1).sum(1) > 3 for changed in blocks])
         self.pairs, self.images, self.latents, self.scale = pairs[seen], data.images, latents, scale
         self.scenes, self.config, self.seed, self.name = scenes, config, seed, name
 
@@ -217,9 +218,8 @@ class InstructionBatches:
         rows = rows_for_step(len(self.scenes[0]), count, step, f"{self.name}-scenes", self.seed)
         source = torch.cat([self.latents[pairs[:, 0]], self.scenes[0][rows]])
         target = torch.cat([self.latents[pairs[:, 1]], self.scenes[2][rows]])
-        texts = [self.instruction(pair, rng) for pair in pairs.tolist()] + [
-            self.scenes[1][row] for row in rows.tolist()
-        ]
+        texts = [self.instruction(pair, rng) for pair in pairs.tolist()]
+        texts += [self.scenes[1][row] for row in rows.tolist()]
         return source, target, texts, pairs, rows
 
     def leave_out(self, texts: Sequence[str], generator: torch.Generator) -> tuple[list[str], Tensor]:

@@ -184,21 +184,16 @@ def train_clip(config: dict[str, Any], out: Path, work: Path) -> None:
     tokenizer = build_tokenizer(language_words(DEFAULT_PATH), context)
     tokens = WordTokens(tokenizer, context)
     text_config = {**config["text"], "vocab_size": len(tokenizer)}
-    model = ClipWithWords(
-        CLIP(config["embedding"], config["vision"], text_config), config["embedding"], data.words.shape[1]
-    )
+    clip = CLIP(config["embedding"], config["vision"], text_config)
+    model = ClipWithWords(clip, config["embedding"], data.words.shape[1])
     model = model.to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     count = len(data.attributes)
 
     def batch(step: int, generator: Generator) -> ClipBatch:
         seen = round(config["batch"] * config["scene_share"])
-        index = torch.cat(
-            [
-                torch.randint(count, (config["batch"] - seen,), generator=generator),
-                count + torch.randint(len(data.scenes), (seen,), generator=generator),
-            ]
-        )
+        who = torch.randint(count, (config["batch"] - seen,), generator=generator)
+        index = torch.cat([who, count + torch.randint(len(data.scenes), (seen,), generator=generator)])
         images = (augment(to_float(data.images[index]), generator, 0.25) - mean) / std
         rng = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
         texts = data.captions(index.tolist(), rng)

@@ -112,9 +112,8 @@ def vqa_loss(network: Any, data: VqaBatch, answers: tuple[int, int], end: int, w
     loss = loss + weights["tokens"] * bce(read[known], data.agrees[known].float())
     parts = network.patches(seen[:, 1:]).float().split(network.kinds, dim=2)
     for kind, part in enumerate(parts):
-        loss = loss + weights["patches"] * cross(
-            part.flatten(0, 1), data.patches[:, kind].flatten(), ignore_index=IGNORED
-        )
+        labels = data.patches[:, kind].flatten()
+        loss = loss + weights["patches"] * cross(part.flatten(0, 1), labels, ignore_index=IGNORED)
     whole = network.whole(seen[:, 0]).float()
     loss = loss + weights["whole"] * cross(whole[:, : len(BACKGROUNDS)], data.background, ignore_index=IGNORED)
     people = data.attributes[:, 0].isfinite()

@@ -77,9 +77,7 @@ def load_t5(folder: Path) -> tuple[T5EncoderModel, T5TokenizerFast]:
     from transformers import T5EncoderModel, T5TokenizerFast
 
     if not (folder / "config.json").exists():
-        raise UserError(
-            f"{folder}: no T5 encoder here, expected config.json and weights. Train it first: snakemake zoo"
-        )
+        raise UserError(f"{folder}: no T5 encoder here, expected config.json and weights. Train it: snakemake zoo")
     model = T5EncoderModel.from_pretrained(str(folder), dtype=torch.float32).eval().requires_grad_(False)
     return model, T5TokenizerFast.from_pretrained(str(folder))
 

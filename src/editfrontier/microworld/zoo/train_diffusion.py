@@ -45,9 +45,7 @@ def load_autoencoder(folder: Path) -> Any:
     from diffusers import AutoencoderKL
 
     if not (folder / "config.json").exists():
-        raise UserError(
-            f"{folder}: no autoencoder here, expected config.json and weights. Train it first: snakemake zoo"
-        )
+        raise UserError(f"{folder}: no autoencoder here, expected config.json and weights. Train it: snakemake zoo")
     return AutoencoderKL.from_pretrained(str(folder), dtype=torch.float32).eval().requires_grad_(False)
 
 
