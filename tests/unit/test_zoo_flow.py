@@ -246,7 +246,7 @@ def test_ultraedit_batches_follow_its_latent_convention(tmp_path: Path, models: 
     )
     table = ultraedit.TextTable(pipeline, [*t5.all_instructions(), *texts], 28)
     pairs = InstructionBatches(data, latents, scenes, None, 1.0, own, 0, "toy")
-    batches = ultraedit.UltraEditBatches(pairs, (before, after), table, vae, own, masks=True)
+    batches = ultraedit.UltraEditBatches(pairs, (before, after), table, vae, own, masked=True)
     source, target, said, rows, scene_rows = pairs.examples(0, random.Random(5))
     direct = pipeline.encode_prompt(said[:2], None, None, do_classifier_free_guidance=False, max_sequence_length=28)
     assert torch.allclose(table(said[:2])[0], direct[0], rtol=1e-3, atol=1e-4)  # kept as fp16

@@ -134,9 +134,8 @@ def _background(look: _Look, page: Plane) -> Tensor:
     scene = torch.lerp(outdoor.expand(-1, -1, SIZE, SIZE), ground.expand(-1, -1, SIZE, SIZE), horizon[:, None])
     phase = 6.2832 * look.nuisance["pattern_phase"]
     angle = 3.1416 * look.nuisance["pattern"]
-    wave = torch.sin(
-        (6.0 + 8.0 * look.nuisance["pattern"]) * (torch.cos(angle) * page.x + torch.sin(angle) * page.y) + phase
-    )
+    along = torch.cos(angle) * page.x + torch.sin(angle) * page.y
+    wave = torch.sin((6.0 + 8.0 * look.nuisance["pattern"]) * along + phase)
     scene = scene * (1.0 + 0.12 * wave)[:, None]
     return torch.where(look.outdoor[:, None, None, None], scene, plain).clamp(0, 1)
 
@@ -193,12 +192,9 @@ def _draw_head(canvas: Canvas, look: _Look, p: Plane, face: _Face, skin: Tensor,
     crease = skin * 0.58
     lines = draw.parabola(p, 0.0, face.brow_y - 0.075, 0.20, 0.02, 0.016)
     for side in (-1.0, 1.0):
-        lines = torch.minimum(
-            lines, draw.segment(p, side * 0.11, face.nose_y + 0.04, side * 0.21, face.mouth_y + 0.04, 0.018)
-        )
-        lines = torch.minimum(
-            lines, draw.segment(p, side * 0.09, face.eye_y + 0.14, side * 0.25, face.eye_y + 0.12, 0.014)
-        )
+        fold = draw.segment(p, side * 0.11, face.nose_y + 0.04, side * 0.21, face.mouth_y + 0.04, 0.018)
+        bag = draw.segment(p, side * 0.09, face.eye_y + 0.14, side * 0.25, face.eye_y + 0.12, 0.014)
+        lines = torch.minimum(torch.minimum(lines, fold), bag)
     lines = torch.minimum(lines, draw.parabola(p, 0.0, face.brow_y - 0.135, 0.16, 0.015, 0.014))
     canvas.paint(lines, crease, shown=look.has["old"], opacity=0.8)
 

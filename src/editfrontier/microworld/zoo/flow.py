@@ -127,6 +127,7 @@ class FlowTextEncoders:
         return prompt.float(), pooled.float()
 
 
+@dataclass
 class CaptionBatches:
     """(step, generator) -> batch of cached latents with embedded captions.
 
@@ -134,22 +135,18 @@ class CaptionBatches:
     guidance: None for the number 1 everywhere (no distillation), or the range that guidance is drawn from.
     """
 
-    def __init__(
-        self,
-        latents: Tensor,
-        normalise: tuple[float, float],
-        captions: Captions,
-        text: FlowTextEncoders,
-        config: Mapping[str, Any],
-        name: str,
-        seed: int,
-        scene_share: float | None = None,
-        guidance: Sequence[float] | None = None,
-    ) -> None:
-        self.latents, self.normalise, self.captions, self.text = latents, normalise, captions, text
-        self.config, self.name, self.seed = config, name, seed
-        self.scene_share, self.guidance = scene_share, guidance
-        self.empty = text([""])
+    latents: Tensor
+    normalise: tuple[float, float]
+    captions: Captions
+    text: FlowTextEncoders
+    config: Mapping[str, Any]
+    name: str
+    seed: int
+    scene_share: float | None = None
+    guidance: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        self.empty = self.text([""])
 
     def rows(self, step: int) -> Tensor:
         """Return the rows of the training data that one step takes."""

@@ -77,10 +77,18 @@ def agreement(judged: Tensor, wanted: Tensor) -> dict[str, float]:
         balanced.append(sum(parts) / len(parts))
         scores[f"obeyed_{name}"] = round(balanced[-1], 4)
     return {
-        "prompts_obeyed": round(float((judged == wanted).float().mean()), 4),
+        "prompts_obeyed": _share(judged == wanted),
         "prompts_obeyed_balanced": round(sum(balanced) / len(balanced), 4),
         **scores,
     }
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+
+
+def _share(hits: Tensor) -> float:
+    return round(float(hits.float().mean()), 4)
 
 
 def _generators(count: int, kind: str) -> list[torch.Generator]:
@@ -89,11 +97,8 @@ def _generators(count: int, kind: str) -> list[torch.Generator]:
 
 @torch.no_grad()
 def _round_trip(vae: Any, images: Tensor) -> Tensor:
-    blocks = []
-    for block in images.split(BATCH):
-        source = to_float(block).to(vae.dtype)
-        blocks.append(to_uint8(vae.decode(vae.encode(source).latent_dist.mode()).sample))
-    return torch.cat(blocks)
+    sources = (to_float(block).to(vae.dtype) for block in images.split(BATCH))
+    return torch.cat([to_uint8(vae.decode(vae.encode(source).latent_dist.mode()).sample) for source in sources])
 
 
 def _text_to_image(
@@ -109,8 +114,7 @@ def _text_to_image(
     texts = [portrait_caption(language, named_attributes(row)) for row in wanted]
     generators = _generators(count, name)
     images = []
-    for start in range(0, count, BATCH):
-        part = slice(start, min(start + BATCH, count))
+    for part in _blocks(count):
         output = pipeline(texts[part], generator=generators[part], output_type="pt", **options).images
         images.append(to_uint8(output.float() * 2 - 1))
     result = torch.cat(images)
@@ -176,8 +180,7 @@ def _editing(
     rng = random.Random(stable_seed("held-out", name))
     results = []
     generators = _generators(len(targets), name)
-    for start in range(0, len(targets), BATCH):
-        part = slice(start, min(start + BATCH, len(targets)))
+    for part in _blocks(len(targets)):
         if name == "inpainting":
             rows = attributes[targets[part]]
             texts = [portrait_caption(language, named_attributes(row)) for row in rows]
@@ -203,10 +206,10 @@ def _editing(
 
     hits = success(edited)
     scores = {
-        "success": round(float(hits.float().mean()), 4),
-        "success_add": round(float(hits[desired].float().mean()), 4),
-        "success_remove": round(float(hits[~desired].float().mean()), 4),
-        "ceiling_success": round(float(success(_round_trip(pipeline.vae, after)).float().mean()), 4),
+        "success": _share(hits),
+        "success_add": _share(hits[desired]),
+        "success_remove": _share(hits[~desired]),
+        "ceiling_success": _share(success(_round_trip(pipeline.vae, after))),
         "background_l1": error(edited),
         "autoencoder_background_l1": error(trip),
         "edits": float(len(targets)),
@@ -215,5 +218,5 @@ def _editing(
     for index, attribute in enumerate(ATTRIBUTES):
         edited_here = columns == index
         if edited_here.any():
-            scores[f"success_{attribute}"] = round(float(hits[edited_here].float().mean()), 4)
+            scores[f"success_{attribute}"] = _share(hits[edited_here])
     return scores

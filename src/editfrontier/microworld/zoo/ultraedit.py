@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,16 +111,11 @@ class TextTable:
     def __init__(self, pipeline: Any, texts: Sequence[str], tokens: int) -> None:
         distinct = list(dict.fromkeys(["", *texts]))
         self.place = {text: index for index, text in enumerate(distinct)}
-        prompts, pooled = [], []
+        options: dict[str, Any] = {"do_classifier_free_guidance": False, "max_sequence_length": tokens}
+        blocks = [distinct[start : start + TEXT_BLOCK] for start in range(0, len(distinct), TEXT_BLOCK)]
         with torch.no_grad():
-            for start in range(0, len(distinct), TEXT_BLOCK):
-                block = distinct[start : start + TEXT_BLOCK]
-                embedded = pipeline.encode_prompt(
-                    block, None, None, do_classifier_free_guidance=False, max_sequence_length=tokens
-                )
-                prompts.append(embedded[0].half())
-                pooled.append(embedded[2].half())
-        self.prompts, self.pooled = torch.cat(prompts), torch.cat(pooled)
+            embedded = [pipeline.encode_prompt(block, None, None, **options) for block in blocks]
+        self.prompts, self.pooled = (torch.cat([part[k].half() for part in embedded]) for k in (0, 2))
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the embeddings [B, L, D] and [B, P] of known texts."""
@@ -133,25 +129,20 @@ def changed_places(source: Tensor, target: Tensor) -> Tensor:
     return F.max_pool2d(differs.float(), 3, 1, 1)
 
 
+@dataclass
 class UltraEditBatches:
     """(step, generator) -> pairs with embedded instructions and, as extra channels, the bare latents of the source.
 
-    With `masks`, also the bare latents of the mask: the exact mask of the edit, grown by 0 to 5 pixels, or all white in
+    If `masked`, also the bare latents of the mask: the exact mask of the edit, grown by 0 to 5 pixels, or all white in
     a share `white` of the draws. Text, image and mask, or all of them, are left out as in `InstructionBatches`.
     """
 
-    def __init__(
-        self,
-        pairs: InstructionBatches,
-        scenes: tuple[Tensor, Tensor],
-        table: TextTable,
-        vae: Any,
-        config: Mapping[str, Any],
-        *,
-        masks: bool,
-    ) -> None:
-        self.pairs, self.scenes, self.table, self.vae = pairs, scenes, table, vae
-        self.config, self.masked = config, masks
+    pairs: InstructionBatches
+    scenes: tuple[Tensor, Tensor]
+    table: TextTable
+    vae: Any
+    config: Mapping[str, Any]
+    masked: bool
 
     def masks(self, pairs: Tensor, rows: Tensor, rng: random.Random) -> Tensor:
         """Draw masks float {0, 1} [B, 1, 64, 64] of portrait pairs and of scene pairs."""
@@ -211,7 +202,7 @@ def train_ultraedit(
     pipeline = build_pipeline(model, vae, text)
     table = TextTable(pipeline, [*all_instructions(), *texts], merged["tokens"])
     pairs = InstructionBatches(data, latents, scenes, None, 1.0, merged, settings.seed, name)
-    batches = UltraEditBatches(pairs, (before, after), table, vae, merged, masks=name == MASK)
+    batches = UltraEditBatches(pairs, (before, after), table, vae, merged, masked=name == MASK)
     fast = compiled(model, settings.steps)
 
     def loss_fn(_: nn.Module, batch: FlowBatch) -> Tensor:
