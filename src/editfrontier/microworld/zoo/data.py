@@ -12,7 +12,6 @@ import logging
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,10 +24,8 @@ from editfrontier.data.language import HAIR_COLOURS
 from editfrontier.microworld import portraits as world
 from editfrontier.microworld.portrait_painter import render_portraits
 from editfrontier.microworld.portraits import ATTRIBUTES
+from editfrontier.microworld.scenes import Scene, render_scenes, sample_scenes
 from editfrontier.microworld.zoo.loop import cached
-
-if TYPE_CHECKING:
-    from editfrontier.microworld.scenes import Scene
 
 log = logging.getLogger(__name__)
 
@@ -120,18 +117,14 @@ def portraits_with_flips(n: int, flips: int, seed: int) -> tuple[Tensor, Tensor,
 
 def scene_images(n: int, seed: int) -> Tensor:
     """Render n training scenes -> uint8 [n, 3, 64, 64]."""
-    from editfrontier.microworld import scenes as world
-
-    blocks = [world.render_scenes(training_scenes(min(1000, n - start), start, seed))[0] for start in range(0, n, 1000)]
+    blocks = [render_scenes(training_scenes(min(1000, n - start), start, seed))[0] for start in range(0, n, 1000)]
     return torch.cat(blocks) if blocks else torch.zeros(0, 3, 64, 64, dtype=torch.uint8)
 
 
 def training_scenes(n: int, start: int, seed: int) -> list[Scene]:
     """Return the n scenes of the training set from row `start` on, a multiple of 1000, the size of its blocks."""
-    from editfrontier.microworld import scenes as world
-
     blocks = [
-        world.sample_scenes(min(1000, n - done), stable_seed("train", "scenes", seed, start + done))
+        sample_scenes(min(1000, n - done), stable_seed("train", "scenes", seed, start + done))
         for done in range(0, n, 1000)
     ]
     return [scene for block in blocks for scene in block]

@@ -237,12 +237,6 @@ class InstructionBatches:
         return DiffusionBatch(target, noise, timesteps, tokenise(self.tokenizer, texts), source * keep)
 
 
-def instruction_scenes(vae: AutoencoderKL, n: int, seed: int, folder: Path) -> tuple[Tensor, list[str], Tensor]:
-    """Return n scene pairs as unscaled latents: source [n, 4, 16, 16], instructions, target."""
-    source, texts, target = scene_pairs(n, seed)
-    return cached_latents(vae, source, folder), texts, cached_latents(vae, target, folder)
-
-
 def scene_pairs(n: int, seed: int) -> tuple[Tensor, list[str], Tensor]:
     """Draw n scene pairs of the training: source uint8 [n, 3, 64, 64], instructions, target."""
     return session_pairs(n, stable_seed("train", "instructions", seed), portrait_share=0.0)

@@ -29,7 +29,7 @@ from editfrontier.microworld.zoo.editing_data import (
     InstructionBatches,
     TextToImageBatches,
     cached_latents,
-    instruction_scenes,
+    scene_pairs,
 )
 from editfrontier.microworld.zoo.loop import TrainResult, TrainSettings, train
 from editfrontier.microworld.zoo.text_init import start_from_clip
@@ -63,19 +63,20 @@ def train_diffusion(
     """
     entry = config[name]
     settings = TrainSettings(**entry["train"])
-    data_settings = DataSettings(**config["data"])
-    data = load_data(data_settings, work.parent / "data")
+    data_settings, folder = DataSettings(**config["data"]), work.parent / "data"
+    data = load_data(data_settings, folder)
     vae = load_autoencoder(vae_folder)
     scale = float(vae.config.scaling_factor)
     tokenizer = build_tokenizer(language_words(DEFAULT_PATH), config["text-to-image"]["tokens"])
-    latents = cached_latents(vae, data.images, work.parent / "data")
+    latents = cached_latents(vae, data.images, folder)
     torch.manual_seed(stable_seed("train", name, "init", settings.seed))
     model = build_model(config["text-to-image"], tokenizer, CHANNELS[name])
     if base_state is not None:
         widen_input(base_state, model)
     batch_fn: InstructionBatches | InpaintingBatches | TextToImageBatches
     if name == "instruct-pix2pix":
-        scenes = instruction_scenes(vae, entry["scene_pairs"], settings.seed, work.parent / "data")
+        before, texts, after = scene_pairs(entry["scene_pairs"], settings.seed)
+        scenes = (cached_latents(vae, before, folder), texts, cached_latents(vae, after, folder))
         batch_fn = InstructionBatches(data, latents, scenes, tokenizer, scale, entry, settings.seed)
     else:
         captions = Captions(data, data_settings, tokenizer, entry["drop"])

@@ -185,12 +185,12 @@ def train_ultraedit(
     merged, shape = {**config[FREE_FORM], **config[name]}, config[FREE_FORM]["transformer"]
     second = merged.pop("second", None) if name == FREE_FORM else None
     settings = TrainSettings(**merged["train"])
-    data = load_data(DataSettings(**config["data"]), work.parent / "data")
+    folder = work.parent / "data"
+    data = load_data(DataSettings(**config["data"]), folder)
     vae = load_autoencoder(models / "flow-autoencoder")
     text = load_text(models, merged["tokens"])
-    latents = cached_latents(vae, data.images, work.parent / "data").half()
+    latents = cached_latents(vae, data.images, folder).half()
     before, texts, after = scene_pairs(merged["scene_pairs"], TrainSettings(**config[FREE_FORM]["train"]).seed)
-    folder = work.parent / "data"
     scenes = (cached_latents(vae, before, folder), texts, cached_latents(vae, after, folder))
     torch.manual_seed(stable_seed("train", name, "init", settings.seed))
     width, pooled = text["text_encoder_3"].config.d_model, 2 * text["text_encoder"].config.projection_dim
