@@ -73,13 +73,10 @@ def parabola(p: Plane, cx: Scalar, cy: Scalar, half: Scalar, sag: Scalar, width:
     return torch.maximum(across, (u.abs() - 1.0) * half)
 
 
-def polygon(
-    p: Plane, corners: list[tuple[float, float]], cx: Scalar = 0.0, cy: Scalar = 0.0, scale: Scalar = 1.0
-) -> Tensor:
-    """Signed distance to a simple polygon whose corners are given around the origin, scaled and shifted to (cx, cy)."""
-    x, y = (p.x - cx) / scale, (p.y - cy) / scale
-    nearest = torch.full_like(x, torch.inf)
-    sign = torch.ones_like(x)
+def polygon(p: Plane, corners: list[tuple[float, float]]) -> Tensor:
+    """Signed distance to a simple polygon."""
+    x, y = p.x, p.y
+    nearest, sign = torch.full_like(x, torch.inf), torch.ones_like(x)
     for (ax, ay), (bx, by) in zip(corners, corners[-1:] + corners[:-1], strict=True):
         ex, ey = bx - ax, by - ay
         wx, wy = x - ax, y - ay
@@ -88,7 +85,7 @@ def polygon(
         up, down, left = y >= ay, y < by, ex * wy > ey * wx
         crossing = (up & down & left) | (~up & ~down & ~left)
         sign = torch.where(crossing, -sign, sign)
-    return sign * torch.sqrt(nearest) * scale
+    return sign * torch.sqrt(nearest)
 
 
 class Canvas:

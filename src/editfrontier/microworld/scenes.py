@@ -59,18 +59,17 @@ class Scene:
     nuisance: tuple[float, ...]
 
 
-def sample_object(rng: random.Random, others: Sequence[SceneObject], size: str | None = None) -> SceneObject | None:
+def sample_object(rng: random.Random, others: Sequence[SceneObject]) -> SceneObject | None:
     """Draw an object that differs from `others` in class and colour and hardly overlaps them; None if none fits."""
     shape = rng.choice([name for name in CLASSES if all(name != other.shape for other in others)])
     colour = rng.choice([name for name in COLOURS if all(name != other.colour for other in others)])
-    sizes = [size] if size is not None else rng.sample(list(RADIUS), len(RADIUS))
-    for chosen in sizes:
+    for size in rng.sample(list(RADIUS), len(RADIUS)):
         for _ in range(12):
-            radius = rng.uniform(*RADIUS[chosen])
+            radius = rng.uniform(*RADIUS[size])
             x, y = (rng.uniform(radius + 1, SIZE - 2 - radius) for _ in range(2))
             if all(math.hypot(x - o.x, y - o.y) > 0.98 * (radius + o.radius) for o in others):
                 angle = math.radians(rng.uniform(-12, 12))
-                return SceneObject(shape, colour, chosen, x, y, radius, angle, tone=rng.uniform(-1, 1))
+                return SceneObject(shape, colour, size, x, y, radius, angle, tone=rng.uniform(-1, 1))
     return None
 
 

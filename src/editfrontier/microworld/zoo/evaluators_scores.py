@@ -13,9 +13,9 @@ def spearman(a: Tensor, b: Tensor) -> float:
     return float(spearmanr(a.numpy(), b.numpy()).statistic)
 
 
-def balanced_accuracy(probabilities: Tensor, truth: Tensor, threshold: float = 0.5) -> Tensor:
+def balanced_accuracy(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return the mean of sensitivity and specificity by column: [N, A], bool [N, A] -> [A]."""
-    said = probabilities > threshold
+    said = probabilities > 0.5
     sensitivity = (said & truth).sum(0) / truth.sum(0)
     specificity = (~said & ~truth).sum(0) / (~truth).sum(0)
     return (sensitivity + specificity) / 2

@@ -36,20 +36,19 @@ def dragged(scene: Scene, rng: random.Random) -> Scene:
     return scene
 
 
-def labelled_scenes(count: int, seed: int, share: float = DRAGGED_SHARE) -> tuple[Tensor, Tensor]:
+def labelled_scenes(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Render scenes with the class of every pixel.
 
     Args:
         count: number of scenes.
         seed: seed of the scenes and of the drags.
-        share: share of the scenes to drag.
 
     Returns:
         Images uint8 [N, 3, 64, 64]; labels uint8 [N, 64, 64], 0 = background, 1 + k = the k-th of CLASSES.
     """
     scenes = sample_scenes(count, stable_seed("segmentation", seed))
     rng = random.Random(stable_seed("segmentation drags", seed))
-    scenes = [dragged(scene, rng) if rng.random() < share else scene for scene in scenes]
+    scenes = [dragged(scene, rng) if rng.random() < DRAGGED_SHARE else scene for scene in scenes]
     log.info("rendering %d scenes", count)
     images, masks = render_scenes(scenes)
     names = list(CLASSES)

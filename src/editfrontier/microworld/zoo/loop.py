@@ -93,9 +93,9 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
     return low + (settings.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def step_generator(name: str, seed: int, step: int, device: str = "cpu") -> torch.Generator:
+def step_generator(name: str, seed: int, step: int) -> torch.Generator:
     """Return the generator of one step: all randomness of a batch must come from it."""
-    return torch.Generator(device).manual_seed(stable_seed("train", name, seed, step))
+    return torch.Generator().manual_seed(stable_seed("train", name, seed, step))
 
 
 def save_atomically(payload: Mapping[str, Any], path: Path) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editfrontier.base.errors import UserError
 from editfrontier.base.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -90,14 +89,3 @@ def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(pairs) + "\n", encoding="utf-8")
     specials = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     (folder / "special_tokens_map.json").write_text(json.dumps(specials, indent=2), encoding="utf-8")
-
-
-def check_lengths(tokenizer: CLIPTokenizer, texts: Iterable[str]) -> None:
-    """Raise UserError for the first text that the tokenizer would cut."""
-    for text in texts:
-        count = len(tokenizer(text).input_ids)
-        if count > tokenizer.model_max_length:
-            raise UserError(
-                f"caption {text!r}: has {count} tokens, expected at most {tokenizer.model_max_length}. "
-                "Shorten the text in config/language.yaml or raise tokens in config/zoo.yaml"
-            )
