@@ -77,29 +77,29 @@ class Registry(Generic[T]):
         point = self._point(name)
         where = f"its module in {_owner(point)}" if point else "its module"
         if point is not None:
-            thing = _guarded(
+            plugin = _guarded(
                 point.load,
                 f"entry point '{point.name} = {point.value}' ({point.group}) of {_owner(point)}",
                 "Correct the package's pyproject.toml or its module, and install it again.",
             )
-            thing = getattr(thing, self.constant, thing)
+            plugin = getattr(plugin, self.constant, plugin)
         elif name in self._entries():
             return self._entries()[name]
         elif name in self._modules():
-            thing = getattr(import_own(f"{self.package}.{name}"), self.constant, None)
+            plugin = getattr(import_own(f"{self.package}.{name}"), self.constant, None)
         else:
             raise UserError(f"{self.word} '{name}': {self.unknown(name)}")
-        if not isinstance(thing, self.type):
+        if not isinstance(plugin, self.type):
             raise UserError(
                 f"{self.word} '{name}': {where} defines no {self.constant} of class {self.type.__name__}. "
                 "Add one as its last line."
             )
-        if (called := getattr(thing, "name", name)) != name:
+        if (called := getattr(plugin, "name", name)) != name:
             raise UserError(
                 f"{self.word} '{name}': the {self.constant} of {where} is called '{called}', expected '{name}'. "
                 "Rename it."
             )
-        return thing
+        return plugin
 
     def module_of(self, name: str) -> str:
         """Return the dotted name of a plug-in's module, without importing it; for fingerprints."""

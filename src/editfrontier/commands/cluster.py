@@ -1,4 +1,4 @@
-"""Commands for a run on a cluster, before and beside it: what it will take, and whether the place is ready for it."""
+"""Commands about a run that is to start: its cost, and checks of the machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MICRO = [Path("config/micro.yaml")]
 
 @app.command()
 def plan(config: Configs = MICRO) -> None:
-    """Say what a run would take (jobs, GPU hours, disk, downloads) and which weights, data and tokens it lacks."""
+    """Print the cost of a run (jobs, GPU hours, disk, downloads) and its missing weights, data and tokens."""
     from editfrontier.running.planning.costs import stages
     from editfrontier.running.planning.graph import jobs_to_run
     from editfrontier.running.planning.needs import needs
@@ -36,7 +36,7 @@ def plan(config: Configs = MICRO) -> None:
 
 
 def demand_repository() -> None:
-    """Raise `UserError` elsewhere than in the repository, which the paths of a config are relative to."""
+    """Raise `UserError` outside the repository, which the paths of a config are relative to."""
     if not Path("Snakefile").is_file():
         there = (ROOT / "Snakefile").is_file()
         fix = f"Change to {ROOT} first." if there else "Clone the repository and run `make setup` in it."
@@ -61,15 +61,15 @@ def doctor(
     demand_repository()
     study = load_study(config)
     jobs = jobs_to_run(config, Path())
-    found, costs = needs(study, jobs), stages(study, jobs)
+    needed, costs = needs(study, jobs), stages(study, jobs)
     results = Path(study.config["results"])
     checks = [
         here.check_python(),
         here.check_packages(ROOT / "requirements.lock"),
         here.check_torch(study.config["compute"]["device"], cluster is not None),
-        *here.check_disk(results, costs, found),
+        *here.check_disk(results, costs, needed),
         *here.check_writing(results),
-        *here.check_needs(found),
+        *here.check_needs(needed),
         *here.check_models(study.config),
     ]
     if cluster:
@@ -90,7 +90,7 @@ def doctor(
 
 @app.command()
 def probe(out: Annotated[Path, typer.Option(help="File to write, JSON.")]) -> None:
-    """Write what there is on the node that this runs on: Python, torch, GPUs. `doctor` runs it as a job."""
+    """Write the Python, torch and GPUs of this node; `doctor` runs it as a job."""
     from editfrontier.running.doctor.slurm import probe as look
 
     write_bytes(out, json.dumps(look()).encode())

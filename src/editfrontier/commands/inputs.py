@@ -1,4 +1,4 @@
-"""Commands about what a study reads and runs: data sets, models and variants, and which of them are here."""
+"""Commands about the inputs of a study: data sets, models and variants."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def datasets(
     name: Annotated[str, typer.Argument(help="A data set; without it, all of them are listed.")] = "",
     root: Annotated[str, typer.Option(help="Folder of its raw files.")] = "",
     fetch: Annotated[
-        bool, typer.Option(help="Download what a program may download; a broken download goes on.")
+        bool, typer.Option(help="Download the files that a program may download; resume broken downloads.")
     ] = False,
 ) -> None:
-    """Say where a data set comes from, on which terms, and which of its raw files are here; or download them."""
+    """Print the origin, terms and present raw files of a data set; or download the files."""
     if not name:
         print(summary())
         return
@@ -34,8 +34,8 @@ def datasets(
 @app.command()
 def weights(
     config: Configs = MICRO,
-    pin: Annotated[bool, typer.Option(help="Ask the hub for revisions that nobody pinned, and note them.")] = False,
-    check: Annotated[bool, typer.Option(help="Only say what is missing or damaged, status 1 if anything is.")] = False,
+    pin: Annotated[bool, typer.Option(help="Pin unpinned revisions to the present ones of the hub.")] = False,
+    check: Annotated[bool, typer.Option(help="Only list missing or damaged files; status 1 if there are any.")] = False,
 ) -> None:
     """Fetch the models of a config, where the network can be reached; jobs run without it."""
     from editfrontier.models.weights import damaged_files, fetch_models, models_of, summary
@@ -61,8 +61,8 @@ def variants(config: Configs = MICRO) -> None:
     """List the variants that a config runs, by task, with the experiments that use each."""
     demand_repository()
     study = load_study(config)
-    for task, found in study.variants.items():
+    for task, of_task in study.variants.items():
         tables = {name: table for name, table in study.tables.items() if table["task"] == task}
-        for name in found:
+        for name in of_task:
             users = [user for user, table in tables.items() if any(row["variant"] == name for row in table["rows"])]
             print(f"{task}\t{name}\t{', '.join(users)}")

@@ -1,4 +1,4 @@
-"""Commands about results: where they are, whether they are whole, and how one of them is made again."""
+"""Commands about results: their place, their checksums, and how one of them is made again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer()
 
 @app.command()
 def where(config: Configs = MICRO) -> None:
-    """Say where the report of a config is, and which edits failed for which reasons."""
+    """Print the place of the report of a config, and the failed edits with their reasons."""
     demand_repository()
     study = load_study(config)
     results = Path(study.config["results"])
@@ -59,7 +59,7 @@ def rerun(
 @app.command()
 def verify_results(root: Annotated[Path, typer.Argument(help="Results folder, for example results/micro.")]) -> None:
     """Read all files of a results folder and compare them with the checksums that it holds; status 1 if one differs."""
-    found = verify.verify_results(root)
-    print(verify.summary(root, found))
-    if found.problems:
+    report = verify.verify_results(root)
+    print(verify.summary(root, report))
+    if report.problems:
         raise typer.Exit(1)

@@ -210,9 +210,9 @@ def entry_problem(entry: Mapping[str, Any], kinds: Iterable[str] | None = None) 
         entry: the mapping, whose keys and types the schema has checked.
         kinds: allowed kinds of the registry; None = all.
     """
-    given = [key for key in ("registry", "id", "path") if key in entry]
-    if len(given) != 1:
-        keys = " and ".join(f"`{key}`" for key in given) or "none of them"
+    sources = [key for key in ("registry", "id", "path") if key in entry]
+    if len(sources) != 1:
+        keys = " and ".join(f"`{key}`" for key in sources) or "none of them"
         return f"has {keys}, expected one of `registry`, `id` with `revision`, and `path`. Give one of them."
     if "id" in entry and "revision" not in entry:
         return "has an `id` without a `revision`, expected the 40 hex digits of a commit. Add it."

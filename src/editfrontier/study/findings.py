@@ -49,8 +49,8 @@ class Findings:
 
     def select(self, quantity: str | None = None, **values: Any) -> list[Finding]:
         """Return the findings with these values, in order; for example `select("slope", metric="id_sim")`."""
-        wanted = values if quantity is None else {"quantity": quantity, **values}
-        return [row for row in self.rows if all(getattr(row, key) == value for key, value in wanted.items())]
+        conditions = values if quantity is None else {"quantity": quantity, **values}
+        return [row for row in self.rows if all(getattr(row, key) == value for key, value in conditions.items())]
 
     def one(self, quantity: str, **values: Any) -> Finding | None:
         """Return the only finding with these values, None if there is none or its value is not finite.
@@ -58,10 +58,10 @@ class Findings:
         Raises:
             ValueError: there are several.
         """
-        found = self.select(quantity, **values)
-        if len(found) > 1:
-            raise ValueError(f"{quantity} with {values} stands for {len(found)} findings, expected at most one")
-        return found[0] if found and math.isfinite(found[0].value) else None
+        selected = self.select(quantity, **values)
+        if len(selected) > 1:
+            raise ValueError(f"{quantity} with {values} stands for {len(selected)} findings, expected at most one")
+        return selected[0] if selected and math.isfinite(selected[0].value) else None
 
 
 def write_findings(path: Path, rows: Sequence[Finding], provenance: Mapping[str, Any]) -> None:

@@ -155,13 +155,13 @@ def _missing_message(name: str, folder: Path, file: ExpectedFile, by_hand: str) 
                 f"it with `editfrontier datasets {name} --fetch`."
             )
     paths = (place, folder / file.download)
-    meant = next((said for path in paths if (said := file_that_is_meant(path, exactly=True))), "")
-    wanted = (
+    meant = next((hint for path in paths if (hint := file_that_is_meant(path, exactly=True))), "")
+    expected = (
         f"{place} ({file.what})" if not file.archive else f"{folder / file.archive}, or unpacked {place} ({file.what})"
     )
     fetch = f" `editfrontier datasets {name} --fetch` downloads it." if file.url else ""
     return (
-        f"dataset '{name}': there is no {wanted}.{meant}{fetch} {by_hand} The option `root` or the "
+        f"dataset '{name}': there is no {expected}.{meant}{fetch} {by_hand} The option `root` or the "
         f"environment variable {VARIABLE} names another folder."
     )
 

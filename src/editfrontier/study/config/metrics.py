@@ -1,6 +1,6 @@
-"""What a config says of metrics: which evaluators they need, what statistics are made of, what tables are split by.
+"""Checks of the metrics in a config: their evaluators, the metrics of statistics, and the splits of tables.
 
-All of this comes to light when every edit is made and scored, unless the config is asked first.
+Without them such mistakes would only show when every edit is made and scored.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ Place = list[str | int]
 
 
 def without_null(config: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return a config without the evaluators that are `null` in it, and the kinds of these, which it does without."""
-    given = config.get("evaluators")
-    if not isinstance(given, Mapping):
+    """Return a config without the evaluators that are `null` in it, and their kinds."""
+    section = config.get("evaluators")
+    if not isinstance(section, Mapping):
         return dict(config), frozenset()
-    left_out = frozenset(kind for kind, entry in given.items() if entry is None)
-    kept = {kind: entry for kind, entry in given.items() if kind not in left_out}
-    return {**config, "evaluators": kept}, left_out
+    left_out = frozenset(kind for kind, entry in section.items() if entry is None)
+    present = {kind: entry for kind, entry in section.items() if kind not in left_out}
+    return {**config, "evaluators": present}, left_out
 
 
 def metric_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[tuple[Place, str]]:
-    """Yield metrics that nothing can compute and parts that no case belongs to, as (path of the key, problem).
+    """Yield metrics that cannot be computed and parts without cases, as (path of the key, problem).
 
     Args:
-        config: whose names are known to be right, apart from those of `statistics`.
-        left_out: kinds of evaluator that it does without on purpose; their metrics have no value, and say so.
+        config: checked apart from the names in `statistics`.
+        left_out: kinds of evaluator that are `null` in it; their metrics have no value, with a reason.
     """
     yield from _statistics_problems(config)
     known = set(config["evaluators"]) | left_out
@@ -42,8 +42,8 @@ def metric_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[t
         needs = METRICS[name].needs
         if needs and needs not in known:
             problem = f"'{name}' needs the evaluator '{needs}', which the config has not."
-            kept = f"say `evaluators: {{ {needs}: null }}` to keep it without a value"
-            yield path, f"{problem} Add it under `evaluators`, remove the metric, or {kept}."
+            remedy = f"say `evaluators: {{ {needs}: null }}` to keep it without a value"
+            yield path, f"{problem} Add it under `evaluators`, remove the metric, or {remedy}."
     for name in config["run"]:
         experiment = config["experiments"][name]
         possible = splits_of(config["tasks"][experiment["task"]]["dataset"])
@@ -54,7 +54,7 @@ def metric_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[t
 
 
 def _named_metrics(config: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
-    """Yield the metrics that what is run shows, composites are made of and analyses read, with their places."""
+    """Yield the metrics of tables, composites and analyses that are run, with their places."""
     for name in config["run"]:
         for index, metric in enumerate(config["experiments"][name]["metrics"]):
             yield ["experiments", name, "metrics", index], metric
@@ -69,12 +69,12 @@ def _named_metrics(config: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
 
 def _settings(config: Mapping[str, Any]) -> list[tuple[Place, Mapping[str, Any]]]:
     statistics = config["statistics"]
-    own = [(["statistics", "tasks", name], entry) for name, entry in statistics.get("tasks", {}).items()]
-    return [(["statistics"], statistics), *own]
+    of_tasks = [(["statistics", "tasks", name], entry) for name, entry in statistics.get("tasks", {}).items()]
+    return [(["statistics"], statistics), *of_tasks]
 
 
 def _statistics_problems(config: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
-    """Yield metrics and anchors of `statistics` that are misspelt."""
+    """Yield unknown metrics and anchors of `statistics`."""
     for path, entry in _settings(config):
         for key in ("fidelity", "controllability", "prenamed"):
             for index, name in enumerate(entry.get(key, [])):

@@ -1,4 +1,4 @@
-"""What a config says of models: which one is meant, and at which size an editor gets its images."""
+"""Checks of the models in a config, and the size of the images that an editor gets."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ON_REQUEST = {
 
 
 def model_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[tuple[list[str], str]]:
-    """Yield what is wrong with models, evaluators and segmenters of a config, as (path of the key, problem).
+    """Yield problems of models, evaluators and segmenters, as (path of the key, problem).
 
     Args:
-        config: of the form that the schema asks for.
+        config: valid by the schema.
         left_out: kinds of evaluator that are `null` in it.
     """
     for name in sorted({*config["evaluators"], *left_out}):
@@ -42,16 +42,16 @@ def model_problems(config: Mapping[str, Any], left_out: Set[str]) -> Iterator[tu
 
 
 def kind_problems(config: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
-    """Yield editors whose model is of another kind than they run, as (path of the key, problem).
+    """Yield editors with a model of another kind than they run, as (path of the key, problem).
 
-    Only the registry says of which kind a model is. The editors of the config exist.
+    Only models of the registry have a known kind. The editors of the config exist.
     """
     for name, entry in config["editors"].items():
         kind = get_editor(name).model
         model = entry.get("model", kind)
         registered = config["models"].get(model, {}).get("registry")
-        if registered and (found := get_entry(registered).kind) != kind:
-            problem = f"'{name}' runs a model of kind {kind}, but '{model}' ({registered}) is of kind {found}"
+        if registered and (actual := get_entry(registered).kind) != kind:
+            problem = f"'{name}' runs a model of kind {kind}, but '{model}' ({registered}) is of kind {actual}"
             yield ["editors", name, "model"] if "model" in entry else ["models", model], f"{problem}. Name another one."
 
 
@@ -61,8 +61,8 @@ def edit_size(config: Mapping[str, Any], row: Mapping[str, Any], editor: str, mo
     Args:
         config: the complete config.
         row: of an experiment.
-        editor: its editor, whose entry says the size where the row does not.
-        model: key of the editor's model, None if it has none.
+        editor: its editor, whose entry has the size if the row has none.
+        model: key of the editor's model, or None.
 
     Raises:
         UserError: no size suits the row; the message is the problem, without the place.
@@ -74,9 +74,9 @@ def edit_size(config: Mapping[str, Any], row: Mapping[str, Any], editor: str, mo
         raise UserError(f"'{editor}' runs no model, so that no size suits it better than another. Remove the size.")
     if row.get("carry", "png") == "latents":
         raise UserError("images that are scaled back have no latents to carry. Remove the size, or carry png.")
-    found = size_of(config["models"][model]) if size == "native" else int(size)
-    if found is None:
+    pixels = size_of(config["models"][model]) if size == "native" else int(size)
+    if pixels is None:
         raise UserError(
             f"the size that the model '{model}' was trained at is not known. Add `size` to its entry of `models`."
         )
-    return found
+    return pixels

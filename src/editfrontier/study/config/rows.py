@@ -1,4 +1,4 @@
-"""Rows of experiments, of which one entry of the config may stand for several, and tables that split their cases."""
+"""Rows of experiments, which may be swept, and tables that split their cases."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from editfrontier.scoring.metrics import METRICS
 
 
 def swept(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows that a row stands for: one for each combination of the values that its `sweep` lists.
+    """Return one row for each combination of the values in the `sweep` of a row.
 
-    Args:
-        row: an entry of the config. Its label may hold swept hyperparameters in braces, which stand for their values.
+    Swept hyperparameters in braces in its label become their values.
     """
-    own = {key: value for key, value in row.items() if key != "sweep"}
+    shared = {key: value for key, value in row.items() if key != "sweep"}
     sweep = row.get("sweep", {})
     rows = []
     for values in itertools.product(*sweep.values()):
         chosen = dict(zip(sweep, values, strict=True))
-        entry = {**own, "params": {**row.get("params", {}), **chosen}}
+        entry = {**shared, "params": {**row.get("params", {}), **chosen}}
         for key, value in chosen.items():
             if "label" in entry:
                 entry["label"] = entry["label"].replace(f"{{{key}}}", f"{value}")
@@ -29,7 +28,7 @@ def swept(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def unusual(carry: str, size: int | None) -> dict[str, Any]:
-    """Return what stands in specs and names of variants only where it differs from what is usual."""
+    """Return the settings that differ from the usual ones, for specs and names of variants."""
     return ({} if carry == "png" else {"carry": carry}) | ({} if size is None else {"size": size})
 
 
@@ -43,12 +42,5 @@ def table_names(experiments: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def split_table(table: Mapping[str, Any], split: str) -> dict[str, Any]:
     """Return a table with its rows for each part of the cases. Metrics of sets need more images than a part has."""
     metrics = [name for name in table["metrics"] if METRICS[name].per_image]
-    text = {"title": f"{table['title']}, by {split}", "caption": ""}
-    return {
-        **table,
-        **text,
-        "name": f"{table['name']}_{split}",
-        "metrics": metrics,
-        "by": split,
-        "parent": table["name"],
-    }
+    text = {"title": f"{table['title']}, by {split}", "caption": "", "name": f"{table['name']}_{split}"}
+    return {**table, **text, "metrics": metrics, "by": split, "parent": table["name"]}

@@ -100,7 +100,7 @@ class Study:
         return sorted({name for table in self.tables.values() if table["task"] == task for name in table["metrics"]})
 
     def summary_settings(self, task: str) -> dict[str, Any]:
-        """Return how a task is summarised: the section `statistics`, its controls, experiments and shown metrics."""
+        """Return the settings of a task's summary: the section `statistics`, controls, experiments and metrics."""
         section = {key: value for key, value in self.config["statistics"].items() if key != "tasks"}
         resolved = {
             "controls": self.controls(task),
@@ -115,13 +115,13 @@ class Study:
 
 
 def _data_hash(editor: Editor, params: Mapping[str, Any]) -> str:
-    """Return a "+" and a hash for each of: the drags that stand for attributes, and files of the editor's own."""
+    """Return "+" and a hash for the drags that stand for attributes, if used, and for files that the editor names."""
     hashes = []
     if "optional_drags" in editor.needs:
         hashes.append(hashlib.sha256(ATTRIBUTE_DRAGS.read_bytes()).hexdigest()[:12])
     if editor.fingerprint is not None:
         hashes.append(editor.fingerprint(make_params(editor, params)))
-    return "".join(f"+{found}" for found in hashes)
+    return "".join(f"+{text}" for text in hashes)
 
 
 def write_config(study: Study, file: Path) -> None:
@@ -175,8 +175,8 @@ def resolve_study(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Stud
         for name, entry in complete["figures"].items()
         if (entry["table"] in tables if "table" in entry else complete.keys() >= set(FIGURES.get(name).needs))
     }
-    found = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
-    for place, problem in chain[tuple[Sequence[str | int], str]](*found, metric_problems(complete, left_out)):
+    problems = (dataset_problems(complete), kind_problems(complete), settings_problems(complete, tables))
+    for place, problem in chain[tuple[Sequence[str | int], str]](*problems, metric_problems(complete, left_out)):
         raise wrong(sources, place, problem)
     return Study(complete, variants, tables, _resolve_analyses(complete, sources, tables), left_out)
 
@@ -313,11 +313,11 @@ def _overrides(files: Sequence[Path], path: Sequence[Any], editor: Editor, param
 
 
 def _label(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Return how readers know a row that has no label: its editor, and what differs from the editor's entry."""
+    """Return the label of a row without one: its editor, and the differences from the editor's entry."""
     editor = get_editor(row["editor"])
     entry = config["editors"][editor.name].get("params", {})
-    usual, own = (asdict(make_params(editor, params)) for params in (entry, entry | row.get("params", {})))
-    changed = {key: own[key] for key in own if own[key] != usual[key]}
+    usual, chosen = (asdict(make_params(editor, params)) for params in (entry, entry | row.get("params", {})))
+    changed = {key: chosen[key] for key in chosen if chosen[key] != usual[key]}
     carried = {"carry": row["carry"]} if row.get("carry", "png") != "png" else {}
     sized = {"size": row["size"]} if "size" in row else {}
     return variant_label(variant_name(editor.name, changed | carried | sized))
@@ -350,12 +350,12 @@ def evaluators_of(study: Study, task: str) -> dict[str, Any]:
     is made of it, or an analysis of such an experiment names it.
     """
     tables = [table for table in study.tables.values() if table["task"] == task]
-    asked = {metric for table in tables for metric in table["metrics"]}
+    named = {metric for table in tables for metric in table["metrics"]}
     statistics = study.config.get("statistics", {})
-    own = {**statistics, **statistics.get("tasks", {}).get(task, {})}
-    asked |= {metric for axis in ("fidelity", "controllability") for metric in own.get(axis, [])}
+    settings = {**statistics, **statistics.get("tasks", {}).get(task, {})}
+    named |= {metric for axis in ("fidelity", "controllability") for metric in settings.get(axis, [])}
     for entry in study.analyses.values():
         if any(table["task"] == task for table in entry["experiments"].values()):
-            asked |= set(entry["params"].get("metrics", []))
-    found: dict[str, Any] = study.config["evaluators"]
-    return {kind: entry for kind, entry in found.items() if kind not in ON_REQUEST or asked & ON_REQUEST[kind]}
+            named |= set(entry["params"].get("metrics", []))
+    by_kind: dict[str, Any] = study.config["evaluators"]
+    return {kind: entry for kind, entry in by_kind.items() if kind not in ON_REQUEST or named & ON_REQUEST[kind]}

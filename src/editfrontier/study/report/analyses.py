@@ -31,13 +31,13 @@ def groups(root: Path, config: Mapping[str, Any], labels: Mapping[str, str]) -> 
     Returns:
         Groups of a title, a name for links, and items; an item has the anchor "analysis-<name>".
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_title: dict[str, list[dict[str, Any]]] = {}
     for name in config.get("analyse") or []:
         entry = config["analyses"][name]
-        found.setdefault(str(entry.get("group") or ELSEWHERE), []).append(_item(root, str(name), entry, labels))
+        by_title.setdefault(str(entry.get("group") or ELSEWHERE), []).append(_item(root, str(name), entry, labels))
     return [
         {"title": title, "id": f"group-{re.sub('[^a-z0-9]+', '-', title.lower()).strip('-')}", "entries": entries}
-        for title, entries in found.items()
+        for title, entries in by_title.items()
     ]
 
 
@@ -49,12 +49,12 @@ def sources(root: Path, config: Mapping[str, Any]) -> dict[str, Path]:
 
 def own_tables(config: Mapping[str, Any], placed: Sequence[str]) -> dict[str, str]:
     """Return the experiments that analyses read and that have no section -> the first analysis that reads each."""
-    found: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for name in config.get("analyse") or []:
         for experiment in config["analyses"][name].get("experiments") or []:
             if experiment not in placed:
-                found.setdefault(str(experiment), str(name))
-    return found
+                owners.setdefault(str(experiment), str(name))
+    return owners
 
 
 def _item(root: Path, name: str, entry: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:

@@ -36,18 +36,18 @@ _QUALITIES = (92, 85, 75, 60)
 def gallery(
     results: TaskResults, rows: Sequence[Row], first: Sequence[str], seed: int, budget: int = BUDGET
 ) -> dict[str, Any]:
-    """Return what the browser of one task shows: variants, metrics, cases with a strip of images and their scores.
+    """Return the browser of one task: variants, metrics, cases with a strip of images and their scores.
 
     Each case has one WebP strip of square tiles: source, mask, the regions of its drags and their targets, true edit,
-    then the variants; equal images share a tile.
-    All cases are shown if they fit; else a choice by `balanced_choice`, which the page states.
+    then the variants; equal images share a tile. If not all cases fit, `balanced_choice` selects some, and the page
+    says so.
 
     Args:
         results: cases, records and scores of the task.
-        rows: variants in the order of display, with labels.
-        first: variants that are shown before a reader chooses.
+        rows: variants in the order of display.
+        first: variants that are shown initially.
         seed: of the choices.
-        budget: bytes that the images of the page may take.
+        budget: largest size of the images in bytes.
     """
     metrics = _metrics(results)
     look = styles([row.editor for row in rows])
@@ -61,8 +61,8 @@ def gallery(
     else:
         mean = sum(len(strip[0]) for strip in strips) * 4 / 3 / max(len(strips), 1)
         chosen = {case.case_id for case in balanced_choice(usable, max(int(budget / mean), 1), seed)}
-        kept = [(case, strip) for case, strip in zip(shown, strips, strict=True) if case.case_id in chosen]
-        shown, strips = [case for case, _ in kept], [strip for _, strip in kept]
+        chosen_strips = [(case, strip) for case, strip in zip(shown, strips, strict=True) if case.case_id in chosen]
+        shown, strips = [case for case, _ in chosen_strips], [strip for _, strip in chosen_strips]
     return {
         "task": results.task,
         "total": len(results.cases),
@@ -101,11 +101,8 @@ def _case(
     strip: tuple[bytes, Mapping[str, int], int],
 ) -> dict[str, Any]:
     encoded, tiles, count = strip
-    failures = {}
-    for index, row in enumerate(rows):
-        record = results.variants[row.variant].records.get(case.case_id)
-        if record is not None and record.status != "ok":
-            failures[str(index)] = record.reason
+    variants = [results.variants[row.variant] for row in rows]
+    reasons = {str(index): variant.failures.get(case.case_id) for index, variant in enumerate(variants)}
     return {
         "id": case.case_id,
         "attribute": case.attribute,
@@ -117,18 +114,12 @@ def _case(
         "strip": "data:image/webp;base64," + base64.b64encode(encoded).decode(),
         "count": count,
         "source": tiles["source"],
-        "mask": tiles.get("mask", -1),
-        "region": tiles.get("region", -1),
-        "target": tiles.get("target", -1),
-        "truth": tiles.get("truth", -1),
+        **{key: tiles.get(key, -1) for key in ("mask", "region", "target", "truth")},
         "tiles": [tiles.get(f"variant-{index}", -1) for index in range(len(rows))],
-        "failures": failures,
+        "failures": {index: reason for index, reason in reasons.items() if reason is not None},
         "scores": [
-            [
-                rounded(results.variants[row.variant].scores.get(case.case_id, {}).get(name, math.nan))
-                for name in metrics
-            ]
-            for row in rows
+            [rounded(variant.scores.get(case.case_id, {}).get(name, math.nan)) for name in metrics]
+            for variant in variants
         ],
     }
 
@@ -181,18 +172,6 @@ def _square(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
 
 
 def metric_table(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return what the page tells about each metric, by name."""
-    table = {}
-    for name in names:
-        display = metric_display(name)
-        table[name] = {
-            "label": display.label,
-            "unit": display.shown_unit,
-            "direction": display.direction,
-            "arrow": display.arrow,
-            "group": display.group,
-            "description": display.description,
-            "source": display.source,
-            "percent": display.percent,
-        }
-    return table
+    """Return the properties of metrics that the page shows."""
+    keys = ("label", "shown_unit", "direction", "arrow", "group", "description", "source", "percent")
+    return {name: {key.removeprefix("shown_"): getattr(metric_display(name), key) for key in keys} for name in names}

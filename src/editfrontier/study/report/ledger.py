@@ -27,11 +27,11 @@ def ledger(root: Path, anchors: Container[str]) -> dict[str, Any]:
     if not path.is_file():
         return {"rows": [], "counts": []}
     rows = [_row(entry, anchors) for entry in read_rows(path)]
-    found = [row["verdict"] for row in rows]
+    reached = [row["verdict"] for row in rows]
     counts = [
-        {"verdict": name, "look": _LOOK[name][0], "sign": _LOOK[name][1], "count": found.count(name)}
+        {"verdict": name, "look": _LOOK[name][0], "sign": _LOOK[name][1], "count": reached.count(name)}
         for name in VERDICTS
-        if name in found
+        if name in reached
     ]
     return {"rows": rows, "counts": counts}
 

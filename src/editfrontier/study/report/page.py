@@ -1,4 +1,4 @@
-"""The page itself: everything that it shows, and its rendering to one file."""
+"""The page of results: its content, and its rendering to one file."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _galleries(
 
 
 def _told(grids: Mapping[str, Grid], sections: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return what the first table of each section says in words, by section."""
+    """Return sentences about the first table of each section."""
     told: dict[str, list[str]] = {section: [] for section in sections}
     for name in sections["inversion"][:1]:
         told["inversion"] = sentences.inversion_sentences(grids[name])
@@ -223,8 +223,8 @@ def _composites(root: Path, task: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
     frame, provenance = read_parquet(path, _FIX)
     settings = provenance.get("settings") or {}
-    kept = {key: list(value) for key, value in settings.items() if key.startswith(("fidelity", "controllability"))}
-    return {str(entry["variant"]): entry for entry in frame.to_dict(orient="records")}, kept
+    composed = {key: list(value) for key, value in settings.items() if key.startswith(("fidelity", "controllability"))}
+    return {str(entry["variant"]): entry for entry in frame.to_dict(orient="records")}, composed
 
 
 def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
@@ -233,7 +233,7 @@ def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
         return []
     frame, _ = read_parquet(path, _FIX)
     editors = {row.variant: row.label for row in spec.rows if not row.control}
-    kept = frame[
+    between_editors = frame[
         frame["variant_a"].isin(editors) & frame["variant_b"].isin(editors) & (frame["experiment"] == spec.name)
     ]
     return [
@@ -243,7 +243,7 @@ def _differences(root: Path, spec: Table) -> list[dict[str, Any]]:
             "b": editors[str(entry["variant_b"])],
             **{key: rounded(number(entry[column]), 4) for key, column in _DIFFERENCE.items()},
         }
-        for entry in kept.to_dict(orient="records")
+        for entry in between_editors.to_dict(orient="records")
     ]
 
 
@@ -262,7 +262,7 @@ def short(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people write it."""
+    """Return a duration with its unit."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes = seconds / 60

@@ -209,13 +209,13 @@ def _over_sizes(grid: Grid, name: str) -> str:
     if not common:
         return ""
 
-    def told(variant: str) -> str:
+    def change(variant: str) -> str:
         first, last = (end[variant] for end in ends)
         return f"that of {first.row.label} from {_value(grid, first, column)} to {_value(grid, last, column)}"
 
     best = max(common, key=lambda v: ends[0][v].cells[column].value)
     loser = max(common, key=lambda v: ends[0][v].cells[column].value - ends[1][v].cells[column].value)
-    both = told(best) if loser == best else f"{told(best)}, {told(loser)}"
+    both = change(best) if loser == best else f"{change(best)}, {change(loser)}"
     return f"From {parts[0]} to {parts[-1]} drags the mean {grid.metrics[column].label} changes: {both}."
 
 

@@ -1,4 +1,4 @@
-"""What a scale's results folder says about the run: coverage, failures, stages, checks, provenance, findings."""
+"""Facts about a run from its results folder: coverage, failures, stages, checks, provenance."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def stages(benchmarks: Path | None) -> list[dict[str, Any]]:
 
 
 def _own_peak(benchmark: Path, benchmarks: Path) -> float:
-    """Return the MiB that the log of a job names, which Snakemake does not see of a job that was started warm; or 0."""
+    """Return the MiB in the log of a job that was started warm, which Snakemake does not see; otherwise 0."""
     log = benchmarks.parent / "logs" / benchmark.relative_to(benchmarks).with_suffix(".log")
     try:
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
@@ -110,7 +110,7 @@ def _own_peak(benchmark: Path, benchmarks: Path) -> float:
 
 
 def coverage(results: Sequence[TaskResults], rows: Mapping[str, Sequence[Row]], tasks: Sequence[str]) -> dict[str, Any]:
-    """Return the matrix of variants and tasks: done, failed and seconds of each; a variant stands once."""
+    """Return the matrix of variants and tasks: done, failed and seconds of each."""
     names: dict[str, Row] = {}
     for row in chain(*rows.values()):
         names.setdefault(row.variant, row)
@@ -204,9 +204,9 @@ def checks(path: Path) -> list[dict[str, str]]:
 def control_checks(grid: Grid) -> list[dict[str, Any]]:
     """Compare the true edit and the random image with the editors, metric by metric.
 
-    The true edit should be at least as good as the best editor, the random image no better than the worst: that is what
-    makes a metric worth reading. Metrics of quality do not know the source, so for them the random image, a flawless
-    picture of somebody else, rightly scores well.
+    With a useful metric the true edit is at least as good as the best editor, and the random image no better than the
+    worst. Metrics of quality do not see the source, so that the random image, a flawless picture of another person,
+    rightly scores well.
     """
     lines = {line.row.editor: line for line in grid.lines if line.row.control}
     true, random = lines.get("true_edit"), lines.get("random_image")

@@ -1,4 +1,4 @@
-"""Which cases are shown, and their images: records of edits, scores by case, choice by rule and never by hand."""
+"""Records, scores and images of cases, and the choice of shown cases by a rule."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORST_METRIC = "id_sim"
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one case: "ok" with an image, or "failed" with a reason. seconds: its share of its batch."""
+    """Result of a case: "ok" with an image, or "failed" with a reason. seconds: its share of its batch."""
 
     status: str
     reason: str
@@ -36,7 +36,7 @@ class Record:
 
 @dataclass(frozen=True)
 class VariantResults:
-    """Everything that is kept of one variant of one task. scores: {case_id: {metric: value}}."""
+    """Results of a variant on a task. scores: {case_id: {metric: value}}."""
 
     name: str
     records: Mapping[str, Record]
@@ -47,7 +47,7 @@ class VariantResults:
         """Whether there is any record of the variant."""
         return bool(self.records)
 
-    @property
+    @cached_property
     def failures(self) -> dict[str, str]:
         """The reason of every failed case."""
         return {case: record.reason for case, record in self.records.items() if record.status != "ok"}
@@ -73,8 +73,8 @@ def read_task(root: Path, task: str, variants: Iterable[str]) -> TaskResults:
 
     Args:
         root: results folder of a scale.
-        task: name of the task.
-        variants: variant names; one that has no files yet is kept with empty records.
+        task: name.
+        variants: names; one without files has empty records.
 
     Raises:
         UserError: the case table is missing, or a file is unreadable.
@@ -116,7 +116,7 @@ def balanced_choice(cases: Sequence[Case], count: int, seed: int) -> list[Case]:
 
     Args:
         cases: the cases to choose from.
-        count: how many; fewer come back if there are fewer.
+        count: largest number of chosen cases.
         seed: of the order of the edits and of the cases within each.
     """
     groups: dict[tuple[str, str, bool], list[Case]] = {}

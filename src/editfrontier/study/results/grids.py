@@ -1,9 +1,8 @@
-"""The numbers of a table: its rows joined with their statistics and the paper's values, and who is best.
+"""The numbers of a table: its rows joined with their statistics and the paper's values, and ranks.
 
-The best of a column stands among the editors only, within one part of the cases if the table is split; controls are
-never ranked, and neither is a metric that has no direction. Only values on the same cases are ranked, those of the
-editor with the most: a mean over other cases may be better for their choice alone. A row of the paper that this study
-has not run is kept as "not run".
+Ranked are editors, within one part of the cases if the table is split; controls and metrics without a direction are
+not. Only values on the same cases are ranked, those of the editor with the most: a mean over other cases may be better
+because of their choice alone. A row of the paper that this study has not run is kept as "not run".
 """
 
 from __future__ import annotations
@@ -42,11 +41,10 @@ _NAMED = 4  # rows that a sentence names
 
 @dataclass(frozen=True, kw_only=True)
 class Cell(Estimate):
-    """One number of a table; n: cases that have the value, as some metrics cannot speak about every case.
+    """One number of a table; n: cases that have the value, since some metrics are not defined for every case.
 
-    paper: the paper's value, NaN = none. rank: 1, 2 or 0. cases: stands for these cases, equal where
-    they are the same. unranked: whether the value is not ranked because it speaks of other cases than most. reason: why
-    the study can give no value here, "" = it can.
+    paper: the paper's value, NaN = none. rank: 1, 2 or 0. reason: why there is no value, "" = there is one. cases:
+    identifies the set of these cases. unranked: whether the value is not ranked because its cases are others.
     """
 
     paper: float = math.nan
@@ -95,7 +93,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """Where a value and its interval stand between the least and the greatest editor of a column, in percent."""
+    """Position of a value and its interval between the least and the greatest editor of a column, in percent."""
 
     at: float
     start: float
@@ -104,7 +102,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table with its numbers, ready to be written: columns, decimals of each column, lines from top to bottom."""
+    """A table with its numbers: columns, decimals of each column, lines from top to bottom."""
 
     table: Table
     metrics: tuple[Metric, ...]
@@ -136,13 +134,13 @@ class Grid:
 
     def missing(self) -> list[str]:
         """Return a sentence for each reason that values are missing for, with the metrics and rows that it concerns."""
-        found: dict[tuple[str, str], list[Line]] = {}
+        by_reason: dict[tuple[str, str], list[Line]] = {}
         for line in self.lines:
             for metric, cell in zip(self.metrics, line.cells, strict=True):
                 if cell.reason:
-                    found.setdefault((cell.reason, metric.label), []).append(line)
+                    by_reason.setdefault((cell.reason, metric.label), []).append(line)
         joined: dict[tuple[str, str], list[str]] = {}
-        for (reason, label), lines in found.items():
+        for (reason, label), lines in by_reason.items():
             joined.setdefault((reason, self._rows(lines)), []).append(label)
         return [
             f"No {'value' if len(labels) == len(self.metrics) > 1 else ', '.join(labels)}{rows}: {reason}."
@@ -171,13 +169,13 @@ class Grid:
         """Variant -> the style of its row, as figures of the table have it; of a row without one, label -> style."""
         rows = [line.row for line in self.lines]
         of_editors = styles([row.editor for row in rows])
-        found = {row.variant or row.label: of_editors[row.editor] for row in rows}
+        by_variant = {row.variant or row.label: of_editors[row.editor] for row in rows}
         match self.table.look:
             case "group":
-                found |= group_styles(self.table.rows)
+                by_variant |= group_styles(self.table.rows)
             case "row":
-                found |= row_styles(self.table.rows)
-        return found
+                by_variant |= row_styles(self.table.rows)
+        return by_variant
 
     def colour(self, line: Line) -> str:
         """Return the colour of a row."""
@@ -235,16 +233,16 @@ def build_grid(table: Mapping[str, Any] | Table, statistics: pd.DataFrame, repor
         that is split has all rows for each part of the cases in turn.
     """
     spec = parse_table(table)
-    own = statistics[statistics["task"] == spec.task]
+    of_task = statistics[statistics["task"] == spec.task]
     if spec.by:
-        own = own[own["split"] == spec.by]
+        of_task = of_task[of_task["split"] == spec.by]
         lines = []
-        for name in dict.fromkeys(own["subset"].astype(str)):
-            lines += [replace(line, subset=name) for line in _lines(spec, own[own["subset"] == name], {})]
+        for name in dict.fromkeys(of_task["subset"].astype(str)):
+            lines += [replace(line, subset=name) for line in _lines(spec, of_task[of_task["subset"] == name], {})]
     else:
         spec = _with_reference(spec, statistics)
         paper = paper_values(reported, spec.name)
-        lines = _lines(spec, own, paper)
+        lines = _lines(spec, of_task, paper)
         used = {row.reported for row in spec.rows}
         behind = max((i for i, line in enumerate(lines) if not line.row.control), default=-1) + 1
         lines[behind:behind] = [
@@ -260,23 +258,25 @@ def build_grid(table: Mapping[str, Any] | Table, statistics: pd.DataFrame, repor
     return Grid(spec, metrics, places, paper_places, ranked)
 
 
-def _lines(spec: Table, own: pd.DataFrame, paper: Mapping[tuple[str, str], Mapping[str, float]]) -> list[Line]:
-    found = {(str(entry.variant), str(entry.metric)): entry for entry in own.itertuples()}
-    return [_line(row, spec.metrics, found, paper.get(row.reported, {})) for row in spec.rows]
+def _lines(spec: Table, of_task: pd.DataFrame, paper: Mapping[tuple[str, str], Mapping[str, float]]) -> list[Line]:
+    entries = {(str(entry.variant), str(entry.metric)): entry for entry in of_task.itertuples()}
+    return [_line(row, spec.metrics, entries, paper.get(row.reported, {})) for row in spec.rows]
 
 
 def _with_reference(spec: Table, statistics: pd.DataFrame) -> Table:
     # The floor of FID and KID, reference images against others, is no editor and so no row of the config.
     measured = statistics[(statistics["task"] == spec.task) & (statistics["variant"] == REFERENCE)]
-    wanted = any(row.control for row in spec.rows) and not measured[measured["metric"].isin(spec.metrics)].empty
-    if not wanted or any(row.variant == REFERENCE for row in spec.rows):
+    compared = any(row.control for row in spec.rows) and not measured[measured["metric"].isin(spec.metrics)].empty
+    if not compared or any(row.variant == REFERENCE for row in spec.rows):
         return spec
     row = Row(REFERENCE, REFERENCE, editor_label(REFERENCE), "", "controls", True)
     return replace(spec, rows=(*spec.rows, row))
 
 
-def _line(row: Row, metrics: Sequence[str], found: Mapping[tuple[str, str], Any], paper: Mapping[str, float]) -> Line:
-    entries = [found.get((row.variant, name)) for name in metrics]
+def _line(
+    row: Row, metrics: Sequence[str], summaries: Mapping[tuple[str, str], Any], paper: Mapping[str, float]
+) -> Line:
+    entries = [summaries.get((row.variant, name)) for name in metrics]
     cells = tuple(_cell(entry, paper.get(name, math.nan)) for entry, name in zip(entries, metrics, strict=True))
     known = [entry for entry in entries if entry is not None]
     n, failed = max((cell.n for cell in cells), default=0), max((_count(entry.failed) for entry in known), default=0)
@@ -317,17 +317,17 @@ def _ranked(lines: Sequence[Line], metrics: Sequence[Metric], places: Sequence[i
         ]
         same = _same_cases([cells[index][column] for index in editors])
         # Values that read alike share a rank: a bold 0.912 above a plain 0.912 would only puzzle.
-        shown = {
+        read_as = {
             index: float(format_value(metric.name, cells[index][column].value, places[column]))
             for index, alike in zip(editors, same, strict=True)
             if alike
         }
-        order = sorted(set(shown.values()), reverse=metric.direction == "higher")[:2]
+        order = sorted(set(read_as.values()), reverse=metric.direction == "higher")[:2]
         for index in editors:
-            value = shown.get(index)
-            rank = order.index(value) + 1 if value in order and len(shown) > 1 else 0
+            value = read_as.get(index)
+            rank = order.index(value) + 1 if value in order and len(read_as) > 1 else 0
             cells[index][column] = replace(cells[index][column], rank=rank, unranked=value is None)
-    return [replace(line, cells=tuple(own)) for line, own in zip(lines, cells, strict=True)]
+    return [replace(line, cells=tuple(ranked)) for line, ranked in zip(lines, cells, strict=True)]
 
 
 def _same_cases(cells: Sequence[Cell]) -> list[bool]:

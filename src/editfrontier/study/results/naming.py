@@ -180,22 +180,24 @@ def guidance_of(text: str, default: float | None = None) -> float | None:
 
 def row_styles(rows: Sequence[Row]) -> dict[str, Style]:
     """Return a style for the variant of every row: an editor's first row has the editor's, further rows spare ones."""
-    found: dict[str, Style] = {}
+    by_variant: dict[str, Style] = {}
     look = styles([row.editor for row in rows])
     used = {look[row.editor].colour for row in rows if not row.control}
     colours = [colour for colour in _ROW_COLOURS if colour not in used] + ["#4C4C4C"]
     taken = {*_known_pairs(), *((style.colour, style.marker) for style in look.values())}
     further = itertools.chain(_pairs(colours, _ROW_MARKERS), _pairs(_SPARE_COLOURS, _SPARE_MARKERS))
     # In one table markers differ too, as far as they suffice.
-    shown = {style.marker for style in look.values()}
-    spare = itertools.cycle(sorted((pair for pair in further if pair not in taken), key=lambda pair: pair[1] in shown))
+    used_markers = {style.marker for style in look.values()}
+    spare = itertools.cycle(
+        sorted((pair for pair in further if pair not in taken), key=lambda pair: pair[1] in used_markers)
+    )
     seen: set[str] = set()
     for row in rows:
-        own = look[row.editor]
-        pair = next(spare) if row.editor in seen and not row.control else (own.colour, own.marker)
-        found[row.variant] = Style(*pair, row.control)
+        usual = look[row.editor]
+        pair = next(spare) if row.editor in seen and not row.control else (usual.colour, usual.marker)
+        by_variant[row.variant] = Style(*pair, row.control)
         seen.add(row.editor)
-    return found
+    return by_variant
 
 
 def _pairs(colours: Sequence[str], markers: Sequence[str]) -> list[tuple[str, str]]:
@@ -210,11 +212,11 @@ def group_styles(rows: Sequence[Row]) -> dict[str, Style]:
     """Return a style for the variant of every row, the same for all rows of a group; controls are grey."""
     looks = [*_GROUP_LOOKS, *_pairs(_SPARE_COLOURS, _SPARE_MARKERS)]
     groups = list(dict.fromkeys(row.group or row.label for row in rows if not row.control))
-    found = {}
+    by_variant = {}
     for row in rows:
         look = _CONTROL_LOOK if row.control else looks[groups.index(row.group or row.label) % len(looks)]
-        found[row.variant] = Style(*look, row.control)
-    return found
+        by_variant[row.variant] = Style(*look, row.control)
+    return by_variant
 
 
 def styles(editors: Iterable[str]) -> dict[str, Style]:
@@ -277,12 +279,12 @@ def paper_values(reported: pd.DataFrame, table: str) -> dict[tuple[str, str], di
     ours: dict[str, list[str]] = {}
     for metric in METRICS.values():
         ours.setdefault(metric.paper, []).append(metric.name)
-    found: dict[tuple[str, str], dict[str, float]] = {}
+    reported_values: dict[tuple[str, str], dict[str, float]] = {}
     for entry in reported[reported["table"] == table].itertuples():
-        values = found.setdefault((str(entry.method), str(entry.configuration)), {})
+        values = reported_values.setdefault((str(entry.method), str(entry.configuration)), {})
         for name in ours.get(str(entry.metric), [str(entry.metric)]):
             values[name] = float(entry.value)  # type: ignore[arg-type]
-    return found
+    return reported_values
 
 
 def number(value: float | None) -> float:

@@ -35,19 +35,8 @@ def to_long(grid: Grid) -> pd.DataFrame:
 
     entries = [
         (
-            line.row.label,
-            line.row.editor,
-            line.row.variant,
-            line.subset,
-            metric.name,
-            cell.value,
-            cell.low,
-            cell.high,
-            cell.n,
-            line.failed,
-            cell.paper,
-            cell.reason,
-            line.failures,
+            *(line.row.label, line.row.editor, line.row.variant, line.subset, metric.name),
+            *(cell.value, cell.low, cell.high, cell.n, line.failed, cell.paper, cell.reason, line.failures),
         )
         for line in grid.lines
         for metric, cell in zip(grid.metrics, line.cells, strict=True)
@@ -224,8 +213,8 @@ def _notes(grid: Grid) -> str:
 
 def _failures(grid: Grid) -> list[str]:
     # Rows whose cases all failed have that reason for their values already.
-    found = {line.row.label: line.failures for line in grid.lines if line.failures and line.status != "failed"}
-    return [f"Failed cases of {label}: {failures}." for label, failures in found.items()]
+    failures_of = {line.row.label: line.failures for line in grid.lines if line.failures and line.status != "failed"}
+    return [f"Failed cases of {label}: {failures}." for label, failures in failures_of.items()]
 
 
 def write_table(
