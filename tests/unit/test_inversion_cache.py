@@ -212,12 +212,12 @@ def test_jobs_share_inversions_and_record_the_same_numbers(
     cases = tiny_cases(tmp_path / "data")
     made = Editor("theirs", NoParams, inverting, frozenset({"source_caption"}), "text_to_image")
     monkeypatch.setattr(shard, "get_editor", lambda name: made)
-    monkeypatch.setattr(shard, "_weights", lambda spec: "weights")
+    monkeypatch.setattr(shard, "weights_sha256", lambda model: "weights")
     records = {}
     for name in ("none", "fills", "finds"):
         folder = tmp_path / "inversions" if name != "none" else None
         record = tmp_path / name / "shard-0.parquet"
-        spec = {"editor": "theirs", "variant": "theirs"}
+        spec = {"editor": "theirs", "variant": "theirs", "model": "theirs"}
         shard.run_shard(
             cases, 0, 1, spec, record, tmp_path / name, 4, model=model, inversions=folder, progress=lambda line: None
         )

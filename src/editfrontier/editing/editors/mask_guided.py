@@ -188,7 +188,9 @@ def _inverted(model: Any, clean: Tensor, params: MaskGuidedParams, steps: int, b
     for case_id, caption in zip(batch.case_ids, batch.source_captions, strict=True):
         sampling.check_prompt(model.tokenizer, caption, f"case {case_id}, source_caption")
     total = params.num_inference_steps
-    return invert_sources(model, clean, batch, "ddim", total, total - steps).latents
+    trajectory = invert_sources(model, clean, batch, "ddim", total, total - steps)
+    # In one memory layout, computed or cached: convolutions round by it.
+    return [latents.contiguous() for latents in trajectory.latents]
 
 
 EDITOR = Editor(
