@@ -103,7 +103,9 @@ def _read(path: Path, action: Callable[[], Any]) -> Any:
             pointer = file.read(24).startswith(b"version https://git-lfs")
         if pointer:
             raise UserError(f"{path}: is a pointer of Git LFS and not the file itself. Run `git lfs pull`.") from None
-        raise UserError(f"{path}: is truncated or no parquet file ({error}). Download it again.") from None
+        raise UserError(
+            f"{path}: is truncated or no parquet file ({error}). Delete it and download it again."
+        ) from None
 
 
 def read_folder(folder: Path) -> list[Turn]:
