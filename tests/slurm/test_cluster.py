@@ -127,8 +127,6 @@ def test_cancelled_timed_out_lost_and_requeued_jobs_change_no_result(
         assert again == (name in ("requeued", "node_lost")), name
     assert "SLURM status is: 'CANCELLED'" in said
     assert "SLURM status is: 'TIMEOUT'" in said
-    # The logs of failed jobs, which stand in what the run said, speak of their one job as number 0.
-    assert len(set(re.findall(r"^Trying to restart job (\d+)", said, flags=re.MULTILINE)) - {"0"}) == 2
 
     assert images_of(workspace) == images_of(undisturbed[0])
     frames = [pd.read_parquet(place.folder / scores) for place in (workspace, undisturbed[0])]
