@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import subprocess
 
 VARIABLE = "EDITFRONTIER_WARM"
-RULES = ("edit", "score", "sources", "analyse", "validation")
+RULES = ("cases", "reference", "edit", "score", "sources", "summarise", "analyse", "validation")
 """Rules whose scripts import torch."""
 
 WORTH = 8
