@@ -178,26 +178,13 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "editfrontier", *arguments], text=True, capture_output=True)
 
 
-NO_CASES = ["edit", "--cases", "absent.parquet", "--record", "x.parquet", "--images", "x", "--spec"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["reference", "--spec", "{", "--out", "x.npz"], "--spec: not valid JSON"),
-        (["reference", "--spec", "[]", "--out", "x.npz"], "--spec: expected a JSON object"),
-        (["reference", "--spec", "{}", "--out", "x.npz"], "--spec: the key 'images' is missing"),
-        (["variants", "--config", "absent.yaml"], "absent.yaml: no such config file"),
-        ([*NO_CASES, '{"editor":"source","variant":"source"}'], "absent.parquet: no such table"),
-    ],
-)
-def test_command_line_errors_are_one_line(arguments: list[str], message: str) -> None:
-    result = command_line(*arguments)
+def test_command_line_errors_are_one_line() -> None:
+    result = command_line("variants", "--config", "absent.yaml")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
-    assert message in last
+    assert "absent.yaml: no such config file" in last
 
 
 def test_variants_lists_every_variant_with_its_experiments(root: Path) -> None:
