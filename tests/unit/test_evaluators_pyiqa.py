@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyiqa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,7 +19,6 @@ from editfrontier.scoring.evaluators.pyiqa import _seeded
 from editfrontier.scoring.metrics import METRICS
 from paper_fixture import folder_of, images
 
-pyiqa = pytest.importorskip("pyiqa")
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = {"patch_size": 16, "hidden_size": 16, "mlp_dim": 32, "num_heads": 2, "num_layers": 1}
 NETWORK |= {"longer_side_lengths": [32, 48], "spatial_pos_grid_size": 4}

@@ -73,7 +73,9 @@ def call_of(output: str, configs: Sequence[Path], folder: Path, start: bool = Fa
         UserError: no job makes it; the message names the nearest file that one makes.
         SystemExit: the workflow refuses the config; the message says why.
     """
-    with contextlib.suppress(Exception), _graph(configs, folder, output) as dag:
+    from snakemake.exceptions import InputFunctionException, MissingRuleException
+
+    with contextlib.suppress(MissingRuleException, InputFunctionException), _graph(configs, folder, output) as dag:
         for job in dag.targetjobs:
             if output in map(str, job.output):
                 if start and dag.needrun(job):
